@@ -1,0 +1,34 @@
+"""`python -m pipeline STAGE`: run one stage in the current folder, as `dvc repro` does."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+from pipeline import layout
+from pipeline.config import load_params
+from pipeline.errors import SslLoopError
+from pipeline.stages import STAGES
+
+
+def main() -> int:
+    """Exit code 0, or 1 with the error's message on stderr."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline", description=__doc__)
+    parser.add_argument("stage", choices=STAGES, help="the stage of dvc.yaml to run")
+    parser.add_argument("--root", type=Path, default=Path(), help="the workspace (default: here)")
+    parser.add_argument("--domain", help="embed only: the domain whose images to embed")
+    args = parser.parse_args()
+    options = {"domain": args.domain} if args.domain else {}
+    try:
+        params = load_params(args.root / layout.PARAMS)
+        importlib.import_module(STAGES[args.stage]).run(args.root, params, **options)
+    except SslLoopError as error:
+        print(f"{args.stage}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

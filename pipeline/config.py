@@ -1,0 +1,275 @@
+"""`params.yaml` as frozen values: every knob, its range and its meaning in one place.
+
+`load_params` refuses the whole file at once and names each key, its value and what is allowed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline.errors import ConfigError
+from pipeline.types import MAX_CLASSES
+
+DOMAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+PositiveInt = Annotated[int, Field(ge=1)]
+
+
+class _Block(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+    )
+
+
+class DomainParams(_Block):
+    """What one domain overrides; an empty block takes the general values."""
+
+    query_size: PositiveInt | None = None
+    """Samples per query here; null = acquire.query_size."""
+    budget: Annotated[int, Field(ge=0)] | None = None
+    """Annotations allowed here; null = loop.budget."""
+
+
+class ImageParams(_Block):
+    """The size at which networks see images; masks and metrics stay at each image's own size."""
+
+    height_px: Annotated[int, Field(ge=32, le=4096)] = 96
+    """Must be divisible by 32, the deepest stride of the encoders."""
+    width_px: Annotated[int, Field(ge=32, le=4096)] = 128
+    """Must be divisible by 32."""
+
+    @field_validator("height_px", "width_px")
+    @classmethod
+    def _divisible(cls, value: int) -> int:
+        if value % 32:
+            raise ValueError(f"is not divisible by 32; use {value // 32 * 32 + 32}")
+        return value
+
+
+class ModelParams(_Block):
+    """Which network."""
+
+    name: str = "unet"
+    """A row of pipeline.models.MODELS."""
+    encoder: str = "tu-mobilenetv2_100"
+    """An encoder of segmentation_models_pytorch, or `tu-` and any name of timm."""
+    encoder_weights: str | None = None
+    """null = random initialisation; a path to a local file; or `hub` = pretrained, by name."""
+    normalisation: Literal["imagenet", "symmetric"] = "imagenet"
+    """imagenet = (x - mean) / std of ImageNet; symmetric = x / 127.5 - 1."""
+    freeze_batch_norm: bool = False
+    """Keep the encoder's batch-norm statistics; right for pretrained encoders and few labels."""
+
+
+class TrainParams(_Block):
+    """One training; the baseline and the teacher take the same number of steps."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    """The same seed gives the same weights on CPU."""
+    steps: PositiveInt = 300
+    """Optimiser steps."""
+    batch_labelled: Annotated[int, Field(ge=2)] = 4
+    """Labelled images per step."""
+    batch_unlabelled: Annotated[int, Field(ge=2)] = 4
+    """Unlabelled images per step; at least 2, since CutMix needs a partner."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 5e-4
+    """AdamW, decoder; polynomial decay with power 0.9."""
+    encoder_learning_rate: Annotated[float, Field(ge=0, le=1)] = 5e-4
+    """AdamW, encoder; lower (1e-4) when it is pretrained, 0 freezes it."""
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """AdamW's decoupled decay."""
+    warmup_share: Share = 0.03
+    """Share of the steps over which the rate rises from 0."""
+    checkpoint_every_s: Annotated[float, Field(ge=0)] = 20.0
+    """Seconds between checkpoints for resuming; 0 = at every step."""
+    cache_mib: Annotated[int, Field(ge=0)] = 2048
+    """Memory for decoded images; beyond it they are read again."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to train (Lightning Fabric's accelerator)."""
+    num_devices: PositiveInt = 1
+    """Processes, one device each."""
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
+    """Lightning Fabric's precision."""
+
+
+class MethodParams(_Block):
+    """How unlabelled images teach."""
+
+    name: str = "fixmatch"
+    """A row of pipeline.methods.METHODS."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """Teacher's averaging a in min(1 - 1/(t+1), a); .99 below 3,000 steps, .996 to 20,000."""
+    consistency_weight: Annotated[float, Field(ge=0, le=100)] = 1.0
+    """lambda_u; 0 = labels alone."""
+    rampup_share: Share = 0.1
+    """Share of the steps over which the consistency weight rises."""
+    confidence_threshold: Share = 0.95
+    """tau: a pixel is reliable when the teacher's largest probability reaches it."""
+    cutmix_probability: Share = 0.5
+    """Share of unlabelled images that receive a box of another."""
+
+
+class EmbedParams(_Block):
+    """Features of whole images for diversity; a frozen encoder, so images alone decide."""
+
+    encoder: str = "tu-mobilenetv2_100"
+    """As model.encoder."""
+    encoder_weights: str | None = None
+    """As model.encoder_weights; null = random features (still fine for telling images apart)."""
+    normalisation: Literal["imagenet", "symmetric"] = "imagenet"
+    """As model.normalisation."""
+
+
+class AcquireParams(_Block):
+    """Which images people are asked for."""
+
+    strategy: str = "entropy_k_center"
+    """A row of pipeline.acquisition.STRATEGIES."""
+    query_size: PositiveInt = 8
+    """Samples per query (b)."""
+    audit_share: Share = 0.2
+    """Share of a query drawn uniformly at random: an unbiased look at the domain."""
+    top_share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """An image's score is the mean over this share of its most uncertain pixels."""
+    prefilter: PositiveInt = 8
+    """entropy_k_center looks at the `prefilter * b` most uncertain."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """For the random share and ties."""
+
+
+class LoopParams(_Block):
+    """When rounds end and what is kept for judging."""
+
+    budget: Annotated[int, Field(ge=0)] = 16
+    """Annotations allowed per domain."""
+    val_share: Annotated[float, Field(ge=0, le=0.9)] = 0.5
+    """Where a domain has no val split: share of its random picks that becomes val on arrival."""
+    round_timeout_h: Annotated[float, Field(gt=0)] = 168.0
+    """A round closes after this long with what is there."""
+    branch: str = "main"
+    """The workspace's branch; the loop refuses to commit to another."""
+
+
+class AnnotationParams(_Block):
+    """The tool people annotate in."""
+
+    tool: str = "label_studio"
+    """A row of flows.annotators.ANNOTATORS."""
+    url: str | None = None
+    """An existing server; null = the one that `ssl-loop up` starts. The token is never kept here:
+    it comes from LABEL_STUDIO_API_KEY or .ssl-loop/secrets.json."""
+    title: str = "ssl-loop"
+    """Prefix of the project names in the tool; one project per domain."""
+
+
+class Params(_Block):
+    """The whole of params.yaml."""
+
+    classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=MAX_CLASSES)]
+    """Class names; the position is the class index in every mask."""
+    domain: str | None = None
+    """The current domain; null until the first is taken in. Written by the loop."""
+    domains: dict[str, DomainParams] = Field(default_factory=dict)
+    """All domains in order of arrival. Written by the loop."""
+    image: ImageParams = ImageParams()
+    model: ModelParams = ModelParams()
+    train: TrainParams = TrainParams()
+    method: MethodParams = MethodParams()
+    embed: EmbedParams = EmbedParams()
+    acquire: AcquireParams = AcquireParams()
+    loop: LoopParams = LoopParams()
+    annotation: AnnotationParams = AnnotationParams()
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        bad = sorted({name for name in value if value.count(name) > 1 or not name.strip()})
+        if bad:
+            raise ValueError(f"names must be distinct and not blank, got {bad}")
+        return value
+
+    @model_validator(mode="after")
+    def _current_domain_is_known(self) -> Params:
+        for name in self.domains:
+            check_domain_name(name)
+        if self.domain is not None and self.domain not in self.domains:
+            raise ValueError(f"domain {self.domain!r} is not one of domains: {list(self.domains)}")
+        return self
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.classes)
+
+    def query_size(self, domain: str) -> int:
+        """Samples per query in `domain`."""
+        return self.domains[domain].query_size or self.acquire.query_size
+
+    def budget(self, domain: str) -> int:
+        """Annotations allowed in `domain`."""
+        own = self.domains[domain].budget
+        return self.loop.budget if own is None else own
+
+
+def check_domain_name(name: str) -> str:
+    """The name itself, or ConfigError: it becomes a folder, a DVC stage and a git tag."""
+    if not DOMAIN_NAME.fullmatch(name):
+        raise ConfigError(
+            f"domain name {name!r}: use lower-case letters, digits, '-' and '_', "
+            f"starting with a letter or digit (it becomes a folder and a git tag)"
+        )
+    return name
+
+
+def load_params(path: Path) -> Params:
+    """Parse and validate all of `path`; ConfigError lists every bad key with value and remedy."""
+    try:
+        raw = YAML(typ="safe").load(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; `ssl-loop init DIR` writes one") from None
+    except YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(raw, Mapping):
+        raise ConfigError(f"{path}: expected a mapping of keys, got {type(raw).__name__}")
+    return parse_params(raw, source=str(path))
+
+
+def parse_params(raw: Mapping[str, Any], *, source: str = "params.yaml") -> Params:
+    """Validate a mapping as `load_params` does a file."""
+    try:
+        return Params.model_validate(dict(raw))
+    except ValidationError as error:
+        lines = [_complaint(item) for item in error.errors()]
+        raise ConfigError(f"{source}: {len(lines)} problem(s)\n  " + "\n  ".join(lines)) from None
+
+
+def _complaint(item: Any) -> str:
+    key = ".".join(str(part) for part in item["loc"]) or "(whole file)"
+    if item["type"] == "extra_forbidden":
+        return f"{key}: unknown key; known here: {', '.join(_known_keys(item['loc'][:-1]))}"
+    if item["type"] == "missing":
+        return f"{key}: missing"
+    message = item["msg"].removeprefix("Value error, ")
+    value = "" if isinstance(item["input"], dict) else f" = {item['input']!r}"
+    return f"{key}{value}: {message[0].lower()}{message[1:]}"
+
+
+def _known_keys(loc: tuple[Any, ...]) -> list[str]:
+    block: Any = Params
+    for part in loc:
+        field = block.model_fields.get(part)
+        # `domains` holds blocks under names of the user's own.
+        block = DomainParams if field is None or part == "domains" else field.annotation
+    return list(block.model_fields)

@@ -1,0 +1,1 @@
+"""Samples and their files: manifest, formats, ingest, datasets, transforms, synthetic domains."""

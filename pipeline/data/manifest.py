@@ -1,0 +1,99 @@
+"""`data/manifest.csv`: every sample with its split, files and hashes. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import get_args
+
+from pipeline.errors import DataError
+from pipeline.files import replacing, sha256_file
+from pipeline.types import SPLITS, Origin, Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One image of one domain; `sample_id` is `<domain>/<stem>` for life."""
+
+    sample_id: str
+    domain: str
+    split: Split
+    image: str  # relative to the workspace
+    image_sha256: str
+    mask: str = ""  # relative to the workspace; "" = none
+    mask_sha256: str = ""
+    origin: Origin = ""
+    skips: int = 0  # how often people said no to it; such a sample is not asked for again
+
+    @property
+    def labelled(self) -> bool:
+        """In the pool with a mask: what trainings learn from."""
+        return self.split == "pool" and bool(self.mask)
+
+    @property
+    def unlabelled(self) -> bool:
+        """In the pool without a mask: the unlabelled stream and the candidates of a query."""
+        return self.split == "pool" and not self.mask
+
+
+COLUMNS = tuple(field.name for field in fields(Sample))
+
+
+def read_manifest(path: Path) -> list[Sample]:
+    """All samples in file order; DataError names the line and the value that is wrong."""
+    if not path.exists():
+        raise DataError(f"{path}: no such file; `ssl-loop domain add` brings the first images")
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise DataError(f"{path}: columns {reader.fieldnames}, expected {list(COLUMNS)}")
+        return [_sample(row, f"{path}:{line}") for line, row in enumerate(reader, start=2)]
+
+
+def _sample(row: dict[str, str], where: str) -> Sample:
+    split, origin = row["split"], row["origin"]
+    if split not in SPLITS:
+        raise DataError(f"{where}: split {split!r}, expected one of {SPLITS}")
+    if origin not in get_args(Origin):
+        raise DataError(f"{where}: origin {origin!r}, expected one of {get_args(Origin)}")
+    if not row["skips"].isdecimal():
+        raise DataError(f"{where}: skips {row['skips']!r}, expected a whole number")
+    return Sample(**{**row, "skips": int(row["skips"])})  # type: ignore[arg-type]
+
+
+def write_manifest(path: Path, samples: Iterable[Sample]) -> None:
+    """Write samples sorted by domain and id, so that equal contents are equal files."""
+    rows = sorted(samples, key=lambda sample: (sample.domain, sample.sample_id))
+    with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+
+
+def with_mask(sample: Sample, *, mask: str, sha256: str, split: Split) -> Sample:
+    """The sample after people answered."""
+    return replace(sample, mask=mask, mask_sha256=sha256, origin="annotated", split=split)
+
+
+def check_files(root: Path, samples: Sequence[Sample]) -> None:
+    """DataError listing every image or mask that is absent or not what the manifest says."""
+    bad: list[str] = []
+    for sample in samples:
+        for name, expected in (
+            (sample.image, sample.image_sha256),
+            (sample.mask, sample.mask_sha256),
+        ):
+            if not name:
+                continue
+            path = root / name
+            if not path.exists():
+                bad.append(f"{name}: missing")
+            elif sha256_file(path) != expected:
+                bad.append(f"{name}: differs from the manifest's hash")
+    if bad:
+        raise DataError(
+            f"{len(bad)} file(s) do not match data/manifest.csv; `dvc checkout` brings back what "
+            "the manifest describes:\n  " + "\n  ".join(bad[:50])
+        )

@@ -1,0 +1,51 @@
+"""Where things lie in a workspace; every path is relative to its root."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+DVC_YAML = Path("dvc.yaml")
+DATA = Path("data")
+MANIFEST = Path("data/manifest.csv")
+MODELS = Path("models")
+BASELINE = Path("models/baseline")
+TEACHER = Path("models/teacher")
+PREDICTIONS = Path("predictions")
+SCORES = Path("predictions/scores.parquet")
+EMBEDDINGS = Path("predictions/embeddings")  # one <domain>.npz: sample_ids, embeddings_ND
+PSEUDO_LABELS = Path("predictions/pseudo_labels")  # <domain>/<stem>.png, class indices
+CONFIDENCE = Path("predictions/confidence")  # <domain>/<stem>.png, 255 * max probability
+UNCERTAINTY = Path("predictions/uncertainty")  # <domain>/<stem>.png, 255 * entropy / log K
+QUERY = Path("query.csv")
+METRICS = Path("metrics")
+EVALUATION = Path("metrics/evaluation.json")
+BASELINE_TRAINING = Path("metrics/train_baseline.json")
+TEACHER_TRAINING = Path("metrics/train_teacher.json")
+REPORT = Path("report/index.html")
+PRIVATE = Path(".ssl-loop")  # git-ignored: ledger.db, inbox, incoming, checkpoints, lock, logs
+CHECKPOINTS = Path(".ssl-loop/checkpoints")
+INCOMING = Path(".ssl-loop/incoming")
+INBOX = Path(".ssl-loop/inbox")
+LEDGER = Path(".ssl-loop/ledger.db")
+LOCK = Path(".ssl-loop/lock")
+
+
+def images_dir(domain: str) -> Path:
+    """Folder of a domain's images, immutable after ingest."""
+    return DATA / domain / "images"
+
+
+def masks_dir(domain: str) -> Path:
+    """Folder of a domain's class-index masks; grows with every merge."""
+    return DATA / domain / "masks"
+
+
+def annotations_dir(domain: str) -> Path:
+    """Folder of what people answered: one JSON per annotation."""
+    return DATA / domain / "annotations"
+
+
+def sample_png(folder: Path, sample_id: str) -> Path:
+    """`folder/<domain>/<stem>.png` of a sample `<domain>/<stem>`."""
+    return folder / f"{sample_id}.png"
