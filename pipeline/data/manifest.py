@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -45,11 +46,15 @@ def read_manifest(path: Path) -> list[Sample]:
     """All samples in file order; DataError names the line and the value that is wrong."""
     if not path.exists():
         raise DataError(f"{path}: no such file; `ssl-loop domain add` brings the first images")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise DataError(f"{path}: columns {reader.fieldnames}, expected {list(COLUMNS)}")
-        return [_sample(row, f"{path}:{line}") for line, row in enumerate(reader, start=2)]
+    return parse_manifest(path.read_text(encoding="utf-8"), source=str(path))
+
+
+def parse_manifest(text: str, *, source: str = "data/manifest.csv") -> list[Sample]:
+    """As `read_manifest`, from text: how a tag's manifest is read."""
+    reader = csv.DictReader(io.StringIO(text))
+    if tuple(reader.fieldnames or ()) != COLUMNS:
+        raise DataError(f"{source}: columns {reader.fieldnames}, expected {list(COLUMNS)}")
+    return [_sample(row, f"{source}:{line}") for line, row in enumerate(reader, start=2)]
 
 
 def _sample(row: dict[str, str], where: str) -> Sample:

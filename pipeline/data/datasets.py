@@ -1,0 +1,62 @@
+"""Decoded images and masks at the networks' size, kept in memory. C channels, H height, W width."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.config import ImageParams
+from pipeline.data.formats.images import load_image, load_mask
+from pipeline.data.manifest import Sample
+from pipeline.errors import DataError
+from pipeline.types import MAX_CLASSES
+
+
+class ImageStore:
+    """Each file is decoded and resized once, then kept as uint8 while `cache_mib` lasts.
+
+    What came first stays: with random access over a set larger than the memory, throwing out the
+    oldest would keep nothing useful. Returned tensors are shared: do not write to them.
+    """
+
+    def __init__(self, root: Path, image: ImageParams, cache_mib: int) -> None:
+        """Files are read relative to the workspace `root`; they are not hashed here."""
+        self.size = (image.height_px, image.width_px)
+        self._root = root
+        self._free_bytes = cache_mib * 2**20
+        self._kept: dict[str, torch.Tensor] = {}
+
+    def image(self, sample: Sample) -> torch.Tensor:
+        """uint8 CHW RGB at the store's size (bilinear with antialiasing)."""
+        kept = self._kept.get(sample.image)
+        if kept is not None:
+            return kept
+        image_HWC = load_image(self._root / sample.image)
+        resized_HWC = self._resize(image_HWC, Image.Resampling.BILINEAR)
+        return self._keep(sample.image, torch.from_numpy(resized_HWC).permute(2, 0, 1).contiguous())
+
+    def mask(self, sample: Sample) -> torch.Tensor:
+        """uint8 HW class indices at the store's size (nearest); DataError without a mask."""
+        if not sample.mask:
+            raise DataError(f"{sample.sample_id}: has no mask; only labelled samples have one")
+        kept = self._kept.get(sample.mask)
+        if kept is not None:
+            return kept
+        # Class values were checked at ingest and merge; here every index is let through.
+        mask_HW = load_mask(self._root / sample.mask, MAX_CLASSES)
+        resized_HW = self._resize(mask_HW, Image.Resampling.NEAREST)
+        return self._keep(sample.mask, torch.from_numpy(resized_HW))
+
+    def _resize(self, pixels: NDArray[np.uint8], how: Image.Resampling) -> NDArray[np.uint8]:
+        height_px, width_px = self.size
+        return np.array(Image.fromarray(pixels).resize((width_px, height_px), how))
+
+    def _keep(self, key: str, value: torch.Tensor) -> torch.Tensor:
+        if value.nbytes <= self._free_bytes:
+            self._kept[key] = value
+            self._free_bytes -= value.nbytes
+        return value

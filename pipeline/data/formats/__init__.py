@@ -1,0 +1,1 @@
+"""How image data on disk is read: one file per layout of folders, one row in FORMATS."""

@@ -1,0 +1,155 @@
+"""Image and mask files as arrays: HxWx3 uint8 RGB, HxW uint8 class indices."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from pipeline.errors import DataError
+from pipeline.files import replacing
+from pipeline.types import IGNORE
+
+EXIF_ORIENTATION = 0x0112
+TIFF_BITS_PER_SAMPLE = 258
+# One picture per file; what a browser cannot show is stored as PNG by ingest.
+IMAGE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM")
+EIGHT_BIT_MODES = ("RGB", "L", "P", "1", "CMYK", "YCbCr", "RGBA", "LA", "PA", "RGBX", "RGBa", "La")
+SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
+# PNG colour types (PNG specification, IHDR).
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_KINDS = {0: "greyscale", 2: "colour", 3: "palette", 4: "greyscale with alpha", 6: "RGBA"}
+PNG_GREY, PNG_PALETTE = 0, 3
+# What Pillow raises on damaged files, beside OSError.
+DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, OverflowError)
+
+
+def load_image(path: Path) -> NDArray[np.uint8]:
+    """Image as HxWx3 uint8 RGB, upright: EXIF rotation is applied once.
+
+    16 bits are scaled by the file's depth (65535 becomes 255; 12-bit data in a 16-bit file stays
+    dark, with a UserWarning); alpha is dropped with a UserWarning. DataError names the file.
+    """
+    with _opened(path, IMAGE_FORMATS) as image:
+        if (frames := getattr(image, "n_frames", 1)) > 1:
+            raise DataError(f"{path}: {frames} frames, expected one; split the file")
+        if image.mode in SIXTEEN_BIT_MODES:
+            return _sixteen_bit(path, image)
+        if image.mode not in EIGHT_BIT_MODES:
+            raise DataError(
+                f"{path}: pixels of type {image.mode!r} have no known range, expected 8 or 16 "
+                "bits per channel; convert it"
+            )
+        # Before any conversion, which loses the EXIF of a TIFF.
+        upright = ImageOps.exif_transpose(image)
+        if image.has_transparency_data:
+            warnings.warn(f"{path}: alpha dropped", UserWarning, stacklevel=2)
+            # Palette and grey transparency only becomes a channel by way of RGBA.
+            upright = upright.convert("RGBA")
+        return np.asarray(upright.convert("RGB"))
+
+
+def _sixteen_bit(path: Path, image: Image.Image) -> NDArray[np.uint8]:
+    bits = 16
+    if image.format == "TIFF":
+        bits = int(image.tag_v2.get(TIFF_BITS_PER_SAMPLE, (16,))[0])  # type: ignore[attr-defined]
+    grey_HW = np.asarray(ImageOps.exif_transpose(image)).astype(np.uint32)
+    full = 2**bits - 1
+    if bits == 16 and 255 < grey_HW.max() <= 4095:
+        warnings.warn(
+            f"{path}: values reach {grey_HW.max()} of {full}; if this is 12-bit data it stays "
+            "dark: multiply it by 16",
+            UserWarning,
+            stacklevel=3,
+        )
+    eight_HW = ((grey_HW * 255 + full // 2) // full).astype(np.uint8)
+    return np.repeat(eight_HW[:, :, None], 3, axis=2)
+
+
+def is_plain(path: Path) -> bool:
+    """Whether the file is already what every later reader expects: upright 8-bit RGB JPEG or PNG.
+
+    Reads the header only.
+    """
+    with _opened(path, IMAGE_FORMATS) as image:
+        upright = image.getexif().get(EXIF_ORIENTATION, 1) == 1
+        eight_bit = image.format == "JPEG" or _png_header(path) == (8, 2)
+        opaque = image.mode == "RGB" and not image.has_transparency_data
+        single = getattr(image, "n_frames", 1) == 1
+        return image.format in ("JPEG", "PNG") and upright and eight_bit and opaque and single
+
+
+def load_mask(path: Path, num_classes: int) -> NDArray[np.uint8]:
+    """Mask as HxW uint8 class indices, 255 = ignore; a palette PNG is read as its indices.
+
+    DataError: not an 8-bit single-channel or palette PNG, or values outside 0..num_classes-1.
+    """
+    depth, kind = _png_header(path)
+    if not (kind == PNG_PALETTE or (kind == PNG_GREY and depth == 8)):
+        raise DataError(
+            f"{path}: {depth}-bit {PNG_KINDS.get(kind, 'unknown')} mask, expected 8-bit "
+            "class indices in one channel or a palette"
+        )
+    with _opened(path, ("PNG",)) as image:
+        if image.getexif().get(EXIF_ORIENTATION, 1) != 1:
+            raise DataError(
+                f"{path}: mask with an EXIF rotation, which viewers apply differently; "
+                "save it upright without EXIF"
+            )
+        mask_HW = np.asarray(image)
+    unknown = [int(v) for v in np.unique(mask_HW) if v >= num_classes and v != IGNORE]
+    if unknown:
+        shown = ", ".join(map(str, unknown[:8])) + (", ..." if len(unknown) > 8 else "")
+        raise DataError(
+            f"{path}: unknown class values {shown}, expected 0..{num_classes - 1} or {IGNORE}"
+        )
+    return mask_HW
+
+
+def save_mask(path: Path, mask_HW: NDArray[np.uint8]) -> None:
+    """Write class indices as an 8-bit greyscale PNG, whole or not at all; equal masks, equal bytes.
+
+    ValueError unless `mask_HW` is a two-dimensional uint8 array.
+    """
+    if mask_HW.dtype != np.uint8 or mask_HW.ndim != 2:
+        raise ValueError(f"mask is {mask_HW.dtype} {mask_HW.shape}, expected uint8 HxW")
+    with replacing(path) as beside:
+        Image.fromarray(mask_HW).save(beside, format="PNG", optimize=True)
+
+
+@contextmanager
+def _opened(path: Path, formats: tuple[str, ...]) -> Iterator[Image.Image]:
+    """The decoded image; whatever is wrong with the file becomes one DataError naming it."""
+    try:
+        with Image.open(path, formats=formats) as image:
+            yield image
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: not an image ({', '.join(formats)})") from None
+    except (Image.DecompressionBombError, *DAMAGE) as error:
+        raise DataError(f"{path}: damaged or truncated: {error}") from None
+
+
+def _png_header(path: Path) -> tuple[int, int]:
+    """Bit depth and colour type; (0, -1) when the file is no PNG.
+
+    Read from the file, since Pillow hides 16-bit colour and scales 1-, 2- and 4-bit grey.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(26)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(head) < 26 or not head.startswith(PNG_SIGNATURE):
+        return 0, -1
+    return head[24], head[25]
