@@ -1,0 +1,188 @@
+"""Child processes: a clean environment, errors one can act on, groups that die with us.
+
+Every group that is started carries a random token in its environment, so that survivors of a
+crash are recognised by what they are, never by a process number that may have been given away.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from pipeline.errors import WorkspaceError
+from pipeline.files import write_json
+
+GROUP_TOKEN = "SSL_LOOP_GROUP"
+LAST_LINES = 20  # enough of a traceback to see its cause
+TERM_GRACE_S = 3.0  # trainings checkpoint, so a short grace loses nothing
+
+# Variables by which git would work on another repository than the one it is run in.
+_GIT_LOCATION = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+)
+
+
+def child_environment(**extra: str) -> dict[str, str]:
+    """This process's environment for git, DVC and stages: our `bin` first, nothing sent home."""
+    env = {name: value for name, value in os.environ.items() if name not in _GIT_LOCATION}
+    path = [str(Path(sys.executable).parent), *env.get("PATH", os.defpath).split(os.pathsep)]
+    return env | {
+        "PATH": os.pathsep.join(dict.fromkeys(path)),
+        "DVC_NO_ANALYTICS": "1",
+        "DO_NOT_TRACK": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "LC_ALL": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",  # stage lines arrive when written
+        **extra,
+    }
+
+
+def run(argv: Sequence[str], *, cwd: Path, remedy: str = "") -> bytes:
+    """Standard output of a short command; WorkspaceError with its last lines and `remedy`."""
+    try:
+        done = subprocess.run(
+            argv, cwd=cwd, env=child_environment(), stdin=subprocess.DEVNULL, capture_output=True
+        )
+    except FileNotFoundError:
+        raise WorkspaceError(_not_found(argv, cwd)) from None
+    if done.returncode:
+        lines = (done.stderr + done.stdout).decode(errors="replace").splitlines()
+        raise WorkspaceError(failure(argv, done.returncode, lines[-LAST_LINES:], remedy))
+    return done.stdout
+
+
+def failure(argv: Sequence[str], code: int, lines: Iterable[str], remedy: str = "") -> str:
+    """What to tell about a command that failed."""
+    said = "".join(f"\n  {line}" for line in lines if line.strip())
+    return f"`{' '.join(argv)}` failed with exit code {code}{said}" + (
+        f"\n{remedy}" if remedy else ""
+    )
+
+
+def _not_found(argv: Sequence[str], cwd: Path) -> str:
+    if not cwd.is_dir():
+        return f"{cwd}: no such folder"
+    return f"{argv[0]}: no such program on PATH; `ssl-loop doctor` says how to install it"
+
+
+def stream(argv: Sequence[str], *, cwd: Path, record: Path, on_line: Callable[[str], None]) -> None:
+    """Run a long command in its own group, line by line; WorkspaceError when it fails.
+
+    `record` names the group while it runs: `kill_survivors(record)` ends what a crash left. The
+    group also dies with this process (flows/lifeline.py) and on any exception, Ctrl-C included.
+    """
+    kill_survivors(record)
+    token = secrets.token_hex(16)
+    write_json(record, {"token": token, "command": list(argv)})
+    lifeline = [sys.executable, "-I", "-S", str(Path(__file__).with_name("lifeline.py"))]
+    child = subprocess.Popen(
+        [*lifeline, *argv],
+        cwd=cwd,
+        env=child_environment(**{GROUP_TOKEN: token}),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    lines: deque[str] = deque(maxlen=LAST_LINES)
+    try:
+        for line in child.stdout or ():
+            lines.append(line.rstrip())
+            on_line(lines[-1])
+        code = child.wait()
+    finally:
+        kill_survivors(record)
+        child.wait()
+        for pipe in (child.stdin, child.stdout):
+            if pipe:
+                pipe.close()
+    if code:
+        raise WorkspaceError(failure(argv, code, lines))
+
+
+def kill_survivors(record: Path) -> list[int]:
+    """Process numbers ended: whatever still carries the token of `record`, which is removed."""
+    try:
+        token = json.loads(record.read_text())["token"]
+    except (FileNotFoundError, ValueError, KeyError):
+        token = None
+    ended = end_carriers(GROUP_TOKEN, token) if token else []
+    record.unlink(missing_ok=True)
+    return ended
+
+
+def end_carriers(variable: str, value: str) -> list[int]:
+    """Process numbers ended: all that carry `variable=value`, their late children included."""
+    ended: list[int] = []
+    while found := carriers(variable, value):
+        ended += end(found)
+    return ended
+
+
+def carriers(variable: str, value: str) -> list[psutil.Process]:
+    """Living processes, other than this one, that were started with `variable=value`."""
+    return [
+        process
+        for process in psutil.process_iter()
+        if process.pid != os.getpid() and started_with(process, variable) == value
+    ]
+
+
+def started_with(process: psutil.Process, variable: str) -> str | None:
+    """An environment variable of another process; None if absent, or the process gone."""
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        environ: Mapping[str, str] = process.environ()
+    except (psutil.Error, OSError):
+        return None
+    return environ.get(variable)
+
+
+def end(processes: Sequence[psutil.Process], grace_s: float = TERM_GRACE_S) -> list[int]:
+    """Ask, wait, kill; process numbers of those that were alive."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for process in processes:
+            try:
+                process.send_signal(number)
+            except psutil.NoSuchProcess:
+                continue
+        psutil.wait_procs(processes, timeout=grace_s)
+    return [process.pid for process in processes]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of that number runs (a zombie does not)."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float, every_s: float = 0.05) -> bool:
+    """Whether `condition` came true in time."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(every_s)
+    return True

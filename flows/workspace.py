@@ -1,0 +1,291 @@
+"""A workspace: one git + DVC repository, and everything the loop does to it.
+
+The command lines of git and DVC are used, since they are their documented interfaces.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from flows.git import Git
+from flows.processes import kill_survivors, run, stream
+from pipeline import layout
+from pipeline.config import Params, load_params, parse_params
+from pipeline.data.manifest import Sample, read_manifest, write_manifest
+from pipeline.errors import WorkspaceError
+from pipeline.files import replacing, write_text
+
+STAGE_RECORD = layout.PRIVATE / "stage.json"  # the running stage's group, for who comes after
+GIT_MARKER = layout.PRIVATE / "git-writing"
+
+_GITIGNORE = "/.ssl-loop/\n/prefect.toml\n__pycache__/\n/previous\n"
+# DVC would walk checkpoints, logs and servers' files at every command.
+_DVCIGNORE = ".ssl-loop\n__pycache__\n"
+# check_update asks the network. Copies, since as root a stage that writes through a link would
+# spoil the cache unseen. No staging: the loop commits its own list of paths.
+_DVC_CONFIG = """\
+[core]
+    analytics = false
+    check_update = false
+    autostage = false
+[cache]
+    type = "reflink,copy"
+"""
+
+
+class WorkspaceBusyError(WorkspaceError):
+    """Another process holds the workspace's lock."""
+
+
+class Workspace:
+    """The repository at `root`; cheap to make, nothing is read before it is asked for."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.git = Git(self.root, self.root / GIT_MARKER)
+
+    @classmethod
+    def create(
+        cls,
+        root: Path,
+        *,
+        class_names: Sequence[str],
+        overrides: Mapping[str, Any] | None = None,
+        here: bool = False,
+    ) -> Workspace:
+        """A new workspace with its first commit; nested `overrides` change the template's params.
+
+        An interrupted one is completed. WorkspaceError for a folder with other things in it, a
+        finished workspace, or a folder that another git repository tracks unless `here` is set.
+        ConfigError for params that do not hold.
+        """
+        changes = {"classes": list(class_names), **(overrides or {})}
+        # Before anything is written, so that a typing error leaves nothing behind.
+        parse_params(_merged(_yaml().load(template_file(layout.PARAMS).read_text()), changes))
+        workspace = cls(root)
+        workspace._require_place(here)
+        workspace._lay_down(changes)
+        return workspace
+
+    def require(self) -> None:
+        """WorkspaceError unless `root` is a workspace."""
+        if not is_workspace(self.root):
+            raise WorkspaceError(
+                f"{self.root}: not a workspace; `ssl-loop init {self.root}` makes one, or go to one"
+            )
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the workspace alone, what a crash left being cleared first; WorkspaceBusyError.
+
+        The kernel gives the lock back when the holder dies, however it dies.
+        """
+        path = self.root / layout.LOCK
+        path.parent.mkdir(exist_ok=True)
+        with path.open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
+                raise WorkspaceBusyError(
+                    f"{self.root}: in use by process {holder}; wait for it, or look at "
+                    "`ssl-loop status`"
+                ) from None
+            file.truncate(0)
+            file.write(f"{os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
+            file.flush()
+            kill_survivors(self.root / STAGE_RECORD)
+            self.git.remove_own_locks()
+            yield
+
+    # --- params and manifest
+
+    def params(self) -> Params:
+        """params.yaml, validated."""
+        return load_params(self.root / layout.PARAMS)
+
+    def write_params(self, changes: Mapping[str, Any]) -> Params:
+        """Merge nested `changes` into params.yaml, comments kept; ConfigError changes nothing."""
+        path, yaml = self.root / layout.PARAMS, _yaml()
+        merged = _merged(yaml.load(path.read_text()), changes)
+        params = parse_params(merged, source=str(path))
+        with replacing(path) as beside:
+            yaml.dump(merged, beside)
+        return params
+
+    def manifest(self) -> list[Sample]:
+        """data/manifest.csv."""
+        return read_manifest(self.root / layout.MANIFEST)
+
+    # --- git
+
+    def require_clean_branch(self) -> None:
+        """WorkspaceError naming the remedy unless HEAD is the workspace's branch, all finished."""
+        self.git.require_branch(self.params().loop.branch)
+
+    def head(self) -> str:
+        """The commit checked out."""
+        return self.git.head()
+
+    def tags_merged(self) -> list[str]:
+        """Tags reachable from HEAD, oldest first: the evidence of what was done."""
+        return self.git.tags_merged()
+
+    def show(self, revision: str, path: Path) -> bytes:
+        """A file as it was at `revision`."""
+        return self.git.show(revision, path)
+
+    def checkout_paths(self, revision: str, paths: Iterable[Path]) -> None:
+        """Bring working copies back to `revision`; follow with `dvc_checkout` for data."""
+        self.git.restore(revision, paths)
+
+    def commit(self, paths: Iterable[Path], message: str) -> str | None:
+        """Commit exactly `paths`; the revision, or None when nothing of them changed."""
+        return self.git.commit(list(paths), message)
+
+    def tag(self, name: str, message: str) -> None:
+        """Name HEAD; the same again is fine, WorkspaceError for another commit."""
+        self.git.tag(name, message)
+
+    # --- DVC
+
+    def dvc(self, *arguments: str, remedy: str = "") -> bytes:
+        """Standard output of `dvc ARGUMENTS`, waiting for another dvc; or WorkspaceError."""
+        return run(["dvc", "--wait-for-lock", *arguments], cwd=self.root, remedy=remedy)
+
+    def dvc_add(self, paths: Iterable[Path]) -> None:
+        """Put folders or files under DVC: `<path>.dvc` beside each, for the commit."""
+        self.dvc("add", "--quiet", *(path.as_posix() for path in paths))
+
+    def dvc_checkout(self, paths: Iterable[Path] = (), *, force: bool = False) -> None:
+        """Working copies as the .dvc files and dvc.lock say; all of them without `paths`.
+
+        With `force`, files that DVC has no copy of are overwritten too.
+        """
+        options = ["--force"] if force else []
+        self.dvc("checkout", "--quiet", *options, *(path.as_posix() for path in paths))
+
+    def repro(self, stage: str, on_line: Callable[[str], None] = print) -> None:
+        """Bring one stage (all domains of `embed`) up to date; WorkspaceError with its last lines.
+
+        The stage dies with this process; see flows/processes.py.
+        """
+        stream(
+            ["dvc", "--wait-for-lock", "repro", "--single-item", stage],
+            cwd=self.root,
+            record=self.root / STAGE_RECORD,
+            on_line=on_line,
+        )
+
+    def dvc_status(self) -> dict[str, Any]:
+        """What `dvc repro` would have to do, by stage; empty when all is up to date."""
+        status: dict[str, Any] = json.loads(self.dvc("status", "--json"))
+        return status
+
+    # --- creation
+
+    def _require_place(self, here: bool) -> None:
+        if is_workspace(self.root):
+            raise WorkspaceError(
+                f"{self.root}: is a workspace already; `ssl-loop domain add` brings images to it"
+            )
+        if self.root.exists() and not self.root.is_dir():
+            raise WorkspaceError(f"{self.root}: is a file; name a folder")
+        interrupted = (self.root / layout.PRIVATE).exists()
+        if not (here or interrupted) and self.root.exists() and any(self.root.iterdir()):
+            raise WorkspaceError(f"{self.root}: not empty; name a new or an empty folder")
+        tracker = None if here else _tracked_by(self.root)
+        if tracker:
+            raise WorkspaceError(
+                f"{self.root}: lies in the repository {tracker}, which would track it; choose a "
+                "folder elsewhere or one that it ignores, or say --here to use that repository"
+            )
+
+    def _lay_down(self, changes: Mapping[str, Any]) -> None:
+        (self.root / layout.PRIVATE).mkdir(parents=True, exist_ok=True)
+        if not (self.root / ".git").exists():
+            self.git.run("init", "--quiet", "--initial-branch=main")
+        if self.git.says("config", "user.email") is None:
+            self.git.run("config", "user.name", "ssl-loop")
+            self.git.run("config", "user.email", "ssl-loop@localhost")
+        if not (self.root / ".dvc/config").exists():
+            self.dvc("init", "--quiet", "--force")
+            write_text(self.root / ".dvc/config", _DVC_CONFIG)
+        for path in (layout.PARAMS, layout.DVC_YAML):
+            if not (self.root / path).exists():
+                write_text(self.root / path, template_file(path).read_text(encoding="utf-8"))
+        self.write_params(changes)
+        _append_lines(self.root / ".gitignore", _GITIGNORE)
+        _append_lines(self.root / ".dvcignore", _DVCIGNORE)
+        if not (self.root / layout.MANIFEST).exists():
+            write_manifest(self.root / layout.MANIFEST, [])
+        paths = [".gitignore", ".dvcignore", ".dvc/.gitignore", ".dvc/config"]
+        paths += [str(path) for path in (layout.PARAMS, layout.DVC_YAML, layout.MANIFEST)]
+        if self.git.says("rev-parse", "--verify", "HEAD") is None:
+            self.git.run("commit", "--quiet", "--allow-empty", "--no-verify", "-m", "Begin")
+        self.commit([Path(path) for path in paths], "A new workspace of ssl-loop")
+
+
+def is_workspace(root: Path) -> bool:
+    """Whether `root` holds a finished workspace: git, DVC, params and a manifest."""
+    parts = (".git", ".dvc/config", layout.PARAMS, layout.DVC_YAML, layout.MANIFEST)
+    return all((root / part).exists() for part in parts)
+
+
+def template_file(name: Path) -> Path:
+    """A file of every new workspace: the checkout's own, or the wheel's copy of it."""
+    checkout = Path(__file__).resolve().parents[1]
+    if (checkout / "pyproject.toml").exists():
+        return checkout / name
+    return Path(sys.prefix) / "share/ssl-loop" / name
+
+
+def _tracked_by(root: Path) -> Path | None:
+    """Top of the repository around `root` (not at it) that does not ignore it."""
+    parent = next(folder for folder in root.parents if folder.is_dir())
+    around = Git(parent, parent / GIT_MARKER)
+    top = around.says("rev-parse", "--show-toplevel")
+    if top is None or around.says("check-ignore", str(root)) is not None:
+        return None
+    return Path(top)
+
+
+def _yaml() -> YAML:
+    yaml = YAML()  # round trip: comments and order stay
+    yaml.preserve_quotes = True
+    yaml.width = 100
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.representer.add_representer(type(None), _write_null)
+    return yaml
+
+
+def _write_null(representer: Any, _: None) -> Any:
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
+
+
+def _merged(target: Any, changes: Mapping[str, Any]) -> Any:
+    for key, value in changes.items():
+        if isinstance(value, Mapping) and isinstance(target.get(key), dict):
+            if not target[key]:
+                target[key].fa.set_block_style()  # an empty {} would stay on one line for ever
+            _merged(target[key], value)
+        else:
+            target[key] = value
+    return target
+
+
+def _append_lines(path: Path, lines: str) -> None:
+    present = path.read_text().splitlines() if path.exists() else []
+    missing = [line for line in lines.splitlines() if line not in present]
+    write_text(path, "".join(f"{line}\n" for line in [*present, *missing]))
