@@ -1,0 +1,91 @@
+"""What the Prefect run page shows of a round: a convenience view; the truth lies in files."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+from PIL import Image
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
+
+from flows.loop import Loop
+from flows.position import Position, QueryRow, round_tags
+from flows.steps.publish import publish, query_of
+from flows.steps.reproduce import seal_round
+from pipeline import layout
+
+THUMBNAIL_PX = 160
+
+
+def after(step: Callable[..., Any], *args: Any) -> None:
+    """Show what a step did, for those steps that have something to show."""
+    if step is seal_round:
+        show_rounds(*args)
+    elif step is publish:
+        show_query(*args)
+
+
+def show_rounds(loop: Loop, here: Position) -> None:
+    """The table of all rounds, and where the report lies."""
+    tags = round_tags(loop.params.domains, loop.workspace.tags_merged())
+    rows = [_round_row(loop, domain, index, tag) for domain, index, tag in tags]
+    create_table_artifact(table=rows, key="rounds", description=f"Rounds up to {here.tag}")
+    create_link_artifact(
+        link=(loop.root / layout.REPORT).as_uri(),
+        link_text="report/index.html of this workspace",
+        key="report",
+        description="Opens on the machine that runs the loop.",
+    )
+
+
+def _round_row(loop: Loop, domain: str, round_index: int, tag: str) -> dict[str, Any]:
+    evaluation = json.loads(loop.workspace.show(tag, layout.EVALUATION))
+    row: dict[str, Any] = {
+        "domain": domain,
+        "round": round_index,
+        "labelled": evaluation["labelled"],
+    }
+    for kind in ("baseline", "teacher"):
+        miou = evaluation[kind].get(domain, {}).get("val", {}).get("miou")
+        row[f"mIoU {kind}"] = "not yet measurable" if miou is None else f"{miou:.3f}"
+    return row
+
+
+def show_query(loop: Loop, here: Position) -> None:
+    """The round's query with thumbnails, and the way to its project."""
+    rows = query_of(loop, here)
+    paths = {sample.sample_id: sample.image for sample in loop.workspace.manifest()}
+    lines = [
+        f"# Query of round {here.round_index} of {here.domain}",
+        "",
+        "| rank | image | sample | score | why |",
+        "|---:|---|---|---:|---|",
+        *(_query_line(loop, row, paths[row.sample_id]) for row in rows),
+    ]
+    create_markdown_artifact(
+        markdown="\n".join(lines), key="query", description=f"What {here.tag} asks people for"
+    )
+    create_link_artifact(
+        link=loop.project(here.domain).url, link_text="Annotate in Label Studio", key="annotate"
+    )
+
+
+def _query_line(loop: Loop, row: QueryRow, image: str) -> str:
+    with Image.open(loop.root / image) as opened:
+        picture = opened.convert("RGB")
+        picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=70)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    reason = row.reason.replace("|", "\\|")
+    return (
+        f"| {row.rank} | ![{row.sample_id}](data:image/jpeg;base64,{data}) | {row.sample_id} "
+        f"| {row.score:.3f} | {reason} |"
+    )

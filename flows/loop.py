@@ -1,0 +1,96 @@
+"""What every step of a tick works on: the workspace, the ledger, the annotation tool."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from db.session import Ledger, open_ledger
+from flows import connections
+from flows.annotators import ANNOTATORS
+from flows.annotators.types import Annotator, Project
+from flows.position import Position, position
+from flows.workspace import Workspace
+from pipeline import layout
+from pipeline.config import Params
+from pipeline.errors import ConfigError, WorkspaceError
+
+Log = Callable[[str], None]
+_LOG = logging.getLogger("ssl-loop")
+
+
+@dataclass(kw_only=True)
+class Loop:
+    """One workspace with its facts and its people; made anew for every tick."""
+
+    workspace: Workspace
+    ledger: Ledger
+    log: Log = _LOG.info
+    annotator_factory: Callable[[Path, Params], Annotator] | None = field(default=None)
+
+    @property
+    def root(self) -> Path:
+        """The workspace's folder."""
+        return self.workspace.root
+
+    @property
+    def params(self) -> Params:
+        """params.yaml as it is now."""
+        return self.workspace.params()
+
+    @cached_property
+    def annotator(self) -> Annotator:
+        """The annotation tool, connected on first use."""
+        make = self.annotator_factory or connect_annotator
+        return make(self.root, self.params)
+
+    def project(self, domain: str) -> Project:
+        """The domain's project in the annotation tool, made when it is not there."""
+        params = self.params
+        title = f"{params.annotation.title}: {self.root.resolve().name} / {domain}"
+        return self.annotator.ensure_project(title, params.classes)
+
+    def position(self) -> Position | None:
+        """Where the loop stands; None before the first domain is taken in."""
+        return position(self.params.domain, self.workspace.tags_merged())
+
+    def require_position(self) -> Position:
+        """As `position`, or WorkspaceError saying how to bring the first domain."""
+        here = self.position()
+        if here is None:
+            raise WorkspaceError(
+                f"{self.root}: no domain yet; `ssl-loop domain add NAME --images DIR` brings one"
+            )
+        return here
+
+
+@contextmanager
+def open_loop(root: Path, *, log: Log | None = None) -> Iterator[Loop]:
+    """The workspace at `root` with its ledger open; WorkspaceError when it is not one."""
+    workspace = Workspace(root)
+    workspace.require()
+    ledger = open_ledger(connections.ledger_target(root))
+    try:
+        yield Loop(workspace=workspace, ledger=ledger, log=log or _LOG.info)
+    finally:
+        ledger.close()
+
+
+def connect_annotator(root: Path, params: Params) -> Annotator:
+    """The tool that params.yaml names, at the address and with the token of this workspace."""
+    make = ANNOTATORS.get(params.annotation.tool)
+    if make is None:
+        raise ConfigError(
+            f"annotation.tool = {params.annotation.tool!r}: unknown; known: {sorted(ANNOTATORS)}"
+        )
+    url, token = connections.annotation_tool(root, params)
+    return make(url, token)
+
+
+def inbox(root: Path, name: str) -> Path:
+    """A file of the inbox: what the tool gave, kept until a merge puts it into git and DVC."""
+    return root / layout.INBOX / name

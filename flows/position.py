@@ -1,0 +1,103 @@
+"""Where the loop stands, read from evidence alone: tags reachable from HEAD and params.yaml.
+
+There is no stored state to go stale: `<domain>/r<k>` says that round k was computed,
+`<domain>/r<k>-labels` that its answers are merged.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """The current domain and round; `computed` when its tag exists."""
+
+    domain: str
+    round_index: int
+    computed: bool
+
+    @property
+    def tag(self) -> str:
+        """`<domain>/r<k>`: models, predictions and query of this round."""
+        return round_tag(self.domain, self.round_index)
+
+    @property
+    def labels_tag(self) -> str:
+        """`<domain>/r<k>-labels`: the answers to this round's query merged into the data."""
+        return labels_tag(self.domain, self.round_index)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryRow:
+    """One line of query.csv."""
+
+    rank: int
+    sample_id: str
+    score: float
+    source: str
+    reason: str
+    regions: str
+
+
+def ingest_tag(domain: str) -> str:
+    """The tag of a domain's arrival."""
+    return f"{domain}/ingest"
+
+
+def round_tag(domain: str, round_index: int) -> str:
+    """The tag of a computed round."""
+    return f"{domain}/r{round_index}"
+
+
+def labels_tag(domain: str, round_index: int) -> str:
+    """The tag of a merged round."""
+    return f"{domain}/r{round_index}-labels"
+
+
+def item_id(sample_id: str, round_index: int) -> str:
+    """Identity of a query item everywhere, the annotation tool included."""
+    return f"{sample_id}/r{round_index}"
+
+
+def position(domain: str | None, tags: Iterable[str]) -> Position | None:
+    """Where `domain` stands by the tags reachable from HEAD; None before the first domain."""
+    known = set(tags)
+    if domain is None or ingest_tag(domain) not in known:
+        return None
+    round_index = 0
+    while labels_tag(domain, round_index) in known:
+        round_index += 1
+    computed = round_tag(domain, round_index) in known
+    return Position(domain=domain, round_index=round_index, computed=computed)
+
+
+def round_tags(domains: Iterable[str], tags: Iterable[str]) -> list[tuple[str, int, str]]:
+    """(domain, round_index, tag) of every computed round, in order of arrival and round."""
+    known = set(tags)
+    found = []
+    for domain in domains:
+        round_index = 0
+        while (tag := round_tag(domain, round_index)) in known:
+            found.append((domain, round_index, tag))
+            round_index += 1
+    return found
+
+
+def parse_query(text: str) -> list[QueryRow]:
+    """Rows of a query.csv, best rank first."""
+    rows = [
+        QueryRow(
+            rank=int(row["rank"]),
+            sample_id=row["sample_id"],
+            score=float(row["score"]),
+            source=row["source"],
+            reason=row["reason"],
+            regions=row["regions"],
+        )
+        for row in csv.DictReader(io.StringIO(text))
+    ]
+    return sorted(rows, key=lambda row: row.rank)

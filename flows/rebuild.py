@@ -1,0 +1,68 @@
+"""`ssl-loop ledger rebuild`: the ledger made again from git and DVC.
+
+Everything that only people can give is in the data folders; the tags say the rest. What lies in the
+inbox but is not merged yet is kept too.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from db import repository
+from db.session import session_scope
+from flows.loop import Loop
+from flows.position import ingest_tag, labels_tag, round_tags
+from flows.records import (
+    WHO,
+    merged_key,
+    published_key,
+    read_records,
+    record_ingest,
+    record_round,
+    tool_facts_path,
+)
+
+
+def rebuild(loop: Loop) -> int:
+    """Number of annotations put in; facts that are in the ledger already stay as they are."""
+    workspace, domains = loop.workspace, list(loop.params.domains)
+    tags = set(workspace.tags_merged())
+    known = [domain for domain in domains if ingest_tag(domain) in tags]
+    with session_scope(loop.ledger) as session:
+        for domain in known:
+            record_ingest(session, workspace, domain)
+        for domain, round_index, _ in round_tags(known, tags):
+            record_round(session, workspace, domain, round_index)
+            if labels_tag(domain, round_index) in tags:
+                _turned(session, domain, round_index)
+        for domain in known:
+            _tool_facts(session, tool_facts_path(loop.root, domain))
+        records = read_records(loop.root, known)
+        for record in records:
+            repository.record_annotation(session, **record.facts())
+    return len(records)
+
+
+def _turned(session: Session, domain: str, round_index: int) -> None:
+    """A merged round was published before."""
+    for kind, key in (
+        ("published", published_key(domain, round_index)),
+        ("merged", merged_key(domain, round_index)),
+    ):
+        repository.record_event(
+            session, kind=kind, who=WHO, domain=domain, round_index=round_index, key=key
+        )
+
+
+def _tool_facts(session: Session, path: Path) -> None:
+    """Tasks as sent, and what was asked twice or closed early: written by every merge."""
+    if not path.exists():
+        return
+    facts = json.loads(path.read_text())
+    for task in facts["tasks"]:
+        repository.record_ls_task(session, **task)
+    for event in facts["events"]:
+        repository.record_event(session, **event)

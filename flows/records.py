@@ -1,0 +1,184 @@
+"""Facts in files and facts in the ledger: the same words for both, so that either makes the other.
+
+A tick records facts from the tag it just made; `ssl-loop ledger rebuild` calls the same functions
+for every tag. Annotations travel as one JSON each: inbox first, data/<domain>/annotations after
+the merge.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from db import repository
+from flows.position import ingest_tag, parse_query, round_tag
+from flows.workspace import Workspace
+from pipeline import layout
+from pipeline.data.manifest import parse_manifest
+from pipeline.files import write_json
+from pipeline.stages import STAGES
+
+WHO = "ssl-loop"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnotationRecord:
+    """What a person answered, as it is kept for good; `result` is the tool's own, untouched."""
+
+    item_id: str
+    project_id: int
+    task_id: int
+    tool_annotation_id: int
+    annotator: str
+    lead_time_s: float | None
+    created_at: str
+    updated_at: str
+    verdict: str
+    why: str
+    corrected_pixels: int | None
+    mask_sha256: str | None
+    raw_sha256: str
+    result: list[dict[str, Any]]
+
+    @property
+    def sample_id(self) -> str:
+        """The sample that was asked about."""
+        return self.item_id.rsplit("/", 1)[0]
+
+    @property
+    def file_name(self) -> str:
+        """Unique per version of an annotation."""
+        return f"{self.tool_annotation_id}-{self.raw_sha256[:12]}-{self.verdict}.json"
+
+    def facts(self) -> dict[str, Any]:
+        """Arguments of `repository.record_annotation`."""
+        left_out = ("project_id", "task_id", "result", "created_at", "updated_at")
+        facts = {key: value for key, value in asdict(self).items() if key not in left_out}
+        facts["created_at"] = datetime.fromisoformat(self.created_at)
+        facts["updated_at"] = datetime.fromisoformat(self.updated_at)
+        return facts
+
+
+def write_record(root: Path, record: AnnotationRecord) -> None:
+    """Keep a record in the inbox until a merge versions it."""
+    write_json(root / layout.INBOX / record.file_name, asdict(record))
+
+
+def read_records(root: Path, domains: list[str]) -> list[AnnotationRecord]:
+    """All records, merged and waiting, in the order in which people made them."""
+    files = [*(root / layout.INBOX).glob("*.json")]
+    for domain in domains:
+        files += (root / layout.annotations_dir(domain)).rglob("*-*.json")
+    records = {path.name: AnnotationRecord(**json.loads(path.read_text())) for path in files}
+    return sorted(
+        records.values(), key=lambda r: (r.updated_at, r.tool_annotation_id, r.raw_sha256)
+    )
+
+
+def stage_key(domain: str, round_index: int, stage: str) -> str:
+    """The audit event of a completed stage happens once per round."""
+    return f"stage/{round_tag(domain, round_index)}/{stage}"
+
+
+def published_key(domain: str, round_index: int) -> str:
+    """The audit event of a published query."""
+    return f"published/{round_tag(domain, round_index)}"
+
+
+def merged_key(domain: str, round_index: int) -> str:
+    """The audit event of a merge."""
+    return f"merged/{round_tag(domain, round_index)}"
+
+
+def closed_key(domain: str, round_index: int) -> str:
+    """The audit event of `ssl-loop round close`."""
+    return f"closed/{round_tag(domain, round_index)}"
+
+
+def reopened_key(domain: str, round_index: int, annotation_id: int) -> str:
+    """The audit event of asking again for what could not be read."""
+    return f"reopened/{round_tag(domain, round_index)}/{annotation_id}"
+
+
+def tool_facts_path(root: Path, domain: str) -> Path:
+    """What a merge keeps beside the annotations so that the ledger can be made again."""
+    return root / layout.annotations_dir(domain) / "tool.json"
+
+
+def record_ingest(session: Session, workspace: Workspace, domain: str) -> None:
+    """The domain and its samples, from the tag `<domain>/ingest`."""
+    samples = parse_manifest(workspace.show(ingest_tag(domain), layout.MANIFEST).decode())
+    hashes = {s.sample_id: s.image_sha256 for s in samples if s.domain == domain}
+    repository.add_domain(session, name=domain)
+    repository.add_samples(session, domain=domain, image_sha256=hashes)
+    repository.record_event(
+        session, kind="ingested", who=WHO, domain=domain, key=f"ingested/{domain}"
+    )
+
+
+def record_query(session: Session, workspace: Workspace, domain: str, round_index: int) -> None:
+    """The round and what it asks for, from the tag's query.csv."""
+    repository.add_round(session, domain=domain, round_index=round_index)
+    rows = parse_query(workspace.show(round_tag(domain, round_index), layout.QUERY).decode())
+    items = [repository.QueryRow(**asdict(row) | {"regions": row.regions or None}) for row in rows]
+    repository.upsert_query_items(session, domain, round_index, items)
+
+
+def record_round(session: Session, workspace: Workspace, domain: str, round_index: int) -> None:
+    """Query, checkpoints, measurements and completed stages, all from the tag `<domain>/r<k>`."""
+    record_query(session, workspace, domain, round_index)
+    for stage in STAGES:
+        repository.record_event(
+            session,
+            kind="stage_completed",
+            who=WHO,
+            domain=domain,
+            round_index=round_index,
+            subject=stage,
+            key=stage_key(domain, round_index, stage),
+        )
+    tag = round_tag(domain, round_index)
+    manifest = parse_manifest(workspace.show(tag, layout.MANIFEST).decode())
+    trained_on = {s.sample_id: s.mask_sha256 for s in manifest if s.labelled}
+    if not trained_on:
+        return  # a cold start trains nothing, so there is no checkpoint
+    params_sha256 = hashlib.sha256(workspace.show(tag, layout.PARAMS)).hexdigest()
+    weights = workspace.locked_outs(tag)
+    for kind, folder in (("baseline", layout.BASELINE), ("teacher", layout.TEACHER)):
+        repository.record_checkpoint(
+            session,
+            domain=domain,
+            round_index=round_index,
+            kind=kind,
+            params_sha256=params_sha256,
+            weights_sha256=weights[folder.as_posix()],
+            trained_on=trained_on,
+        )
+        _record_measurements(session, workspace, (domain, round_index, kind))
+
+
+def _record_measurements(
+    session: Session, workspace: Workspace, checkpoint: tuple[str, int, str]
+) -> None:
+    domain, round_index, kind = checkpoint
+    evaluation = json.loads(workspace.show(round_tag(domain, round_index), layout.EVALUATION))
+    for evaluated, splits in evaluation[kind].items():
+        for split, result in splits.items():
+            if result["miou"] is None:  # not yet measurable, so no fact
+                continue
+            repository.record_measurement(
+                session,
+                domain=domain,
+                round_index=round_index,
+                kind=kind,
+                evaluated_domain=evaluated,
+                split=split,
+                metric="miou",
+                value=result["miou"],
+            )

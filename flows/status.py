@@ -1,0 +1,84 @@
+"""Where a workspace stands, for people and for scripts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from db.repository import item_states, ls_tasks
+from db.session import session_scope
+from flows.loop import Loop
+from flows.position import Position, parse_query, round_tags
+from flows.steps.take_in import waiting
+from pipeline import layout
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """Everything `ssl-loop status` says; numbers come from tags, the ledger and the manifest."""
+
+    workspace: str
+    domain: str | None
+    round_index: int | None
+    computed: bool
+    asked: int  # rows of the tagged query
+    published: int  # of them, tasks made
+    answered: int  # of them, accepted, skipped or given up
+    merged: int  # masks from people in the data, all domains
+    labelled: int  # images that trainings learn from, all domains
+    finished: bool
+    waiting_domains: tuple[str, ...]
+    model_revision: str | None  # commit of the newest computed round
+    model_tag: str | None
+    miou: dict[str, dict[str, float | None]]  # baseline and teacher on val, per domain
+
+    def as_json(self) -> str:
+        """For `--json`."""
+        return json.dumps(asdict(self), indent=1)
+
+
+def status(loop: Loop) -> Status:
+    """Read the evidence; changes nothing and asks no service."""
+    params, here = loop.params, loop.position()
+    samples = loop.workspace.manifest()
+    rounds = round_tags(params.domains, loop.workspace.tags_merged())
+    newest = rounds[-1][2] if rounds else None
+    asked, published, answered = _query_counts(loop, here)
+    return Status(
+        workspace=str(loop.root),
+        domain=here.domain if here else None,
+        round_index=here.round_index if here else None,
+        computed=bool(here and here.computed),
+        asked=asked,
+        published=published,
+        answered=answered,
+        merged=sum(sample.origin == "annotated" for sample in samples),
+        labelled=sum(sample.labelled for sample in samples),
+        finished=bool(here and here.computed and not asked and not waiting(loop.root)),
+        waiting_domains=tuple(waiting(loop.root)),
+        model_revision=loop.workspace.revision(newest) if newest else None,
+        model_tag=newest,
+        miou=_miou(loop, newest),
+    )
+
+
+def _query_counts(loop: Loop, here: Position | None) -> tuple[int, int, int]:
+    if here is None or not here.computed:
+        return 0, 0, 0
+    rows = parse_query(loop.workspace.show(here.tag, layout.QUERY).decode())
+    with session_scope(loop.ledger, read_only=True) as session:
+        tasks = ls_tasks(session, here.domain, here.round_index)
+        states = item_states(session, here.domain, here.round_index)
+    answered = sum(state.settled for state in states.values())
+    return len(rows), len(tasks), answered
+
+
+def _miou(loop: Loop, tag: str | None) -> dict[str, dict[str, float | None]]:
+    if tag is None:
+        return {}
+    evaluation: dict[str, Any] = json.loads(loop.workspace.show(tag, layout.EVALUATION))
+    return {
+        kind: {domain: splits["val"]["miou"] for domain, splits in evaluation[kind].items()}
+        for kind in ("baseline", "teacher")
+    }

@@ -1,0 +1,209 @@
+"""Merge: what people answered becomes masks, annotations and manifest rows, tagged as labels.
+
+Everything is rebuilt from the round's tag plus the ledger, never appended to what lies in the
+working copy, so a merge that was killed half-way is simply done again.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from db.repository import (
+    events,
+    item_states,
+    latest_accepted,
+    ls_tasks,
+    pre_annotation,
+    query_items,
+    record_event,
+    rounds,
+)
+from db.session import session_scope
+from db.tables import Annotation, ItemState, QuerySource
+from flows.loop import Loop, inbox
+from flows.position import Position
+from flows.records import WHO, AnnotationRecord, merged_key, read_records, tool_facts_path
+from pipeline import layout
+from pipeline.data.manifest import Sample, parse_manifest, with_mask, write_manifest
+from pipeline.errors import WorkspaceError
+from pipeline.files import replacing, sha256_file, write_json
+from pipeline.types import Split
+
+REFUSED = (ItemState.SKIPPED, ItemState.QUARANTINED_TWICE)
+SAID_ONCE = ("closed", "reopened")  # events that no tag tells
+
+
+def merge(loop: Loop, here: Position) -> int:
+    """Number of masks that are new or changed with the tag `<domain>/r<k>-labels`."""
+    workspace = loop.workspace
+    before = parse_manifest(workspace.show(here.tag, layout.MANIFEST).decode())
+    domains = list(dict.fromkeys(sample.domain for sample in before))
+    _back_to_tag(loop, here, domains)
+    with session_scope(loop.ledger, read_only=True) as session:
+        accepted = latest_accepted(session)
+        random_picks = [s for domain in domains for s in _audit_picks(session, domain)]
+        skips = _skips(session, domains)
+    answered = [sample_id for sample_id in random_picks if sample_id in accepted]
+    val_ids = _val_picks(answered, before, loop.params.loop.val_share)
+    after = [_answered(s, accepted.get(s.sample_id), val_ids) for s in before]
+    changed = [
+        new for old, new in zip(before, after, strict=True) if new.mask_sha256 != old.mask_sha256
+    ]
+    for sample in changed:
+        _place_mask(loop.root, sample)
+    _place_records(loop, domains)
+    after = [replace(sample, skips=skips[sample.sample_id]) for sample in after]
+    write_manifest(loop.root / layout.MANIFEST, after)
+    folders = [
+        folder
+        for domain in domains
+        for folder in (layout.masks_dir(domain), layout.annotations_dir(domain))
+        if (loop.root / folder).is_dir()
+    ]
+    workspace.dvc_add(folders)
+    _seal(loop, here, folders, changed)
+    return len(changed)
+
+
+def _back_to_tag(loop: Loop, here: Position, domains: list[str]) -> None:
+    """Undo whatever a killed merge left in the data folders."""
+    pointers = [
+        folder.with_name(f"{folder.name}.dvc")
+        for domain in domains
+        for folder in (layout.masks_dir(domain), layout.annotations_dir(domain))
+    ]
+    at_tag = [path for path in pointers if loop.workspace.exists_at(here.tag, path)]
+    loop.workspace.checkout_paths(here.tag, at_tag)
+    if at_tag:
+        loop.workspace.dvc_checkout(at_tag)
+    for path in set(pointers) - set(at_tag):
+        (loop.root / path).unlink(missing_ok=True)
+        shutil.rmtree(loop.root / path.with_suffix(""), ignore_errors=True)
+
+
+def _audit_picks(session: Session, domain: str) -> list[str]:
+    """Samples that were drawn uniformly at random, in the order in which they were asked for."""
+    return [
+        item.sample_id
+        for round_index in rounds(session, domain)
+        for item in query_items(session, domain, round_index)
+        if item.source is QuerySource.AUDIT
+    ]
+
+
+def _val_picks(answered: Iterable[str], samples: Iterable[Sample], val_share: float) -> set[str]:
+    """Random picks that judge instead of teach, in domains that came without a val split.
+
+    The n-th answered random pick goes to val when ceil(n * share) grows with it: the first does,
+    and the share holds ever after. Picks are uniform, so the split stays unbiased.
+    """
+    given = {s.domain for s in samples if s.split == "val" and s.origin == "ground_truth"}
+    chosen: set[str] = set()
+    counts: Counter[str] = Counter()
+    for sample_id in answered:
+        domain = sample_id.split("/", 1)[0]
+        n = counts[domain]
+        counts[domain] += 1
+        if domain not in given and math.ceil((n + 1) * val_share) > math.ceil(n * val_share):
+            chosen.add(sample_id)
+    return chosen
+
+
+def _answered(sample: Sample, answer: Annotation | None, val_ids: set[str]) -> Sample:
+    if answer is None or not answer.mask_sha256 or answer.mask_sha256 == sample.mask_sha256:
+        return sample
+    split: Split = "val" if sample.sample_id in val_ids else sample.split
+    mask = layout.sample_png(layout.masks_dir(sample.domain), Path(sample.image).stem)
+    return with_mask(sample, mask=mask.as_posix(), sha256=answer.mask_sha256, split=split)
+
+
+def _place_mask(root: Path, sample: Sample) -> None:
+    source = inbox(root, f"{sample.mask_sha256}.png")
+    if not source.exists() or sha256_file(source) != sample.mask_sha256:
+        raise WorkspaceError(
+            f"{source} is missing or damaged; `ssl-loop ledger rebuild` and the next tick pull the "
+            "annotation from the tool again"
+        )
+    with replacing(root / sample.mask) as beside:
+        shutil.copyfile(source, beside)
+
+
+def _place_records(loop: Loop, domains: list[str]) -> None:
+    for record in read_records(loop.root, []):
+        domain = record.sample_id.split("/", 1)[0]
+        if domain in domains:
+            write_json(record_path(loop.root, record), asdict(record))
+    for domain in domains:
+        with session_scope(loop.ledger, read_only=True) as session:
+            facts = {"tasks": _sent_tasks(session, domain), "events": _said_once(session, domain)}
+        if facts["tasks"]:
+            write_json(tool_facts_path(loop.root, domain), facts)
+
+
+def _sent_tasks(session: Session, domain: str) -> list[dict[str, Any]]:
+    """Arguments of `record_ls_task` for all tasks of a domain."""
+    return [
+        {
+            "item_id": item_id,
+            "project_id": task.project_id,
+            "task_id": task.task_id,
+            "prediction_id": task.prediction_id,
+            "pre_annotation": pre_annotation(session, item_id),
+        }
+        for round_index in rounds(session, domain)
+        for item_id, task in ls_tasks(session, domain, round_index).items()
+    ]
+
+
+def _said_once(session: Session, domain: str) -> list[dict[str, Any]]:
+    """Arguments of `record_event` for what no tag tells."""
+    columns = ("kind", "who", "domain", "round_index", "subject", "key")
+    return [
+        {column: getattr(event, column) for column in columns}
+        for kind in SAID_ONCE
+        for event in events(session, kind=kind, domain=domain)
+    ]
+
+
+def record_path(root: Path, record: AnnotationRecord) -> Path:
+    """Where a merged record lies: data/<domain>/annotations/<stem>/r<k>/<version>.json."""
+    domain, rest = record.item_id.split("/", 1)
+    return root / layout.annotations_dir(domain) / rest / record.file_name
+
+
+def _skips(session: Session, domains: list[str]) -> Counter[str]:
+    """How often people refused each sample, over all rounds."""
+    return Counter(
+        item_id.rsplit("/", 1)[0]
+        for domain in domains
+        for round_index in rounds(session, domain)
+        for item_id, state in item_states(session, domain, round_index).items()
+        if state in REFUSED
+    )
+
+
+def _seal(loop: Loop, here: Position, folders: list[Path], changed: list[Sample]) -> None:
+    paths = [layout.MANIFEST]
+    paths += [folder.with_name(f"{folder.name}.dvc") for folder in folders]
+    paths += sorted({folder.parent / ".gitignore" for folder in folders})
+    message = f"Merge round {here.round_index} of {here.domain}: {len(changed)} masks"
+    loop.workspace.commit(paths, message)
+    loop.workspace.tag(here.labels_tag, message)
+    with session_scope(loop.ledger) as session:
+        record_event(
+            session,
+            kind="merged",
+            who=WHO,
+            domain=here.domain,
+            round_index=here.round_index,
+            key=merged_key(here.domain, here.round_index),
+            detail={"masks": len(changed)},
+        )

@@ -1,0 +1,85 @@
+"""Publish: every row of the tagged query becomes exactly one task in the annotation tool."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from db.repository import ls_tasks, record_event, record_ls_task
+from db.session import session_scope
+from flows import connections
+from flows.annotators.types import Project, PushItem
+from flows.loop import Loop
+from flows.position import Position, QueryRow, item_id, parse_query
+from flows.records import WHO, published_key, record_query
+from pipeline import layout
+from pipeline.data.manifest import Sample
+from pipeline.errors import DataError
+
+
+def query_of(loop: Loop, here: Position) -> list[QueryRow]:
+    """The round's query as tagged, never the working copy."""
+    return parse_query(loop.workspace.show(here.tag, layout.QUERY).decode())
+
+
+def publish(loop: Loop, here: Position) -> None:
+    """Send what has no task yet; done when rows in the tag = rows in the ledger = tasks made."""
+    rows = query_of(loop, here)
+    with session_scope(loop.ledger) as session:
+        record_query(session, loop.workspace, here.domain, here.round_index)
+        known = set(ls_tasks(session, here.domain, here.round_index))
+    missing = [row for row in rows if item_id(row.sample_id, here.round_index) not in known]
+    if missing:
+        project = loop.project(here.domain)
+        loop.log(f"publishing {len(missing)} of {len(rows)} to {project.url}")
+        _push(loop, here, project, missing)
+        connections.ensure_hook(loop.root, loop.annotator, project)
+    with session_scope(loop.ledger) as session:
+        record_event(
+            session,
+            kind="published",
+            who=WHO,
+            domain=here.domain,
+            round_index=here.round_index,
+            key=published_key(here.domain, here.round_index),
+            detail={"items": len(rows)},
+        )
+
+
+def _push(loop: Loop, here: Position, project: Project, rows: list[QueryRow]) -> None:
+    samples = {sample.sample_id: sample for sample in loop.workspace.manifest()}
+    items = [_push_item(loop, row, samples, here.round_index) for row in rows]
+    pushed = loop.annotator.push(
+        project,
+        items,
+        model_version=here.tag.replace("/", "-"),
+        on_progress=lambda done, total: loop.log(f"sent {done}/{total}"),
+    )
+    with session_scope(loop.ledger) as session:
+        for task in pushed:
+            record_ls_task(
+                session,
+                item_id=task.item_id,
+                project_id=project.project_id,
+                task_id=task.task_id,
+                prediction_id=task.prediction_id,
+                pre_annotation=task.result,
+            )
+
+
+def _push_item(loop: Loop, row: QueryRow, samples: dict[str, Sample], round_index: int) -> PushItem:
+    if row.sample_id not in samples:
+        raise DataError(f"query.csv asks for {row.sample_id}, which data/manifest.csv lacks")
+    mask_file = loop.root / layout.sample_png(layout.PSEUDO_LABELS, row.sample_id)
+    mask = None
+    if mask_file.exists():
+        with Image.open(mask_file) as png:
+            mask = np.asarray(png, dtype=np.uint8)
+    return PushItem(
+        item_id=item_id(row.sample_id, round_index),
+        sample_id=row.sample_id,
+        image=loop.root / samples[row.sample_id].image,
+        uncertainty=row.score,
+        reason=row.reason,
+        pre_annotation_HW=mask,
+    )

@@ -1,0 +1,61 @@
+"""Reproduce: the stages of one round, then commit and tag `<domain>/r<k>`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from db.repository import record_event
+from db.session import session_scope
+from flows.loop import Loop
+from flows.position import Position
+from flows.records import WHO, record_round, stage_key
+from pipeline import layout
+from pipeline.stages import STAGES
+
+# Everything of a round that lives in git; data itself is committed by take_in and merge.
+ROUND_PATHS = (
+    layout.PARAMS,
+    layout.DVC_YAML,
+    Path("dvc.lock"),
+    layout.QUERY,
+    layout.METRICS,
+    Path(".gitignore"),
+    Path("models/.gitignore"),
+    Path("predictions/.gitignore"),
+    Path("predictions/embeddings/.gitignore"),
+)
+
+
+def reproduce_stage(loop: Loop, here: Position, stage: str) -> None:
+    """Bring one stage up to date and note, once per round, that it completed."""
+    loop.workspace.repro(stage, on_line=lambda line: loop.log(f"{stage}: {line}"))
+    with session_scope(loop.ledger) as session:
+        record_event(
+            session,
+            kind="stage_completed",
+            who=WHO,
+            domain=here.domain,
+            round_index=here.round_index,
+            subject=stage,
+            key=stage_key(here.domain, here.round_index, stage),
+        )
+
+
+def seal_round(loop: Loop, here: Position) -> None:
+    """Commit what the stages made, tag it, and put its facts into the ledger."""
+    workspace = loop.workspace
+    workspace.commit(present(loop.root, ROUND_PATHS), f"Round {here.round_index} of {here.domain}")
+    workspace.tag(here.tag, f"round {here.round_index} of {here.domain}: models and query")
+    with session_scope(loop.ledger) as session:
+        record_round(session, workspace, here.domain, here.round_index)
+
+
+def stages() -> tuple[str, ...]:
+    """Stage names in the order of one round."""
+    return tuple(STAGES)
+
+
+def present(root: Path, paths: Iterable[Path]) -> list[Path]:
+    """Those of `paths` that exist."""
+    return [path for path in paths if (root / path).exists()]

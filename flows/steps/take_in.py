@@ -1,0 +1,68 @@
+"""Take in: a domain that waits in .ssl-loop/incoming becomes the current one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from db.session import session_scope
+from flows.loop import Loop
+from flows.position import ingest_tag
+from flows.records import record_ingest
+from pipeline import layout
+from pipeline.data.manifest import Sample, parse_manifest, read_manifest, write_manifest
+from pipeline.files import replacing
+
+OPTIONS = "domain.json"  # what `domain add` said beyond the images: query_size, budget
+
+
+def waiting(root: Path) -> list[str]:
+    """Names of domains that wait, first come first."""
+    folder = root / layout.INCOMING
+    if not folder.exists():
+        return []
+    staged = [path for path in folder.iterdir() if (path / "samples.csv").exists()]
+    arrived = sorted(staged, key=lambda path: ((path / "samples.csv").stat().st_mtime_ns, path))
+    return [path.name for path in arrived if not path.name.startswith(".")]
+
+
+def take_in(loop: Loop, name: str) -> None:
+    """Move the domain into data/, version it, make it current, tag `<name>/ingest`."""
+    workspace, source = loop.workspace, loop.root / layout.INCOMING / name
+    if ingest_tag(name) not in workspace.tags_merged():
+        loop.log(f"taking in domain {name}")
+        staged = read_manifest(source / "samples.csv")
+        _copy_files(source, loop.root, staged)
+        folders = [layout.images_dir(name)]
+        if any(sample.mask for sample in staged):
+            folders.append(layout.masks_dir(name))
+        workspace.dvc_add(folders)
+        # From HEAD, not from the working copy: a crash after the write must not append twice.
+        before = parse_manifest(workspace.show("HEAD", layout.MANIFEST).decode())
+        write_manifest(loop.root / layout.MANIFEST, [*before, *staged])
+        _make_current(loop, name, source)
+        paths = [layout.MANIFEST, layout.PARAMS, layout.DATA / name / ".gitignore"]
+        paths += [folder.with_name(f"{folder.name}.dvc") for folder in folders]
+        workspace.commit(paths, f"Take in domain {name}: {len(staged)} images")
+        workspace.tag(ingest_tag(name), f"domain {name} as it arrived")
+    with session_scope(loop.ledger) as session:
+        record_ingest(session, workspace, name)
+    shutil.rmtree(source)
+
+
+def _copy_files(source: Path, root: Path, staged: list[Sample]) -> None:
+    for sample in staged:
+        for name in filter(None, (sample.image, sample.mask)):
+            target = root / name
+            with replacing(target) as beside:
+                shutil.copyfile(source / target.parent.name / target.name, beside)
+
+
+def _make_current(loop: Loop, name: str, source: Path) -> None:
+    options_file = source / OPTIONS
+    options = json.loads(options_file.read_text()) if options_file.exists() else {}
+    domains = {
+        known: block.model_dump(exclude_none=True) for known, block in loop.params.domains.items()
+    }
+    loop.workspace.write_params({"domain": name, "domains": {**domains, name: options}})

@@ -1,0 +1,78 @@
+"""One tick: look at the evidence, do what is missing, return where the loop waits.
+
+The loop itself and nothing else. Each step is called through `run`, so that the flow can make a
+Prefect task of it while tests and `ssl-loop run --local` call it as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from db.repository import find_event
+from db.session import session_scope
+from flows.loop import Loop
+from flows.position import Position
+from flows.records import closed_key
+from flows.steps.collect import collect
+from flows.steps.merge import merge
+from flows.steps.publish import publish, query_of
+from flows.steps.reproduce import reproduce_stage, seal_round, stages
+from flows.steps.take_in import take_in, waiting
+
+Run = Callable[..., Any]
+
+
+def call(step: Callable[..., Any], *args: Any, name: str = "") -> Any:
+    """Run a step as it is; `name` is what a Prefect task would be called."""
+    return step(*args)
+
+
+def tick(loop: Loop, run: Run = call) -> str:
+    """Carry the loop on as far as it goes without people; returns one line for people.
+
+    Raises WorkspaceError when another tick holds the lock, or when HEAD is not the workspace's
+    branch; ServiceError when the annotation tool is down. Nothing is lost by either.
+    """
+    with loop.workspace.lock():
+        loop.workspace.require_clean_branch()
+        while True:
+            said = _advance(loop, run)
+            if said is not None:
+                loop.log(said)
+                return said
+
+
+def _advance(loop: Loop, run: Run) -> str | None:
+    """One step forward; a line of text when there is none to take."""
+    here = loop.position()
+    if here is None or _may_shift(loop, here):
+        names = waiting(loop.root)
+        if not names:
+            return "nothing to do: no domain yet; `ssl-loop domain add NAME --images DIR`"
+        run(take_in, loop, names[0], name=f"take-in:{names[0]}")
+        return None
+    if not here.computed:
+        for stage in stages():
+            run(reproduce_stage, loop, here, stage, name=f"dvc:{stage}")
+        run(seal_round, loop, here, name=f"seal:{here.tag}")
+        return None
+    if not query_of(loop, here):
+        return f"finished {here.domain}: budget spent or nothing left to ask, at {here.tag}"
+    run(publish, loop, here, name=f"publish:{here.tag}")
+    progress = run(collect, loop, here, name=f"collect:{here.tag}")
+    if not progress.settled:
+        return f"waiting {progress} ({here.tag})"
+    run(merge, loop, here, name=f"merge:{here.labels_tag}")
+    return None
+
+
+def _may_shift(loop: Loop, here: Position) -> bool:
+    """A domain waits, and the current one has spent its budget or had its round closed."""
+    if not waiting(loop.root):
+        return False
+    if here.computed:
+        return not query_of(loop, here)
+    with session_scope(loop.ledger) as session:
+        last = closed_key(here.domain, here.round_index - 1)
+        return here.round_index > 0 and find_event(session, last) is not None
