@@ -1,0 +1,74 @@
+"""What may be said to the ledger and asked of it, by noun.
+
+Every function takes the session first and never commits. Saying the same fact twice leaves one
+row; saying it with other content raises LedgerConflictError.
+"""
+
+from __future__ import annotations
+
+from db.repository.annotations import (
+    RoundAnswers,
+    annotated_count,
+    annotation_versions,
+    answers,
+    item_states,
+    latest_accepted,
+    record_annotation,
+    state_of,
+    watermark,
+)
+from db.repository.events import events, find_event, record_event
+from db.repository.export import facts, facts_hash
+from db.repository.queries import (
+    QueryRow,
+    add_domain,
+    add_round,
+    add_samples,
+    domains,
+    item_id_of,
+    ls_tasks,
+    pre_annotation,
+    query_items,
+    record_ls_task,
+    rounds,
+    upsert_query_items,
+)
+from db.repository.training import (
+    checkpoints,
+    measurements,
+    record_checkpoint,
+    record_measurement,
+)
+
+__all__ = [
+    "QueryRow",
+    "RoundAnswers",
+    "add_domain",
+    "add_round",
+    "add_samples",
+    "annotated_count",
+    "annotation_versions",
+    "answers",
+    "checkpoints",
+    "domains",
+    "events",
+    "facts",
+    "facts_hash",
+    "find_event",
+    "item_id_of",
+    "item_states",
+    "latest_accepted",
+    "ls_tasks",
+    "measurements",
+    "pre_annotation",
+    "query_items",
+    "record_annotation",
+    "record_checkpoint",
+    "record_event",
+    "record_ls_task",
+    "record_measurement",
+    "rounds",
+    "state_of",
+    "upsert_query_items",
+    "watermark",
+]
