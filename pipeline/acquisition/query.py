@@ -1,0 +1,75 @@
+"""`query.csv`: the samples chosen in one round, with rank, score and reason."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import get_args
+
+from pipeline.acquisition.pool import Pick, Source
+from pipeline.errors import DataError
+from pipeline.files import write_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryRow:
+    """One line of query.csv."""
+
+    rank: int
+    """From 1, the first to be annotated."""
+    sample_id: str
+    score: float
+    """In [0, 1], higher = sooner."""
+    source: Source
+    reason: str
+    regions: str = ""
+    """Which parts to annotate; "" = the whole image."""
+
+
+COLUMNS = tuple(field.name for field in fields(QueryRow))
+
+
+def write_query(path: Path, picks: Iterable[Pick]) -> None:
+    """Write picks in their order; scores have 6 decimals, so that equal queries are equal files."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for rank, pick in enumerate(picks, start=1):
+        writer.writerow([rank, pick.sample_id, f"{pick.score:.6f}", pick.source, pick.reason, ""])
+    write_text(path, file.getvalue())
+
+
+def parse_query(text: str, *, source: str = "query.csv") -> list[QueryRow]:
+    """The rows of a query.csv's text, rank 1 first; DataError names the line and the value."""
+    reader = csv.DictReader(io.StringIO(text))
+    if tuple(reader.fieldnames or ()) != COLUMNS:
+        raise DataError(f"{source}: columns {reader.fieldnames}, expected {list(COLUMNS)}")
+    rows = [_row(row, f"{source}:{line}") for line, row in enumerate(reader, start=2)]
+    for place, row in enumerate(rows, start=1):
+        if row.rank != place:
+            raise DataError(f"{source}: rank {row.rank} at place {place}, expected 1, 2, 3, ...")
+    return rows
+
+
+def _row(row: dict[str, str], where: str) -> QueryRow:
+    if not (row["rank"] or "").isdecimal():
+        raise DataError(f"{where}: rank {row['rank']!r}, expected a whole number")
+    try:
+        score = float(row["score"])
+    except (TypeError, ValueError):
+        score = -1.0
+    if not 0 <= score <= 1:
+        raise DataError(f"{where}: score {row['score']!r}, expected a number in [0, 1]")
+    if row["source"] not in get_args(Source):
+        raise DataError(f"{where}: source {row['source']!r}, expected one of {get_args(Source)}")
+    return QueryRow(
+        rank=int(row["rank"]),
+        sample_id=row["sample_id"],
+        score=score,
+        source=row["source"],  # type: ignore[arg-type]
+        reason=row["reason"],
+        regions=row["regions"],
+    )

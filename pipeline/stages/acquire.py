@@ -1,0 +1,104 @@
+"""Stage `acquire`: scores and embeddings in, `query.csv` out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline import layout
+from pipeline.acquisition import strategy
+from pipeline.acquisition.pool import Floats, Pool
+from pipeline.acquisition.query import write_query
+from pipeline.config import Params
+from pipeline.data.manifest import Sample, read_manifest
+from pipeline.errors import ConfigError, DataError
+
+
+def run(root: Path, params: Params) -> None:
+    """Write the query of the current domain; only the header when nothing may or can be asked."""
+    if params.domain is None:
+        raise ConfigError("domain: null; `ssl-loop domain add` brings the first images")
+    choose = strategy(params.acquire.strategy)
+    samples = read_manifest(root / layout.MANIFEST)
+    candidates = candidates_of(samples, params.domain)
+    size = query_size(samples, params, params.domain)
+    if size == 0:
+        write_query(root / layout.QUERY, [])
+        return
+    # The count moves on with every merge, so each round draws anew and a repeated one alike.
+    rng = np.random.default_rng([params.acquire.seed, _num_annotated(samples)])
+    embeddings_ND = _read_embeddings(root, candidates)
+    pool = Pool(
+        sample_ids=tuple(sample.sample_id for sample in candidates),
+        scores_N=_read_scores(root / layout.SCORES, candidates),
+        embeddings_ND=embeddings_ND,
+        # No row of the candidates': the width, where nothing is labelled.
+        labelled_embeddings_MD=np.concatenate(
+            [embeddings_ND[:0], *_labelled_embeddings(root, samples)]
+        ),
+    )
+    write_query(root / layout.QUERY, choose(pool, size, params.acquire, rng))
+
+
+def candidates_of(samples: list[Sample], domain: str) -> list[Sample]:
+    """What may be asked for in `domain`: unlabelled, and never refused by a person."""
+    return [
+        item for item in samples if item.domain == domain and item.unlabelled and not item.skips
+    ]
+
+
+def query_size(samples: list[Sample], params: Params, domain: str) -> int:
+    """How many to ask for: what the domain's query size, budget and candidates all allow."""
+    spent = _num_annotated([sample for sample in samples if sample.domain == domain])
+    left = max(0, params.budget(domain) - spent)
+    return min(params.query_size(domain), left, len(candidates_of(samples, domain)))
+
+
+def _num_annotated(samples: list[Sample]) -> int:
+    return sum(sample.origin == "annotated" for sample in samples)
+
+
+def _read_scores(path: Path, candidates: list[Sample]) -> Floats | None:
+    """Scores in the candidates' order; None when the file is empty, as without a trained model."""
+    if not path.exists():
+        raise DataError(f"{path}: no such file; the stage predict writes it: `dvc repro predict`")
+    table = pd.read_parquet(path, columns=["sample_id", "entropy"])
+    if table.empty:
+        return None
+    scores = dict(zip(table["sample_id"], table["entropy"], strict=True))
+    wanted = [sample.sample_id for sample in candidates]
+    _refuse_absent([name for name in wanted if name not in scores], path, "predict")
+    return np.array([scores[name] for name in wanted], dtype=np.float64)
+
+
+def _read_embeddings(root: Path, samples: list[Sample]) -> Floats:
+    """One row per sample, in order; all of one domain."""
+    path = root / layout.EMBEDDINGS / f"{samples[0].domain}.npz"
+    if not path.exists():
+        raise DataError(f"{path}: no such file; the stage embed writes it: `dvc repro embed`")
+    with np.load(path, allow_pickle=False) as arrays:
+        rows = {str(name): row for row, name in enumerate(arrays["sample_ids"])}
+        vectors = arrays["embeddings_ND"].astype(np.float64)
+    wanted = [sample.sample_id for sample in samples]
+    _refuse_absent([name for name in wanted if name not in rows], path, "embed")
+    return vectors[[rows[name] for name in wanted]]
+
+
+def _labelled_embeddings(root: Path, samples: list[Sample]) -> list[Floats]:
+    """One array per domain with labels: what an older domain taught need not be asked again."""
+    labelled = [sample for sample in samples if sample.labelled]
+    domains = sorted({sample.domain for sample in labelled})
+    return [
+        _read_embeddings(root, [sample for sample in labelled if sample.domain == domain])
+        for domain in domains
+    ]
+
+
+def _refuse_absent(absent: list[str], path: Path, stage: str) -> None:
+    if absent:
+        raise DataError(
+            f"{path}: lacks {len(absent)} sample(s) of the manifest: {', '.join(absent[:5])}; "
+            f"repeat the stage: `dvc repro --force {stage}`"
+        )

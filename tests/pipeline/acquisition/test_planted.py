@@ -1,0 +1,206 @@
+"""Planted scores and planted clusters: what each strategy must pick."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.acquisition.cold_start import cold_start
+from pipeline.acquisition.entropy import entropy
+from pipeline.acquisition.entropy_k_center import entropy_k_center
+from pipeline.acquisition.pool import Floats, Pick, Pool
+from pipeline.acquisition.random import random
+from pipeline.config import AcquireParams
+from pipeline.errors import DataError
+
+NO_AUDIT = AcquireParams(audit_share=0.0, prefilter=60)  # k-center sees the whole of small pools
+
+
+def make_pool(scores: Floats | None, embeddings: Floats, labelled: Floats | None = None) -> Pool:
+    return Pool(
+        sample_ids=tuple(f"day/{place:04d}" for place in range(len(embeddings))),
+        scores_N=scores,
+        embeddings_ND=embeddings,
+        labelled_embeddings_MD=embeddings[:0] if labelled is None else labelled,
+    )
+
+
+def planted(num: int = 1000) -> Pool:
+    """Scores 0, 1/num, ... in a shuffled order; the mean of all is 0.5."""
+    rng = np.random.default_rng(0)
+    return make_pool(rng.permutation(num) / num, rng.normal(size=(num, 4)))
+
+
+def clusters(sizes: list[int]) -> Floats:
+    """Tight groups at the corners of a simplex."""
+    rng = np.random.default_rng(0)
+    corners = np.repeat(np.eye(len(sizes)), sizes, axis=0)
+    return corners + rng.normal(scale=0.01, size=corners.shape)
+
+
+def falling(num: int) -> Floats:
+    return np.array([0.9 - 0.4 * place / num for place in range(num)])
+
+
+def ids(picks: list[Pick], source: str | None = None) -> set[str]:
+    return {pick.sample_id for pick in picks if source in (None, pick.source)}
+
+
+def rng_of(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_entropy_picks_literally_the_top() -> None:
+    pool = planted()
+    picks = entropy(pool, 10, AcquireParams(audit_share=0.9), rng_of())
+    assert [pick.score for pick in picks] == [0.999 - place / 1000 for place in range(10)]
+    assert {pick.source for pick in picks} == {"strategy"}
+    assert picks[3].reason == "uncertain (entropy 1.00, top 4 of 1000)"
+
+
+def test_entropy_breaks_ties_by_id() -> None:
+    pool = make_pool(np.array([0.5, 0.7, 0.7, 0.5, 0.7]), np.zeros((5, 2)))
+    picks = entropy(pool, 4, NO_AUDIT, rng_of())
+    assert [pick.sample_id for pick in picks] == ["day/0001", "day/0002", "day/0004", "day/0000"]
+
+
+def test_random_ignores_scores_and_is_uniform() -> None:
+    pool = planted(20)
+    counts = dict.fromkeys(pool.sample_ids, 0)
+    for seed in range(1000):
+        for pick in random(pool, 5, AcquireParams(), rng_of(seed)):
+            counts[pick.sample_id] += 1
+    # Binomial(1000, 1/4): standard deviation 13.7; five of them.
+    assert all(abs(count - 250) < 70 for count in counts.values())
+
+
+def test_random_marks_the_audit_share() -> None:
+    picks = random(planted(), 10, AcquireParams(audit_share=0.2), rng_of())
+    assert len(ids(picks, "audit")) == 2
+    assert len(ids(picks, "strategy")) == 8
+
+
+def test_entropy_k_center_stays_among_the_most_uncertain() -> None:
+    params = AcquireParams(audit_share=0.2, prefilter=2)
+    picks = entropy_k_center(planted(), 10, params, rng_of())
+    audit = [pick for pick in picks if pick.source == "audit"]
+    chosen = [pick for pick in picks if pick.source == "strategy"]
+    assert len(audit) == 2
+    assert {pick.reason for pick in audit} == {"random audit pick"}
+    # The 20 most uncertain, and as many places more as the audit may have taken of them.
+    assert min(pick.score for pick in chosen) >= (1000 - 22) / 1000
+
+
+def test_entropy_k_center_takes_one_of_each_cluster_before_a_second() -> None:
+    embeddings = clusters([30, 10, 10, 10])
+    scores = falling(60)  # the largest cluster is the most uncertain
+    picks = entropy_k_center(make_pool(scores, embeddings), 4, NO_AUDIT, rng_of())
+    found = {int(embeddings[int(pick.sample_id[-4:])].argmax()) for pick in picks}
+    assert found == {0, 1, 2, 3}
+    by_entropy = entropy(make_pool(scores, embeddings), 4, NO_AUDIT, rng_of())
+    assert {int(embeddings[int(pick.sample_id[-4:])].argmax()) for pick in by_entropy} == {0}
+
+
+def test_entropy_k_center_keeps_away_from_what_is_labelled() -> None:
+    embeddings = clusters([20, 20, 20])
+    labelled = np.eye(3)[[0, 1]]
+    scores = falling(60)
+    picks = entropy_k_center(make_pool(scores, embeddings, labelled), 1, NO_AUDIT, rng_of())
+    assert int(embeddings[int(picks[0].sample_id[-4:])].argmax()) == 2
+    row = int(picks[0].sample_id[-4:])
+    distance = np.linalg.norm(embeddings[row] - labelled, axis=1).min()
+    assert picks[0].reason.endswith(
+        f"; least like labelled and picked images (distance {distance:.2f})"
+    )
+
+
+def test_entropy_k_center_with_nothing_labelled_starts_at_the_most_uncertain() -> None:
+    pool = planted()
+    picks = entropy_k_center(pool, 1, NO_AUDIT, rng_of())
+    assert picks[0].score == 0.999
+    assert picks[0].reason == "uncertain (entropy 1.00, top 1 of 1000)"
+
+
+def test_entropy_k_center_keeps_away_from_its_audit_picks() -> None:
+    embeddings = np.repeat(np.eye(4), 2, axis=0)  # four pairs of identical images
+    pool = make_pool(np.full(8, 0.5), embeddings)
+    for seed in range(20):
+        params = AcquireParams(audit_share=0.25, prefilter=8)
+        picks = entropy_k_center(pool, 4, params, rng_of(seed))
+        assert len({int(pick.sample_id[-4:]) // 2 for pick in picks}) == 4
+
+
+def test_the_audit_is_uniform_over_all_candidates() -> None:
+    pool = planted(20)
+    counts = dict.fromkeys(pool.sample_ids, 0)
+    for seed in range(1000):
+        for name in ids(entropy_k_center(pool, 10, AcquireParams(), rng_of(seed)), "audit"):
+            counts[name] += 1
+    # 2 of 20: Binomial(1000, 1/10), standard deviation 9.5; the most uncertain as often as any.
+    assert all(abs(count - 100) < 48 for count in counts.values())
+
+
+@pytest.mark.parametrize(
+    ("audit_share", "query_size", "expected"),
+    [(0.2, 8, 2), (0.2, 4, 1), (0.01, 2, 1), (0.2, 1, 0), (0.0, 8, 0), (0.9, 2, 1), (1.0, 2, 2)],
+)
+def test_size_of_the_audit(audit_share: float, query_size: int, expected: int) -> None:
+    params = AcquireParams(audit_share=audit_share)
+    picks = entropy_k_center(planted(), query_size, params, rng_of())
+    assert len(ids(picks, "audit")) == expected
+
+
+def test_cold_start_takes_one_medoid_of_each_cluster_largest_first() -> None:
+    embeddings = clusters([30, 20, 10])
+    picks = cold_start(make_pool(None, embeddings), 3, NO_AUDIT, rng_of())
+    rows = [int(pick.sample_id[-4:]) for pick in picks]
+    assert [int(embeddings[row].argmax()) for row in rows] == [0, 1, 2]
+    centre = embeddings[:30].mean(axis=0)
+    assert rows[0] == np.linalg.norm(embeddings[:30] - centre, axis=1).argmin()
+    assert [pick.reason for pick in picks] == [
+        f"cold start: typical of {size} of 60 images" for size in (30, 20, 10)
+    ]
+    assert [pick.score for pick in picks] == [30 / 60, 20 / 60, 10 / 60]
+    assert {pick.source for pick in picks} == {"cold_start"}
+
+
+def test_cold_start_has_its_audit_share() -> None:
+    picks = cold_start(make_pool(None, clusters([30, 20, 10])), 5, AcquireParams(), rng_of())
+    assert len(ids(picks, "audit")) == 1
+    assert len(ids(picks, "cold_start")) == 4
+
+
+def test_strategies_on_scores_start_cold_without_them() -> None:
+    pool = make_pool(None, clusters([30, 20, 10]))
+    cold = cold_start(pool, 5, AcquireParams(), rng_of())
+    assert entropy(pool, 5, AcquireParams(), rng_of()) == cold
+    assert entropy_k_center(pool, 5, AcquireParams(), rng_of()) == cold
+    assert ids(random(pool, 5, AcquireParams(), rng_of()), "cold_start") == set()
+
+
+def test_a_pool_that_does_not_fit_together_is_refused() -> None:
+    vectors = np.zeros((2, 3))
+    with pytest.raises(DataError, match=r"named twice: \['day/a'\]"):
+        Pool(
+            sample_ids=("day/a", "day/a"),
+            scores_N=None,
+            embeddings_ND=vectors,
+            labelled_embeddings_MD=vectors,
+        )
+    with pytest.raises(DataError, match=r"shape \(3, 3\): expected 2 rows"):
+        Pool(
+            sample_ids=("a", "b"),
+            scores_N=None,
+            embeddings_ND=np.zeros((3, 3)),
+            labelled_embeddings_MD=vectors,
+        )
+    with pytest.raises(DataError, match="expected rows of 3 finite values"):
+        make_pool(None, vectors, np.zeros((1, 4)))
+    with pytest.raises(DataError, match="all finite"):
+        make_pool(None, np.full((2, 3), np.nan))
+
+
+@pytest.mark.parametrize("bad", [np.nan, -0.1, 1.5])
+def test_scores_out_of_range_are_refused(bad: float) -> None:
+    with pytest.raises(DataError, match=r"expected 2 values in \[0, 1\]"):
+        make_pool(np.array([0.5, bad]), np.zeros((2, 3)))

@@ -1,0 +1,163 @@
+"""The stage on files: who is a candidate, how many are asked for, what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import layout
+from pipeline.acquisition.query import QueryRow, parse_query
+from pipeline.config import Params, parse_params
+from pipeline.data.manifest import Sample, write_manifest
+from pipeline.errors import ConfigError, DataError
+from pipeline.stages.acquire import run
+
+
+def sample(name: str, **known: Any) -> Sample:
+    domain = name.split("/")[0]
+    values = {"split": "pool", "image": f"data/{name}.png", "image_sha256": "0"} | known
+    return Sample(sample_id=name, domain=domain, **values)
+
+
+def params(**acquire: Any) -> Params:
+    return parse_params(
+        {
+            "classes": ["a", "b"],
+            "domain": "day",
+            "domains": {"day": {}, "dusk": {}},
+            "acquire": {"query_size": 4, "strategy": "entropy"} | acquire,
+            "loop": {"budget": 10},
+        }
+    )
+
+
+def day(num: int = 12) -> list[Sample]:
+    return [sample(f"day/{place:02d}") for place in range(num)]
+
+
+def write_workspace(root: Path, samples: list[Sample], *, scored: bool = True) -> None:
+    """The later a sample's id, the more uncertain it is; each is alone on its own axis."""
+    write_manifest(root / layout.MANIFEST, samples)
+    (root / layout.EMBEDDINGS).mkdir(parents=True)
+    for domain in {item.domain for item in samples}:
+        names = [item.sample_id for item in samples if item.domain == domain]
+        vectors = np.eye(40, dtype=np.float32)[: len(names)]
+        path = root / layout.EMBEDDINGS / f"{domain}.npz"
+        np.savez(path, sample_ids=np.array(names), embeddings_ND=vectors)
+    names = [item.sample_id for item in samples if item.domain == "day" and item.split == "pool"]
+    names = names if scored else []
+    scores = {"sample_id": names, "entropy": [place / 100 for place, _ in enumerate(names)]}
+    pd.DataFrame(scores).to_parquet(root / layout.SCORES)
+
+
+def query(root: Path) -> list[QueryRow]:
+    return parse_query((root / layout.QUERY).read_text())
+
+
+def ids(root: Path) -> list[str]:
+    return [row.sample_id for row in query(root)]
+
+
+def test_the_most_uncertain_candidates_are_asked_for(tmp_path: Path) -> None:
+    samples = day()
+    samples[11] = sample("day/11", mask="m", origin="ground_truth")
+    samples[10] = sample("day/10", skips=1)
+    samples[9] = sample("day/09", split="val", mask="m", origin="ground_truth")
+    samples += [sample("dusk/00"), sample("dusk/01", mask="m", origin="ground_truth")]
+    write_workspace(tmp_path, samples)
+    run(tmp_path, params())
+    assert ids(tmp_path) == ["day/08", "day/07", "day/06", "day/05"]
+    assert query(tmp_path)[0].reason == "uncertain (entropy 0.08, top 1 of 9)"
+
+
+def test_the_budget_counts_annotations_of_this_domain_in_any_split(tmp_path: Path) -> None:
+    known = {"mask": "m", "origin": "annotated"}
+    samples = [sample(f"day/a{place}", **known) for place in range(7)]
+    samples += [sample("day/b", split="val", **known)]
+    samples += [sample(f"dusk/a{place}", **known) for place in range(7)]
+    samples += [sample("day/c", mask="m", origin="ground_truth"), *day()]
+    write_workspace(tmp_path, samples)
+    run(tmp_path, params())
+    assert len(ids(tmp_path)) == 10 - 8
+
+
+@pytest.mark.parametrize("num", [10, 12])
+def test_a_spent_budget_is_an_empty_query(tmp_path: Path, num: int) -> None:
+    samples = [sample(f"day/a{at:02d}", mask="m", origin="annotated") for at in range(num)]
+    write_workspace(tmp_path, samples + day())
+    run(tmp_path, params())
+    assert query(tmp_path) == []
+
+
+def test_a_pool_without_candidates_is_an_empty_query(tmp_path: Path) -> None:
+    write_workspace(tmp_path, [sample("day/00", skips=2)])
+    run(tmp_path, params())
+    assert query(tmp_path) == []
+
+
+def test_a_small_pool_is_asked_for_whole(tmp_path: Path) -> None:
+    write_workspace(tmp_path, day(3))
+    run(tmp_path, params())
+    assert sorted(ids(tmp_path)) == ["day/00", "day/01", "day/02"]
+
+
+def test_without_scores_the_start_is_cold(tmp_path: Path) -> None:
+    write_workspace(tmp_path, day(), scored=False)
+    run(tmp_path, params(strategy="entropy_k_center"))
+    assert sorted(row.source for row in query(tmp_path)) == ["audit", *["cold_start"] * 3]
+
+
+def test_what_is_labelled_in_an_older_domain_is_kept_away_from(tmp_path: Path) -> None:
+    # dusk/04, labelled, looks exactly like day/04, which is the most uncertain.
+    dusk = [sample(f"dusk/{place:02d}") for place in range(4)]
+    samples = [*day(5), *dusk, sample("dusk/04", mask="m", origin="ground_truth")]
+    write_workspace(tmp_path, samples)
+    run(tmp_path, params(strategy="entropy_k_center", audit_share=0.0))
+    assert ids(tmp_path) == ["day/03", "day/02", "day/01", "day/00"]
+
+
+def test_the_same_files_give_the_same_query_and_a_merge_another_draw(tmp_path: Path) -> None:
+    drawn: list[list[str]] = []
+    for num in (0, 0, 1):
+        root = tmp_path / str(len(drawn))
+        known = [sample(f"day/a{at}", mask="m", origin="annotated") for at in range(num)]
+        write_workspace(root, known + day(30))
+        run(root, params(strategy="random"))
+        drawn.append(sorted(ids(root)))
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_samples_without_score_or_embedding_are_named(tmp_path: Path) -> None:
+    write_workspace(tmp_path, day())
+    write_manifest(tmp_path / layout.MANIFEST, [*day(), sample("day/new")])
+    with pytest.raises(DataError, match=r"day.npz: lacks 1 sample\(s\).* day/new.*embed"):
+        run(tmp_path, params())
+    path = tmp_path / layout.EMBEDDINGS / "day.npz"
+    np.savez(path, sample_ids=np.array(["day/new"]), embeddings_ND=np.ones((1, 3)))
+    write_manifest(tmp_path / layout.MANIFEST, [sample("day/new")])
+    with pytest.raises(DataError, match=r"scores.parquet: lacks 1 sample.* day/new.*predict"):
+        run(tmp_path, params())
+
+
+@pytest.mark.parametrize(
+    ("gone", "stage"), [(layout.SCORES, "predict"), (layout.EMBEDDINGS / "day.npz", "embed")]
+)
+def test_a_missing_file_names_the_stage_that_writes_it(
+    tmp_path: Path, gone: Path, stage: str
+) -> None:
+    write_workspace(tmp_path, day())
+    (tmp_path / gone).unlink()
+    with pytest.raises(DataError, match=f"no such file.*dvc repro {stage}"):
+        run(tmp_path, params())
+
+
+def test_no_domain_or_an_unknown_strategy_is_refused(tmp_path: Path) -> None:
+    write_workspace(tmp_path, day())
+    with pytest.raises(ConfigError, match="domain: null"):
+        run(tmp_path, parse_params({"classes": ["a", "b"]}))
+    with pytest.raises(ConfigError, match=r"acquire\.strategy = 'guess': unknown"):
+        run(tmp_path, params(strategy="guess"))
