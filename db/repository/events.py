@@ -37,7 +37,7 @@ def record_event(  # noqa: PLR0913 - one keyword per column
         "subject": subject,
     }
     key = key or default_key(**about)
-    found = session.scalars(select(Event).where(Event.key == key)).one_or_none()
+    found = find_event(session, key)
     if found is not None:
         refuse_difference(found, {"key": key}, about)
         return False
@@ -60,6 +60,11 @@ def default_key(*, kind: str, domain: str | None, round_index: int | None, subje
     if round_index is not None:
         where += f"/r{round_index}"
     return ":".join(part for part in (kind, where, subject) if part)
+
+
+def find_event(session: Session, key: str) -> Event | None:
+    """The event of this key, or None if it has not happened."""
+    return session.scalars(select(Event).where(Event.key == key)).one_or_none()
 
 
 def events(session: Session, kind: str | None = None, domain: str | None = None) -> list[Event]:
