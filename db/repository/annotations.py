@@ -88,6 +88,16 @@ def _checked(verdict: str, mask_sha256: str | None, why: str) -> Verdict:
     return known
 
 
+def find_annotation(
+    session: Session, *, tool_annotation_id: int, updated_at: datetime, raw_sha256: str
+) -> Annotation | None:
+    """The version if it was collected before, so that it need not be judged a second time."""
+    statement = select(Annotation).filter_by(
+        tool_annotation_id=tool_annotation_id, updated_at=updated_at, raw_sha256=raw_sha256
+    )
+    return session.scalars(statement).one_or_none()
+
+
 def annotation_versions(
     session: Session, domain: str | None = None, round_index: int | None = None
 ) -> list[Annotation]:

@@ -62,11 +62,6 @@ def default_key(*, kind: str, domain: str | None, round_index: int | None, subje
     return ":".join(part for part in (kind, where, subject) if part)
 
 
-def find_event(session: Session, key: str) -> Event | None:
-    """The event of this key, or None if it has not happened."""
-    return session.scalars(select(Event).where(Event.key == key)).one_or_none()
-
-
 def events(session: Session, kind: str | None = None, domain: str | None = None) -> list[Event]:
     """Events in the order in which they were recorded."""
     statement = select(Event)

@@ -277,6 +277,13 @@ def test_a_version_collected_late_takes_its_place_in_the_tools_time(session: Ses
     assert versions == [first, late, third]
 
 
+def test_a_version_can_be_found_before_it_is_judged_again(session: Session) -> None:
+    row, _ = answer(session)
+    key = {"tool_annotation_id": 1, "updated_at": NOON, "raw_sha256": "raw-0"}
+    assert ledger_repository.find_annotation(session, **key) is row
+    assert ledger_repository.find_annotation(session, **(key | {"raw_sha256": "x"})) is None
+
+
 @pytest.mark.parametrize("changes", [{"raw_sha256": "x"}, {"minute": 1}, {"tool_annotation_id": 2}])
 def test_each_part_of_the_identity_makes_a_new_version(
     session: Session, changes: dict[str, Any]
@@ -406,6 +413,8 @@ def test_an_event_said_again_by_another_process_is_the_same(session: Session) ->
     first = ledger_repository.events(session, "stage.completed", "day")[0]
     assert (first.key, first.who) == ("stage.completed:day/r0:predict", "tick 1")
     assert first.detail == {"seconds": 3.0}
+    assert ledger_repository.find_event(session, first.key) is first
+    assert ledger_repository.find_event(session, "stage.completed:day/r9:predict") is None
     assert len(ledger_repository.events(session)) == 4
     assert ledger_repository.events(session, "other") == []
 
@@ -457,7 +466,7 @@ def test_facts_hold_every_table_but_no_row_ids_nor_our_clock(session: Session) -
     assert all(found.values()), "the test should fill every table"
     assert len(found) == 9
     columns = {name for rows in found.values() for name in rows[0]}
-    assert not columns & {"id", "collected_at", "at", "supersedes"}
+    assert not columns & {"id", "collected_at", "at", "supersedes", "detail"}
     assert {"updated_at", "created_at", "raw_sha256", "trained_on"} <= columns
     moments = {row["updated_at"] for row in found["annotation"]}
     assert "2026-05-01T12:03:00+00:00" in moments
