@@ -71,12 +71,16 @@ def record_annotation(  # noqa: PLR0913 - one keyword per column
         "why": why,
         "corrected_pixels": corrected_pixels,
     }
-    before = session.scalars(
+    first = {"supersedes": _latest_before(session, item_id, updated_at)}
+    return add_once(session, Annotation, key, content, first)
+
+
+def _latest_before(session: Session, item_id: str, updated_at: datetime) -> int | None:
+    return session.scalars(
         select(Annotation.id)
         .where(Annotation.item_id == item_id, Annotation.updated_at <= updated_at)
         .order_by(*_NEWEST_FIRST)
     ).first()
-    return add_once(session, Annotation, key, content, first={"supersedes": before})
 
 
 def _checked(verdict: str, mask_sha256: str | None, why: str) -> Verdict:
