@@ -20,6 +20,7 @@ from pipeline.types import MAX_CLASSES
 DOMAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveInt = Annotated[int, Field(ge=1)]
+EncoderOptions = dict[str, bool | int | float | str]
 
 
 class _Block(BaseModel):
@@ -62,6 +63,9 @@ class ModelParams(_Block):
     """An encoder of segmentation_models_pytorch, or `tu-` and any name of timm."""
     encoder_weights: str | None = None
     """null = random initialisation; a path to a local file; or `hub` = pretrained, by name."""
+    encoder_options: EncoderOptions = Field(default_factory=dict)
+    """Arguments of timm.create_model for `tu-*` encoders: `{pad_type: same}` where the weights
+    were trained with TensorFlow's padding."""
     normalisation: Literal["imagenet", "symmetric"] = "imagenet"
     """imagenet = (x - mean) / std of ImageNet; symmetric = x / 127.5 - 1."""
     freeze_batch_norm: bool = False
@@ -123,6 +127,8 @@ class EmbedParams(_Block):
     """As model.encoder."""
     encoder_weights: str | None = None
     """As model.encoder_weights; null = random features (still fine for telling images apart)."""
+    encoder_options: EncoderOptions = Field(default_factory=dict)
+    """As model.encoder_options."""
     normalisation: Literal["imagenet", "symmetric"] = "imagenet"
     """As model.normalisation."""
 

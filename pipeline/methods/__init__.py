@@ -1,0 +1,39 @@
+"""How labelled and unlabelled images teach: one file and one row in METHODS each.
+
+`METHODS[name](setup)` is a Method (pipeline/methods/protocol.py): an nn.Module that owns its
+networks and turns a batch into named losses. pipeline/training steps, logs and saves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pipeline.errors import ConfigError
+from pipeline.methods.fixmatch import FixMatch
+from pipeline.methods.mean_teacher import MeanTeacher
+from pipeline.methods.protocol import Batch, Losses, Method, MethodSetup, StrongView, Unlabelled
+from pipeline.methods.supervised import Supervised
+
+METHODS: dict[str, Callable[[MethodSetup], Method]] = {
+    "supervised": Supervised,
+    "mean_teacher": MeanTeacher,
+    "fixmatch": FixMatch,
+}
+
+__all__ = [
+    "METHODS",
+    "Batch",
+    "Losses",
+    "Method",
+    "MethodSetup",
+    "StrongView",
+    "Unlabelled",
+    "build_method",
+]
+
+
+def build_method(name: str, setup: MethodSetup) -> Method:
+    """The method of that name; ConfigError listing the known ones."""
+    if name not in METHODS:
+        raise ConfigError(f"method.name = {name!r}: unknown; known: {', '.join(METHODS)}")
+    return METHODS[name](setup)

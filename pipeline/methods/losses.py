@@ -1,0 +1,51 @@
+"""Losses over pixels; every mean divides by the valid pixels, so that nothing valid gives 0.
+
+B images, K classes, H height, W width.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pipeline.types import IGNORE
+
+
+def cross_entropy(logits_BKHW: Tensor, masks_BHW: Tensor) -> Tensor:
+    """Mean cross-entropy over pixels that are not IGNORE; 0 if all are."""
+    total = F.cross_entropy(logits_BKHW, masks_BHW, ignore_index=IGNORE, reduction="sum")
+    return total / (masks_BHW != IGNORE).sum().clamp(min=1)
+
+
+def reliable_cross_entropy(
+    logits_BKHW: Tensor, pseudo_BHW: Tensor, reliable_BHW: Tensor, valid_BHW: Tensor
+) -> Tensor:
+    """Cross-entropy summed over reliable pixels, divided by all valid ones (FixMatch, eq. 4).
+
+    Few reliable pixels thus weigh little; a mean over them alone would weigh 2 to 10 times more
+    early on.
+    """
+    kept_BHW = torch.where(reliable_BHW & valid_BHW, pseudo_BHW, IGNORE)
+    total = F.cross_entropy(logits_BKHW, kept_BHW, ignore_index=IGNORE, reduction="sum")
+    return total / valid_BHW.sum().clamp(min=1)
+
+
+def probs_distance(probs_BKHW: Tensor, target_BKHW: Tensor, valid_BHW: Tensor) -> Tensor:
+    """Squared difference of probabilities, mean over classes and valid pixels (Mean Teacher)."""
+    squares_BHW = (probs_BKHW - target_BKHW).square().mean(dim=1)
+    return (squares_BHW * valid_BHW).sum() / valid_BHW.sum().clamp(min=1)
+
+
+def share(part: Tensor, whole: Tensor) -> Tensor:
+    """Fraction of the True pixels of `whole` that are True in `part`; 0 if there are none."""
+    return (part & whole).sum() / whole.sum().clamp(min=1)
+
+
+def ramp_up(step: int, num_steps: float) -> float:
+    """exp(-5 (1 - t/T)^2): .007 at step 0, 1 from step T on (Laine & Aila 2017)."""
+    if num_steps <= 0:
+        return 1.0
+    return math.exp(-5.0 * (1.0 - min(step / num_steps, 1.0)) ** 2)

@@ -1,0 +1,169 @@
+"""Encoders: built by name, their weights from a local file or the hub.
+
+A weights file that fits only in part is refused: a silently random half is worse than an error.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from segmentation_models_pytorch.encoders import get_encoder
+from torch import Tensor, nn
+
+from pipeline.config import EmbedParams, ModelParams
+from pipeline.errors import ModelError
+
+TIMM = "tu-"  # segmentation_models_pytorch's prefix for timm's names
+# What classifiers are called in weight files; a segmentation encoder has none.
+HEADS = ("classifier.", "fc.", "head.", "last_linear.", "conv_head.", "bn2.")
+SHOWN = 8  # keys listed in an error; enough to see which naming the file follows
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderChoice:
+    """Which encoder a model is built on; `hub` fetches pretrained weights by name."""
+
+    name: str
+    options: Mapping[str, Any]
+    hub: bool = False
+
+    def __post_init__(self) -> None:
+        """ModelError where options would be dropped without a word."""
+        if self.options and not self.name.startswith(TIMM):
+            raise ModelError(
+                f"encoder_options {dict(self.options)}: only timm encoders ({TIMM}*) take options, "
+                f"{self.name!r} does not"
+            )
+
+    @property
+    def hub_weights(self) -> bool | str | None:
+        """smp's `weights`: True for timm's own, "imagenet" for smp's own, None for random."""
+        if not self.hub:
+            return None
+        return True if self.name.startswith(TIMM) else "imagenet"
+
+
+@dataclass(frozen=True)
+class WeightsReport:
+    """What a weights file gave: tensors used, and those of stages the encoder leaves out."""
+
+    matched: int
+    unused: tuple[str, ...]
+
+
+def build_encoder(params: ModelParams | EmbedParams) -> nn.Module:
+    """The whole encoder with its weights, in eval mode; images_BCHW to a list of feature maps.
+
+    The last map is the deepest. ModelError for an unknown name or weights that do not fit.
+    """
+    hub = params.encoder_weights == "hub"
+    choice = EncoderChoice(name=params.encoder, options=params.encoder_options, hub=hub)
+    encoder = _whole(choice)
+    initialise_encoder(encoder, params)
+    return encoder.eval()
+
+
+def initialise_encoder(encoder: nn.Module, params: ModelParams | EmbedParams) -> None:
+    """Load what `encoder_weights` names: nothing to do for null, and for `hub` (built with it)."""
+    if params.encoder_weights not in (None, "hub"):
+        choice = EncoderChoice(name=params.encoder, options=params.encoder_options)
+        load_encoder_weights(encoder, Path(str(params.encoder_weights)), choice)
+
+
+def load_encoder_weights(encoder: nn.Module, path: Path, choice: EncoderChoice) -> WeightsReport:
+    """Copy a safetensors or torch file into `encoder`, cast to its dtype; what matched.
+
+    Names may be timm's own or carry smp's `model.` or `encoder.` prefix. Every tensor of the
+    encoder must be there. Surplus is allowed only where it belongs to stages which this encoder
+    leaves out (PSPNet takes three of five) or to a classifier; else ModelError.
+    """
+    found = {_plain(name): value for name, value in _read(path).items()}
+    wanted = {_plain(name): value for name, value in encoder.state_dict().items()}
+    missing = sorted(wanted.keys() - found.keys())
+    surplus = sorted(found.keys() - wanted.keys())
+    known = _names_of_whole(choice) if surplus else frozenset[str]()
+    unexpected = [name for name in surplus if name not in known and not name.startswith(HEADS)]
+    shapes = [
+        f"{name}: file {tuple(found[name].shape)}, encoder {tuple(value.shape)}"
+        for name, value in wanted.items()
+        if name in found and found[name].shape != value.shape
+    ]
+    if missing or unexpected or shapes:
+        raise ModelError(_complaint(path, choice, missing, unexpected, shapes))
+    with torch.no_grad():
+        for name, value in encoder.state_dict().items():
+            value.copy_(found[_plain(name)])
+    return WeightsReport(matched=len(wanted), unused=tuple(surplus))
+
+
+def freeze_batch_norm(encoder: nn.Module) -> None:
+    """Put batch norms in eval mode: their statistics stay; call again after every `train()`."""
+    for module in encoder.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
+def _whole(choice: EncoderChoice) -> nn.Module:
+    try:
+        return get_encoder(choice.name, depth=5, weights=choice.hub_weights, **choice.options)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"encoder {choice.name!r}: {error}; names: segmentation_models_pytorch's, "
+            f"or {TIMM}<any of timm.list_models()>"
+        ) from error
+
+
+def _names_of_whole(choice: EncoderChoice) -> frozenset[str]:
+    """Every tensor the complete network of this name has, classifier included where known."""
+    if not choice.name.startswith(TIMM):
+        return frozenset(map(_plain, _whole(choice).state_dict()))
+    with torch.device("meta"):
+        network = timm.create_model(choice.name.removeprefix(TIMM), **choice.options)
+    return frozenset(map(_plain, network.state_dict()))
+
+
+def _plain(name: str) -> str:
+    """The name without the prefixes under which smp keeps timm's encoders."""
+    return name.removeprefix("encoder.").removeprefix("model.")
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise ModelError(
+            f"encoder_weights = {str(path)!r}: no such file; give a local file, `hub` or null"
+        )
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ModelError(
+            f"{path}: not a readable file of tensors (.safetensors, or a torch state dict): {error}"
+        ) from error
+    content = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise ModelError(f"{path}: expected a state dict of tensors, got {type(content).__name__}")
+    return content
+
+
+def _complaint(
+    path: Path, choice: EncoderChoice, missing: list[str], unexpected: list[str], shapes: list[str]
+) -> str:
+    parts = [("missing", missing), ("unexpected", unexpected), ("other shape", shapes)]
+    lines = [
+        f"{len(names)} {what}: {', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}"
+        for what, names in parts
+        if names
+    ]
+    return (
+        f"{path} does not fit encoder {choice.name!r}; choose the encoder it was made for.\n  "
+        + "\n  ".join(lines)
+    )

@@ -1,0 +1,51 @@
+"""Models of segmentation_models_pytorch, with any of its encoders or any of timm's (`tu-*`).
+
+U-Net (Ronneberger et al. 2015), PSPNet (Zhao et al. 2017), DeepLabV3 and V3+ (Chen et al. 2017,
+2018).
+"""
+
+from __future__ import annotations
+
+import segmentation_models_pytorch as library
+from torch import nn
+
+from pipeline.errors import ModelError
+from pipeline.models.encoders import EncoderChoice
+
+
+def unet(encoder: EncoderChoice, num_classes: int) -> nn.Module:
+    """U-Net."""
+    return _build(library.Unet, encoder, num_classes)
+
+
+def pspnet(encoder: EncoderChoice, num_classes: int) -> nn.Module:
+    """PSPNet on the encoder's 1/8 features; cheap, since deeper stages are left out."""
+    return _build(library.PSPNet, encoder, num_classes)
+
+
+def deeplabv3(encoder: EncoderChoice, num_classes: int) -> nn.Module:
+    """DeepLabV3 at output stride 16 (smp's default of 8 costs four times as much)."""
+    return _build(library.DeepLabV3, encoder, num_classes, encoder_output_stride=16)
+
+
+def deeplabv3plus(encoder: EncoderChoice, num_classes: int) -> nn.Module:
+    """DeepLabV3+ at output stride 16."""
+    return _build(library.DeepLabV3Plus, encoder, num_classes)
+
+
+def _build(
+    architecture: type[nn.Module], encoder: EncoderChoice, num_classes: int, **options: int
+) -> nn.Module:
+    try:
+        return architecture(
+            encoder.name,
+            encoder_weights=encoder.hub_weights,
+            classes=num_classes,
+            **options,
+            **encoder.options,
+        )
+    except (KeyError, RuntimeError, TypeError, ValueError, NotImplementedError) as error:
+        raise ModelError(
+            f"{architecture.__name__} with encoder {encoder.name!r} and options "
+            f"{encoder.options}: {error}"
+        ) from error

@@ -1,0 +1,104 @@
+"""Stage evaluate: IoU per class and domain, of teacher and baseline, at each mask's own size.
+
+K classes, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline import layout
+from pipeline.config import Params
+from pipeline.data.datasets import ImageStore
+from pipeline.data.formats.images import load_mask
+from pipeline.data.manifest import Sample, check_files, read_manifest
+from pipeline.files import write_json
+from pipeline.inference import logits_of, pick_device, resize_logits
+from pipeline.metrics import confusion_matrix, iou_per_class, mean_iou
+from pipeline.models import LoadedModel, load_model
+from pipeline.progress import Progress
+from pipeline.types import Split
+
+JUDGED = {"baseline": layout.BASELINE, "teacher": layout.TEACHER}
+DECIMALS = 6  # of an IoU; far below what a seed changes
+
+
+def run(root: Path, params: Params) -> None:
+    """Write metrics/evaluation.json. The test split is not looked at."""
+    samples = read_manifest(root / layout.MANIFEST)
+    labelled = [sample for sample in samples if sample.labelled]
+    annotated = [sample for sample in samples if sample.origin == "annotated"]
+    facts = {
+        "domain": params.domain,
+        "labelled": len(labelled),
+        "labelled_by_domain": _by_domain(samples, labelled),
+        "annotated_by_domain": _by_domain(samples, annotated),
+    }
+    write_json(root / layout.EVALUATION, {**facts, **evaluate_split(root, params, "val")})
+
+
+def evaluate_split(root: Path, params: Params, split: Split) -> dict[str, Any]:
+    """{"baseline" | "teacher": {domain: {split: {"miou", "num_images", "iou": {class: ...}}}}}.
+
+    `miou` and each `iou` are in [0, 1], or None where not measurable: no image, no trained model,
+    a class in neither truth nor prediction.
+    """
+    samples = read_manifest(root / layout.MANIFEST)
+    judged = [sample for sample in samples if sample.split == split and sample.mask]
+    check_files(root, judged)
+    num_images = _by_domain(samples, judged)
+    result: dict[str, Any] = {}
+    for which, folder in JUDGED.items():
+        model = load_model(root / folder)
+        counts = {domain: _no_counts(params.num_classes) for domain in num_images}
+        if model.trained:
+            _count(root, params, model, judged, counts)
+        result[which] = {
+            domain: {split: {"num_images": num_images[domain], **_ious(params, confusion_KK)}}
+            for domain, confusion_KK in counts.items()
+        }
+    return result
+
+
+def _count(
+    root: Path,
+    params: Params,
+    model: LoadedModel,
+    judged: Sequence[Sample],
+    counts: dict[str, Tensor],
+) -> None:
+    """Add every image's confusion matrix to its domain's."""
+    store = ImageStore(root, model.image, cache_mib=0)  # each image is seen once
+    device = pick_device(params.train.device)
+    with Progress("evaluate", len(judged)) as progress:
+        for sample, logits_KHW in logits_of(model, judged, store, device):
+            mask_HW = torch.tensor(load_mask(root / sample.mask, params.num_classes))
+            size = (mask_HW.shape[0], mask_HW.shape[1])
+            predicted_HW = resize_logits(logits_KHW, size).argmax(dim=0).cpu()
+            counts[sample.domain] += confusion_matrix(predicted_HW, mask_HW, params.num_classes)
+            progress.advance()
+
+
+def _no_counts(num_classes: int) -> Tensor:
+    return torch.zeros(num_classes, num_classes, dtype=torch.int64)
+
+
+def _ious(params: Params, confusion_KK: Tensor) -> dict[str, Any]:
+    ious = iou_per_class(confusion_KK)
+    named = zip(params.classes, ious, strict=True)
+    return {"miou": _rounded(mean_iou(ious)), "iou": {name: _rounded(iou) for name, iou in named}}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, DECIMALS)
+
+
+def _by_domain(samples: Sequence[Sample], chosen: Sequence[Sample]) -> dict[str, int]:
+    """Number of chosen samples for every domain there is."""
+    domains = dict.fromkeys(sample.domain for sample in samples)
+    return {domain: sum(sample.domain == domain for sample in chosen) for domain in domains}

@@ -1,0 +1,143 @@
+"""Stage predict: the teacher's pseudo-labels, confidence and uncertainty for the current domain.
+
+K classes, H height, W width.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pipeline import layout
+from pipeline.config import Params
+from pipeline.data.datasets import ImageStore
+from pipeline.data.formats.images import save_mask
+from pipeline.data.manifest import Sample, check_files, read_manifest
+from pipeline.files import replacing
+from pipeline.inference import image_size, logits_of, pick_device, resize_logits
+from pipeline.models import load_model
+from pipeline.progress import Progress, say
+
+FOLDERS = (layout.PSEUDO_LABELS, layout.CONFIDENCE, layout.UNCERTAINTY)
+ROWS_PX = 256  # rows scored at once: an image of 12 megapixels and 20 classes stays below 1 GiB
+COLUMNS = {
+    "sample_id": "str",
+    "domain": "str",
+    "labelled": "bool",
+    "entropy": "float64",
+    "mean_entropy": "float64",
+    "mean_confidence": "float64",
+    "reliable_share": "float64",
+}
+
+
+class Prediction(NamedTuple):
+    """What the teacher says about every pixel of one image."""
+
+    classes_HW: Tensor
+    """uint8 class indices."""
+    confidence_HW: Tensor
+    """Largest probability, in [1/K, 1]."""
+    entropy_HW: Tensor
+    """Shannon entropy over log K, in [0, 1]."""
+
+
+def run(root: Path, params: Params) -> None:
+    """Write predictions/scores.parquet and the PNGs of every pool sample of the current domain.
+
+    Without a trained teacher the table and the folders are empty.
+    """
+    _empty_folders(root)
+    model = load_model(root / layout.TEACHER)
+    samples = read_manifest(root / layout.MANIFEST)
+    pool = [s for s in samples if s.split == "pool" and s.domain == params.domain]
+    if not model.trained:
+        say("predict: the teacher is not trained yet; no predictions")
+        pool = []
+    check_files(root, pool)
+    rows: list[dict[str, object]] = []
+    store = ImageStore(root, model.image, cache_mib=0) if pool else None
+    with Progress("predict", len(pool)) as progress:
+        if store is not None:
+            device = pick_device(params.train.device)
+            for sample, logits_KHW in logits_of(model, pool, store, device):
+                predicted = predict_pixels(logits_KHW, image_size(root / sample.image))
+                _write_images(root, sample, predicted)
+                rows.append(_scores(sample, predicted, params))
+                progress.advance()
+    _write_scores(root, rows, params.num_classes)
+
+
+def predict_pixels(logits_KHW: Tensor, size: tuple[int, int]) -> Prediction:
+    """Class, confidence and entropy of every pixel at `size` (height, width), on the CPU."""
+    resized_KHW = resize_logits(logits_KHW, size)
+    parts = [_predict_rows(rows_KHW) for rows_KHW in torch.split(resized_KHW, ROWS_PX, dim=1)]
+    return Prediction(*(torch.cat(columns).cpu() for columns in zip(*parts, strict=True)))
+
+
+def _predict_rows(logits_KHW: Tensor) -> Prediction:
+    log_probs_KHW = logits_KHW.log_softmax(dim=0)
+    probs_KHW = log_probs_KHW.exp()
+    confidence_HW, classes_HW = probs_KHW.max(dim=0)
+    # log_softmax is finite, so 0 * log 0 never arises.
+    entropy_HW = -(probs_KHW * log_probs_KHW).sum(dim=0) / math.log(len(logits_KHW))
+    return Prediction(classes_HW.to(torch.uint8), confidence_HW, entropy_HW.clamp(0, 1))
+
+
+def top_mean(values_HW: Tensor, share: float) -> float:
+    """Mean of the largest `share` of the pixels, at least one."""
+    count = max(1, round(share * values_HW.numel()))
+    return float(values_HW.flatten().topk(count, sorted=False).values.mean())
+
+
+def _scores(sample: Sample, predicted: Prediction, params: Params) -> dict[str, object]:
+    reliable_HW = predicted.confidence_HW >= params.method.confidence_threshold
+    counts = torch.bincount(predicted.classes_HW.flatten(), minlength=params.num_classes)
+    shares = (counts / counts.sum()).tolist()
+    return {
+        "sample_id": sample.sample_id,
+        "domain": sample.domain,
+        "labelled": sample.labelled,
+        "entropy": top_mean(predicted.entropy_HW, params.acquire.top_share),
+        "mean_entropy": float(predicted.entropy_HW.mean()),
+        "mean_confidence": float(predicted.confidence_HW.mean()),
+        "reliable_share": float(reliable_HW.float().mean()),
+        **{f"class_{index}": share for index, share in enumerate(shares)},
+    }
+
+
+def _write_images(root: Path, sample: Sample, predicted: Prediction) -> None:
+    save_mask(
+        root / layout.sample_png(layout.PSEUDO_LABELS, sample.sample_id),
+        predicted.classes_HW.numpy(),
+    )
+    for folder, values_HW in (
+        (layout.CONFIDENCE, predicted.confidence_HW),
+        (layout.UNCERTAINTY, predicted.entropy_HW),
+    ):
+        grey_HW = (values_HW * 255).round().to(torch.uint8).numpy()
+        with replacing(root / layout.sample_png(folder, sample.sample_id)) as beside:
+            Image.fromarray(np.ascontiguousarray(grey_HW)).save(beside, "PNG", compress_level=1)
+
+
+def _empty_folders(root: Path) -> None:
+    """Leave nothing of an earlier domain; `.empty` keeps a folder that may stay without images."""
+    for folder in FOLDERS:
+        shutil.rmtree(root / folder, ignore_errors=True)
+        (root / folder).mkdir(parents=True)
+        (root / folder / ".empty").touch()
+
+
+def _write_scores(root: Path, rows: list[dict[str, object]], num_classes: int) -> None:
+    types = COLUMNS | {f"class_{index}": "float64" for index in range(num_classes)}
+    table = pd.DataFrame(rows, columns=list(types)).astype(types)
+    with replacing(root / layout.SCORES) as beside:
+        table.to_parquet(beside, index=False)

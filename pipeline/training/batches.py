@@ -1,0 +1,105 @@
+"""The batch of step t, from (seed, t) alone. B images, C channels, H height, W width."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pipeline.config import Params
+from pipeline.data.datasets import ImageStore
+from pipeline.data.manifest import Sample
+from pipeline.data.transforms import (
+    cutmix,
+    cutmix_masks,
+    cutmix_partner,
+    normalise,
+    strong_view,
+    weak_view,
+)
+from pipeline.methods import Batch, StrongView, Unlabelled
+from pipeline.training import seeds
+
+# Share of labelled images in colours of the strong view. Half: the baseline meets the same colours
+# as the student, and still sees the images as they are.
+LABELLED_STRONG_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Process:
+    """Which of how many processes draws: each takes its own part of a step's draw."""
+
+    rank: int = 0
+    count: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batches:
+    """Endless labelled and unlabelled streams, open at any step."""
+
+    store: ImageStore
+    params: Params
+    labelled: Sequence[Sample]
+    unlabelled: Sequence[Sample]
+    num_strong_views: int
+    cutmix: bool
+    device: torch.device
+    process: Process = Process()
+
+    def at(self, step: int) -> Batch:
+        """The batch of this process, on `device`."""
+        images_BCHW, masks_BHW = self._labelled(step)
+        unlabelled = None
+        if self.unlabelled and self.num_strong_views:
+            unlabelled = self._unlabelled(step)
+        return Batch(images_BCHW, masks_BHW, unlabelled)
+
+    def _labelled(self, step: int) -> tuple[Tensor, Tensor]:
+        draw = self._generator(seeds.LABELLED, step)
+        size = self.params.train.batch_labelled
+        samples = self._draw(self.labelled, seeds.ORDER_LABELLED, step, size)
+        views = [
+            weak_view(self.store.image(s), self.store.mask(s), draw, size=self.store.size)
+            for s in samples
+        ]
+        weak = self._unit(torch.stack([image for image, _, _ in views]))
+        strong = strong_view(weak, draw)
+        chosen = torch.rand(len(weak), generator=draw) < LABELLED_STRONG_SHARE
+        images = torch.where(chosen.to(self.device)[:, None, None, None], strong, weak)
+        masks = torch.stack([mask for _, mask, _ in views]).long()
+        return self._normalised(images), masks.to(self.device)
+
+    def _unlabelled(self, step: int) -> Unlabelled:
+        draw = self._generator(seeds.UNLABELLED, step)
+        size = self.params.train.batch_unlabelled
+        samples = self._draw(self.unlabelled, seeds.ORDER_UNLABELLED, step, size)
+        views = [weak_view(self.store.image(s), None, draw, size=self.store.size) for s in samples]
+        weak = self._unit(torch.stack([image for image, _, _ in views]))
+        valid = torch.stack([valid for _, _, valid in views]).to(self.device)
+        strong = tuple(self._strong(weak, draw) for _ in range(self.num_strong_views))
+        return Unlabelled(self._normalised(weak), valid, strong)
+
+    def _strong(self, weak_BCHW: Tensor, draw: torch.Generator) -> StrongView:
+        images = strong_view(weak_BCHW, draw)
+        probability = self.params.method.cutmix_probability if self.cutmix else 0.0
+        mix = cutmix_masks(draw, len(images), *self.store.size, probability).to(self.device)
+        mixed = cutmix(images, cutmix_partner(images), mix)
+        partner = cutmix_partner(torch.arange(len(images), device=self.device))
+        return StrongView(self._normalised(mixed), mix, partner)
+
+    def _draw(self, samples: Sequence[Sample], purpose: int, step: int, size: int) -> list[Sample]:
+        first = (step * self.process.count + self.process.rank) * size
+        places = range(first, first + size)
+        indices = seeds.draw_indices(self.params.train.seed, purpose, len(samples), places)
+        return [samples[index] for index in indices]
+
+    def _generator(self, purpose: int, step: int) -> torch.Generator:
+        return seeds.generator(self.params.train.seed, purpose, step, self.process.rank)
+
+    def _unit(self, images_BCHW: Tensor) -> Tensor:
+        return images_BCHW.to(self.device).float() / 255
+
+    def _normalised(self, images_BCHW: Tensor) -> Tensor:
+        return normalise(images_BCHW, self.params.model.normalisation)

@@ -1,0 +1,94 @@
+"""A training stage from files to files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pipeline
+from pipeline import layout
+from pipeline.config import Params
+from pipeline.data.manifest import Sample, check_files, read_manifest
+from pipeline.errors import ModelError
+from pipeline.files import sha256_file, write_json
+from pipeline.models import save_model, save_untrained
+from pipeline.progress import say
+from pipeline.training.checkpoints import Checkpoints, training_key
+from pipeline.training.history import thin
+from pipeline.training.loop import TrainingJob, train
+
+NO_LABELS = "no labelled image in any domain yet"
+
+
+def train_stage(stage: str, root: Path, params: Params, *, method_name: str, model: Path) -> None:
+    """Train `method_name` on all labelled images of all domains; write `model` and its curves.
+
+    `model` is the folder relative to `root`. The unlabelled stream is every pool image of every
+    domain without a mask. Without any labelled image the folder is a marker: trained = false.
+    """
+    metrics = root / layout.METRICS / f"{stage}.json"
+    samples = read_manifest(root / layout.MANIFEST)
+    labelled = tuple(sample for sample in samples if sample.labelled)
+    unlabelled = tuple(sample for sample in samples if sample.unlabelled)
+    if method_name == "supervised":
+        unlabelled = ()
+    if not labelled:
+        say(f"{stage}: {NO_LABELS}; nothing to train")
+        save_untrained(root / model, why=NO_LABELS)
+        write_json(metrics, {"trained": False, "why": NO_LABELS})
+        return
+    if not unlabelled and method_name != "supervised":
+        say(f"{stage}: no unlabelled image left; {method_name} learns from labels alone")
+    check_files(root, [*labelled, *unlabelled])
+    encoder_sha256 = _encoder_sha256(params)
+    key = training_key(stage, params, [*labelled, *unlabelled], encoder_sha256)
+    checkpoints = Checkpoints(root, key)
+    job = TrainingJob(
+        root=root,
+        stage=stage,
+        params=params,
+        method_name=method_name,
+        labelled=labelled,
+        unlabelled=unlabelled,
+    )
+    trained = train(job, checkpoints)
+    if not trained.main:
+        return
+    facts = _facts(job)
+    save_model(root / model, trained.network, _config(job, facts, encoder_sha256))
+    curves = {name: thin(values) for name, values in trained.history.columns().items()}
+    counts = {"labelled": len(labelled), "unlabelled": len(unlabelled)}
+    write_json(metrics, {**facts, **counts, **curves, "trained": True})
+    checkpoints.remove()
+
+
+def _facts(job: TrainingJob) -> dict[str, Any]:
+    train_params = job.params.train
+    return {"method": job.method_name, "steps": train_params.steps, "seed": train_params.seed}
+
+
+def _config(job: TrainingJob, facts: dict[str, Any], encoder_sha256: str | None) -> dict[str, Any]:
+    knobs = job.params.model_dump(mode="json", include={"classes", "image", "model"})
+    return {
+        **facts,
+        **knobs,
+        "normalisation": job.params.model.normalisation,
+        "labelled": _mask_hashes(job.labelled),
+        "encoder_weights_sha256": encoder_sha256,
+        "version": pipeline.__version__,
+    }
+
+
+def _mask_hashes(samples: Sequence[Sample]) -> dict[str, str]:
+    return {sample.sample_id: sample.mask_sha256 for sample in samples}
+
+
+def _encoder_sha256(params: Params) -> str | None:
+    """Of the weights file; None for random initialisation and for weights by name."""
+    name = params.model.encoder_weights
+    if name in (None, "hub"):
+        return None
+    if not Path(str(name)).is_file():
+        raise ModelError(f"model.encoder_weights = {name!r}: no such file")
+    return sha256_file(Path(str(name)))

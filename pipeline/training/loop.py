@@ -1,0 +1,193 @@
+"""The one training loop: a method gives losses, the loop steps, averages, logs, saves."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import nn
+
+from pipeline.config import Params, TrainParams
+from pipeline.data.datasets import ImageStore
+from pipeline.data.manifest import Sample
+from pipeline.methods import Losses, Method, MethodSetup, build_method
+from pipeline.models import build_model
+from pipeline.models.encoders import freeze_batch_norm
+from pipeline.progress import Progress, say
+from pipeline.training import seeds
+from pipeline.training.batches import Batches, Process
+from pipeline.training.checkpoints import Checkpoints, State
+from pipeline.training.history import History
+
+POLY_POWER = 0.9  # of the learning rate's decay, as in DeepLab
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingJob:
+    """What to train on what."""
+
+    root: Path
+    stage: str
+    params: Params
+    method_name: str
+    labelled: tuple[Sample, ...]
+    unlabelled: tuple[Sample, ...]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The network to keep and the curves; `main` is False in all processes but one."""
+
+    network: nn.Module
+    history: History
+    main: bool
+
+
+def train(job: TrainingJob, checkpoints: Checkpoints) -> Trained:
+    """Train to the last step, from the checkpoint if there is one.
+
+    On CPU the same job gives the same weights, bit for bit, interrupted or not.
+    """
+    fabric = _fabric(job.params.train)
+    fabric.launch()
+    with _deterministic(fabric.device):
+        method = _new_method(job)
+        optimizer: Any = torch.optim.AdamW(_parameter_groups(method, job.params.train))
+        state = checkpoints.load()
+        if state is not None:
+            method.load_state_dict(state.method)
+            optimizer.load_state_dict(state.optimizer)
+        history = History(state.history if state else None)
+        done = state.step if state else 0
+        if done:
+            say(f"{job.stage}: resumed at step {done}")
+        module, optimizer = fabric.setup(cast(nn.Module, method), optimizer)
+        run = _Run(job, fabric, method, module, optimizer)
+        run.steps(done, history, checkpoints)
+    return Trained(method.result(), history, fabric.is_global_zero)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A set-up training. `method` and `module` are the same network, bare and as Fabric's."""
+
+    job: TrainingJob
+    fabric: Fabric
+    method: Method
+    module: Callable[..., Losses]
+    optimizer: Any
+
+    def steps(self, done: int, history: History, checkpoints: Checkpoints) -> None:
+        params = self.job.params.train
+        batches = self._batches()
+        self.method.train()
+        if self.job.params.model.freeze_batch_norm:
+            freeze_batch_norm(cast(nn.Module, self.method))
+        saved_at = time.monotonic()
+        with self._progress(done) as progress:
+            for step in range(done, params.steps):
+                history.append(self._step(batches, step))
+                progress.advance(note=history.note)
+                if time.monotonic() - saved_at >= params.checkpoint_every_s:
+                    self._save(step + 1, history, checkpoints)
+                    saved_at = time.monotonic()
+
+    def _step(self, batches: Batches, step: int) -> dict[str, torch.Tensor]:
+        params = self.job.params.train
+        torch.manual_seed(
+            seeds.derive_seed(params.seed, seeds.NOISE, step, self.fabric.global_rank)
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["full_lr"] * learning_rate_share(step, params)
+        losses = self.module(batches.at(step), step)
+        loss = torch.stack(list(losses.terms.values())).sum()
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        self.optimizer.step()
+        self.method.after_step(step)
+        return {"loss": loss, **losses.terms, **losses.logs}
+
+    def _save(self, done: int, history: History, checkpoints: Checkpoints) -> None:
+        columns = history.columns()
+        if self.fabric.is_global_zero:
+            state = self.optimizer.state_dict()
+            checkpoints.save(State(done, self.method.state_dict(), state, columns))
+
+    def _batches(self) -> Batches:
+        params = self.job.params
+        return Batches(
+            store=ImageStore(self.job.root, params.image, params.train.cache_mib),
+            params=params,
+            labelled=self.job.labelled,
+            unlabelled=self.job.unlabelled,
+            num_strong_views=self.method.num_strong_views,
+            cutmix=self.method.cutmix,
+            device=self.fabric.device,
+            process=Process(self.fabric.global_rank, self.fabric.world_size),
+        )
+
+    def _progress(self, done: int) -> Progress:
+        stream = None if self.fabric.is_global_zero else io.StringIO()  # one process speaks
+        return Progress(self.job.stage, self.job.params.train.steps, done=done, stream=stream)
+
+
+def learning_rate_share(step: int, params: TrainParams) -> float:
+    """Linear rise over warmup_share, times polynomial decay; above 0 at every step."""
+    num_warmup_steps = params.warmup_share * params.steps
+    rise = min((step + 1) / (num_warmup_steps + 1), 1.0)
+    return rise * (1.0 - step / params.steps) ** POLY_POWER
+
+
+def _new_method(job: TrainingJob) -> Method:
+    params = job.params
+
+    def new_network(number: int) -> nn.Module:
+        torch.manual_seed(seeds.derive_seed(params.train.seed, seeds.INITIAL_WEIGHTS, number))
+        return build_model(params.model, params.num_classes)
+
+    setup = MethodSetup(
+        params=params.method,
+        num_classes=params.num_classes,
+        num_steps=params.train.steps,
+        new_network=new_network,
+    )
+    return build_method(job.method_name, setup)
+
+
+def _parameter_groups(method: Method, params: TrainParams) -> list[dict[str, Any]]:
+    """Encoder and the rest, each with its full learning rate; a rate of 0 freezes the encoder."""
+    trainable = [(name, p) for name, p in method.named_parameters() if p.requires_grad]
+    encoder = [p for name, p in trainable if "encoder" in name.split(".")]
+    rest = [p for name, p in trainable if "encoder" not in name.split(".")]
+    groups = [(encoder, params.encoder_learning_rate), (rest, params.learning_rate)]
+    return [
+        {"params": members, "lr": rate, "full_lr": rate, "weight_decay": params.weight_decay}
+        for members, rate in groups
+    ]
+
+
+def _fabric(params: TrainParams) -> Fabric:
+    # Batch-norm buffers are not sent round before every step: rank 0's are the ones kept.
+    several = DDPStrategy(broadcast_buffers=False) if params.num_devices > 1 else "auto"
+    return Fabric(
+        accelerator=params.device,
+        devices=params.num_devices,
+        strategy=several,
+        precision=params.precision,
+    )
+
+
+@contextmanager
+def _deterministic(device: torch.device) -> Iterator[None]:
+    """Give torch's global generator back as it was; same sums in the same order."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        yield
