@@ -133,8 +133,8 @@ def kill_survivors(record: Path) -> list[int]:
 def end_carriers(variable: str, value: str) -> list[int]:
     """Process numbers ended: all that carry `variable=value`, their late children included."""
     ended: list[int] = []
-    while found := carriers(variable, value):
-        ended += end(found)
+    for _ in range(3):  # what was born meanwhile; more often only what cannot be killed is left
+        ended += end(carriers(variable, value))
     return ended
 
 
@@ -160,6 +160,8 @@ def started_with(process: psutil.Process, variable: str) -> str | None:
 
 def end(processes: Sequence[psutil.Process], grace_s: float = TERM_GRACE_S) -> list[int]:
     """Ask, wait, kill; process numbers of those that were alive."""
+    if not processes:
+        return []
     for number in (signal.SIGTERM, signal.SIGKILL):
         for process in processes:
             try:
