@@ -1,0 +1,78 @@
+"""Stage `embed`: one feature vector per image of a domain, from a frozen encoder.
+
+Shape suffixes: N samples, B of them at once, C channels, H height, W width, D embedding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import nn
+
+from pipeline import layout
+from pipeline.config import Params
+from pipeline.data.datasets import ImageStore
+from pipeline.data.manifest import Sample, check_files, read_manifest
+from pipeline.data.transforms import normalise
+from pipeline.errors import ConfigError, DataError
+from pipeline.files import replacing
+from pipeline.models import build_encoder
+from pipeline.progress import Progress
+
+BATCH = 16  # images at once; more gains nothing on two cores
+SEED = 0  # of an encoder without weights: its random features must not change between rounds
+
+
+def run(root: Path, params: Params, *, domain: str | None = None) -> None:
+    """Write predictions/embeddings/<domain>.npz: `sample_ids` and `embeddings_ND`, rows of norm 1.
+
+    Every image of the domain, in order of ids; the same images give the same bytes. `domain`
+    defaults to the current one.
+    """
+    name = domain if domain is not None else params.domain
+    if name is None or name not in params.domains:
+        raise ConfigError(f"domain {name!r}: expected one of domains: {list(params.domains)}")
+    samples = [item for item in read_manifest(root / layout.MANIFEST) if item.domain == name]
+    if not samples:
+        raise DataError(f"{layout.MANIFEST}: no sample of domain {name!r}; `ssl-loop domain add`")
+    samples.sort(key=lambda sample: sample.sample_id)
+    # Masks come and go between rounds; this stage depends on images alone.
+    check_files(root, [replace(sample, mask="") for sample in samples])
+    embeddings_ND = _embed(root, params, samples)
+    with replacing(root / layout.EMBEDDINGS / f"{name}.npz") as beside, beside.open("wb") as file:
+        ids = np.array([sample.sample_id for sample in samples], dtype=np.str_)
+        np.savez(file, sample_ids=ids, embeddings_ND=embeddings_ND)
+
+
+def _embed(root: Path, params: Params, samples: list[Sample]) -> NDArray[np.float32]:
+    fabric = Fabric(accelerator=params.train.device, devices=1)
+    with torch.random.fork_rng():
+        torch.manual_seed(SEED)
+        encoder = fabric.to_device(build_encoder(params.embed))
+    store = ImageStore(root, params.image, cache_mib=0)
+    parts: list[torch.Tensor] = []
+    with Progress(f"embed {samples[0].domain}", len(samples)) as progress, torch.inference_mode():
+        for first in range(0, len(samples), BATCH):
+            batch = samples[first : first + BATCH]
+            images_BCHW = torch.stack([store.image(sample) for sample in batch])
+            pixels_BCHW = normalise(fabric.to_device(images_BCHW), params.embed.normalisation)
+            parts.append(pooled(encoder, pixels_BCHW).cpu())
+            progress.advance(len(batch))
+    return torch.cat(parts).numpy().astype(np.float32)
+
+
+def pooled(encoder: nn.Module, images_BCHW: torch.Tensor) -> torch.Tensor:
+    """BxD rows of norm 1: every scale averaged over the image, weighted alike, side by side.
+
+    All scales, because among 351 CamVid frames the nearest is then a neighbour in time for 70 %
+    against 58 % with the deepest alone (37 % against 23 % with random weights).
+    """
+    _, *maps = encoder(images_BCHW)  # the first is the image itself
+    means = [F.normalize(features.mean(dim=(2, 3)), dim=1) for features in maps]
+    return F.normalize(torch.cat(means, dim=1), dim=1)

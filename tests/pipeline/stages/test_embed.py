@@ -1,0 +1,130 @@
+"""The stage on files: every image of one domain, norm 1, the same bytes again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from pipeline import layout
+from pipeline.config import Params, parse_params
+from pipeline.data.manifest import Sample, write_manifest
+from pipeline.errors import ConfigError, DataError
+from pipeline.files import sha256_file
+from pipeline.stages.embed import pooled, run
+
+PATH = layout.EMBEDDINGS / "day.npz"
+
+
+@pytest.fixture(autouse=True)
+def _few_threads() -> None:
+    torch.set_num_threads(1)
+
+
+def params() -> Params:
+    return parse_params(
+        {
+            "classes": ["a", "b"],
+            "domain": "day",
+            "domains": {"day": {}, "dusk": {}},
+            "image": {"height_px": 32, "width_px": 64},
+            "train": {"device": "cpu"},
+            "embed": {"encoder": "resnet18"},
+        }
+    )
+
+
+def write_workspace(root: Path, *, names: tuple[str, ...] = ("c", "a", "b")) -> None:
+    """Images of domain day in different sizes and colours, one of dusk; only val has a mask."""
+    samples = []
+    for place, sample_id in enumerate([*(f"day/{name}" for name in names), "dusk/a"]):
+        domain, stem = sample_id.split("/")
+        image = f"data/{domain}/images/{stem}.png"
+        (root / image).parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(place).integers(0, 80 + 60 * place, (40, 50 + place, 3))
+        Image.fromarray(pixels.astype(np.uint8)).save(root / image)
+        samples.append(
+            Sample(
+                sample_id=sample_id,
+                domain=domain,
+                split="val" if stem == "b" else "pool",
+                image=image,
+                image_sha256=sha256_file(root / image),
+                mask="data/day/masks/gone.png" if stem == "b" else "",
+            )
+        )
+    write_manifest(root / layout.MANIFEST, samples)
+
+
+def read(root: Path) -> tuple[list[str], NDArray[np.float32]]:
+    with np.load(root / PATH, allow_pickle=False) as arrays:
+        return [str(name) for name in arrays["sample_ids"]], arrays["embeddings_ND"]
+
+
+def test_every_image_of_the_domain_has_a_row_of_norm_one(tmp_path: Path) -> None:
+    write_workspace(tmp_path)
+    run(tmp_path, params(), domain="day")
+    ids, embeddings = read(tmp_path)
+    assert ids == ["day/a", "day/b", "day/c"]
+    assert embeddings.dtype == np.float32
+    assert embeddings.shape == (3, 64 + 64 + 128 + 256 + 512)
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-6)
+    gaps = np.linalg.norm(embeddings[:, None] - embeddings[None], axis=2)
+    assert gaps[np.triu_indices(3, 1)].min() > 1e-3  # different images, different vectors
+
+
+def test_the_same_images_give_the_same_bytes(tmp_path: Path) -> None:
+    write_workspace(tmp_path)
+    files = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)  # whatever was drawn before, also with a random encoder
+        run(tmp_path, params(), domain="day")
+        files.append((tmp_path / PATH).read_bytes())
+    assert files[0] == files[1]
+
+
+def test_the_global_generator_is_left_alone(tmp_path: Path) -> None:
+    write_workspace(tmp_path)
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    run(tmp_path, params(), domain="day")
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_current_domain_is_the_default(tmp_path: Path) -> None:
+    write_workspace(tmp_path)
+    run(tmp_path, params())
+    assert read(tmp_path)[0] == ["day/a", "day/b", "day/c"]
+
+
+def test_pooled_by_hand() -> None:
+    class TwoScales(nn.Module):
+        def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+            fine = torch.tensor([[[[0.0, 6.0]], [[8.0, 0.0]]]])  # means 3 and 4: norm 5
+            return [images, fine, torch.full((1, 1, 1, 1), 7.0)]
+
+    row = pooled(TwoScales(), torch.zeros(1, 3, 4, 4))[0]
+    expected = torch.tensor([3 / 5, 4 / 5, 1.0]) / 2**0.5
+    torch.testing.assert_close(row, expected)
+
+
+def test_an_image_that_changed_is_refused_and_nothing_written(tmp_path: Path) -> None:
+    write_workspace(tmp_path)
+    (tmp_path / "data/day/images/a.png").write_bytes(b"other")
+    with pytest.raises(DataError, match=r"data/day/images/a.png: differs"):
+        run(tmp_path, params(), domain="day")
+    assert not (tmp_path / PATH).exists()
+
+
+def test_an_unknown_or_empty_domain_is_refused(tmp_path: Path) -> None:
+    write_workspace(tmp_path, names=())
+    with pytest.raises(ConfigError, match=r"domain 'night': expected one of domains: \['day'"):
+        run(tmp_path, params(), domain="night")
+    with pytest.raises(DataError, match="no sample of domain 'day'"):
+        run(tmp_path, params(), domain="day")
