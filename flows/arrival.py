@@ -13,7 +13,7 @@ from pipeline.config import check_domain_name
 from pipeline.files import write_json
 
 
-def add_domain(
+def add_domain(  # noqa: PLR0913 - one keyword per option of the command
     root: Path,
     name: str,
     *,

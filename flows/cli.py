@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-
     pass
 
 _EPILOG = """\b
@@ -153,11 +152,13 @@ def down(workspace: Path) -> None:
 @WORKSPACE
 def status_command(workspace: Path, as_json: bool) -> None:
     """Where the loop stands: round, asked, answered, merged, model, services."""
+    from flows import services
     from flows.status import describe, status
 
     with _loop(workspace) as loop:
         found = status(loop)
-        click.echo(found.as_json() if as_json else describe(found, loop.root))
+        running = [] if as_json else services.status(loop.root)
+        click.echo(found.as_json() if as_json else describe(found, running))
 
 
 @main.command("run")
@@ -278,10 +279,9 @@ def evaluate(workspace: Path, split: str) -> None:
     """Print the current models' mIoU on a split as JSON; look at test once, at the end."""
     import json
 
-    from pipeline.stages.evaluate import evaluate_split
-
     from pipeline.config import load_params
     from pipeline.layout import PARAMS
+    from pipeline.stages.evaluate import evaluate_split
 
     params = load_params(workspace / PARAMS)
     click.echo(json.dumps(evaluate_split(workspace, params, split), indent=1))

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from db.session import Ledger, open_ledger
-from flows import connections
+from flows import services
 from flows.annotators import ANNOTATORS
 from flows.annotators.types import Annotator, Project
 from flows.position import Position, position
@@ -73,7 +73,7 @@ def open_loop(root: Path, *, log: Log | None = None) -> Iterator[Loop]:
     """The workspace at `root` with its ledger open; WorkspaceError when it is not one."""
     workspace = Workspace(root)
     workspace.require()
-    ledger = open_ledger(connections.ledger_target(root))
+    ledger = open_ledger(services.ledger_url(root))
     try:
         yield Loop(workspace=workspace, ledger=ledger, log=log or _LOG.info)
     finally:
@@ -87,7 +87,7 @@ def connect_annotator(root: Path, params: Params) -> Annotator:
         raise ConfigError(
             f"annotation.tool = {params.annotation.tool!r}: unknown; known: {sorted(ANNOTATORS)}"
         )
-    url, token = connections.annotation_tool(root, params)
+    url, token = services.annotation_tool(root, params)
     return make(url, token)
 
 

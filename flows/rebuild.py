@@ -16,12 +16,10 @@ from db.session import session_scope
 from flows.loop import Loop
 from flows.position import ingest_tag, labels_tag, round_tags
 from flows.records import (
-    WHO,
-    merged_key,
-    published_key,
     read_records,
     record_ingest,
     record_round,
+    record_turn,
     tool_facts_path,
 )
 
@@ -37,24 +35,13 @@ def rebuild(loop: Loop) -> int:
         for domain, round_index, _ in round_tags(known, tags):
             record_round(session, workspace, domain, round_index)
             if labels_tag(domain, round_index) in tags:
-                _turned(session, domain, round_index)
+                record_turn(session, domain, round_index)
         for domain in known:
             _tool_facts(session, tool_facts_path(loop.root, domain))
         records = read_records(loop.root, known)
         for record in records:
             repository.record_annotation(session, **record.facts())
     return len(records)
-
-
-def _turned(session: Session, domain: str, round_index: int) -> None:
-    """A merged round was published before."""
-    for kind, key in (
-        ("published", published_key(domain, round_index)),
-        ("merged", merged_key(domain, round_index)),
-    ):
-        repository.record_event(
-            session, kind=kind, who=WHO, domain=domain, round_index=round_index, key=key
-        )
 
 
 def _tool_facts(session: Session, path: Path) -> None:

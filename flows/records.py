@@ -86,6 +86,11 @@ def stage_key(domain: str, round_index: int, stage: str) -> str:
     return f"stage/{round_tag(domain, round_index)}/{stage}"
 
 
+def sealed_key(domain: str, round_index: int) -> str:
+    """The audit event of a computed round."""
+    return f"sealed/{round_tag(domain, round_index)}"
+
+
 def published_key(domain: str, round_index: int) -> str:
     """The audit event of a published query."""
     return f"published/{round_tag(domain, round_index)}"
@@ -143,6 +148,14 @@ def record_round(session: Session, workspace: Workspace, domain: str, round_inde
             subject=stage,
             key=stage_key(domain, round_index, stage),
         )
+    repository.record_event(
+        session,
+        kind="sealed",
+        who=WHO,
+        domain=domain,
+        round_index=round_index,
+        key=sealed_key(domain, round_index),
+    )
     tag = round_tag(domain, round_index)
     manifest = parse_manifest(workspace.show(tag, layout.MANIFEST).decode())
     trained_on = {s.sample_id: s.mask_sha256 for s in manifest if s.labelled}
@@ -182,3 +195,14 @@ def _record_measurements(
                 metric="miou",
                 value=result["miou"],
             )
+
+
+def record_turn(session: Session, domain: str, round_index: int) -> None:
+    """A round whose labels are tagged was published and merged."""
+    for kind, key in (
+        ("published", published_key(domain, round_index)),
+        ("merged", merged_key(domain, round_index)),
+    ):
+        repository.record_event(
+            session, kind=kind, who=WHO, domain=domain, round_index=round_index, key=key
+        )

@@ -10,6 +10,7 @@ from db.repository import item_states, ls_tasks
 from db.session import session_scope
 from flows.loop import Loop
 from flows.position import Position, parse_query, round_tags
+from flows.services import ServiceStatus
 from flows.steps.take_in import waiting
 from pipeline import layout
 
@@ -36,6 +37,42 @@ class Status:
     def as_json(self) -> str:
         """For `--json`."""
         return json.dumps(asdict(self), indent=1)
+
+
+def describe(found: Status, services: list[ServiceStatus]) -> str:
+    """For people: where the loop stands, what it waits for, what runs."""
+    if found.domain is None:
+        waits = ", ".join(found.waiting_domains) or "none; `ssl-loop domain add` brings one"
+        lines = [f"no domain yet; waiting: {waits}"]
+    else:
+        lines = [
+            f"domain {found.domain}, round {found.round_index}: {_stands(found)}",
+            f"labels: {found.labelled} to learn from, {found.merged} from people",
+        ]
+        if found.waiting_domains:
+            lines.append(f"domains waiting: {', '.join(found.waiting_domains)}")
+    if found.model_tag:
+        lines.append(f"newest models: {found.model_tag} ({str(found.model_revision)[:10]})")
+        lines += [f"  {kind} on val: {_by_domain(found.miou[kind])}" for kind in found.miou]
+    for service in services:
+        state = "answers" if service.answering else "runs" if service.alive else "is down"
+        lines.append(f"{service.name} {state}{f' at {service.url}' if service.url else ''}")
+    return "\n".join(lines)
+
+
+def _stands(found: Status) -> str:
+    if not found.computed:
+        return "to be computed by the next tick"
+    if not found.asked:
+        return "finished, budget spent or nothing left to ask"
+    return f"waiting for people, {found.answered}/{found.asked} answered"
+
+
+def _by_domain(miou: dict[str, float | None]) -> str:
+    return ", ".join(
+        f"{domain} {'not yet measurable' if value is None else f'{value:.3f} mIoU'}"
+        for domain, value in miou.items()
+    )
 
 
 def status(loop: Loop) -> Status:

@@ -12,12 +12,12 @@ from typing import Any
 from db.repository import find_event
 from db.session import session_scope
 from flows.loop import Loop
-from flows.position import Position
+from flows.position import Position, ingest_tag
 from flows.records import closed_key
 from flows.steps.collect import collect
 from flows.steps.merge import merge
 from flows.steps.publish import publish, query_of
-from flows.steps.reproduce import reproduce_stage, seal_round, stages
+from flows.steps.reproduce import ensure_recorded, reproduce_stage, seal_round, stages
 from flows.steps.take_in import take_in, waiting
 
 Run = Callable[..., Any]
@@ -46,17 +46,18 @@ def tick(loop: Loop, run: Run = call) -> str:
 def _advance(loop: Loop, run: Run) -> str | None:
     """One step forward; a line of text when there is none to take."""
     here = loop.position()
-    if here is None or _may_shift(loop, here):
-        names = waiting(loop.root)
-        if not names:
-            return "nothing to do: no domain yet; `ssl-loop domain add NAME --images DIR`"
-        run(take_in, loop, names[0], name=f"take-in:{names[0]}")
+    arriving = _arriving(loop, here)
+    if arriving:
+        run(take_in, loop, arriving, name=f"take-in:{arriving}")
         return None
+    if here is None:
+        return "nothing to do: no domain yet; `ssl-loop domain add NAME --images DIR`"
     if not here.computed:
         for stage in stages():
             run(reproduce_stage, loop, here, stage, name=f"dvc:{stage}")
         run(seal_round, loop, here, name=f"seal:{here.tag}")
         return None
+    ensure_recorded(loop, here)
     if not query_of(loop, here):
         return f"finished {here.domain}: budget spent or nothing left to ask, at {here.tag}"
     run(publish, loop, here, name=f"publish:{here.tag}")
@@ -67,12 +68,23 @@ def _advance(loop: Loop, run: Run) -> str | None:
     return None
 
 
-def _may_shift(loop: Loop, here: Position) -> bool:
-    """A domain waits, and the current one has spent its budget or had its round closed."""
-    if not waiting(loop.root):
-        return False
+def _arriving(loop: Loop, here: Position | None) -> str | None:
+    """The domain to take in now: the rest of a take-in that was killed, or the next in line."""
+    names = waiting(loop.root)
+    if not names:
+        return None
+    tags = loop.workspace.tags_merged()
+    begun = [name for name in names if ingest_tag(name) in tags]
+    if begun or here is None or _done(loop, here):
+        return (begun or names)[0]
+    return None
+
+
+def _done(loop: Loop, here: Position) -> bool:
+    """The current domain has spent its budget, or people closed its last round."""
     if here.computed:
         return not query_of(loop, here)
-    with session_scope(loop.ledger) as session:
-        last = closed_key(here.domain, here.round_index - 1)
-        return here.round_index > 0 and find_event(session, last) is not None
+    if here.round_index == 0:
+        return False
+    with session_scope(loop.ledger, read_only=True) as session:
+        return find_event(session, closed_key(here.domain, here.round_index - 1)) is not None

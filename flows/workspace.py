@@ -146,6 +146,21 @@ class Workspace:
         """A file as it was at `revision`."""
         return self.git.show(revision, path)
 
+    def exists_at(self, revision: str, path: Path) -> bool:
+        """Whether git has a file at `revision`."""
+        return self.git.says("cat-file", "-e", f"{revision}:{path.as_posix()}") is not None
+
+    def revision(self, name: str) -> str:
+        """The commit that a tag or branch names."""
+        return self.git.run("rev-parse", f"{name}^{{commit}}").decode().strip()
+
+    def locked_outs(self, revision: str) -> dict[str, str]:
+        """`path -> DVC's hash` of every stage's outputs, by dvc.lock at `revision`."""
+        lock = YAML(typ="safe").load(self.show(revision, Path("dvc.lock")).decode())
+        return {
+            out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]
+        }
+
     def checkout_paths(self, revision: str, paths: Iterable[Path]) -> None:
         """Bring working copies back to `revision`; follow with `dvc_checkout` for data."""
         self.git.restore(revision, paths)

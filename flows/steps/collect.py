@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from db.repository import (
-    annotations,
+    annotation_versions,
     find_event,
     item_states,
     ls_tasks,
@@ -155,7 +155,7 @@ def _reopen_quarantined(loop: Loop, here: Position) -> None:
         states = item_states(session, here.domain, here.round_index)
         ids = {
             row.tool_annotation_id
-            for row in annotations(session, here.domain, here.round_index)
+            for row in annotation_versions(session, here.domain, here.round_index)
             if states[row.item_id] is ItemState.QUARANTINED_ONCE
         }
         keys = {a: reopened_key(here.domain, here.round_index, a) for a in sorted(ids)}

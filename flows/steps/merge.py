@@ -81,9 +81,9 @@ def _back_to_tag(loop: Loop, here: Position, domains: list[str]) -> None:
         for folder in (layout.masks_dir(domain), layout.annotations_dir(domain))
     ]
     at_tag = [path for path in pointers if loop.workspace.exists_at(here.tag, path)]
-    loop.workspace.checkout_paths(here.tag, at_tag)
     if at_tag:
-        loop.workspace.dvc_checkout(at_tag)
+        loop.workspace.checkout_paths(here.tag, at_tag)
+        loop.workspace.dvc_checkout(at_tag, force=True)  # masks of a killed merge are no loss
     for path in set(pointers) - set(at_tag):
         (loop.root / path).unlink(missing_ok=True)
         shutil.rmtree(loop.root / path.with_suffix(""), ignore_errors=True)

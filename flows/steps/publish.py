@@ -7,7 +7,7 @@ from PIL import Image
 
 from db.repository import ls_tasks, record_event, record_ls_task
 from db.session import session_scope
-from flows import connections
+from flows import services
 from flows.annotators.types import Project, PushItem
 from flows.loop import Loop
 from flows.position import Position, QueryRow, item_id, parse_query
@@ -33,7 +33,7 @@ def publish(loop: Loop, here: Position) -> None:
         project = loop.project(here.domain)
         loop.log(f"publishing {len(missing)} of {len(rows)} to {project.url}")
         _push(loop, here, project, missing)
-        connections.ensure_hook(loop.root, loop.annotator, project)
+        services.ensure_hook(loop.root, loop.annotator, project)
     with session_scope(loop.ledger) as session:
         record_event(
             session,

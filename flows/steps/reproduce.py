@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from db.repository import record_event
+from db.repository import find_event, record_event
 from db.session import session_scope
 from flows.loop import Loop
 from flows.position import Position
-from flows.records import WHO, record_round, stage_key
+from flows.records import WHO, record_round, record_turn, sealed_key, stage_key
+from flows.reporting import render_report
 from pipeline import layout
 from pipeline.stages import STAGES
 
@@ -43,12 +44,24 @@ def reproduce_stage(loop: Loop, here: Position, stage: str) -> None:
 
 
 def seal_round(loop: Loop, here: Position) -> None:
-    """Commit what the stages made, tag it, and put its facts into the ledger."""
+    """Render the report, commit what the stages made, tag it, put its facts into the ledger."""
     workspace = loop.workspace
+    render_report(loop)
     workspace.commit(present(loop.root, ROUND_PATHS), f"Round {here.round_index} of {here.domain}")
     workspace.tag(here.tag, f"round {here.round_index} of {here.domain}: models and query")
+    ensure_recorded(loop, here)
+
+
+def ensure_recorded(loop: Loop, here: Position) -> None:
+    """The facts of a computed round are in the ledger, also where the last tick was killed."""
+    key = sealed_key(here.domain, here.round_index)
+    with session_scope(loop.ledger, read_only=True) as session:
+        if find_event(session, key) is not None:
+            return
     with session_scope(loop.ledger) as session:
-        record_round(session, workspace, here.domain, here.round_index)
+        record_round(session, loop.workspace, here.domain, here.round_index)
+        if here.round_index > 0:
+            record_turn(session, here.domain, here.round_index - 1)
 
 
 def stages() -> tuple[str, ...]:

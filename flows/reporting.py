@@ -1,0 +1,171 @@
+"""The report's facts, gathered from tags, ledger and metrics; `pipeline.report` renders them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pipeline.report.facts import ExampleFacts, QueryItemFacts, Report, RoundFacts
+
+from db.repository import RoundAnswers, answers, domains
+from db.session import session_scope
+from flows import services
+from flows.loop import Loop
+from flows.position import Position, parse_query, round_tags
+from pipeline import layout
+from pipeline.colours import class_colours
+
+NUM_EXAMPLES = 4
+PACKAGES = (
+    "ssl-loop",
+    "torch",
+    "segmentation-models-pytorch",
+    "prefect",
+    "dvc",
+    "label-studio-sdk",
+)
+
+
+def round_facts(loop: Loop) -> tuple[RoundFacts, ...]:
+    """One row per computed round, in order of arrival and round; the current one included."""
+    tags = round_tags(loop.params.domains, loop.workspace.tags_merged())
+    evaluations = [
+        (domain, index, tag, json.loads(loop.workspace.show(tag, layout.EVALUATION)))
+        for domain, index, tag in tags
+    ]
+    here = loop.position()
+    if here and not here.computed and (loop.root / layout.EVALUATION).exists():
+        now = json.loads((loop.root / layout.EVALUATION).read_text())
+        evaluations.append((here.domain, here.round_index, here.tag, now))
+    with session_scope(loop.ledger, read_only=True) as session:
+        given = {
+            (domain, row.round_index): row
+            for domain in domains(session)
+            for row in answers(session, domain)
+        }
+    return tuple(
+        _row(domain, index, tag, evaluation, given.get((domain, index)))
+        for domain, index, tag, evaluation in evaluations
+    )
+
+
+def _row(
+    domain: str, index: int, tag: str, evaluation: dict[str, Any], given: RoundAnswers | None
+) -> RoundFacts:
+    def miou(kind: str) -> float | None:
+        found: float | None = evaluation[kind].get(domain, {}).get("val", {}).get("miou")
+        return found
+
+    return RoundFacts(
+        domain=domain,
+        round_index=index,
+        tag=tag,
+        labelled=evaluation["labelled"],
+        annotated=evaluation["annotated_by_domain"].get(domain, 0),
+        miou_baseline=miou("baseline"),
+        miou_teacher=miou("teacher"),
+        accepted=given.accepted if given else 0,
+        skipped=given.skipped if given else 0,
+        corrected=given.corrected if given else 0,
+        quarantined=given.quarantined if given else 0,
+        minutes=given.lead_minutes if given and given.accepted else None,
+    )
+
+
+def render_report(loop: Loop) -> Path:
+    """Write report/index.html for what lies in the working copy; its path."""
+    from pipeline.report import render  # matplotlib: only when a report is wanted
+
+    here = loop.require_position()
+    rounds = round_facts(loop)
+    computed = [
+        row for row in rounds if (row.domain, row.round_index) != (here.domain, here.round_index)
+    ]
+    report = Report(
+        workspace_name=loop.root.name,
+        domain=here.domain,
+        round_index=here.round_index,
+        class_names=tuple(loop.params.classes),
+        class_colours=class_colours(loop.params.num_classes),
+        rounds=rounds,
+        evaluation=_json(loop.root / layout.EVALUATION),
+        previous_evaluation=(
+            json.loads(loop.workspace.show(computed[-1].tag, layout.EVALUATION))
+            if computed
+            else None
+        ),
+        training={
+            "baseline": _json(loop.root / layout.BASELINE_TRAINING),
+            "teacher": _json(loop.root / layout.TEACHER_TRAINING),
+        },
+        query=_query(loop),
+        pseudo_label_examples=_examples(loop, here),
+        versions=_versions(loop, here),
+        links=dict(line.split(": ", 1) for line in services.addresses(loop.root)),
+    )
+    path = loop.root / layout.REPORT
+    render(report, path)
+    return path
+
+
+def _query(loop: Loop) -> tuple[QueryItemFacts, ...]:
+    path = loop.root / layout.QUERY
+    images = {sample.sample_id: sample.image for sample in loop.workspace.manifest()}
+    return tuple(
+        QueryItemFacts(
+            sample_id=row.sample_id,
+            rank=row.rank,
+            score=row.score,
+            source=row.source,
+            reason=row.reason,
+            image_path=loop.root / images[row.sample_id],
+            pseudo_label_path=_made(loop.root, layout.PSEUDO_LABELS, row.sample_id),
+            uncertainty_path=_made(loop.root, layout.UNCERTAINTY, row.sample_id),
+        )
+        for row in (parse_query(path.read_text()) if path.exists() else [])
+    )
+
+
+def _examples(loop: Loop, here: Position) -> tuple[ExampleFacts, ...]:
+    """A few unlabelled images, the same in every round: first by the hash of their id."""
+    pool = [s for s in loop.workspace.manifest() if s.unlabelled and s.domain == here.domain]
+    chosen = sorted(pool, key=lambda s: hashlib.sha256(s.sample_id.encode()).digest())
+    found = []
+    for sample in chosen[:NUM_EXAMPLES]:
+        mask = _made(loop.root, layout.PSEUDO_LABELS, sample.sample_id)
+        confidence = _made(loop.root, layout.CONFIDENCE, sample.sample_id)
+        if mask and confidence:
+            found.append(
+                ExampleFacts(
+                    sample_id=sample.sample_id,
+                    image_path=loop.root / sample.image,
+                    pseudo_label_path=mask,
+                    confidence_path=confidence,
+                )
+            )
+    return tuple(found)
+
+
+def _versions(loop: Loop, here: Position) -> dict[str, str]:
+    found = {"tag": here.tag}
+    for name, folder in (("baseline", layout.BASELINE), ("teacher", layout.TEACHER)):
+        weights = loop.root / folder / "model.safetensors"
+        if weights.exists():
+            with weights.open("rb") as file:
+                found[f"{name} weights (SHA-256)"] = hashlib.file_digest(file, "sha256").hexdigest()
+    params = (loop.root / layout.PARAMS).read_bytes()
+    found["params.yaml (SHA-256)"] = hashlib.sha256(params).hexdigest()
+    return found | {package: version(package) for package in PACKAGES}
+
+
+def _made(root: Path, folder: Path, sample_id: str) -> Path | None:
+    path = root / layout.sample_png(folder, sample_id)
+    return path if path.exists() else None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return found

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from db.session import open_ledger
+from flows.loop import Loop
+from flows.workspace import Workspace
+from pipeline import layout
+from pipeline.data.manifest import Sample, write_manifest
+from pipeline.files import sha256_file, write_json
+from tests.fake_annotator import FakeAnnotator
+
+CLASSES = ("road", "car", "sky")
+SIZE = (24, 32)
+TOY = Path(__file__).with_name("toy_stages.py")
+
+
+def stage_domain(root: Path, name: str, *, labelled: int = 0, pool: int = 6, val: int = 0) -> None:
+    """Put a domain where `domain add` would, without its checks."""
+    folder = root / layout.INCOMING / name
+    rng = np.random.default_rng(sum(name.encode()))
+    samples = []
+    splits = ["pool"] * (labelled + pool) + ["val"] * val
+    for index, split in enumerate(splits):
+        stem = f"img{index:03d}"
+        image = folder / "images" / f"{stem}.png"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (*SIZE, 3), dtype=np.uint8)).save(image)
+        has_mask = index < labelled or split == "val"
+        mask = folder / "masks" / f"{stem}.png"
+        if has_mask:
+            mask.parent.mkdir(exist_ok=True)
+            Image.fromarray(rng.integers(0, 3, SIZE, dtype=np.uint8)).save(mask)
+        samples.append(
+            Sample(
+                sample_id=f"{name}/{stem}",
+                domain=name,
+                split=split,  # type: ignore[arg-type]
+                image=f"data/{name}/images/{stem}.png",
+                image_sha256=sha256_file(image),
+                mask=f"data/{name}/masks/{stem}.png" if has_mask else "",
+                mask_sha256=sha256_file(mask) if has_mask else "",
+                origin="ground_truth" if has_mask else "",
+            )
+        )
+    write_json(folder / "domain.json", {})
+    write_manifest(folder / "samples.csv", samples)
+
+
+def make_toy_workspace(root: Path) -> Workspace:
+    """A workspace whose stages take milliseconds; queries of 3, budget 6."""
+    workspace = Workspace.create(
+        root,
+        class_names=CLASSES,
+        overrides={"acquire": {"query_size": 3}, "loop": {"budget": 6}},
+    )
+    dvc_yaml = root / layout.DVC_YAML
+    command = f"{sys.executable} {TOY}"
+    dvc_yaml.write_text(dvc_yaml.read_text().replace("python -m pipeline", command))
+    workspace.commit([layout.DVC_YAML], "Toy stages")
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def blank_toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made once; tests work on copies, since git and DVC take a second to set up."""
+    root = tmp_path_factory.mktemp("toy") / "workspace"
+    make_toy_workspace(root)
+    return root
+
+
+@pytest.fixture
+def toy(blank_toy: Path, tmp_path: Path) -> Path:
+    import shutil
+
+    root = tmp_path / "workspace"
+    shutil.copytree(blank_toy, root, symlinks=True)
+    return root
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> FakeAnnotator:
+    return FakeAnnotator(tmp_path / "tool.json", CLASSES)
+
+
+@pytest.fixture
+def open_toy(people: FakeAnnotator) -> Iterator[Callable[[Path], Loop]]:
+    opened: list[Loop] = []
+
+    def open_one(root: Path) -> Loop:
+        loop = Loop(
+            workspace=Workspace(root),
+            ledger=open_ledger(root / layout.LEDGER),
+            log=lambda line: None,
+            annotator_factory=lambda *_: people,
+        )
+        opened.append(loop)
+        return loop
+
+    yield open_one
+    for loop in opened:
+        loop.ledger.close()
+
+
+def truth(seed: int) -> np.ndarray:
+    """A mask with all classes."""
+    return np.random.default_rng(seed).integers(0, 3, SIZE, dtype=np.uint8)

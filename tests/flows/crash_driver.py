@@ -1,0 +1,97 @@
+"""Run one tick in a process of its own and die by SIGKILL at a named point of it.
+
+`python crash_driver.py ROOT TOOL POINT`: the point is where production code is interrupted; nothing
+in production knows of it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from db.session import open_ledger
+from flows.loop import Loop
+from flows.steps import collect, merge, reproduce, take_in
+from flows.tick import tick
+from flows.workspace import Workspace
+from pipeline import layout
+from tests.fake_annotator import FakeAnnotator
+
+
+def die(*_: Any, **__: Any) -> Any:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def before(owner: Any, name: str, when: Callable[..., bool] = lambda *a, **k: True) -> None:
+    """Die just before `owner.name` is called with arguments for which `when` holds."""
+    original = getattr(owner, name)
+
+    def patched(*args: Any, **kwargs: Any) -> Any:
+        if when(*args, **kwargs):
+            die()
+        return original(*args, **kwargs)
+
+    setattr(owner, name, patched)
+
+
+def second_call() -> Callable[..., bool]:
+    calls = iter([False])
+    return lambda *a, **k: next(calls, True)
+
+
+def message(prefix: str) -> Callable[..., bool]:
+    return lambda workspace, paths, text: text.startswith(prefix)
+
+
+POINTS: dict[str, Callable[[], None]] = {
+    "take-in, images copied": lambda: before(Workspace, "dvc_add"),
+    "take-in, before the commit": lambda: before(Workspace, "commit", message("Take in")),
+    "take-in, between commit and tag": lambda: before(Workspace, "tag"),
+    "take-in, tagged but not recorded": lambda: before(take_in, "record_ingest"),
+    "between repro and commit": lambda: before(Workspace, "commit", message("Round")),
+    "between commit and tag": lambda: before(
+        Workspace, "tag", lambda ws, name, text: name.endswith("/r0")
+    ),
+    "between tag and the ledger": lambda: before(reproduce, "ensure_recorded"),
+    "between tag and publish": lambda: before(FakeAnnotator, "push"),
+    "during publish": lambda: before(FakeAnnotator, "_write", _two_tasks),
+    "after the tool has all, before the ledger": lambda: before(
+        sys.modules["flows.steps.publish"], "record_ls_task"
+    ),
+    "during collect": lambda: before(collect, "record_annotation", second_call()),
+    "between collect and merge": lambda: before(merge, "_back_to_tag"),
+    "during the merge's copy": lambda: before(merge, "_place_mask", second_call()),
+    "between dvc add and the merge's commit": lambda: before(Workspace, "commit", message("Merge")),
+    "between the merge's commit and its tag": lambda: before(
+        Workspace, "tag", lambda ws, name, text: name.endswith("-labels")
+    ),
+    "between the merge's tag and the ledger": lambda: before(
+        merge, "record_event", lambda *a, **k: k.get("kind") == "merged"
+    ),
+}
+
+
+def _two_tasks(_: FakeAnnotator, state: dict[str, Any]) -> bool:
+    return len(state["tasks"]) == 2
+
+
+def main() -> None:
+    root, tool, point = sys.argv[1:]
+    if point != "nowhere":
+        POINTS[point]()
+    people = FakeAnnotator(Path(tool))
+    loop = Loop(
+        workspace=Workspace(Path(root)),
+        ledger=open_ledger(Path(root) / layout.LEDGER),
+        log=print,
+        annotator_factory=lambda *_: people,
+    )
+    tick(loop)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Stages of a round without a network, for tests of the loop itself: `python toy_stages.py STAGE`.
+
+The same files in and out as the real ones, in milliseconds. Every run of a training is written to
+.ssl-loop/runs.log, so that a test can count them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import time
+
+import numpy as np
+from PIL import Image
+
+from pipeline import layout
+from pipeline.config import Params, load_params
+from pipeline.data.manifest import read_manifest
+from pipeline.files import write_json, write_text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("stage")
+    parser.add_argument("--domain")
+    args = parser.parse_args()
+    params = load_params(layout.PARAMS)
+    with (layout.PRIVATE / "runs.log").open("a") as log:
+        log.write(f"start {args.stage}\n")
+    time.sleep(float(os.environ.get(f"TOY_SLEEP_{args.stage.upper()}", "0")))
+    if args.stage == "embed":
+        write_text(layout.EMBEDDINGS / f"{args.domain}.npz", args.domain)
+    elif args.stage.startswith("train_"):
+        train(args.stage.removeprefix("train_"))
+    else:
+        {"evaluate": evaluate, "predict": predict, "acquire": acquire}[args.stage](params)
+    with (layout.PRIVATE / "runs.log").open("a") as log:
+        log.write(f"end {args.stage}\n")
+
+
+def train(kind: str) -> None:
+    labelled = {s.sample_id: s.mask_sha256 for s in read_manifest(layout.MANIFEST) if s.labelled}
+    write_json(layout.MODELS / kind / "config.json", {"trained": bool(labelled), "on": labelled})
+    write_json(layout.METRICS / f"train_{kind}.json", {"labelled": len(labelled), "loss": []})
+
+
+def evaluate(params: Params) -> None:
+    samples = read_manifest(layout.MANIFEST)
+    labelled = sum(s.labelled for s in samples)
+    per_domain = {}
+    for domain in params.domains:
+        num_val = sum(s.split == "val" and s.domain == domain for s in samples)
+        miou = labelled / (labelled + 10) if num_val and labelled else None
+        per_domain[domain] = {"val": {"miou": miou, "num_images": num_val, "iou": {}}}
+    by_domain = {d: sum(s.labelled and s.domain == d for s in samples) for d in params.domains}
+    write_json(
+        layout.EVALUATION,
+        {
+            "domain": params.domain, "labelled": labelled, "labelled_by_domain": by_domain,
+            "annotated_by_domain": {}, "baseline": per_domain, "teacher": per_domain,
+        },
+    )
+
+
+def predict(params: Params) -> None:
+    write_text(layout.SCORES, "toy")
+    for folder in (layout.PSEUDO_LABELS, layout.CONFIDENCE, layout.UNCERTAINTY):
+        (folder / str(params.domain)).mkdir(parents=True)
+    for sample in read_manifest(layout.MANIFEST):
+        if sample.domain == params.domain and sample.split == "pool":
+            with Image.open(sample.image) as image:
+                size = image.size
+            for folder in (layout.PSEUDO_LABELS, layout.CONFIDENCE, layout.UNCERTAINTY):
+                blank = Image.fromarray(np.zeros(size[::-1], np.uint8))
+                blank.save(layout.sample_png(folder, sample.sample_id))
+
+
+def acquire(params: Params) -> None:
+    domain = str(params.domain)
+    samples = [s for s in read_manifest(layout.MANIFEST) if s.domain == domain]
+    left = params.budget(domain) - sum(s.origin == "annotated" for s in samples)
+    candidates = sorted(s.sample_id for s in samples if s.unlabelled and not s.skips)
+    chosen = candidates[: max(0, min(left, params.query_size(domain)))]
+    with layout.QUERY.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["rank", "sample_id", "score", "source", "reason", "regions"])
+        for rank, sample_id in enumerate(chosen, start=1):
+            source = "audit" if rank == len(chosen) else "strategy"
+            writer.writerow([rank, sample_id, f"{1 / rank:.6f}", source, "toy", ""])
+
+
+if __name__ == "__main__":
+    main()
