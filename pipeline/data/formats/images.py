@@ -23,10 +23,11 @@ TIFF_BITS_PER_SAMPLE = 258
 IMAGE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM")
 EIGHT_BIT_MODES = ("RGB", "L", "P", "1", "CMYK", "YCbCr", "RGBA", "LA", "PA", "RGBX", "RGBa", "La")
 SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
+PLAIN_SUFFIX = {"JPEG": ".jpg", "PNG": ".png"}
 # PNG colour types (PNG specification, IHDR).
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_KINDS = {0: "greyscale", 2: "colour", 3: "palette", 4: "greyscale with alpha", 6: "RGBA"}
-PNG_GREY, PNG_PALETTE = 0, 3
+PNG_GREY, PNG_COLOUR, PNG_PALETTE, NO_PNG = 0, 2, 3, -1
 # What Pillow raises on damaged files, beside OSError.
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, OverflowError)
 
@@ -38,7 +39,8 @@ def load_image(path: Path) -> NDArray[np.uint8]:
     dark, with a UserWarning); alpha is dropped with a UserWarning. DataError names the file.
     """
     with _opened(path, IMAGE_FORMATS) as image:
-        if (frames := getattr(image, "n_frames", 1)) > 1:
+        # MPO is how telephones save a JPEG with a second picture inside: the first is the photo.
+        if (frames := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":
             raise DataError(f"{path}: {frames} frames, expected one; split the file")
         if image.mode in SIXTEEN_BIT_MODES:
             return _sixteen_bit(path, image)
@@ -74,16 +76,21 @@ def _sixteen_bit(path: Path, image: Image.Image) -> NDArray[np.uint8]:
 
 
 def is_plain(path: Path) -> bool:
-    """Whether the file is already what every later reader expects: upright 8-bit RGB JPEG or PNG.
+    """Whether the header shows what every later reader expects: an upright 8-bit RGB JPEG or PNG.
 
-    Reads the header only.
+    DataError when it is not an image.
     """
     with _opened(path, IMAGE_FORMATS) as image:
         upright = image.getexif().get(EXIF_ORIENTATION, 1) == 1
-        eight_bit = image.format == "JPEG" or _png_header(path) == (8, 2)
+        eight_bit = image.format == "JPEG" or _png_header(path) == (8, PNG_COLOUR)
         opaque = image.mode == "RGB" and not image.has_transparency_data
         single = getattr(image, "n_frames", 1) == 1
-        return image.format in ("JPEG", "PNG") and upright and eight_bit and opaque and single
+        return image.format in PLAIN_SUFFIX and upright and eight_bit and opaque and single
+
+
+def plain_suffix(path: Path) -> str:
+    """What a plain file should be called by its content: ".jpg" or ".png"."""
+    return PLAIN_SUFFIX["JPEG" if _png_header(path)[1] == NO_PNG else "PNG"]
 
 
 def load_mask(path: Path, num_classes: int) -> NDArray[np.uint8]:
@@ -92,6 +99,8 @@ def load_mask(path: Path, num_classes: int) -> NDArray[np.uint8]:
     DataError: not an 8-bit single-channel or palette PNG, or values outside 0..num_classes-1.
     """
     depth, kind = _png_header(path)
+    if kind == NO_PNG:
+        raise DataError(f"{path}: not a PNG, expected a PNG of class indices")
     if not (kind == PNG_PALETTE or (kind == PNG_GREY and depth == 8)):
         raise DataError(
             f"{path}: {depth}-bit {PNG_KINDS.get(kind, 'unknown')} mask, expected 8-bit "
@@ -141,7 +150,7 @@ def _opened(path: Path, formats: tuple[str, ...]) -> Iterator[Image.Image]:
 
 
 def _png_header(path: Path) -> tuple[int, int]:
-    """Bit depth and colour type; (0, -1) when the file is no PNG.
+    """Bit depth and colour type; (0, NO_PNG) when the file is no PNG.
 
     Read from the file, since Pillow hides 16-bit colour and scales 1-, 2- and 4-bit grey.
     """
@@ -151,5 +160,5 @@ def _png_header(path: Path) -> tuple[int, int]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     if len(head) < 26 or not head.startswith(PNG_SIGNATURE):
-        return 0, -1
+        return 0, NO_PNG
     return head[24], head[25]

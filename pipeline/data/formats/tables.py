@@ -1,0 +1,88 @@
+"""The small text files beside images: names of the classes, and which split an image is in."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+from pipeline.errors import DataError
+from pipeline.types import INGEST_SPLITS, MAX_CLASSES
+
+
+def read_classes(path: Path) -> tuple[str, ...]:
+    """Class names by index, from a CSV with columns index,name or from one name per line.
+
+    DataError lists gaps, duplicates and what is not a number; 2 to 255 classes.
+    """
+    lines = [line for line in _text(path).splitlines() if line.strip()]
+    header = [cell.strip() for cell in lines[0].split(",")] if lines else []
+    if {"index", "name"} <= set(header):
+        names = _indexed(path, lines)
+    elif any("," in line for line in lines):
+        raise DataError(f"{path}: header {lines[0]!r}, expected columns index,name, or no commas")
+    else:
+        names = [line.strip() for line in lines]
+    bad = sorted(name for name, times in Counter(names).items() if times > 1)
+    if bad:
+        raise DataError(f"{path}: class names must be distinct, got twice: {', '.join(bad)}")
+    if not 2 <= len(names) <= MAX_CLASSES:
+        raise DataError(f"{path}: {len(names)} classes, expected 2 to {MAX_CLASSES}")
+    return tuple(names)
+
+
+def _indexed(path: Path, lines: list[str]) -> list[str]:
+    by_index: dict[int, str] = {}
+    bad: list[str] = []
+    for row in csv.DictReader(lines, skipinitialspace=True):
+        row = {(key or "").strip(): value for key, value in row.items()}
+        index, name = str(row.get("index") or "").strip(), str(row.get("name") or "").strip()
+        if not index.isdecimal() or not name:
+            bad.append(f"{index!r},{name!r}: expected a whole number and a name")
+        elif int(index) in by_index:
+            bad.append(f"index {index} twice: {by_index[int(index)]!r} and {name!r}")
+        else:
+            by_index[int(index)] = name
+    gaps = sorted(set(range(max(by_index, default=-1) + 1)) - set(by_index))
+    if gaps and not bad:
+        bad.append(f"indices must run from 0 without a gap; missing {gaps[:10]}")
+    if bad:
+        raise DataError(f"{path}: {len(bad)} problem(s)\n  " + "\n  ".join(bad))
+    return [by_index[index] for index in sorted(by_index)]
+
+
+def read_splits(path: Path) -> dict[str, str]:
+    """Split of each id, from a CSV with columns id,split (others are ignored).
+
+    DataError lists every unknown split, empty id and id that comes twice.
+    """
+    reader = csv.DictReader(_text(path).splitlines(), skipinitialspace=True)
+    columns = [column.strip() for column in reader.fieldnames or ()]
+    reader.fieldnames = columns
+    if not {"id", "split"} <= set(columns):
+        raise DataError(f"{path}: columns {columns}, expected at least id and split")
+    splits: dict[str, str] = {}
+    bad: list[str] = []
+    for line, row in enumerate(reader, start=2):
+        sample, split = (row["id"] or "").strip(), (row["split"] or "").strip()
+        if split not in INGEST_SPLITS:
+            bad.append(f"line {line}: {sample}: split {split!r}")
+        elif not sample or sample in splits:
+            bad.append(f"line {line}: id {sample!r} is {'there twice' if sample else 'empty'}")
+        splits.setdefault(sample, split)
+    if bad:
+        raise DataError(
+            f"{path}: {len(bad)} problem(s); a split is one of {', '.join(INGEST_SPLITS)} "
+            "(labelled: in the pool with its mask known; pool: people are asked)\n  "
+            + "\n  ".join(bad)
+        )
+    return splits
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")  # spreadsheets put a mark in front
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not UTF-8 text: {error}") from None
