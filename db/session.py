@@ -172,7 +172,7 @@ def _revision_of(connection: Connection) -> str | None:
 
 
 def _migrate(engine: Engine) -> None:
-    """Bring the schema to head in one transaction; several processes may try at once."""
+    """Bring the schema to head in one transaction; who comes second finds it there."""
     from alembic import command
     from alembic.util import CommandError
 
@@ -180,8 +180,6 @@ def _migrate(engine: Engine) -> None:
         _write_ahead(engine)
     with engine.connect().execution_options(**{_MIGRATION: True}) as connection, connection.begin():
         revision = _revision_of(connection)
-        if revision == SCHEMA_HEAD:  # another process was first
-            return
         try:
             command.upgrade(alembic_config(connection), "head")
         except CommandError as error:

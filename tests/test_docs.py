@@ -1,0 +1,128 @@
+"""The docs name what the code has, and only that."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from db.tables import Base, ItemState, QuerySource, Verdict
+from pipeline import layout
+from pipeline.config import Params
+from pipeline.types import SPLITS
+from tests import reference_page
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+GLOSSARY = ROOT / "docs/glossary.md"
+ARCHITECTURE = ROOT / "docs/architecture.md"
+WORDS = """
+    workspace domain round budget tick evidence stage step flow task sample class mask ignore
+    manifest split pool labelled unlabelled candidates origin query strategy source uncertainty
+    diversity embedding reason pre-annotation annotator annotation version supersede settled gone
+    inbox incoming watermark merge model method baseline student teacher confidence pseudo-label
+    reliable checkpoint measurement ledger fact event tag campaign
+"""
+PHRASES = (
+    "domain shift, query size, query item, audit share, cold start, ground truth, lead time, "
+    "weak view, strong view, consistency loss, reliable share, label efficiency, stopping rule, "
+    "simulated annotator, not yet measurable"
+)
+
+
+@cache
+def text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+@cache
+def everything() -> str:
+    return "\n".join(text(path) for path in PAGES)
+
+
+def named() -> list[str]:
+    """Every name that people may write: in backticks somewhere in the docs."""
+    rows = [*reference_page.stages(), *reference_page.commands(), *reference_page.params()]
+    rows += [row for table in reference_page.TABLES for row in reference_page.rows(table)]
+    return [row[0] for row in rows] + [f"`{table}`" for table in reference_page.TABLES]
+
+
+@pytest.mark.parametrize("name", named())
+def test_every_name_is_documented(name: str) -> None:
+    assert name in everything(), f"{name}: write it into the docs (see tests/reference_page.py)"
+
+
+def test_the_reference_is_the_codes() -> None:
+    assert text(reference_page.PAGE) == reference_page.render(), (
+        "docs/reference.md is old: python -m tests.reference_page"
+    )
+
+
+def test_every_knob_says_what_it_means() -> None:
+    silent = [row[0] for row in reference_page.params() if not row[3]]
+    assert silent == []
+    assert len(reference_page.params()) > 30
+
+
+@pytest.mark.parametrize("block", Params.model_fields)
+def test_every_block_of_params_is_in_the_reference(block: str) -> None:
+    assert re.search(rf"^\| `{block}[.`]", reference_page.render(), re.MULTILINE)
+
+
+def glossary_terms() -> list[str]:
+    return re.findall(r"\*\*([^*]+)\*\*", text(GLOSSARY))
+
+
+@pytest.mark.parametrize("word", [*WORDS.split(), *PHRASES.split(", ")])
+def test_the_glossary_has_the_words(word: str) -> None:
+    assert word in glossary_terms()
+
+
+def test_a_word_has_one_meaning() -> None:
+    terms = glossary_terms()
+    assert sorted(terms) == sorted(set(terms))
+
+
+@pytest.mark.parametrize("value", [*Verdict, *QuerySource, *SPLITS])
+def test_values_that_people_see_are_in_the_glossary(value: str) -> None:
+    assert f"`{value}`" in text(GLOSSARY) or f"**{value}**" in text(GLOSSARY)
+
+
+@pytest.mark.parametrize("state", [state for state in ItemState if state.settled])
+def test_what_settles_an_item_is_explained(state: ItemState) -> None:
+    assert state.value.replace("_", " ") in text(GLOSSARY)
+
+
+@pytest.mark.parametrize("table", Base.metadata.tables)
+def test_the_architecture_draws_every_table(table: str) -> None:
+    assert re.search(rf"\b{table}\b", text(ARCHITECTURE).split("## The ledger")[1])
+
+
+@pytest.mark.parametrize(
+    "path", [value for value in vars(layout).values() if isinstance(value, Path)], ids=str
+)
+def test_the_architecture_lists_every_file_of_a_workspace(path: Path) -> None:
+    section = text(ARCHITECTURE).split("## Files of a workspace")[1]
+    assert f"`{path}" in section or f"`{path.as_posix()}/" in section
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_the_docs_name_are_there(page: Path) -> None:
+    paths = re.findall(r"`((?:pipeline|db|flows|tests|docs|benchmarks)/[\w./-]*)`", text(page))
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text(page))
+    own = [link for link in links if "://" not in link and not link.startswith("mailto:")]
+    assert [link for link in own if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_labelled_is_spelt_the_british_way(page: Path) -> None:
+    lines = [line for line in text(page).splitlines() if re.search(r"label(ed|ing)\b", line)]
+    # The glossary names the other spelling once, to say so.
+    assert [line for line in lines if page != GLOSSARY] == []
