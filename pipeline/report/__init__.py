@@ -1,0 +1,1 @@
+"""A round as one HTML page: facts in, a file out."""

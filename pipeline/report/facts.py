@@ -1,0 +1,95 @@
+"""What a report shows, as plain values: gathered by whoever calls `render`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundFacts:
+    """One row of the round table; answers are those to this round's query."""
+
+    domain: str
+    round_index: int
+    labelled: int
+    """Images that this round's trainings learnt from, in all domains."""
+    annotated: int
+    """Annotations in this domain before this round's query."""
+    miou_baseline: float | None
+    """In [0, 1], on the domain's val split; None = not yet measurable."""
+    miou_teacher: float | None
+    accepted: int
+    skipped: int
+    corrected: int
+    """Accepted annotations that differ from their pre-annotation."""
+    quarantined: int
+    minutes: float | None
+    """Time of people over the accepted annotations; None = not known."""
+    tag: str
+    reliable_share: float | None = None
+    """Pseudo-label coverage: mean share of reliable pixels over the pool, in [0, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryItemFacts:
+    """One image that people are asked for."""
+
+    sample_id: str
+    rank: int
+    score: float
+    source: str
+    reason: str
+    image_path: Path
+    pseudo_label_path: Path | None
+    """Class indices; None without a trained model."""
+    uncertainty_path: Path | None
+    """255 * entropy / log K."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleFacts:
+    """One unlabelled image with the pseudo-label it teaches by."""
+
+    sample_id: str
+    image_path: Path
+    pseudo_label_path: Path
+    confidence_path: Path
+    """255 * largest probability."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Everything on the page."""
+
+    workspace_name: str
+    domain: str
+    round_index: int
+    class_names: tuple[str, ...]
+    class_colours: tuple[str, ...]
+    """`#rrggbb` per class index."""
+    rounds: tuple[RoundFacts, ...]
+    """In order of arrival and round; the current one included."""
+    evaluation: dict[str, Any] | None
+    """metrics/evaluation.json of this round."""
+    previous_evaluation: dict[str, Any] | None
+    """The same of the round before, of whichever domain."""
+    training: dict[str, Any]
+    """metrics/train_baseline.json and train_teacher.json under "baseline" and "teacher"."""
+    query: tuple[QueryItemFacts, ...]
+    pseudo_label_examples: tuple[ExampleFacts, ...]
+    versions: dict[str, str]
+    """Name to version or hash, in the order to show."""
+    links: dict[str, str]
+    """Name to address; an address other than http(s) is shown as text."""
+    confidence_threshold: float = 0.95
+    """tau: below it a pixel of an example is shown as unreliable."""
+
+    def __post_init__(self) -> None:
+        """ValueError unless every class has its colour."""
+        if len(self.class_names) != len(self.class_colours):
+            raise ValueError(
+                f"{len(self.class_colours)} colours for {len(self.class_names)} classes; "
+                "expected one each, of pipeline.colours.class_colours"
+            )
