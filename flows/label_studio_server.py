@@ -181,7 +181,10 @@ def migrated_copy(template: Path, data_dir: Path, *, credentials: Credentials) -
             wait_healthy(process, port, log=log)
         finally:
             stop_label_studio(process)
-        beside.rename(template)
+        try:
+            beside.rename(template)
+        except OSError:  # somebody else was first
+            shutil.rmtree(beside)
         log.unlink()
     shutil.copytree(template, data_dir, dirs_exist_ok=True)
 

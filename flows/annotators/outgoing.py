@@ -1,0 +1,96 @@
+"""Items on their way out, checked whole before anything is sent: Label Studio checks nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from flows.annotators.masks import encode_result
+from flows.annotators.types import PushItem, Region
+from pipeline.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """A checked item with its pre-annotation encoded."""
+
+    item: PushItem
+    result: list[Region]
+    model_version: str
+
+    @property
+    def item_id(self) -> str:
+        """Identity of the task."""
+        return self.item.item_id
+
+    @property
+    def image(self) -> Path:
+        """The file to upload."""
+        return self.item.image
+
+    def task(self, image_url: str) -> dict[str, Any]:
+        """The body Label Studio takes.
+
+        An item without pre-annotation gets an empty prediction: its score is what orders tasks,
+        and a project without any prediction of its version is served at random.
+        """
+        return {
+            "data": {
+                "image": image_url,
+                "item_id": self.item.item_id,
+                "sample_id": self.item.sample_id,
+                # Data columns sort as text: fixed digits, so that 0.1 and 5e-05 keep their order.
+                "uncertainty": f"{self.item.uncertainty:.6f}",
+                "reason": self.item.reason,
+            },
+            "predictions": [
+                {
+                    "model_version": self.model_version,
+                    "score": 1.0 - self.item.uncertainty,
+                    "result": self.result,
+                }
+            ],
+        }
+
+
+def prepare(
+    items: Sequence[PushItem], class_names: Sequence[str], model_version: str
+) -> list[Upload]:
+    """All items encoded, in order; DataError lists everything that is wrong with any."""
+    ids = [item.item_id for item in items]
+    problems = [
+        f"{twice}: twice in the query" for twice in sorted({i for i in ids if ids.count(i) > 1})
+    ]
+    uploads = []
+    for item in items:
+        try:
+            _check(item)
+            mask_HW = item.pre_annotation_HW
+            result = [] if mask_HW is None else encode_result(mask_HW, class_names, item.item_id)
+            uploads.append(Upload(item=item, result=result, model_version=model_version))
+        except DataError as error:
+            problems.append(f"{item.item_id}: {error}")
+    if problems:
+        listed = "\n  ".join(problems[:20])
+        raise DataError(f"{len(problems)} problem(s), nothing was sent:\n  {listed}")
+    return uploads
+
+
+def _check(item: PushItem) -> None:
+    if not (math.isfinite(item.uncertainty) and 0.0 <= item.uncertainty <= 1.0):
+        raise DataError(f"uncertainty {item.uncertainty}, expected 0 to 1")
+    try:
+        with Image.open(item.image) as image:
+            size = (image.height, image.width)
+    except OSError as error:
+        raise DataError(f"{item.image} cannot be read as an image ({error})") from None
+    mask_HW = item.pre_annotation_HW
+    if mask_HW is not None and mask_HW.shape[:2] != size:
+        raise DataError(
+            f"pre-annotation of {mask_HW.shape[:2]} for an image of {size} (height, width)"
+        )

@@ -1,0 +1,72 @@
+"""A real Label Studio, and items of small images to send to it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flows.annotators.label_studio import LabelStudio
+from flows.annotators.types import Project, PushItem
+from tests.label_studio_server import Server, label_studio
+
+__all__ = ["label_studio"]
+
+CLASSES = ["sky", "building", "road", 'car & <"van">']
+_NUMBERS = itertools.count()
+MakeItems = Callable[..., list[PushItem]]
+
+
+@pytest.fixture
+def annotator(label_studio: Server) -> LabelStudio:
+    return LabelStudio(label_studio.url, label_studio.token)
+
+
+@pytest.fixture
+def title() -> str:
+    return f"test {next(_NUMBERS)}"
+
+
+@pytest.fixture
+def project(annotator: LabelStudio, title: str) -> Project:
+    return annotator.ensure_project(title, CLASSES)
+
+
+@pytest.fixture
+def make_items(tmp_path: Path) -> MakeItems:
+    """`make_items(count)`: images of noise with masks of blocks; later items are more certain."""
+
+    def make(count: int, *, size: tuple[int, int] = (48, 64), masks: bool = True) -> list[PushItem]:
+        rng = np.random.default_rng(count)
+        items = []
+        for number in range(count):
+            image = tmp_path / f"{number:04d} übung.png"
+            Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(image)
+            items.append(
+                PushItem(
+                    item_id=f'day/{number:04d} "a,b"/r0',
+                    sample_id=f'day/{number:04d} "a,b"',
+                    image=image,
+                    uncertainty=1.0 - number / count,
+                    reason="The model is unsure here (entropy 0.71)",
+                    pre_annotation_HW=random_mask(rng, size) if masks else None,
+                )
+            )
+        return items
+
+    return make
+
+
+def random_mask(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """Blocks of classes, single wrong pixels, and a hole without a class."""
+    height, width = size
+    blocks = rng.integers(0, len(CLASSES), (-(-height // 8), -(-width // 8)))
+    mask = np.kron(blocks, np.ones((8, 8), dtype=int))[:height, :width].astype(np.uint8)
+    noise = rng.random(size) < 0.03
+    mask[noise] = rng.integers(0, len(CLASSES), int(noise.sum()))
+    mask[2:5, 3:9] = 255
+    return mask

@@ -1,0 +1,78 @@
+"""A real Label Studio for a test session: started on a copy of a migrated folder, ended by pid."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from flows.label_studio_server import (
+    LATER_START_S,
+    Credentials,
+    find_label_studio,
+    free_port,
+    migrated_copy,
+    start_label_studio,
+    stop_label_studio,
+    wait_healthy,
+)
+from pipeline.errors import ServiceError
+
+PERSON = Credentials(
+    email="annotator@example.com",
+    password="Secret-pass-1",
+    token="0123456789abcdef0123456789abcdef01234567",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """Where the session's Label Studio is and how to log in."""
+
+    url: str
+    credentials: Credentials
+    data_dir: Path
+    log: Path
+
+    @property
+    def token(self) -> str:
+        """Legacy token of the only user."""
+        return self.credentials.token
+
+    def client(self) -> httpx.Client:
+        """For looking behind the adapter's back."""
+        return httpx.Client(
+            base_url=self.url,
+            headers={"Authorization": f"Token {self.token}"},
+            timeout=60,
+            trust_env=False,
+        )
+
+
+@pytest.fixture(scope="session")
+def label_studio(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A running Label Studio; the first session ever waits a minute or two for its migrations."""
+    try:
+        program = find_label_studio()
+    except ServiceError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+    site = next((program.parent.parent / "lib").glob("*/site-packages/label_studio-*.dist-info"))
+    template = Path(request.config.cache.mkdir("label-studio")) / site.stem  # type: ignore[union-attr]
+    folder = tmp_path_factory.mktemp("label-studio")
+    data_dir, log = folder / "data", folder / "server.log"
+    migrated_copy(template, data_dir, credentials=PERSON)
+    port = free_port()
+    process = start_label_studio(data_dir, port, credentials=PERSON, log=log)
+    try:
+        url = wait_healthy(process, port, log=log, timeout_s=LATER_START_S)
+        yield Server(url=url, credentials=PERSON, data_dir=data_dir, log=log)
+    finally:
+        stop_label_studio(process)
