@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 import tomllib
 import uuid
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ DEPLOYMENT = "ssl-loop/ssl-loop"
 EVENT = "ssl-loop.annotation"
 EVENT_RESOURCE = "ssl-loop.workspace"
 HEARTBEAT_S = 30  # the shortest that Prefect allows
+BUSY, BUSY_WAIT_S = 503, 0.5  # its answer when SQLite was locked: to be asked again
 _SETTINGS = """\
 # Written by `ssl-loop up`; Prefect reads it in this folder.
 home = {home}
@@ -82,9 +84,9 @@ def settings_url(root: Path) -> str | None:
     return str(url).removesuffix("/api") or None
 
 
-def environment(root: Path, **extra: str) -> dict[str, str]:
+def environment(**extra: str) -> dict[str, str]:
     """For Prefect's programs: its own variables are dropped, so that prefect.toml decides."""
-    env = child_environment(PWD=str(root), **extra)
+    env = child_environment(**extra)
     return {name: value for name, value in env.items() if not name.startswith("PREFECT_")}
 
 
@@ -142,17 +144,21 @@ def emit(url: str, *, payload: dict[str, Any], timeout_s: float) -> None:
     _request("POST", url, "/events", [event], timeout_s=timeout_s)
 
 
-def deploy(root: Path, *, schedule_s: int, prefect_file: Path | None = None) -> None:
+def deploy(root: Path, url: str, *, schedule_s: int, prefect_file: Path | None = None) -> None:
     """Register prefect.yaml's deployment for this workspace; again replaces it."""
-    argv = [_program(), "--no-prompt", "deploy", "--name", "ssl-loop", "--interval",
-            str(schedule_s), "--prefect-file",
-            str(prefect_file or template_file(DEPLOYMENT_FILE))]  # fmt: skip
-    done = subprocess.run(
-        argv, cwd=root, env=environment(root), stdin=subprocess.DEVNULL, capture_output=True
-    )
+    file = prefect_file or template_file(DEPLOYMENT_FILE)
+    argv = [_program(), "--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
+    env = environment(PWD=str(root))
+    done = subprocess.run(argv, cwd=root, env=env, stdin=subprocess.DEVNULL, capture_output=True)
     if done.returncode:
         lines = (done.stdout + done.stderr).decode(errors="replace").splitlines()
         raise ServiceError(failure(argv, done.returncode, lines[-LAST_LINES:]))
+    # The first tick not at once: it would take the place of the one that a person starts by hand.
+    first = datetime.now(UTC) + timedelta(seconds=schedule_s)
+    schedule = {"interval": schedule_s, "anchor_date": first.isoformat()}
+    deployment = _request("GET", url, f"/deployments/name/{DEPLOYMENT}")["id"]
+    body = {"schedules": [{"schedule": schedule, "active": True}]}
+    _request("PATCH", url, f"/deployments/{deployment}", body)
 
 
 def watch_for_lost_runs(url: str) -> None:
@@ -191,11 +197,16 @@ def _program() -> str:
     return str(Path(sys.executable).with_name("prefect"))
 
 
-def _request(method: str, url: str, path: str, body: Any = None, *, timeout_s: float = 30.0) -> Any:
-    try:
-        with httpx.Client(trust_env=False, timeout=timeout_s) as client:
-            answer = client.request(method, f"{url}/api{path}", json=body)
+def _request(method: str, url: str, path: str, body: Any = None, *, timeout_s: float = 60.0) -> Any:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            with httpx.Client(trust_env=False, timeout=timeout_s) as client:
+                answer = client.request(method, f"{url}/api{path}", json=body)
+            if answer.status_code == BUSY and time.monotonic() + BUSY_WAIT_S < deadline:
+                time.sleep(BUSY_WAIT_S)
+                continue
             answer.raise_for_status()
             return answer.json() if answer.content else None
-    except (httpx.HTTPError, ValueError) as error:
-        raise ServiceError(f"Prefect server at {url}: {method} {path}: {error}") from None
+        except (httpx.HTTPError, ValueError) as error:
+            raise ServiceError(f"Prefect server at {url}: {method} {path}: {error}") from None

@@ -28,7 +28,7 @@ from flows.daemons import (
     await_answer,
     free_port,
     launch,
-    log_of,
+    log_of as log_of,
     read_daemons,
     stop_all,
     tail,
@@ -95,7 +95,7 @@ def up(
         prefect_server.crash_lost_runs(server.url, _running_flows(root))
         _keep_or_start_worker(root, server)
         prefect_server.watch_for_lost_runs(server.url)
-        prefect_server.deploy(root, schedule_s=schedule_s, prefect_file=prefect_file)
+        prefect_server.deploy(root, server.url, schedule_s=schedule_s, prefect_file=prefect_file)
         _await_worker(root, server, on_wait)
         yield f"worker and deployment, every {schedule_s} s ({time.monotonic() - started:.0f} s)"
         yield ready(hook, "webhook receiver")
@@ -125,18 +125,19 @@ def status(root: Path) -> list[ServiceStatus]:
     ]
 
 
+def links(root: Path) -> dict[str, str]:
+    """The pages for people, by name."""
+    names = {PREFECT: "Prefect", LABEL_STUDIO: "Label Studio"}
+    known = read_daemons(root)
+    return {names[name]: known[name].url for name in names if name in known}
+
+
 def addresses(root: Path) -> list[str]:
-    """The pages for people and how to log in."""
-    known, lines = read_daemons(root), []
-    if PREFECT in known:
-        lines.append(f"Prefect:      {known[PREFECT].url} (no login)")
-    if LABEL_STUDIO in known:
-        secret = credentials(root)
-        lines.append(
-            f"Label Studio: {known[LABEL_STUDIO].url} (log in as {secret.label_studio_email}, "
-            f"password {secret.label_studio_password})"
-        )
-    return lines
+    """The pages for people and how to log in: for the terminal, since a password is in it."""
+    secret = credentials(root)
+    login = f"log in as {secret.label_studio_email}, password {secret.label_studio_password}"
+    hints = {"Prefect": "no login", "Label Studio": login}
+    return [f"{name}: {url} ({hints[name]})" for name, url in links(root).items()]
 
 
 def last_line(root: Path) -> str:
@@ -189,14 +190,14 @@ def _start_prefect(root: Path, port: int) -> Daemon:
     return launch(
         Place(root, PREFECT, port),
         prefect_server.server_command(HOST, port),
-        env=prefect_server.environment(root),
+        env=prefect_server.environment(),
     )
 
 
 def _start_hook(root: Path, port: int) -> Daemon:
     credentials(root)  # made here, not by two programs at once
     argv = [sys.executable, "-m", "flows.webhook", "--workspace", str(root), "--port", str(port)]
-    return launch(Place(root, HOOK, port), argv, env=prefect_server.environment(root))
+    return launch(Place(root, HOOK, port), argv, env=prefect_server.environment())
 
 
 def _start_label_studio(root: Path, port: int) -> Daemon:
@@ -224,7 +225,7 @@ def _keep_or_start_worker(root: Path, server: Daemon) -> None:
         if started_with(process, POLLS_VARIABLE) == server.url:
             return
         end([process])  # the server had to move to another port
-    env = prefect_server.environment(root, **{POLLS_VARIABLE: server.url})
+    env = prefect_server.environment(**{POLLS_VARIABLE: server.url})
     launch(Place(root, WORKER, None), prefect_server.worker_command(), env=env)
 
 
