@@ -14,7 +14,6 @@ def _run(connection: Connection) -> None:
         connection=connection,
         target_metadata=Base.metadata,
         render_as_batch=True,  # SQLite alters by copying the table
-        transactional_ddl=True,  # SQLite can, since we say BEGIN ourselves
         compare_type=True,
     )
     with context.begin_transaction():
