@@ -20,6 +20,7 @@ from flows.annotators.types import Annotator, Project
 from flows.credentials import api_key, credentials
 from flows.daemons import (
     HOST,
+    LOGS,
     MARK,
     Daemon,
     Place,
@@ -28,7 +29,7 @@ from flows.daemons import (
     await_answer,
     free_port,
     launch,
-    log_of as log_of,
+    log_of,
     read_daemons,
     stop_all,
     tail,
@@ -138,6 +139,11 @@ def addresses(root: Path) -> list[str]:
     login = f"log in as {secret.label_studio_email}, password {secret.label_studio_password}"
     hints = {"Prefect": "no login", "Label Studio": login}
     return [f"{name}: {url} ({hints[name]})" for name, url in links(root).items()]
+
+
+def logs(root: Path) -> Path:
+    """The folder where all of them write."""
+    return root / LOGS
 
 
 def last_line(root: Path) -> str:
