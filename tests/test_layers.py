@@ -104,7 +104,7 @@ def test_there_are_no_cycles() -> None:
             target
             for target in source.imports_at_start(path) & set(source.modules())
             # A package's __init__ gathers its own modules; that is not a cycle by itself.
-            if not name.startswith(f"{target}.")
+            if not f"{name}.".startswith(f"{target}.")
         }
         for name, path in source.modules().items()
     }

@@ -267,6 +267,13 @@ def test_versions_form_a_chain(session: Session) -> None:
     assert elsewhere.supersedes is None
 
 
+def test_two_versions_of_one_moment_follow_each_other(session: Session) -> None:
+    first, _ = answer(session)
+    second, _ = answer(session, raw_sha256="other")
+    assert second.supersedes == first.id
+    assert ledger_repository.latest_accepted(session)["day/a"] is second
+
+
 def test_a_version_collected_late_takes_its_place_in_the_tools_time(session: Session) -> None:
     first, _ = answer(session)
     third, _ = answer(session, minute=9)
