@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.data.ingest import IngestSummary, validate_and_stage
-
 from flows.steps.take_in import OPTIONS
 from flows.workspace import Workspace
 from pipeline import layout
 from pipeline.config import check_domain_name
+from pipeline.data.ingest import IngestSummary, validate_and_stage
 from pipeline.files import write_json
 
 

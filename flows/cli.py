@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import click
 
@@ -201,7 +201,7 @@ def simulate_annotator(workspace: Path, **options: Any) -> None:
 
     For demos, tests and rehearsals: reads true masks from a folder outside the workspace.
     """
-    from flows.rehearsal import simulate
+    from flows.simulation import simulate
 
     simulate(workspace, echo=click.echo, **options)
 
@@ -275,7 +275,7 @@ def doctor(workspace: Path, as_json: bool) -> None:
 @main.command()
 @click.option("--split", type=click.Choice(["val", "test"]), default="val", show_default=True)
 @WORKSPACE
-def evaluate(workspace: Path, split: str) -> None:
+def evaluate(workspace: Path, split: Literal["val", "test"]) -> None:
     """Print the current models' mIoU on a split as JSON; look at test once, at the end."""
     import json
 

@@ -51,8 +51,8 @@ class Loop:
     def project(self, domain: str) -> Project:
         """The domain's project in the annotation tool, made when it is not there."""
         params = self.params
-        title = f"{params.annotation.title}: {self.root.resolve().name} / {domain}"
-        return self.annotator.ensure_project(title, params.classes)
+        prefix = project_prefix(self.root, params.annotation.title)
+        return self.annotator.ensure_project(prefix + domain, params.classes)
 
     def position(self) -> Position | None:
         """Where the loop stands; None before the first domain is taken in."""
@@ -89,6 +89,11 @@ def connect_annotator(root: Path, params: Params) -> Annotator:
         )
     url, token = services.annotation_tool(root, params)
     return make(url, token)
+
+
+def project_prefix(root: Path, title: str) -> str:
+    """How the titles of a workspace's projects in the tool begin; the domain follows."""
+    return f"{title}: {root.name} / "
 
 
 def inbox(root: Path, name: str) -> Path:

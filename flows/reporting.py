@@ -8,8 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pipeline.report.facts import ExampleFacts, QueryItemFacts, Report, RoundFacts
-
 from db.repository import RoundAnswers, answers, domains
 from db.session import session_scope
 from flows import services
@@ -17,6 +15,7 @@ from flows.loop import Loop
 from flows.position import Position, parse_query, round_tags
 from pipeline import layout
 from pipeline.colours import class_colours
+from pipeline.report.facts import ExampleFacts, QueryItemFacts, Report, RoundFacts
 
 NUM_EXAMPLES = 4
 PACKAGES = (
@@ -72,6 +71,7 @@ def _row(
         corrected=given.corrected if given else 0,
         quarantined=given.quarantined if given else 0,
         minutes=given.lead_minutes if given and given.accepted else None,
+        reliable_share=evaluation.get("reliable_share"),
     )
 
 
@@ -104,7 +104,8 @@ def render_report(loop: Loop) -> Path:
         query=_query(loop),
         pseudo_label_examples=_examples(loop, here),
         versions=_versions(loop, here),
-        links=dict(line.split(": ", 1) for line in services.addresses(loop.root)),
+        confidence_threshold=loop.params.method.confidence_threshold,
+        links=services.links(loop.root),
     )
     path = loop.root / layout.REPORT
     render(report, path)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from db.repository import (
@@ -40,6 +41,8 @@ from pipeline.data.formats.images import save_mask
 from pipeline.errors import AnnotationError
 from pipeline.files import sha256_file
 from pipeline.types import IGNORE
+
+Mask = npt.NDArray[np.uint8]
 
 # The tool stamps an annotation before it is visible to a reader; look back this far again.
 OVERLAP = timedelta(seconds=60)
@@ -128,7 +131,7 @@ def _judge(
 
 def _decode(
     loop: Loop, pulled: PulledAnnotation, item_id: str, sent: list[dict[str, Any]]
-) -> tuple[np.ndarray, int]:
+) -> tuple[Mask, int]:
     """The mask and how many pixels people changed; AnnotationError if it says nothing."""
     sample_id = item_id.rsplit("/", 1)[0]
     sample = next(s for s in loop.workspace.manifest() if s.sample_id == sample_id)
@@ -141,7 +144,7 @@ def _decode(
     return mask_HW, changed_pixels(mask_HW, sent, classes)
 
 
-def _keep_mask(loop: Loop, mask_HW: np.ndarray) -> str:
+def _keep_mask(loop: Loop, mask_HW: Mask) -> str:
     beside = inbox(loop.root, "incoming-mask.png")
     save_mask(beside, mask_HW)
     digest = sha256_file(beside)

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from pipeline.errors import DataError
-from pipeline.types import INGEST_SPLITS, MAX_CLASSES
+from pipeline.types import IGNORE, INGEST_SPLITS, MAX_CLASSES
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
@@ -37,6 +37,8 @@ def _indexed(path: Path, lines: list[str]) -> list[str]:
     for row in csv.DictReader(lines, skipinitialspace=True):
         row = {(key or "").strip(): value for key, value in row.items()}
         index, name = str(row.get("index") or "").strip(), str(row.get("name") or "").strip()
+        if index == str(IGNORE):
+            continue  # the name that some data sets give to pixels without a class
         if not index.isdecimal() or not name:
             bad.append(f"{index!r},{name!r}: expected a whole number and a name")
         elif int(index) in by_index:

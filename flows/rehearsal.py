@@ -1,0 +1,146 @@
+"""A loop from end to end on real services with a simulated annotator: shared by demo and benchmark.
+
+It does what a user does, in the same words: up, domain add, `prefect deployment run ssl-loop`; then
+it watches tags appear.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from flows import services
+from flows.loop import open_loop
+from flows.position import ingest_tag, labels_tag, round_tag
+from flows.reporting import round_facts
+from flows.status import Status, status
+
+POLL_S = 2.0
+
+
+class Rehearsal:
+    """One workspace, its console, and the seconds that each phase took."""
+
+    def __init__(self, root: Path, truth: Path, console: Console) -> None:
+        self.root = root
+        self.truth = truth
+        self.console = console
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Show a spinner with `name`, then the seconds it took."""
+        started = time.monotonic()
+        with self.console.status(f"{name} ..."):
+            yield
+        self.done(name, time.monotonic() - started)
+
+    def done(self, name: str, seconds: float) -> None:
+        """Note and show a finished phase."""
+        self.seconds[name] = round(seconds, 1)
+        self.console.print(f"[green]done[/] {name} [dim]{seconds:.0f} s[/]", highlight=False)
+
+    def up(self, schedule_s: int) -> None:
+        """Start the services and say where they are."""
+        with self.phase("starting Prefect, a worker and Label Studio"):
+            for line in services.up(self.root, schedule_s=schedule_s):
+                self.console.print(f"     {escape(line)}", highlight=False)
+
+    def trigger(self) -> None:
+        """Type what a user types."""
+        subprocess.run(
+            [str(Path(sys.executable).with_name("prefect")), "deployment", "run", "ssl-loop"],
+            cwd=self.root,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+
+    @contextmanager
+    def simulated_annotator(self, rates: Iterable[str], seed: int = 0) -> Iterator[None]:
+        """Somebody who answers, as a process of its own that only knows the tool and the truth."""
+        log = self.root / ".ssl-loop/logs/simulated-annotator.log"
+        argv = [sys.executable, "-m", "flows.cli", "simulate-annotator", "--watch"]
+        argv += ["--truth", str(self.truth), "--seed", str(seed), "-w", str(self.root)]
+        argv += [f"--rate={rate}" for rate in rates]
+        with log.open("w") as output:
+            process = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait()
+
+    def follow(self, limit_s: float) -> bool:
+        """Watch tags appear until the loop has finished; False at the time limit."""
+        seen: set[str] = set()
+        started = last = time.monotonic()
+        with self.console.status("the loop turns ...") as spinner:
+            while time.monotonic() - started < limit_s:
+                with open_loop(self.root) as loop:
+                    tags, now = loop.workspace.tags_merged(), status(loop)
+                for tag in [tag for tag in tags if tag not in seen]:
+                    seen.add(tag)
+                    self.done(tag, time.monotonic() - last)
+                    last = time.monotonic()
+                if now.finished:
+                    return True
+                spinner.update(_where(now, services.last_line(self.root)))
+                time.sleep(POLL_S)
+        return False
+
+    def missing(self, expected: Sequence[str]) -> list[str]:
+        """Those of the expected tags that the loop did not make."""
+        with open_loop(self.root) as loop:
+            tags = loop.workspace.tags_merged()
+        return [tag for tag in expected if tag not in tags]
+
+    def table(self) -> Table:
+        """What the manager asks: what did the labels buy."""
+        table = Table(title="Rounds (mIoU on val)")
+        columns = ("round", "labels", "baseline", "teacher", "accepted", "skipped", "corrected")
+        table.add_column("domain")
+        for name in (*columns, "quarantined"):
+            table.add_column(name, justify="right")
+        with open_loop(self.root) as loop:
+            for row in round_facts(loop):
+                counts = (row.accepted, row.skipped, row.corrected, row.quarantined)
+                table.add_row(
+                    row.domain,
+                    str(row.round_index),
+                    str(row.labelled),
+                    _miou(row.miou_baseline),
+                    _miou(row.miou_teacher),
+                    *map(str, counts),
+                )
+        return table
+
+
+def tags_of(domains: Sequence[str], num_rounds: int) -> list[str]:
+    """All tags of a campaign: arrival, `num_rounds` answered queries, the last models."""
+    return [
+        tag
+        for domain in domains
+        for tag in (
+            ingest_tag(domain),
+            *(make(domain, k) for k in range(num_rounds) for make in (round_tag, labels_tag)),
+            round_tag(domain, num_rounds),
+        )
+    ]
+
+
+def _miou(value: float | None) -> str:
+    return "not yet" if value is None else f"{value:.3f}"
+
+
+def _where(now: Status, last_line: str) -> str:
+    where = f"{now.domain} round {now.round_index}" if now.domain else "first domain"
+    people = f", {now.answered}/{now.asked} answered" if now.asked else ""
+    return f"{where}{people} [dim]{escape(last_line[:90])}[/]"
