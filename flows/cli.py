@@ -8,9 +8,6 @@ from typing import Any, Literal
 
 import click
 
-if TYPE_CHECKING:
-    pass
-
 _EPILOG = """\b
 A first loop on your own images:
   ssl-loop init my-scene --classes classes.txt
