@@ -49,6 +49,13 @@ class Http:
         """JSON of a GET."""
         return self._json("GET", path, params=params)
 
+    def get_or_none(self, path: str) -> Any:
+        """JSON of a GET; None when Label Studio says that there is nothing (404)."""
+        response = self._send("GET", path)
+        if response.status_code == httpx.codes.NOT_FOUND and _is_label_studios(response):
+            return None
+        return self._checked(response)
+
     def post(self, path: str, body: Any = None, **params: Any) -> Any:
         """JSON of a POST."""
         return self._json("POST", path, json=body, params=params)
@@ -70,7 +77,9 @@ class Http:
         return True
 
     def _json(self, method: str, path: str, **options: Any) -> Any:
-        response = self._send(method, path, **options)
+        return self._checked(self._send(method, path, **options))
+
+    def _checked(self, response: httpx.Response) -> Any:
         self._check(response)
         try:
             return response.json()

@@ -1,0 +1,269 @@
+"""Somebody who answers through Label Studio's own API, as a person in its browser would.
+
+Takes the task that Label Studio hands out next, changes the pre-annotation into what the truth
+says, and errs at given rates. For demos, tests and rehearsals; it knows the tool, a folder of true
+masks outside the workspace, and nothing of the loop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from flows.annotators import strokes
+from flows.annotators.label_studio_http import Http
+from flows.annotators.label_studio_project import config_classes
+from flows.annotators.masks import changed_pixels, decode_annotation
+from flows.annotators.types import Region
+from pipeline.data.formats.images import load_mask
+from pipeline.errors import ConfigError, DataError
+
+# Left on a task that was answered unreadably once, so that no process does so twice.
+ONCE_UNDECODABLE = "simulated_undecodable"
+
+Kind = Literal["skip", "edit_after_submit", "double_submit", "undecodable", "plain"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Behaviour:
+    """How people err. The shares of tasks skipped, edited, doubled and unreadable exclude each
+    other; a wrong class comes on top."""
+
+    seed: int = 0
+    """The same seed and item give the same answer."""
+    boundary_noise_px: float = 0.0
+    """How far painted boundaries are off, about."""
+    wrong_class: float = 0.0
+    """Share of answers in which one object gets a wrong class."""
+    skip: float = 0.0
+    """Share of tasks skipped."""
+    edit_after_submit: float = 0.0
+    """Share submitted half done and completed at the end of the pass."""
+    double_submit: float = 0.0
+    """Share submitted twice, as by a double click."""
+    undecodable: float = 0.0
+    """Share whose first answer nobody can read; asked again, it is answered properly."""
+    lead_time_base_s: float = 8.0
+    """Median seconds to look at an image that needs nothing."""
+    lead_time_per_root_pixel_s: float = 0.3
+    """Median seconds more per square root of the pixels changed."""
+    lead_time_sigma: float = 0.4
+    """Spread of the log-normal lead times."""
+
+    def __post_init__(self) -> None:
+        """ConfigError names the value that is out of range."""
+        for name in ("wrong_class", *_EXCLUSIVE):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ConfigError(f"{name} = {getattr(self, name)}: expected a share, 0 to 1")
+        if sum(getattr(self, name) for name in _EXCLUSIVE) > 1.0:
+            raise ConfigError(f"{' + '.join(_EXCLUSIVE)} exceed 1: they exclude each other")
+        for field in fields(self):
+            if getattr(self, field.name) < 0:
+                raise ConfigError(f"{field.name} = {getattr(self, field.name)}: expected >= 0")
+
+
+_EXCLUSIVE: tuple[Kind, ...] = ("skip", "edit_after_submit", "double_submit", "undecodable")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerSummary:
+    """Tasks answered, by kind; every task is in exactly one of the first four."""
+
+    as_proposed: int = 0
+    corrected: int = 0
+    painted: int = 0  # without a pre-annotation
+    skipped: int = 0
+    wrong_class: int = 0
+    edited: int = 0
+    doubled: int = 0
+    undecodable: int = 0
+
+    @property
+    def answered(self) -> int:
+        """All tasks."""
+        return self.as_proposed + self.corrected + self.painted + self.skipped
+
+    def __add__(self, other: AnswerSummary) -> AnswerSummary:
+        """The counts of both."""
+        names = [field.name for field in fields(self)]
+        return AnswerSummary(**{n: getattr(self, n) + getattr(other, n) for n in names})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answer:
+    """What is going to be submitted for one task."""
+
+    task_id: int
+    kind: Kind
+    prediction_id: int | None
+    before: list[Region]
+    result: list[Region]
+    lead_time_s: float
+    summary: AnswerSummary
+
+
+class SimulatedAnnotator:
+    """One person with one account, and the truth."""
+
+    def __init__(
+        self, url: str, api_key: str, truth: Path, behaviour: Behaviour | None = None
+    ) -> None:
+        """`truth` holds class-index masks: <sample_id>.png, or <domain>/masks/<stem>.png, or
+        masks/<stem>.png, or <stem>.png, looked for in this order."""
+        self.http = Http(url, api_key)
+        self.truth = truth
+        self.behaviour = behaviour or Behaviour()
+
+    def answer(self, project_id: int, limit: int | None = None) -> AnswerSummary:
+        """Answer what is open, in the order Label Studio gives, `limit` tasks at most."""
+        config = self.http.get(f"/api/projects/{project_id}/")["label_config"]
+        class_names = config_classes(config)
+        summary = AnswerSummary()
+        unfinished: list[tuple[int, _Answer]] = []
+        while limit is None or summary.answered < limit:
+            task = self._next(project_id)
+            if task is None:
+                break
+            answer = self._decide(task, class_names)
+            annotation_id = self._submit(answer)
+            if answer.kind == "edit_after_submit":
+                unfinished.append((annotation_id, answer))
+            summary += answer.summary
+        for annotation_id, answer in unfinished:
+            body = {"result": answer.result, "lead_time": answer.lead_time_s}
+            self.http.patch(f"/api/annotations/{annotation_id}/", body)
+        return summary
+
+    def run(
+        self,
+        until: Callable[[], bool],
+        *,
+        title_prefix: str = "",
+        pause_s: float = 1.0,
+        on_answers: Callable[[str, AnswerSummary], None] = lambda title, summary: None,
+    ) -> AnswerSummary:
+        """Answer in all projects whose title starts so, pass after pass, until `until()`.
+
+        `on_answers` is told the project and the counts of each pass that had any.
+        """
+        total = AnswerSummary()
+        while not until():
+            for project in self._projects(title_prefix):
+                summary = self.answer(project["id"])
+                total += summary
+                if summary.answered:
+                    on_answers(project["title"], summary)
+            if not until():
+                time.sleep(pause_s)
+        return total
+
+    def _projects(self, title_prefix: str) -> list[dict[str, Any]]:
+        found = self.http.get(
+            "/api/projects/", title=title_prefix, include="id,title,label_config", page_size=1000
+        )["results"]
+        return [
+            project
+            for project in sorted(found, key=lambda project: project["id"])
+            if project["title"].startswith(title_prefix) and config_classes(project["label_config"])
+        ]
+
+    def _next(self, project_id: int) -> dict[str, Any] | None:
+        """What the button "Label All Tasks" would open; None when nothing is left."""
+        return self.http.get_or_none(f"/api/projects/{project_id}/next")
+
+    def _decide(self, task: dict[str, Any], class_names: list[str]) -> _Answer:
+        item_id, sample_id = task["data"].get("item_id"), task["data"].get("sample_id")
+        if not item_id or not sample_id:
+            raise DataError(f"task {task['id']} has no item_id and sample_id: not the loop's")
+        digest = hashlib.sha256(item_id.encode()).digest()
+        rng = np.random.default_rng([self.behaviour.seed, *digest])
+        kind = self._kind(rng)
+        if kind == "undecodable" and task["meta"].get(ONCE_UNDECODABLE):
+            kind = "plain"
+        prediction = task["predictions"][0] if task["predictions"] else {"id": None, "result": []}
+        before = prediction["result"]
+        truth_HW = load_mask(self._truth_file(sample_id), len(class_names))
+        height, width = truth_HW.shape
+        before_HW = decode_annotation(before, [], class_names, size=(height, width))
+        aim_HW = strokes.aim(before_HW, truth_HW, self.behaviour.boundary_noise_px, rng)
+        slips = rng.random() < self.behaviour.wrong_class
+        if slips:
+            aim_HW = strokes.slip(aim_HW, len(class_names), rng)
+        changed = changed_pixels(aim_HW, before, class_names)
+        result = strokes.repaint(before, aim_HW, class_names, rng)
+        if kind == "undecodable" and not result:
+            kind = "plain"  # nothing to garble
+        return _Answer(
+            task_id=task["id"],
+            kind=kind,
+            prediction_id=prediction["id"],
+            before=before,
+            result=[] if kind == "skip" else result,
+            lead_time_s=self._lead_time_s(0 if kind == "skip" else changed, rng),
+            summary=_summary(kind, changed=bool(changed), fresh=not before, slips=slips),
+        )
+
+    def _kind(self, rng: np.random.Generator) -> Kind:
+        shares = np.cumsum([getattr(self.behaviour, name) for name in _EXCLUSIVE])
+        place = int(np.searchsorted(shares, rng.random(), side="right"))
+        return _EXCLUSIVE[place] if place < len(_EXCLUSIVE) else "plain"
+
+    def _lead_time_s(self, pixels: int, rng: np.random.Generator) -> float:
+        how = self.behaviour
+        median = how.lead_time_base_s + how.lead_time_per_root_pixel_s * pixels**0.5
+        return round(float(median * np.exp(how.lead_time_sigma * rng.standard_normal())), 3)
+
+    def _submit(self, answer: _Answer) -> int:
+        """The annotation's id."""
+        result, lead_time_s = answer.result, answer.lead_time_s
+        if answer.kind == "edit_after_submit":
+            result, lead_time_s = answer.before or answer.result[:1], lead_time_s / 2
+        elif answer.kind == "undecodable":
+            # The note first: killed in between, the task is answered properly next time.
+            self.http.patch(f"/api/tasks/{answer.task_id}/", {"meta": {ONCE_UNDECODABLE: True}})
+            result = strokes.undecodable(result)
+        body = {
+            "result": result,
+            "lead_time": lead_time_s,
+            "was_cancelled": answer.kind == "skip",
+            "parent_prediction": None if answer.kind == "skip" else answer.prediction_id,
+        }
+        path = f"/api/tasks/{answer.task_id}/annotations/"
+        annotation_id = int(self.http.post(path, body)["id"])
+        if answer.kind == "double_submit":
+            self.http.post(path, body)
+        return annotation_id
+
+    def _truth_file(self, sample_id: str) -> Path:
+        domain, _, stem = sample_id.partition("/")
+        places = (
+            self.truth / f"{sample_id}.png",
+            self.truth / domain / "masks" / f"{stem}.png",
+            self.truth / "masks" / f"{stem}.png",
+            self.truth / f"{stem}.png",
+        )
+        found = next((place for place in places if place.is_file()), None)
+        if found is None:
+            listed = "\n  ".join(map(str, places))
+            raise DataError(f"no true mask of {sample_id}; looked for\n  {listed}")
+        return found
+
+
+def _summary(kind: Kind, *, changed: bool, fresh: bool, slips: bool) -> AnswerSummary:
+    if kind == "skip":
+        return AnswerSummary(skipped=1)
+    return AnswerSummary(
+        painted=int(fresh),
+        corrected=int(changed and not fresh),
+        as_proposed=int(not changed and not fresh),
+        wrong_class=int(slips),
+        edited=int(kind == "edit_after_submit"),
+        doubled=int(kind == "double_submit"),
+        undecodable=int(kind == "undecodable"),
+    )
