@@ -39,8 +39,9 @@ def make_domain(  # noqa: PLR0913 - the counts of four splits are one thing said
     """Write `out`/images, masks, classes.csv, splits.csv of the domain `name`; equal seed, bytes.
 
     The splits say labelled, pool, val and test as often as asked; every image has a mask, so that
-    an oracle may answer for the pool. A scene depends on seed, domain, its split and its number
-    alone: more images of one split change none of the others. `progress` is told (done, total).
+    an oracle may answer for the pool. A scene depends on seed, domain, split and its number in the
+    split: more images of one split draw the same scenes for the others. `progress` is told
+    (done, total).
     """
     if name not in DOMAINS:
         raise DataError(f"synthetic domain {name!r}: unknown; there are {', '.join(DOMAINS)}")
@@ -55,7 +56,7 @@ def make_domain(  # noqa: PLR0913 - the counts of four splits are one thing said
         for index in range(count):
             rng = np.random.default_rng([seed, domain_index, split_index, index])
             image, mask = draw_scene(DOMAINS[name], rng, height_px=height_px, width_px=width_px)
-            stem = f"{split}_{index:04d}"
+            stem = f"street_{len(rows):04d}"
             with replacing(out / "images" / f"{stem}.png") as beside:
                 Image.fromarray(image).save(beside, format="PNG")
             save_mask(out / "masks" / f"{stem}.png", mask)

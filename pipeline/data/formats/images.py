@@ -137,7 +137,9 @@ def save_mask(path: Path, mask_HW: NDArray[np.uint8]) -> None:
 def _opened(path: Path, formats: tuple[str, ...]) -> Iterator[Image.Image]:
     """The decoded image; whatever is wrong with the file becomes one DataError naming it."""
     try:
-        with Image.open(path, formats=formats) as image:
+        # From a file, not a path: by path Pillow 13 maps an uncompressed TIFF into memory with the
+        # sides already swapped by its EXIF rotation, and scrambles it.
+        with path.open("rb") as file, Image.open(file, formats=formats) as image:
             yield image
     except DataError:
         raise

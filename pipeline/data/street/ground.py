@@ -41,16 +41,16 @@ def paint_ground(canvas: Canvas, road: Road, rng: np.random.Generator) -> None:
     # Wear in patches of some metres, and grain of some centimetres.
     wear = smooth_noise(rng, canvas.height_px, canvas.width_px, 5) - 0.5
     speckle = lookup(grain, x_HW * 9, z_HW * 3) - 0.5
-    tone = rng.uniform(0.20, 0.36)
+    tone = rng.uniform(0.15, 0.27)
     tint = rng.normal(1, 0.03, 3).astype(np.float32)
     asphalt = (tone + 0.10 * wear + 0.05 * speckle)[:, :, None] * tint
     canvas.paint(WHOLE, below & on_road, ROAD, asphalt, z_HW)
     _paint_markings(canvas, road, rng)
     slab = lookup(grain, x_HW / 0.9, z_HW / 0.9) - 0.5
     joint = np.minimum(np.mod(x_HW, 0.9), np.mod(z_HW, 0.9)) < 0.07
-    pale = rng.uniform(0.30, 0.52)
+    pale = rng.uniform(0.40, 0.56)
     tiles = pale + 0.08 * slab + 0.06 * wear - 0.08 * (joint & (z_HW < 14))
-    stone = rng.normal(1, 0.04, 3).astype(np.float32) * np.array([1.03, 1.0, 0.95], np.float32)
+    stone = rng.normal(1, 0.04, 3).astype(np.float32) * np.array([1.06, 1.0, 0.88], np.float32)
     canvas.paint(WHOLE, below & ~on_road, PAVEMENT, tiles[:, :, None] * stone, z_HW)
     kerb = below & ~on_road & (from_centre < road.half_m + 0.18)
     canvas.albedo_HWC[kerb] = np.float32(pale + 0.14)

@@ -10,6 +10,7 @@ from pipeline.data.street.canvas import SKY, SUPERSAMPLE, Canvas, Floats, smooth
 from pipeline.data.street.conditions import Light
 
 GAMMA = 2.0  # albedos are chosen for it; near sRGB's 2.2
+GLOW_LIMIT = 4.0  # brightest light whose halo grows with it
 LAMP_POOL_M = 4.5  # radius of a street lamp's light on the ground
 
 
@@ -83,12 +84,12 @@ def _reduce(image_HWC: Floats) -> Floats:
 
 def _halo(glow_HWC: Floats) -> Floats:
     """Light spilling over its surroundings in the lens, near and far."""
-    glow = Image.fromarray((np.clip(glow_HWC, 0, 1) * 255).astype(np.uint8))
+    glow = Image.fromarray((np.clip(glow_HWC / GLOW_LIMIT, 0, 1) * 255).astype(np.uint8))
     width = glow_HWC.shape[1]
     spill = np.zeros_like(glow_HWC)
     for radius, strength in ((width / 100, 0.35), (width / 26, 0.45)):
         soft = np.asarray(glow.filter(ImageFilter.GaussianBlur(radius)), np.float32)
-        spill += np.float32(strength) * soft / 255
+        spill += np.float32(strength * GLOW_LIMIT / 255) * soft
     return spill
 
 

@@ -40,9 +40,10 @@ CLOTHES = (
     (0.40, 0.30, 0.24),
 )
 LEAVES = ((0.20, 0.36, 0.12), (0.28, 0.42, 0.16), (0.16, 0.28, 0.14), (0.52, 0.36, 0.10))
-HEADLIGHT = (1.6, 1.5, 1.3)
-TAILLIGHT = (1.1, 0.10, 0.06)
-LAMP = (1.6, 1.25, 0.75)
+SIGNS = ((0.62, 0.08, 0.08), (0.10, 0.22, 0.60), (0.78, 0.62, 0.10))
+HEADLIGHT = (3.2, 3.0, 2.6)
+TAILLIGHT = (1.8, 0.14, 0.08)
+LAMP = (2.4, 1.8, 1.0)
 
 
 @dataclass(frozen=True)
@@ -185,15 +186,17 @@ def paint_pole(
     if plane is None:
         return
     x, y = (plane.x_HW - np.float32(place.x)) * inward, plane.y_HW
-    post = (np.abs(x) < 0.09) & (y > 0) & (tall > y)
+    post = (np.abs(x) < 0.12) & (y > 0) & (tall > y)
+    grey = np.array([0.16, 0.21, 0.20]) * rng.uniform(0.6, 1.3)
+    canvas.paint(plane.window, post, POLE, tuple(grey), place.z)
     if lamp:
-        arm = (x > 0) & (x < 1.5) & (np.abs(y - tall + 0.1) < 0.08)
+        arm = (x > 0) & (x < 1.5) & (np.abs(y - tall + 0.1) < 0.10)
         head = (x > 0.9) & (x < 1.6) & (np.abs(y - tall + 0.16) < 0.13)
-        shape = post | arm | head
-    else:
-        head = np.zeros_like(post)
-        shape = post | (x**2 + (y - tall + 0.3) ** 2 < 0.34**2)
-    grey = np.array([0.34, 0.36, 0.36]) * rng.uniform(0.5, 1.5)
-    canvas.paint(plane.window, shape, POLE, tuple(grey), place.z)
-    if lamps and lamp:
-        canvas.shine(plane.window, head & (tall - 0.08 > y), LAMP)
+        canvas.paint(plane.window, arm | head, POLE, tuple(grey), place.z)
+        if lamps:
+            canvas.shine(plane.window, head & (tall - 0.08 > y), LAMP)
+        return
+    from_middle = np.hypot(x, y - tall + 0.3)
+    colour = SIGNS[rng.integers(len(SIGNS))]
+    canvas.paint(plane.window, from_middle < 0.40, POLE, colour, place.z)
+    canvas.paint(plane.window, from_middle < 0.22, POLE, (0.8, 0.8, 0.8), place.z)

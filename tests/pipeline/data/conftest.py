@@ -1,0 +1,29 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.pipeline.data.folders import Folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    made = Folder(tmp_path)
+    made.images.mkdir()
+    made.masks.mkdir()
+    return made
+
+
+@pytest.fixture
+def save_exif() -> Callable[[np.ndarray, Path, int], None]:
+    """Save pixels as a camera held sideways does: stored as they are, with an orientation."""
+
+    def save(pixels: np.ndarray, path: Path, orientation: int) -> None:
+        image = Image.fromarray(pixels)
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        image.save(path, exif=exif)
+
+    return save

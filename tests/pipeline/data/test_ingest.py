@@ -1,0 +1,357 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.data.formats.images import load_image, load_mask
+from pipeline.data.ingest import IngestSummary, validate_and_stage
+from pipeline.data.manifest import Sample, read_manifest
+from pipeline.errors import DataError, WorkspaceError
+from pipeline.files import sha256_file
+from tests.pipeline.data.folders import CLASSES, Folder
+
+SaveExif = Callable[[np.ndarray, Path, int], None]
+
+
+def ingest(folder: Folder, *, name: str = "day", **options: Any) -> IngestSummary:
+    return validate_and_stage(
+        **{
+            "name": name,
+            "images": folder.images,
+            "masks": folder.masks if any(folder.masks.iterdir()) else None,
+            "classes": CLASSES,
+            "existing_domains": (),
+            "destination": folder.destination,
+            **options,
+        }
+    )
+
+
+def refused(folder: Folder, **options: Any) -> str:
+    """The message of the refusal, after which nothing is left behind."""
+    with pytest.raises(DataError) as caught:
+        ingest(folder, **options)
+    left = [path for path in folder.destination.rglob("*") if path.name != ".lock"]
+    assert left == []
+    return str(caught.value)
+
+
+def staged(folder: Folder, name: str = "day") -> dict[str, Sample]:
+    rows = read_manifest(folder.destination / name / "samples.csv")
+    return {row.sample_id: row for row in rows}
+
+
+def test_a_folder_without_masks_is_all_pool(folder: Folder) -> None:
+    for name in ("b.png", "a.jpg"):
+        folder.image(name)
+    summary = ingest(folder)
+    assert summary.counts == {"labelled": 0, "pool": 2, "val": 0, "test": 0}
+    assert str(summary) == "domain day: 2 images (2 pool)"
+    rows = staged(folder)
+    assert list(rows) == ["day/a", "day/b"]
+    assert all(row.unlabelled and not row.origin for row in rows.values())
+    assert rows["day/a"].image == "data/day/images/a.jpg"
+
+
+def test_plain_images_are_stored_byte_for_byte(folder: Folder) -> None:
+    sources = [folder.image("a.jpg"), folder.image("b.png"), folder.image("c.JPEG")]
+    ingest(folder)
+    images = folder.destination / "day" / "images"
+    assert sorted(path.name for path in images.iterdir()) == ["a.jpg", "b.png", "c.jpg"]
+    for source in sources:
+        (stored,) = images.glob(f"{source.stem}.*")
+        assert stored.read_bytes() == source.read_bytes()
+
+
+def test_splits_decide_whose_masks_are_taken(folder: Folder) -> None:
+    wanted = {"a": "labelled", "b": "pool", "c": "val", "d": "test"}
+    for stem in wanted:
+        folder.image(f"{stem}.png")
+        folder.mask(f"{stem}.png")
+    summary = ingest(folder, splits=folder.splits(wanted))
+    assert summary.counts == {"labelled": 1, "pool": 1, "val": 1, "test": 1}
+    rows = staged(folder)
+    assert [row.split for row in rows.values()] == ["pool", "pool", "val", "test"]
+    assert [row.labelled for row in rows.values()] == [True, False, False, False]
+    origins = [row.origin for row in rows.values()]
+    assert origins == ["ground_truth", "", "ground_truth", "ground_truth"]
+    masks = folder.destination / "day" / "masks"
+    assert sorted(path.name for path in masks.iterdir()) == ["a.png", "c.png", "d.png"]
+
+
+def test_without_splits_what_has_a_mask_is_labelled(folder: Folder) -> None:
+    for stem in "ab":
+        folder.image(f"{stem}.png")
+    folder.mask("b.png")
+    assert ingest(folder).counts == {"labelled": 1, "pool": 1, "val": 0, "test": 0}
+    assert staged(folder)["day/b"].labelled
+
+
+def test_the_manifest_has_the_hashes_of_the_stored_files(folder: Folder) -> None:
+    folder.image("a.png").rename(folder.images / "a.bmp.png")
+    Image.fromarray(np.zeros((6, 8), np.uint8)).save(folder.images / "grey.png")
+    folder.mask("grey.png")
+    ingest(folder)
+    for row in staged(folder).values():
+        for name, expected in ((row.image, row.image_sha256), (row.mask, row.mask_sha256)):
+            if name:
+                stored = folder.destination / Path(name).relative_to("data")
+                assert sha256_file(stored) == expected
+
+
+def test_unusual_images_become_eight_bit_rgb_png(folder: Folder, save_exif: SaveExif) -> None:
+    grey = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    Image.fromarray(grey).save(folder.images / "grey.png")
+    Image.fromarray(grey, "P").save(folder.images / "palette.gif")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(folder.images / "deep.tiff")
+    Image.fromarray(np.dstack([grey] * 4)).save(folder.images / "alpha.png")
+    save_exif(np.dstack([grey] * 3), folder.images / "turned.jpg", 6)
+    summary = ingest(folder)
+    assert summary.converted == 5
+    assert [note.split("/")[-1] for note in summary.notes] == ["alpha.png: alpha dropped"]
+    assert "warning: " in str(summary)
+    for path in (folder.destination / "day" / "images").iterdir():
+        assert path.suffix == ".png"
+        with Image.open(path) as image:
+            assert image.mode == "RGB"
+            assert not image.getexif()
+            assert image.size == ((6, 8) if path.stem == "turned" else (8, 6))
+    deep = load_image(folder.destination / "day" / "images" / "deep.png")
+    assert np.array_equal(deep[:, :, 0], grey)
+
+
+def test_palette_masks_are_stored_as_indices(folder: Folder) -> None:
+    folder.image("a.png")
+    indices = np.arange(48, dtype=np.uint8).reshape(6, 8) % 3
+    paletted = Image.fromarray(indices, "P")
+    paletted.putpalette([9, 9, 9, 200, 0, 0, 0, 200, 0])
+    paletted.save(folder.masks / "a.png")
+    ingest(folder)
+    stored = folder.destination / "day" / "masks" / "a.png"
+    assert np.array_equal(load_mask(stored, 3), indices)
+    with Image.open(stored) as image:
+        assert image.mode == "L"
+
+
+def test_a_mask_must_fit_the_upright_image(folder: Folder, save_exif: SaveExif) -> None:
+    save_exif(np.zeros((6, 8, 3), np.uint8), folder.images / "a.jpg", 6)
+    folder.mask("a.png", height=6, width=8)
+    message = refused(folder)
+    assert "a.png: 8x6, expected the 6x8 of a.jpg (after its EXIF rotation)" in message
+    folder.mask("a.png", height=8, width=6)
+    ingest(folder)
+
+
+def test_every_offender_is_named_at_once(folder: Folder) -> None:
+    for stem in ("good", "size", "value", "colour", "deep", "cut_mask"):
+        folder.image(f"{stem}.png")
+        folder.mask(f"{stem}.png")
+    folder.mask("size.png", height=7)
+    Image.fromarray(np.full((6, 8), 9, np.uint8)).save(folder.masks / "value.png")
+    Image.fromarray(np.zeros((6, 8, 3), np.uint8)).save(folder.masks / "colour.png")
+    Image.fromarray(np.zeros((6, 8), np.uint16)).save(folder.masks / "deep.png")
+    noise = np.random.default_rng(0).integers(0, 3, (6, 8), dtype=np.uint8)
+    Image.fromarray(noise).save(folder.masks / "cut_mask.png")
+    for path in (folder.image("cut.jpg", height=64, width=64), folder.masks / "cut_mask.png"):
+        path.write_bytes(path.read_bytes()[:-30])
+    (folder.images / "text.png").write_text("not an image")
+    message = refused(folder)
+    assert message.startswith("7 file(s) cannot be ingested, and nothing was:")
+    for part in (
+        "masks/size.png: 8x7, expected the 8x6",
+        "masks/value.png: unknown class values 9",
+        "masks/colour.png: 8-bit colour mask",
+        "masks/deep.png: 16-bit greyscale mask",
+        "masks/cut_mask.png: damaged or truncated",
+        "images/cut.jpg: damaged or truncated",
+        "images/text.png: not an image",
+    ):
+        assert part in message, part
+    assert "good" not in message
+
+
+def test_every_bad_name_is_refused_at_once(folder: Folder) -> None:
+    for name in ("a.jpg", "a.png", "B.png", "b.png", "two words.png", "caf\u00e9.png", "x#1.png"):
+        folder.image(name)
+    (folder.images / "deeper").mkdir()
+    folder.image("deeper/c.png")
+    message = refused(folder)
+    assert message.startswith("6 file(s)")
+    assert "a.png: same name as a.jpg" in message
+    assert "b.png: same name as B.png" in message
+    for name in ("two words.png", "caf\u00e9.png", "x#1.png"):
+        assert f"{name}: name may only have letters" in message
+    assert "deeper: a folder" in message
+
+
+def test_hidden_files_are_left_out(folder: Folder) -> None:
+    folder.image("a.png")
+    (folder.images / ".DS_Store").write_bytes(b"\0")
+    assert ingest(folder).num_images == 1
+
+
+def test_ids_without_image_or_mask_are_offenders(folder: Folder) -> None:
+    for stem in "abcde":
+        folder.image(f"{stem}.png")
+    folder.mask("a.png")
+    splits = {"a": "labelled", "b": "labelled", "c": "val", "d": "pool", "ghost": "pool"}
+    message = refused(folder, splits=folder.splits(splits))
+    assert message.startswith("4 file(s)")
+    assert "ghost: no image of this name" in message
+    assert "b.png: split labelled needs a mask b.png in" in message
+    assert "c.png: split val needs a mask c.png in" in message
+    assert "e.png: not in" in message
+    assert "no folder of masks" in refused(folder, splits=folder.splits(splits), masks=None)
+
+
+def test_masks_that_fit_no_image_are_offenders(folder: Folder) -> None:
+    folder.image("a.png")
+    folder.mask("a_mask.png")
+    assert "a_mask.png: mask without an image" in refused(folder)
+
+
+def test_unknown_splits_are_refused_with_what_is_allowed(folder: Folder) -> None:
+    folder.image("a.png")
+    message = refused(folder, splits=folder.splits({"a": "train"}))
+    assert "line 2: a: split 'train'" in message
+    assert "labelled, pool, val, test" in message
+
+
+def test_empty_and_missing_folders_are_refused(folder: Folder) -> None:
+    assert "no images there" in refused(folder)
+    folder.image("a.png")
+    assert "no masks there" in refused(folder, masks=folder.masks)
+    assert "no such folder" in refused(folder, masks=folder.root / "none")
+    assert "no such folder" in refused(folder, images=folder.root / "none")
+
+
+def test_names_that_are_taken_are_refused(folder: Folder) -> None:
+    folder.image("a.png")
+    assert "already there" in refused(folder, existing_domains=("day",))
+    ingest(folder)
+    before = sorted(folder.destination.rglob("*"))
+    with pytest.raises(DataError, match="already waiting"):
+        ingest(folder)
+    assert sorted(folder.destination.rglob("*")) == before
+
+
+def test_before_publish_may_add_files_and_may_fail(folder: Folder) -> None:
+    folder.image("a.png")
+
+    def fail(path: Path) -> None:
+        raise DataError("no")
+
+    assert refused(folder, before_publish=fail) == "no"
+    ingest(folder, before_publish=lambda path: (path / "more.json").touch())
+    assert (folder.destination / "day" / "more.json").exists()
+
+
+def test_a_full_disk_leaves_nothing(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.image("a.png")
+    folder.image("b.png")
+
+    def full(source: Path, target: Path) -> None:
+        if Path(source).stem == "b":
+            raise OSError(28, "No space left on device", str(target))
+        Path(target).write_bytes(b"half")
+
+    monkeypatch.setattr("shutil.copyfile", full)
+    with pytest.raises(WorkspaceError, match="No space left on device; nothing was ingested"):
+        ingest(folder)
+    assert [path.name for path in folder.destination.iterdir()] == [".lock"]
+
+
+def test_progress_counts_to_the_total(folder: Folder) -> None:
+    folder.image("a.png")
+    told: list[tuple[int, int]] = []
+    ingest(folder, progress=lambda done, total: told.append((done, total)))
+    assert told == [(1, 2), (2, 2)]
+
+
+KILLED = """
+    import os, signal, sys
+    from pathlib import Path
+    from pipeline.data import ingest
+    root = Path(sys.argv[1])
+
+    def stop(folder):
+        if sys.argv[2] == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        print("here", flush=True)
+        sys.stdin.readline()
+
+    ingest.validate_and_stage(
+        name="day", images=root / "images", classes=("a", "b"), existing_domains=(),
+        destination=root / "incoming", before_publish=stop,
+    )
+"""
+
+
+def start(folder: Folder, how: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(folder.root), how]
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path.cwd()
+    )
+
+
+def test_a_killed_ingest_leaves_only_a_hidden_folder_that_the_next_removes(folder: Folder) -> None:
+    folder.image("a.png")
+    with start(folder, "kill") as process:
+        assert process.wait() == -signal.SIGKILL
+    left = [path.name for path in folder.destination.iterdir() if path.name != ".lock"]
+    assert left == [".ingest-day"]
+    ingest(folder, name="other")
+    left = [path.name for path in folder.destination.iterdir() if path.name != ".lock"]
+    assert left == ["other"]
+    ingest(folder)
+
+
+def test_two_ingests_at_once_do_not_meet(folder: Folder) -> None:
+    folder.image("a.png")
+    with start(folder, "wait") as process:
+        assert process.stdout
+        assert process.stdout.readline() == "here\n"
+        with pytest.raises(WorkspaceError, match="another `domain add` is at work"):
+            ingest(folder, name="other")
+        process.communicate("\n")
+    assert process.returncode == 0
+    assert set(os.listdir(folder.destination)) == {".lock", "day"}  # noqa: PTH208
+
+
+def test_ingest_starts_without_torch() -> None:
+    code = "import sys, pipeline.data.ingest, pipeline.data.formats; print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "False\n"
+
+
+@pytest.mark.data
+def test_camvid_is_taken_in(folder: Folder) -> None:
+    data = os.environ.get("SSL_LOOP_DATA")
+    if not data:
+        pytest.skip("SSL_LOOP_DATA does not say where the public data sets are")
+    from pipeline.data.formats import FORMATS, read_classes
+
+    source = FORMATS["folder"](Path(data) / "camvid")
+    assert source.classes
+    assert source.masks
+    classes = read_classes(source.classes)
+    assert len(classes) == 11
+    stems = sorted(path.stem for path in source.images.iterdir())[::35]
+    for stem in stems:
+        (folder.images / f"{stem}.jpg").symlink_to(source.images / f"{stem}.jpg")
+    splits = dict(zip(stems, ["labelled", "pool", "val"] * len(stems), strict=False))
+    summary = ingest(folder, masks=source.masks, splits=folder.splits(splits), classes=classes)
+    assert summary.num_images == len(stems) > 15
+    assert (summary.converted, summary.notes) == (0, ())
+    rows = list(staged(folder).values())
+    assert sum(row.labelled for row in rows) == summary.counts["labelled"]
+    for row in rows:
+        assert not (folder.destination / Path(row.image).relative_to("data")).is_symlink()
