@@ -1,1 +1,7 @@
 """A round as one HTML page: facts in, a file out."""
+
+from __future__ import annotations
+
+from pipeline.report.page import render
+
+__all__ = ["render"]

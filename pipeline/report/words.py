@@ -81,7 +81,8 @@ def headline(report: Report) -> str:
     if row is None:
         return start + "nothing computed yet"
     if row.labelled == 0:
-        return start + "no labels yet, so no model; first people choose the ground"
+        asked = f"; people are asked for the first {len(report.query)}" if report.query else ""
+        return f"{start}no labels yet{asked}"
     labels = count(row.labelled, "label")
     if row.miou_teacher is None and row.miou_baseline is None:
         return f"{start}{labels}, mIoU {NOT_YET}"
@@ -111,17 +112,18 @@ def _teacher_against_baseline(report: Report) -> str:
     row = current(report)
     if row is None or row.labelled == 0:
         return "No model is trained yet: the first labels decide what it can learn."
-    if row.miou_teacher is None or row.miou_baseline is None:
+    if num_images(report.evaluation, report.domain) == 0:
         return (
             f"{report.domain} has no validation image yet, so its mIoU is {NOT_YET}; some of the "
             "random picks become validation images when they are annotated."
         )
+    if row.miou_teacher is None or row.miou_baseline is None:
+        return ""
     gap = row.miou_teacher - row.miou_baseline
-    if abs(gap) < 0.005:
-        return "Teacher and baseline are level: the unlabelled images neither help nor harm."
-    if gap > 0:
-        return f"Unlabelled images help: the teacher is {gap:.2f} above the baseline."
-    return f"Unlabelled images harm here: the teacher is {-gap:.2f} below the baseline."
+    side = (
+        f"{abs(gap):.2f} {'above' if gap > 0 else 'below'}" if abs(gap) >= 0.005 else "level with"
+    )
+    return f"The teacher, which also learns from unlabelled images, is {side} the baseline."
 
 
 def _classes(report: Report) -> str:
@@ -158,7 +160,7 @@ def _forgetting(report: Report) -> str:
         known = now is not None and before is not None
         if domain != report.domain and known and now <= before - 0.01:  # type: ignore[operator]
             fallen.append(f"{domain} ({change(now, before)})")
-    return f"The teacher got worse on {', '.join(fallen)}." if fallen else ""
+    return f"Since the round before the teacher fell on {', '.join(fallen)}." if fallen else ""
 
 
 def _people(report: Report) -> str:

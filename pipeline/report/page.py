@@ -1,0 +1,133 @@
+"""The page: facts and pictures into the template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from pipeline.files import write_text
+from pipeline.report import charts, pictures, words
+from pipeline.report.facts import ExampleFacts, QueryItemFacts, Report
+
+TEMPLATE = "report.html.j2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassRow:
+    """One class in the table of IoUs."""
+
+    name: str
+    colour: str
+    teacher: float | None
+    baseline: float | None
+    change: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DomainRow:
+    """One domain in the table of mIoUs."""
+
+    name: str
+    num_images: int
+    teacher: float | None
+    baseline: float | None
+    change: str
+
+
+def render(report: Report, out_path: Path) -> None:
+    """Write one HTML file that opens offline; equal facts and images give equal bytes.
+
+    DataError for an image that cannot be read.
+    """
+    environment = Environment(
+        loader=PackageLoader("pipeline.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        value=words.value,
+        share=words.share,
+        minutes=words.minutes,
+        count=words.count,
+        data_uri=pictures.data_uri,
+    )
+    page = environment.get_template(TEMPLATE).render(
+        report=report,
+        headline=words.headline(report),
+        findings=words.findings(report),
+        current=words.current(report),
+        classes=_class_rows(report),
+        domains=_domain_rows(report),
+        predicted=any(item.pseudo_label_path for item in report.query),
+        query=[_query_item(item, report) for item in report.query],
+        examples=[_example(item, report) for item in report.pseudo_label_examples],
+        curves=Markup(charts.learning_curves(report.rounds)),
+        coverage=Markup(charts.coverage(report.rounds)),
+        training=Markup(charts.training_curves(report.training)),
+        heat=", ".join(pictures.HEAT),
+        style=Markup((Path(__file__).parent / "report.css").read_text(encoding="utf-8")),
+    )
+    write_text(out_path, page)
+
+
+def _class_rows(report: Report) -> list[ClassRow]:
+    now, before = report.evaluation, report.previous_evaluation
+    rows = []
+    for name, colour in zip(report.class_names, report.class_colours, strict=True):
+        teacher = words.iou(now, "teacher", report.domain, name)
+        rows.append(
+            ClassRow(
+                name=name,
+                colour=colour,
+                teacher=teacher,
+                baseline=words.iou(now, "baseline", report.domain, name),
+                change=words.change(teacher, words.iou(before, "teacher", report.domain, name)),
+            )
+        )
+    return rows
+
+
+def _domain_rows(report: Report) -> list[DomainRow]:
+    now, before = report.evaluation, report.previous_evaluation
+    rows = []
+    for name in (now or {}).get("teacher", {}):
+        teacher = words.miou(now, "teacher", name)
+        rows.append(
+            DomainRow(
+                name=name,
+                num_images=words.num_images(now, name),
+                teacher=teacher,
+                baseline=words.miou(now, "baseline", name),
+                change=words.change(teacher, words.miou(before, "teacher", name), decimals=3),
+            )
+        )
+    return rows
+
+
+def _query_item(item: QueryItemFacts, report: Report) -> dict[str, Any]:
+    image_HWC = pictures.small_image(item.image_path)
+    shown: dict[str, Any] = {"facts": item, "photo": image_HWC, "overlay": None, "heat": None}
+    if item.pseudo_label_path:
+        colours = report.class_colours
+        shown["overlay"] = pictures.overlay(image_HWC, item.pseudo_label_path, colours)
+    if item.uncertainty_path:
+        shown["heat"] = pictures.heat_map(item.uncertainty_path)
+    return shown
+
+
+def _example(item: ExampleFacts, report: Report) -> dict[str, Any]:
+    image_HWC = pictures.small_image(item.image_path)
+    pseudo_label_HWC = pictures.pseudo_label(
+        image_HWC,
+        item.pseudo_label_path,
+        item.confidence_path,
+        colours=report.class_colours,
+        tau=report.confidence_threshold,
+    )
+    return {"sample_id": item.sample_id, "photo": image_HWC, "pseudo_label": pseudo_label_HWC}
