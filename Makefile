@@ -1,0 +1,88 @@
+# Everything one does with a checkout; `make` alone lists it.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Only the machine's own settings of Prefect and git could lead our programs elsewhere.
+unexport PREFECT_API_URL PREFECT_PROFILE PREFECT_HOME GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
+
+.PHONY: help install demo down test test-slow check e2e-camvid camvid-seeds lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1|/' | \
+	  while IFS='|' read -r name what; do printf '  make %-14s %s\n' "$$name" "$$what"; done
+
+# $(call environment,FOLDER,LOCK AND WHAT ELSE DECIDES,WHAT IT IS FOR,COMMAND AFTERWARDS): nothing to
+# do while these files, Python and the place are those of the last install.
+define environment
+	@stamp=$$( (cat $(2); $(PYTHON) --version; pwd) | sha256sum | cut -c1-16); \
+	if [ "$$(cat $(1)/.installed 2>/dev/null || true)" = "$$stamp" ]; then \
+	  echo "$(1) ($(3)): up to date"; \
+	else \
+	  echo "$(1) ($(3)): installing $$(grep -c == $(firstword $(2))) packages ..."; \
+	  rm -f $(1)/.installed; \
+	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'; \
+	  $(PYTHON) -m venv $(1) || { echo "no venv: apt-get install python3-venv" >&2; exit 1; }; \
+	  $(1)/bin/python -m pip install --disable-pip-version-check --requirement $(firstword $(2)); \
+	  $(4) \
+	  $(1)/bin/python -m pip check; \
+	  echo "$$stamp" > $(1)/.installed; \
+	  echo "$(1) ($(3)): $$SECONDS s, $$(du -sh $(1) | cut -f1)"; \
+	fi
+endef
+
+install: ## both environments: the project's and Label Studio's
+	$(call environment,.venv,requirements.lock pyproject.toml,the project,.venv/bin/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .;)
+	$(call environment,.venv-labelstudio,requirements-labelstudio.lock,Label Studio,)
+
+demo: ## the whole loop on this machine with a simulated annotator; leaves its pages up
+	@export SSL_LOOP_DEMO_STARTED=$$(date +%s); $(MAKE) install; $(BIN)/python -m flows.demo
+
+down: ## stop what `make demo` and `make e2e-camvid` started
+	@for workspace in workspaces/*/.ssl-loop; do \
+	  [ -d "$$workspace" ] || continue; \
+	  $(BIN)/ssl-loop down --workspace "$${workspace%/.ssl-loop}"; \
+	done
+
+test: install ## the tests, but the slow ones; names what it skips
+	$(BIN)/python -m pytest -m "not slow" -rs
+
+test-slow: install ## the tests that take minutes each
+	$(BIN)/python -m pytest -m slow -rs
+
+check: install ## static checks: format, lint, types, layers, docs, migrations
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_caps.py tests/test_docs.py
+	@folder=$$(mktemp -d); trap 'rm -r "$$folder"' EXIT; \
+	$(BIN)/alembic -x url="$$folder/ledger.db" upgrade head; \
+	$(BIN)/alembic -x url="$$folder/ledger.db" check
+
+e2e-camvid: install ## CamVid day, then dusk, on the real services: DATA=DIR (camvid/, encoders/)
+	@[ -n "$(DATA)" ] || { echo "say where the data are: make e2e-camvid DATA=DIR" >&2; exit 2; }
+	$(BIN)/python -m benchmarks.camvid_loop --data "$(DATA)"
+
+camvid-seeds: install ## the same rounds without services, 3 seeds: DATA=DIR
+	@[ -n "$(DATA)" ] || { echo "say where the data are: make camvid-seeds DATA=DIR" >&2; exit 2; }
+	$(BIN)/python -m benchmarks.camvid_seeds --data "$(DATA)"
+
+lock: ## resolve both environments anew and write the lock files
+	@for file in requirements.lock requirements-labelstudio.lock; do \
+	  folder=$$(mktemp -d); \
+	  $(PYTHON) -m venv "$$folder"; \
+	  case $$file in *labelstudio*) what="label-studio==1.23.2";; *) what=".[dev]";; esac; \
+	  "$$folder/bin/python" -m pip install "$$what"; \
+	  "$$folder/bin/python" -m pip check; \
+	  grep '^#' $$file > "$$folder/lock"; \
+	  "$$folder/bin/python" -m pip freeze --all --exclude ssl-loop --exclude pip | \
+	    sed -E '/^(nvidia-|cuda-|triton)/ s/$$/ ; sys_platform == "linux"/' >> "$$folder/lock"; \
+	  mv "$$folder/lock" $$file; \
+	  rm -r "$$folder"; \
+	done
+
+clean: down ## stop the services, remove both environments, caches and demo workspaces
+	rm -rf .venv .venv-labelstudio workspaces .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info
