@@ -140,7 +140,7 @@ def test_what_is_unknown_is_never_zero(
     )
     page = Page(html_of(report, tmp_path))
     assert page.text.lower().count("not yet measurable") == 4  # curve, two of the round, classes
-    assert "no model yet, so no pre-annotation" in page.text
+    assert "There is no model yet, so no pre-annotation and no uncertainty." in page.text
     assert not re.search(r"\b0\.0+\b", page.text)
     assert page.named("svg") == []
 
