@@ -1,4 +1,7 @@
-"""Pixels in, pixels out: data, models, methods, acquisition, report. No SQL, Prefect, git, network."""
+"""Pixels in, pixels out: data, models, methods, acquisition, report.
+
+No SQL, no Prefect, no git, no network.
+"""
 
 import os
 
