@@ -16,6 +16,28 @@ from pipeline.errors import ServiceError
 MIN_TITLE, MAX_TITLE = 3, 50  # Label Studio's
 SAMPLING = "Uncertainty sampling"  # lowest score of project.model_version first
 TAB = "To label, most uncertain first"
+# Columns of the Data Manager that only say what an open task cannot have yet, or twice the same.
+_HIDDEN = [
+    "inner_id",
+    "completed_at",
+    "annotations_results",
+    "annotations_ids",
+    "predictions_score",
+    "predictions_model_versions",
+    "predictions_results",
+    "total_predictions",
+    "file_upload",
+    "storage_filename",
+    "created_at",
+    "updated_at",
+    "updated_by",
+    "avg_lead_time",
+    "total_annotations",
+    "cancelled_annotations",
+    "annotators",
+    "draft_exists",
+    "data.item_id",
+]
 
 
 def label_config(class_names: Sequence[str]) -> str:
@@ -27,7 +49,7 @@ def label_config(class_names: Sequence[str]) -> str:
     )
     return (
         "<View>\n"
-        '  <Header value="$reason" size="6"/>\n'
+        '  <Header value="Why this image: $reason" size="6"/>\n'
         f'  <BrushLabels name="{FROM_NAME}" toName="{TO_NAME}">\n'
         f"{labels}\n"
         "  </BrushLabels>\n"
@@ -49,21 +71,20 @@ def config_classes(config: str) -> list[str]:
 
 def instruction(class_names: Sequence[str]) -> str:
     """What annotators read before the first image (HTML)."""
-    classes = ", ".join(escape(name) for name in class_names)
-    return (
-        "<p>Every pixel gets one class. The model has already painted its guess: "
-        "<b>correct it where it is wrong</b>, then submit.</p><ul>"
-        "<li><b>To correct</b>: choose the class in the list of regions, then paint with the "
-        "brush. Painting over another class is enough; no need to erase that one first.</li>"
-        "<li><b>If a class is not in the list yet</b>: choose its label (or press its key), then "
-        "paint.</li>"
-        "<li><b>The eraser</b> takes a class away. What is erased and not painted again counts "
-        "as &quot;not known&quot;: use it where nobody could tell.</li>"
-        "<li><b>Skip</b> an image that cannot be judged at all; it is not asked again.</li>"
-        "<li>Already submitted and noticed a mistake? Open the task again, correct it and "
-        "press Update.</li></ul>"
-        f"<p>Classes: {classes}.</p>"
+    paragraphs = (
+        "Every pixel gets one class. The model has already painted its guess: "
+        "<b>correct it where it is wrong</b>, then press Submit.",
+        "<b>To correct</b>, select the region of the right class in the list at the right, then "
+        "paint with the brush. Painting over another class is enough: no need to erase it first.",
+        "<b>A class that is not in that list yet</b>: press its key (or click its label above the "
+        "image), then paint.",
+        "<b>The eraser</b> takes a class away. What is erased and not painted again counts as "
+        "&quot;unknown&quot;: use it where nobody could tell.",
+        "<b>Skip</b> an image that cannot be judged at all; it is not asked for again.",
+        "<b>Noticed a mistake after Submit?</b> Open the task again, correct it, press Update.",
+        f"Classes: {', '.join(escape(name) for name in class_names)}.",
     )
+    return "<br/><br/>".join(paragraphs)
 
 
 def create_project(http: Http, title: str, class_names: Sequence[str]) -> int:
@@ -122,6 +143,9 @@ def _tab() -> dict[str, Any]:
         "title": TAB,
         "type": "list",
         "ordering": ["-tasks:data.uncertainty"],
+        "hiddenColumns": {
+            side: [f"tasks:{c}" for c in _HIDDEN] for side in ("explore", "labeling")
+        },
         "filters": {
             "conjunction": "and",
             "items": [none_of("total_annotations"), none_of("cancelled_annotations")],
