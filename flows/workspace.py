@@ -18,12 +18,13 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from flows.git import Git
+from flows.params_file import apply_changes, check_changes
 from flows.processes import kill_survivors, run, stream
 from pipeline import layout
-from pipeline.config import Params, load_params, parse_params
+from pipeline.config import Params, load_params
 from pipeline.data.manifest import Sample, read_manifest, write_manifest
 from pipeline.errors import WorkspaceError
-from pipeline.files import replacing, write_text
+from pipeline.files import write_text
 
 STAGE_RECORD = layout.PRIVATE / "stage.json"  # the running stage's group, for who comes after
 GIT_MARKER = layout.PRIVATE / "git-writing"
@@ -71,7 +72,7 @@ class Workspace:
         """
         changes = {"classes": list(class_names), **(overrides or {})}
         # Before anything is written, so that a typing error leaves nothing behind.
-        parse_params(_merged(_yaml().load(template_file(layout.PARAMS).read_text()), changes))
+        check_changes(template_file(layout.PARAMS), changes)
         workspace = cls(root)
         workspace._require_place(here)
         workspace._lay_down(changes)
@@ -117,12 +118,7 @@ class Workspace:
 
     def write_params(self, changes: Mapping[str, Any]) -> Params:
         """Merge nested `changes` into params.yaml, comments kept; ConfigError changes nothing."""
-        path, yaml = self.root / layout.PARAMS, _yaml()
-        merged = _merged(yaml.load(path.read_text()), changes)
-        params = parse_params(merged, source=str(path))
-        with replacing(path) as beside:
-            yaml.dump(merged, beside)
-        return params
+        return apply_changes(self.root / layout.PARAMS, changes)
 
     def manifest(self) -> list[Sample]:
         """data/manifest.csv."""
@@ -274,30 +270,6 @@ def _tracked_by(root: Path) -> Path | None:
     if top is None or around.says("check-ignore", str(root)) is not None:
         return None
     return Path(top)
-
-
-def _yaml() -> YAML:
-    yaml = YAML()  # round trip: comments and order stay
-    yaml.preserve_quotes = True
-    yaml.width = 100
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.representer.add_representer(type(None), _write_null)
-    return yaml
-
-
-def _write_null(representer: Any, _: None) -> Any:
-    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
-
-
-def _merged(target: Any, changes: Mapping[str, Any]) -> Any:
-    for key, value in changes.items():
-        if isinstance(value, Mapping) and isinstance(target.get(key), dict):
-            if not target[key]:
-                target[key].fa.set_block_style()  # an empty {} would stay on one line for ever
-            _merged(target[key], value)
-        else:
-            target[key] = value
-    return target
 
 
 def _append_lines(path: Path, lines: str) -> None:
