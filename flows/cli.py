@@ -31,11 +31,12 @@ class _Group(click.Group):
     """Errors of ours are for people: one message, exit code 1, no traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        from db.errors import LedgerError
         from pipeline.errors import SslLoopError
 
         try:
             return super().invoke(ctx)
-        except SslLoopError as error:
+        except (SslLoopError, LedgerError) as error:
             click.secho(f"Error: {error}", fg="red", err=True)
             sys.exit(1)
 

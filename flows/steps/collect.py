@@ -14,6 +14,7 @@ from PIL import Image
 
 from db.repository import (
     annotation_versions,
+    find_annotation,
     find_event,
     item_states,
     ls_tasks,
@@ -87,7 +88,16 @@ def collect(loop: Loop, here: Position) -> Progress:
 
 def _keep(loop: Loop, project: Project, pulled: PulledAnnotation, item_id: str) -> None:
     with session_scope(loop.ledger, read_only=True) as session:
+        known = find_annotation(
+            session,
+            tool_annotation_id=pulled.annotation_id,
+            updated_at=pulled.updated_at,
+            raw_sha256=_digest(pulled.result),
+        )
         sent = pre_annotation(session, item_id) or []
+    # Judged once: a later version of the decoder must not contradict what is recorded.
+    if known is not None and _has_mask(loop, known.mask_sha256):
+        return
     record = _judge(loop, project, pulled, item_id, sent)
     # The file first: the ledger never points to something that is not there.
     write_record(loop.root, record)
@@ -110,7 +120,6 @@ def _judge(
             mask_sha256 = _keep_mask(loop, mask_HW)
         except AnnotationError as error:
             verdict, why = "quarantined", str(error)
-    raw = json.dumps(pulled.result, sort_keys=True, separators=(",", ":"))
     return AnnotationRecord(
         item_id=item_id,
         project_id=project.project_id,
@@ -124,9 +133,21 @@ def _judge(
         why=why,
         corrected_pixels=changed,
         mask_sha256=mask_sha256,
-        raw_sha256=hashlib.sha256(raw.encode()).hexdigest(),
+        raw_sha256=_digest(pulled.result),
         result=pulled.result,
     )
+
+
+def _digest(result: list[dict[str, Any]]) -> str:
+    raw = json.dumps(result, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(raw.encode()).hexdigest()
+
+
+def _has_mask(loop: Loop, mask_sha256: str | None) -> bool:
+    """Whether the mask of a recorded annotation is still at hand, waiting or merged."""
+    if mask_sha256 is None or inbox(loop.root, f"{mask_sha256}.png").exists():
+        return True
+    return any(sample.mask_sha256 == mask_sha256 for sample in loop.workspace.manifest())
 
 
 def _decode(
