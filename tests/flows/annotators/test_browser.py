@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from io import BytesIO
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from flows.annotators import brush_rle
 from flows.annotators.label_studio import LabelStudio
 from flows.annotators.masks import decode_annotation
 from flows.annotators.types import Project, PulledAnnotation, PushedTask, PushItem
+from tests.browser import logged_in, open_next_task, select_region, submit
 from tests.flows.annotators.conftest import CLASSES, MakeItems
 from tests.label_studio_server import Server
 
@@ -26,100 +25,14 @@ pytestmark = [pytest.mark.services, pytest.mark.browser]
 
 SIZE = (240, 320)
 SKY, BUILDING, ROAD = range(3)
-PATIENCE_MS = 90_000
-CHROMIUM = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 
 
 @pytest.fixture(scope="module")
 def page(label_studio: Server) -> Iterator[Any]:
     """A page that is logged in."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        if os.environ.get("CI"):
-            raise RuntimeError("no chromium; apt-get install --no-install-recommends chromium")
-        pytest.skip("no chromium; apt-get install --no-install-recommends chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM))
-        page = browser.new_page(viewport={"width": 1440, "height": 1000})
-        page.set_default_timeout(PATIENCE_MS)
-        page.goto(f"{label_studio.url}/user/login/")
-        page.fill("#email", label_studio.credentials.email)
-        page.fill("#password", label_studio.credentials.password)
-        page.click("button[type=submit]")
-        page.wait_for_url(lambda url: "/login" not in url)
+    person = label_studio.credentials
+    with logged_in(label_studio.url, person.email, person.password) as page:
         yield page
-        browser.close()
-
-
-@dataclass(frozen=True)
-class Canvas:
-    """The image as it is shown; places are rows and columns of the image itself."""
-
-    page: Any
-    box: dict[str, float]
-
-    @classmethod
-    def of(cls, page: Any) -> Canvas:
-        return cls(page, page.locator("canvas").first.bounding_box())
-
-    def stroke(self, row: int, columns: tuple[int, int]) -> None:
-        """Press the mouse, draw a level line, release."""
-        mouse = self.page.mouse
-        mouse.move(*self._at(row, columns[0]))
-        mouse.down()
-        mouse.move(*self._at(row, columns[1]), steps=12)
-        mouse.up()
-        self.page.wait_for_timeout(500)
-
-    def colour(self, row: int, column: int) -> np.ndarray:
-        """RGB shown there."""
-        x, y = self._at(row, column)
-        shot = self.page.screenshot(clip={"x": x, "y": y, "width": 1, "height": 1})
-        return np.asarray(Image.open(BytesIO(shot)).convert("RGB"))[0, 0].astype(int)
-
-    def _at(self, row: int, column: int) -> tuple[float, float]:
-        height, width = SIZE
-        return (
-            self.box["x"] + (column + 0.5) / width * self.box["width"],
-            self.box["y"] + (row + 0.5) / height * self.box["height"],
-        )
-
-
-def open_next_task(page: Any, project: Project) -> Canvas:
-    """Press "Label All Tasks", read the instructions, close them."""
-    page.goto(project.url)
-    page.get_by_role("button", name="Label All Tasks").first.click()
-    page.get_by_text("Painting over another class is enough").wait_for()
-    page.keyboard.press("Escape")
-    page.get_by_text("Painting over another class is enough").wait_for(state="hidden")
-    submit_button(page).wait_for()
-    page.locator("canvas").first.wait_for()
-    page.wait_for_timeout(2500)  # masks are decoded after the page is there
-    return Canvas.of(page)
-
-
-def submit_button(page: Any) -> Any:
-    return page.get_by_role("button", name="Submit current annotation")
-
-
-def submit(page: Any) -> None:
-    is_submit = lambda r: "/annotations" in r.url and r.request.method == "POST"  # noqa: E731
-    with page.expect_response(is_submit) as response:
-        submit_button(page).click()
-    assert response.value.status == 201
-
-
-def select_region(page: Any, class_name: str) -> None:
-    page.locator("[class*=outliner]").get_by_text(class_name, exact=True).first.click()
 
 
 @pytest.fixture
@@ -159,7 +72,7 @@ def test_a_correction_painted_in_the_browser_arrives_pixel_by_pixel(
     for item in items:
         grey(item.image)
     tasks = push(annotator, project, items[::-1])
-    canvas = open_next_task(page, project)
+    canvas = open_next_task(page, project.url, SIZE)
 
     # Seen: the pre-annotation in its classes' colours, blue-ish building unlike green-ish road.
     colours = [canvas.colour(row, 40) for row in (40, 120, 200)]
@@ -199,7 +112,7 @@ def test_what_is_erased_in_the_browser_has_no_class(
 ) -> None:
     items = [replace(item, pre_annotation_HW=scene) for item in make_items(1, size=SIZE)]
     tasks = push(annotator, project, items)
-    canvas = open_next_task(page, project)
+    canvas = open_next_task(page, project.url, SIZE)
     select_region(page, "road")
     page.get_by_role("button", name="eraser").first.click()
     canvas.stroke(row=200, columns=(60, 260))
@@ -218,7 +131,7 @@ def test_an_image_without_a_pre_annotation_is_painted_by_key(
 ) -> None:
     items = make_items(2, size=SIZE, masks=False)
     tasks = push(annotator, project, items)
-    canvas = open_next_task(page, project)
+    canvas = open_next_task(page, project.url, SIZE)
     page.keyboard.press("3")
     canvas.stroke(row=200, columns=(60, 260))
     submit(page)

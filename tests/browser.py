@@ -1,0 +1,113 @@
+"""A person in Chromium: logs in, opens the next task, paints on its canvas, submits."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+PATIENCE_MS = 90_000
+CHROMIUM = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+
+
+@contextmanager
+def logged_in(url: str, email: str, password: str) -> Iterator[Any]:
+    """A page of Label Studio; skips without Chromium, but not in CI."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        if os.environ.get("CI"):
+            raise RuntimeError("no chromium; apt-get install --no-install-recommends chromium")
+        pytest.skip("no chromium; apt-get install --no-install-recommends chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM))
+        page = browser.new_page(viewport={"width": 1440, "height": 1000})
+        page.set_default_timeout(PATIENCE_MS)
+        page.goto(f"{url}/user/login/")
+        page.fill("#email", email)
+        page.fill("#password", password)
+        page.click("button[type=submit]")
+        page.wait_for_url(lambda url: "/login" not in url)
+        yield page
+        browser.close()
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """The image as it is shown; places are rows and columns of the image itself."""
+
+    page: Any
+    size: tuple[int, int]  # height, width
+    box: dict[str, float]
+
+    def stroke(self, row: int, columns: tuple[int, int]) -> None:
+        """Press the mouse, draw a level line, release."""
+        mouse = self.page.mouse
+        mouse.move(*self._at(row, columns[0]))
+        mouse.down()
+        mouse.move(*self._at(row, columns[1]), steps=12)
+        mouse.up()
+        self.page.wait_for_timeout(500)
+
+    def colour(self, row: int, column: int) -> np.ndarray:
+        """RGB shown there."""
+        x, y = self._at(row, column)
+        shot = self.page.screenshot(clip={"x": x, "y": y, "width": 1, "height": 1})
+        return np.asarray(Image.open(BytesIO(shot)).convert("RGB"))[0, 0].astype(int)
+
+    def _at(self, row: int, column: int) -> tuple[float, float]:
+        height, width = self.size
+        return (
+            self.box["x"] + (column + 0.5) / width * self.box["width"],
+            self.box["y"] + (row + 0.5) / height * self.box["height"],
+        )
+
+
+def open_next_task(page: Any, project_url: str, size: tuple[int, int]) -> Canvas:
+    """Press "Label All Tasks", read the instructions, close them."""
+    page.goto(project_url)
+    page.get_by_role("button", name="Label All Tasks").first.click()
+    page.get_by_text("Painting over another class is enough").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_text("Painting over another class is enough").wait_for(state="hidden")
+    submit_button(page).wait_for()
+    page.locator("canvas").first.wait_for()
+    page.wait_for_timeout(2500)  # masks are decoded after the page is there
+    return Canvas(page, size, page.locator("canvas").first.bounding_box())
+
+
+def submit_button(page: Any) -> Any:
+    """The button that ends a task."""
+    return page.get_by_role("button", name="Submit current annotation")
+
+
+def submit(page: Any) -> None:
+    """Press it and see Label Studio take the annotation."""
+
+    def is_submit(response: Any) -> bool:
+        return "/annotations" in response.url and response.request.method == "POST"
+
+    with page.expect_response(is_submit) as response:
+        submit_button(page).click()
+    assert response.value.status == 201
+
+
+def select_region(page: Any, class_name: str) -> None:
+    """Choose a class in the list of regions; strokes go to it."""
+    page.locator("[class*=outliner]").get_by_text(class_name, exact=True).first.click()
