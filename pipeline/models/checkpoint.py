@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -61,16 +60,21 @@ def save_untrained(folder: Path, *, why: str) -> None:
 def load_model(folder: Path) -> LoadedModel:
     """What `save_model` or `save_untrained` wrote; ModelError if it is not whole."""
     try:
-        config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config: dict[str, Any] = json.loads(_present(folder / CONFIG).read_text(encoding="utf-8"))
         if not config["trained"]:
             return LoadedModel(None, config)
+        weights = load_file(_present(folder / WEIGHTS))
         params = ModelParams.model_validate(config["model"])
         network = build_model(params, len(config["classes"]), pretrained=False)
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except FileNotFoundError as error:
-        raise ModelError(
-            f"{folder}: {Path(error.filename).name} is missing; `dvc checkout` or train again"
-        ) from error
-    except (KeyError, TypeError, ValueError, RuntimeError, ValidationError, SafetensorError) as e:
-        raise ModelError(f"{folder}: not a model of this version: {e}; train again") from e
+        network.load_state_dict(weights)
+    except ModelError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"{folder}: not a model of this version: {error}; train again") from error
     return LoadedModel(network.eval(), config)
+
+
+def _present(path: Path) -> Path:
+    if not path.exists():
+        raise ModelError(f"{path}: {path.name} is missing; `dvc checkout` or train again")
+    return path

@@ -114,11 +114,21 @@ def freeze_batch_norm(encoder: nn.Module) -> None:
 def _whole(choice: EncoderChoice) -> nn.Module:
     try:
         return get_encoder(choice.name, depth=5, weights=choice.hub_weights, **choice.options)
+    except OSError as error:
+        raise ModelError(f"{no_hub(choice)}: {error}") from error
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ModelError(
             f"encoder {choice.name!r}: {error}; names: segmentation_models_pytorch's, "
             f"or {TIMM}<any of timm.list_models()>"
         ) from error
+
+
+def no_hub(choice: EncoderChoice) -> str:
+    """What to say when pretrained weights cannot be fetched."""
+    return (
+        f"encoder {choice.name!r}: no pretrained weights from the hub; check the network, "
+        "or give encoder_weights a local file"
+    )
 
 
 def _names_of_whole(choice: EncoderChoice) -> frozenset[str]:

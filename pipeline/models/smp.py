@@ -10,7 +10,7 @@ import segmentation_models_pytorch as library
 from torch import nn
 
 from pipeline.errors import ModelError
-from pipeline.models.encoders import EncoderChoice
+from pipeline.models.encoders import EncoderChoice, no_hub
 
 
 def unet(encoder: EncoderChoice, num_classes: int) -> nn.Module:
@@ -44,6 +44,8 @@ def _build(
             **options,
             **encoder.options,
         )
+    except OSError as error:
+        raise ModelError(f"{no_hub(encoder)}: {error}") from error
     except (KeyError, RuntimeError, TypeError, ValueError, NotImplementedError) as error:
         raise ModelError(
             f"{architecture.__name__} with encoder {encoder.name!r} and options "

@@ -60,7 +60,7 @@ def train(job: TrainingJob, checkpoints: Checkpoints) -> Trained:
     fabric.launch()
     with _deterministic(fabric.device):
         method = _new_method(job)
-        optimizer: Any = torch.optim.AdamW(_parameter_groups(method, job.params.train))
+        optimizer: Any = torch.optim.AdamW(_parameter_groups(method, job.params.train), fused=True)
         state = checkpoints.load()
         if state is not None:
             method.load_state_dict(state.method)
@@ -175,12 +175,14 @@ def _parameter_groups(method: Method, params: TrainParams) -> list[dict[str, Any
 
 
 def _fabric(params: TrainParams) -> Fabric:
-    # Batch-norm buffers are not sent round before every step: rank 0's are the ones kept.
-    several = DDPStrategy(broadcast_buffers=False) if params.num_devices > 1 else "auto"
+    # Batch-norm buffers are not sent round before every step: rank 0's are the ones kept. Some
+    # encoders carry layers that a shallow decoder leaves unused, hence the search for them.
+    one = params.num_devices == 1
+    strategy = "auto" if one else DDPStrategy(broadcast_buffers=False, find_unused_parameters=True)
     return Fabric(
         accelerator=params.device,
         devices=params.num_devices,
-        strategy=several,
+        strategy=strategy,
         precision=params.precision,
     )
 

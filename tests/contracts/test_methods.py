@@ -1,0 +1,186 @@
+"""What every row of METHODS must do; with tiny networks, for the sums are what matters."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipeline.config import MethodParams
+from pipeline.errors import ConfigError
+from pipeline.methods import (
+    METHODS,
+    Batch,
+    MethodSetup,
+    StrongView,
+    Unlabelled,
+    build_method,
+)
+from pipeline.types import IGNORE
+
+NUM_CLASSES = 4
+SIZE = (16, 24)
+
+
+class TinyNetwork(nn.Module):
+    """Batch norm and dropout in both parts, like the real ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+        self.decoder = nn.Sequential(
+            nn.BatchNorm2d(8), nn.Dropout2d(0.2), nn.Conv2d(8, NUM_CLASSES, 1)
+        )
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        return self.decoder(self.encoder(images_BCHW))
+
+
+def new_network(number: int) -> nn.Module:
+    torch.manual_seed(number)
+    return TinyNetwork()
+
+
+def new_method(name: str, **knobs: float):
+    params = MethodParams(name=name, rampup_share=0.0, **knobs)
+    setup = MethodSetup(
+        params=params, num_classes=NUM_CLASSES, num_steps=10, new_network=new_network
+    )
+    method = build_method(name, setup)
+    method.train()
+    return method
+
+
+def new_batch(method, seed: int = 0, *, labelled: int = 2, unlabelled: int = 3) -> Batch:
+    """Odd and unequal batches; boxes of partners; a corner of padding."""
+    draw = torch.Generator().manual_seed(seed)
+    masks_BHW = torch.randint(NUM_CLASSES, (labelled, *SIZE), generator=draw)
+    masks_BHW[:, :3] = IGNORE
+    images_BCHW = torch.rand(labelled, 3, *SIZE, generator=draw)
+    if not method.num_strong_views:
+        return Batch(images_BCHW, masks_BHW, None)
+    valid_BHW = torch.ones(unlabelled, *SIZE, dtype=torch.bool)
+    valid_BHW[:, -4:] = False
+    mix_BHW = torch.zeros(unlabelled, *SIZE, dtype=torch.bool)
+    mix_BHW[:, 2:9, 3:11] = True
+    views = [
+        StrongView(
+            torch.rand(unlabelled, 3, *SIZE, generator=draw),
+            mix_BHW if method.cutmix else torch.zeros_like(mix_BHW),
+            torch.arange(unlabelled).roll(1),
+        )
+        for _ in range(method.num_strong_views)
+    ]
+    weak_BCHW = torch.rand(unlabelled, 3, *SIZE, generator=draw)
+    return Batch(images_BCHW, masks_BHW, Unlabelled(weak_BCHW, valid_BHW, tuple(views)))
+
+
+def train_steps(method, num_steps: int, *, without_unlabelled: bool = False) -> nn.Module:
+    learning = [p for _, p in method.named_parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learning, lr=0.01)
+    for step in range(num_steps):
+        batch = new_batch(method, step)
+        if without_unlabelled:
+            batch = batch._replace(unlabelled=None)
+        torch.manual_seed(step)
+        loss = torch.stack(list(method(batch, step).terms.values())).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        method.after_step(step)
+    return method.student
+
+
+def assert_equal_weights(one: nn.Module, other: nn.Module) -> None:
+    for (name, mine), yours in zip(one.named_parameters(), other.parameters(), strict=True):
+        assert torch.equal(mine, yours), name
+
+
+@pytest.fixture(params=METHODS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_losses_are_finite_scalars_and_supervised_is_one(name: str) -> None:
+    method = new_method(name, confidence_threshold=0.0)
+    losses = method(new_batch(method), 3)
+    assert "supervised" in losses.terms
+    for value in [*losses.terms.values(), *losses.logs.values()]:
+        assert value.shape == ()
+        assert value.isfinite()
+    assert all(value.requires_grad for value in losses.terms.values())
+    assert not any(value.requires_grad for value in losses.logs.values())
+
+
+def test_an_all_ignored_batch_teaches_nothing(name: str) -> None:
+    method = new_method(name, confidence_threshold=0.0)
+    batch = new_batch(method)
+    batch = batch._replace(masks_BHW=torch.full_like(batch.masks_BHW, IGNORE))
+    if batch.unlabelled is not None:
+        nothing = torch.zeros_like(batch.unlabelled.valid_BHW)
+        batch = batch._replace(unlabelled=batch.unlabelled._replace(valid_BHW=nothing))
+    loss = torch.stack(list(method(batch, 3).terms.values())).sum()
+    loss.backward()
+    assert loss.item() == 0.0
+    for _, p in method.named_parameters():
+        assert p.grad is None or not p.grad.any()
+
+
+def test_without_unlabelled_images_it_is_supervised(name: str) -> None:
+    expected = train_steps(new_method("supervised"), 5)
+    assert_equal_weights(train_steps(new_method(name), 5, without_unlabelled=True), expected)
+
+
+def test_with_weight_0_it_is_supervised(name: str) -> None:
+    expected = train_steps(new_method("supervised"), 5)
+    assert_equal_weights(train_steps(new_method(name, consistency_weight=0.0), 5), expected)
+
+
+def test_unlabelled_images_change_what_is_learnt(name: str) -> None:
+    if name == "supervised":
+        pytest.skip("it wants no unlabelled images")
+    supervised = train_steps(new_method("supervised"), 5)
+    other = train_steps(new_method(name, confidence_threshold=0.0), 5)
+    pairs = zip(supervised.parameters(), other.parameters(), strict=True)
+    assert any(not torch.equal(one, two) for one, two in pairs)
+
+
+def test_the_teacher_takes_no_gradient_and_stays_in_eval_mode(name: str) -> None:
+    method = new_method(name, confidence_threshold=0.0)
+    result = method.result()
+    if result is method.student:
+        pytest.skip("no teacher")
+    before = copy.deepcopy(result.state_dict())
+    torch.stack(list(method(new_batch(method), 3).terms.values())).sum().backward()
+    assert not any(p.requires_grad or p.grad is not None for p in result.parameters())
+    assert not any(module.training for module in result.modules())
+    assert method.student.training
+    assert all(torch.equal(before[key], value) for key, value in result.state_dict().items())
+
+
+def test_the_same_seed_gives_the_same_weights(name: str) -> None:
+    one, two = new_method(name), new_method(name)
+    train_steps(one, 3)
+    train_steps(two, 3)
+    assert_equal_weights(one.result(), two.result())
+
+
+def test_its_state_is_whole(name: str) -> None:
+    method, other = new_method(name), new_method(name)
+    train_steps(method, 3)
+    other.load_state_dict(copy.deepcopy(method.state_dict()))
+    batch = new_batch(method, 9)
+    losses = []
+    for each in (method, other):
+        torch.manual_seed(9)
+        losses.append(each(batch, 3).terms)
+        each.after_step(3)
+    assert losses[0] == losses[1]
+    assert_equal_weights(method.result(), other.result())
+
+
+def test_an_unknown_name_lists_the_known() -> None:
+    with pytest.raises(ConfigError, match=r"'magic'.*supervised.*fixmatch"):
+        new_method("magic")

@@ -1,0 +1,86 @@
+"""What every row of MODELS must do."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.config import ImageParams, ModelParams
+from pipeline.errors import ModelError
+from pipeline.models import MODELS, build_model, load_model, save_model
+
+NUM_CLASSES = 5
+SIZE = (64, 96)
+
+
+def build(name: str, seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return build_model(ModelParams(name=name, encoder="tu-test_efficientnet"), NUM_CLASSES)
+
+
+@pytest.fixture(params=MODELS, scope="module")
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def model(name: str) -> nn.Module:
+    return build(name)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_logits_have_the_images_size(model: nn.Module, batch: int) -> None:
+    logits_BKHW = model.eval()(torch.rand(batch, 3, *SIZE))
+    assert logits_BKHW.shape == (batch, NUM_CLASSES, *SIZE)
+    assert logits_BKHW.isfinite().all()
+
+
+def test_sizes_that_do_not_fit_are_refused_with_the_ones_that_do(model: nn.Module) -> None:
+    with pytest.raises(ModelError, match=r"50x96.*divisible by 32.*64x96"):
+        model(torch.rand(2, 3, 50, 96))
+
+
+def test_every_parameter_learns(name: str) -> None:
+    model = build(name).train()
+    model(torch.rand(3, 3, *SIZE)).square().sum().backward()
+    idle = [key for key, p in model.named_parameters() if p.grad is None]
+    # PSPNet takes three stages of five; timm still builds the others.
+    allowed = "encoder.model.blocks." if name == "pspnet" else "none"
+    assert all(key.startswith(allowed) for key in idle), idle
+
+
+def test_an_image_is_seen_alone_in_eval_mode(model: nn.Module) -> None:
+    images_BCHW = torch.rand(3, 3, *SIZE)
+    model.eval()
+    torch.testing.assert_close(model(images_BCHW)[1:2], model(images_BCHW[1:2]))
+
+
+def test_the_seed_decides_the_weights(name: str) -> None:
+    first, same, other = (build(name, seed).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(first[key], same[key]) for key in first)
+    assert any(not torch.equal(first[key], other[key]) for key in first)
+
+
+def test_saved_and_loaded_it_says_the_same(name: str, tmp_path) -> None:
+    model = build(name).eval()
+    params = ModelParams(name=name, encoder="tu-test_efficientnet")
+    config = {
+        "model": params.model_dump(),
+        "classes": [str(index) for index in range(NUM_CLASSES)],
+        "image": {"height_px": SIZE[0], "width_px": SIZE[1]},
+    }
+    save_model(tmp_path / "a", model, config)
+    save_model(tmp_path / "b", model, config)
+    loaded = load_model(tmp_path / "a")
+    assert loaded.network is not None
+    images_BCHW = torch.rand(2, 3, *SIZE)
+    assert torch.equal(loaded.network(images_BCHW), model(images_BCHW))
+    assert loaded.image == ImageParams(height_px=SIZE[0], width_px=SIZE[1])
+    for file in ("model.safetensors", "config.json"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_an_unknown_name_lists_the_known() -> None:
+    with pytest.raises(ModelError, match=r"'alexnet'.*unet.*pspnet"):
+        build_model(ModelParams(name="alexnet"), NUM_CLASSES)

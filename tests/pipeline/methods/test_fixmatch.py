@@ -1,0 +1,73 @@
+"""FixMatch's loss against the paper's formula in plain loops."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.config import MethodParams
+from pipeline.methods import Batch, MethodSetup, StrongView, Unlabelled
+from pipeline.methods.fixmatch import FixMatch
+from pipeline.types import IGNORE
+
+BATCH, NUM_CLASSES, HEIGHT, WIDTH = 3, 4, 5, 6
+
+
+def method_and_batch(threshold: float, weight: float = 2.0) -> tuple[FixMatch, Batch]:
+    torch.manual_seed(0)
+    setup = MethodSetup(
+        params=MethodParams(
+            confidence_threshold=threshold, consistency_weight=weight, rampup_share=0.5
+        ),
+        num_classes=NUM_CLASSES,
+        num_steps=10,
+        new_network=lambda _: nn.Conv2d(3, NUM_CLASSES, 3, padding=1),
+    )
+    method = FixMatch(setup)
+    with torch.no_grad():  # a teacher unlike the student, sure of some pixels
+        for p in method.teacher.network.parameters():
+            p.add_(torch.randn_like(p))
+    mix_BHW = torch.rand(BATCH, HEIGHT, WIDTH) < 0.4
+    valid_BHW = torch.rand(BATCH, HEIGHT, WIDTH) < 0.8
+    partner_B = torch.tensor([2, 0, 1])
+    view = StrongView(torch.rand(BATCH, 3, HEIGHT, WIDTH), mix_BHW, partner_B)
+    unlabelled = Unlabelled(torch.rand(BATCH, 3, HEIGHT, WIDTH), valid_BHW, (view,))
+    masks_BHW = torch.full((2, HEIGHT, WIDTH), IGNORE)
+    return method, Batch(torch.rand(2, 3, HEIGHT, WIDTH), masks_BHW, unlabelled)
+
+
+def test_it_is_the_papers_formula_pixel_by_pixel() -> None:
+    method, batch = method_and_batch(threshold=0.6)
+    assert batch.unlabelled is not None
+    weak, valid_BHW, (view,) = batch.unlabelled
+    target_BKHW = method.teacher.network(weak).softmax(1).tolist()
+    probs_BKHW = method.student(view.images_BCHW).softmax(1).tolist()
+    total, kept, num_valid = 0.0, 0, 0
+    for b in range(BATCH):
+        for y in range(HEIGHT):
+            for x in range(WIDTH):
+                source = int(view.partner_B[b]) if view.mix_BHW[b, y, x] else b
+                if not valid_BHW[source, y, x]:
+                    continue
+                num_valid += 1
+                target_K = [target_BKHW[source][k][y][x] for k in range(NUM_CLASSES)]
+                if max(target_K) >= 0.6:
+                    kept += 1
+                    total -= math.log(probs_BKHW[b][target_K.index(max(target_K))][y][x])
+    assert 0 < kept < num_valid
+    losses = method(batch, 2)
+    ramp = math.exp(-5 * (1 - 2 / 5) ** 2)
+    consistency = losses.terms["consistency"].item()
+    assert consistency == pytest.approx(2.0 * ramp * total / num_valid, rel=1e-4)
+    assert losses.logs["reliable_share"].item() == pytest.approx(kept / num_valid)
+
+
+def test_without_a_reliable_pixel_the_unsupervised_gradient_is_exactly_0() -> None:
+    method, batch = method_and_batch(threshold=1.0)
+    losses = method(batch, 5)
+    losses.terms["consistency"].backward()
+    assert losses.logs["reliable_share"].item() == 0.0
+    assert all(p.grad is not None and not p.grad.any() for p in method.student.parameters())

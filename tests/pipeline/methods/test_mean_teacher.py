@@ -1,0 +1,43 @@
+"""Mean Teacher's consistency against its formula."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.config import MethodParams
+from pipeline.methods import Batch, MethodSetup, StrongView, Unlabelled
+from pipeline.methods.mean_teacher import MeanTeacher
+from pipeline.types import IGNORE
+
+
+def test_it_is_the_mean_square_of_the_softmaxes_over_valid_pixels_and_classes() -> None:
+    torch.manual_seed(0)
+    setup = MethodSetup(
+        params=MethodParams(name="mean_teacher", consistency_weight=10.0, rampup_share=0.0),
+        num_classes=3,
+        num_steps=10,
+        new_network=lambda _: nn.Conv2d(3, 3, 1),
+    )
+    method = MeanTeacher(setup)
+    with torch.no_grad():
+        for p in method.teacher.network.parameters():
+            p.add_(torch.randn_like(p))
+    valid_BHW = torch.rand(2, 4, 5) < 0.7
+    nothing_BHW = torch.zeros(2, 4, 5, dtype=torch.bool)
+    view = StrongView(torch.rand(2, 3, 4, 5), nothing_BHW, torch.tensor([1, 0]))
+    unlabelled = Unlabelled(torch.rand(2, 3, 4, 5), valid_BHW, (view,))
+    batch = Batch(torch.rand(2, 3, 4, 5), torch.full((2, 4, 5), IGNORE), unlabelled)
+    target = method.teacher.network(unlabelled.weak_BCHW).softmax(1)
+    probs = method.student(view.images_BCHW).softmax(1)
+    squares = [
+        (probs[b, k, y, x] - target[b, k, y, x]).item() ** 2
+        for b in range(2)
+        for y in range(4)
+        for x in range(5)
+        for k in range(3)
+        if valid_BHW[b, y, x]
+    ]
+    consistency = method(batch, 0).terms["consistency"].item()
+    assert consistency == pytest.approx(10.0 * sum(squares) / len(squares), rel=1e-4)

@@ -1,0 +1,86 @@
+"""Evaluation of models whose answers are known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipeline import layout
+from pipeline.data.manifest import read_manifest
+from pipeline.models import LoadedModel, save_untrained
+from pipeline.stages import evaluate
+
+
+class Bright(nn.Module):
+    """Class 1 where the image is bright: right on the tiny workspace; `shift` makes it wrong."""
+
+    def __init__(self, threshold: float) -> None:
+        super().__init__()
+        self.threshold = threshold
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        bright_BHW = images_BCHW.mean(dim=1) - self.threshold
+        return torch.stack([-bright_BHW, bright_BHW, torch.full_like(bright_BHW, -9)], dim=1)
+
+
+@pytest.fixture
+def known_models(monkeypatch: pytest.MonkeyPatch, tiny_params) -> None:
+    config = {"image": tiny_params().image.model_dump(), "normalisation": "symmetric"}
+    found = {"teacher": Bright(0.0), "baseline": Bright(9.0)}  # the baseline never says 1
+    monkeypatch.setattr(
+        evaluate, "load_model", lambda folder: LoadedModel(found[folder.name], config)
+    )
+
+
+@pytest.mark.usefixtures("known_models")
+def test_known_answers(make_workspace, tiny_params) -> None:
+    root: Path = make_workspace(1, 2, val=3)
+    evaluate.run(root, tiny_params())
+    result = json.loads((root / layout.EVALUATION).read_text())
+    assert result["domain"] == "day"
+    assert result["labelled"] == 1
+    assert result["labelled_by_domain"] == {"day": 1}
+    assert result["annotated_by_domain"] == {"day": 0}
+    teacher, baseline = (result[which]["day"]["val"] for which in ("teacher", "baseline"))
+    assert teacher["num_images"] == 3
+    assert teacher["iou"]["square"] > 0.9
+    assert teacher["iou"]["never"] is None
+    assert teacher["miou"] == pytest.approx(
+        (teacher["iou"]["ground"] + teacher["iou"]["square"]) / 2, abs=1e-6
+    )
+    # 24x30 of 59x70 valid pixels are the square.
+    assert baseline["iou"]["ground"] == pytest.approx(1 - 24 * 30 / (59 * 70), abs=1e-6)
+    assert baseline["iou"]["square"] == 0.0
+
+
+def test_untrained_is_not_measurable(make_workspace, tiny_params) -> None:
+    root: Path = make_workspace(0, 2, val=2)
+    for folder in (layout.BASELINE, layout.TEACHER):
+        save_untrained(root / folder, why="no labels")
+    evaluate.run(root, tiny_params())
+    val = json.loads((root / layout.EVALUATION).read_text())["teacher"]["day"]["val"]
+    assert val["miou"] is None
+    assert val["num_images"] == 2
+    assert set(val["iou"].values()) == {None}
+
+
+@pytest.mark.usefixtures("known_models")
+def test_without_val_images_it_is_not_measurable(make_workspace, tiny_params) -> None:
+    root: Path = make_workspace(1, 1, val=0)
+    val = evaluate.evaluate_split(root, tiny_params(), "val")["teacher"]["day"]["val"]
+    assert val == {"miou": None, "num_images": 0, "iou": dict.fromkeys(tiny_params().classes)}
+
+
+@pytest.mark.usefixtures("known_models")
+def test_the_stage_opens_no_test_image(make_workspace, tiny_params) -> None:
+    root: Path = make_workspace(1, 1, val=2)
+    manifest = root / layout.MANIFEST
+    manifest.write_text(manifest.read_text().replace(",val,", ",test,"))
+    for sample in read_manifest(manifest):
+        if sample.split == "test":
+            (root / sample.image).unlink()
+    evaluate.run(root, tiny_params())

@@ -1,0 +1,149 @@
+"""A training stage, files to files; and a real kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+import pipeline
+from pipeline import layout
+from pipeline.data.manifest import read_manifest
+from pipeline.errors import DataError, ModelError
+from pipeline.models import load_model
+from pipeline.stages import train_baseline, train_teacher
+
+REPOSITORY = Path(pipeline.__file__).parents[1]
+
+
+def files_of(root: Path, model: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((root / model).iterdir())}
+
+
+def test_outputs_of_both_stages(make_workspace, tiny_params) -> None:
+    root = make_workspace(3, 4)
+    train_baseline.run(root, tiny_params())
+    train_teacher.run(root, tiny_params())
+    baseline, teacher = (load_model(root / f) for f in (layout.BASELINE, layout.TEACHER))
+    assert baseline.trained
+    assert teacher.trained
+    assert (baseline.config["method"], teacher.config["method"]) == ("supervised", "fixmatch")
+    hashes = {s.sample_id: s.mask_sha256 for s in read_manifest(root / layout.MANIFEST)[:3]}
+    assert teacher.config["labelled"] == hashes
+    assert teacher.config["version"] == pipeline.__version__
+    metrics = json.loads((root / layout.TEACHER_TRAINING).read_text())
+    assert metrics["trained"] is True
+    assert (metrics["labelled"], metrics["unlabelled"], metrics["steps"]) == (3, 4, 4)
+    assert len(metrics["loss"]) == len(metrics["reliable_share"]) == 4
+    assert json.loads((root / layout.BASELINE_TRAINING).read_text())["unlabelled"] == 0
+    assert not list((root / layout.CHECKPOINTS).glob("*"))
+
+
+def test_equal_trainings_write_equal_bytes(make_workspace, tiny_params) -> None:
+    roots = [make_workspace(2, 2, name=name) for name in ("one", "two")]
+    for root in roots:
+        train_teacher.run(root, tiny_params())
+    one, two = (files_of(root, layout.TEACHER) for root in roots)
+    assert one == two
+    assert sorted(one) == ["config.json", "model.safetensors"]
+
+
+def test_without_labels_there_is_a_marker(make_workspace, tiny_params) -> None:
+    root = make_workspace(0, 3)
+    train_baseline.run(root, tiny_params())
+    train_teacher.run(root, tiny_params())
+    for folder, metrics in (
+        (layout.BASELINE, layout.BASELINE_TRAINING),
+        (layout.TEACHER, layout.TEACHER_TRAINING),
+    ):
+        assert not load_model(root / folder).trained
+        assert json.loads((root / metrics).read_text())["trained"] is False
+
+
+def test_without_unlabelled_images_it_learns_from_labels_and_says_so(
+    make_workspace, tiny_params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_workspace(2, 0)
+    train_teacher.run(root, tiny_params())
+    assert "no unlabelled image left; fixmatch learns from labels alone" in capsys.readouterr().err
+    assert "consistency" not in json.loads((root / layout.TEACHER_TRAINING).read_text())
+
+
+def test_val_images_are_in_neither_stream(make_workspace, tiny_params) -> None:
+    one, two = make_workspace(2, 2, val=0, name="one"), make_workspace(2, 2, val=3, name="two")
+    for root in (one, two):
+        train_teacher.run(root, tiny_params())
+    assert files_of(one, layout.TEACHER) == files_of(two, layout.TEACHER)
+
+
+def test_a_changed_mask_is_refused(make_workspace, tiny_params) -> None:
+    root = make_workspace(2, 2)
+    mask = root / read_manifest(root / layout.MANIFEST)[0].mask
+    mask.write_bytes(mask.read_bytes() + b" ")
+    with pytest.raises(DataError, match="differs from the manifest"):
+        train_teacher.run(root, tiny_params())
+
+
+def test_a_missing_encoder_file_is_refused(make_workspace, tiny_params) -> None:
+    params = tiny_params(model={"encoder_weights": "absent.safetensors"})
+    with pytest.raises(ModelError, match=r"absent\.safetensors"):
+        train_teacher.run(make_workspace(2, 2), params)
+
+
+def start(root: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "pipeline", "train_teacher", "--root", str(root)]
+    return subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE)
+
+
+def write_params(root: Path, params) -> None:
+    knobs = json.loads(params.model_dump_json())
+    with (root / layout.PARAMS).open("w") as file:
+        YAML(typ="safe").dump(knobs, file)
+
+
+def test_killed_and_started_again_it_ends_with_the_same_bytes(make_workspace, tiny_params) -> None:
+    params = tiny_params(train={"steps": 30, "checkpoint_every_s": 0.0})
+    roots = [make_workspace(3, 4, name=name) for name in ("whole", "killed")]
+    for root in roots:
+        write_params(root, params)
+    whole = start(roots[0])
+    assert whole.wait(timeout=300) == 0
+    assert whole.stderr is not None
+    whole.stderr.close()
+
+    victim = start(roots[1])
+    deadline = time.monotonic() + 300
+    while not list((roots[1] / layout.CHECKPOINTS).glob("*/state.pt")):
+        assert time.monotonic() < deadline
+        assert victim.poll() is None
+        time.sleep(0.02)
+    os.kill(victim.pid, signal.SIGKILL)
+    assert victim.wait() == -signal.SIGKILL
+    assert victim.stderr is not None
+    victim.stderr.close()
+    assert not (roots[1] / layout.TEACHER).exists()
+
+    again = start(roots[1])
+    _, said = again.communicate(timeout=300)
+    assert again.returncode == 0
+    assert b"train_teacher: resumed at step " in said
+    assert files_of(roots[0], layout.TEACHER) == files_of(roots[1], layout.TEACHER)
+    curves = [(root / layout.TEACHER_TRAINING).read_bytes() for root in roots]
+    assert curves[0] == curves[1]
+
+
+def test_several_processes_share_the_steps(make_workspace, tiny_params) -> None:
+    root = make_workspace(4, 6)
+    write_params(root, tiny_params(train={"steps": 2, "device": "cpu", "num_devices": 2}))
+    run = start(root)
+    _, said = run.communicate(timeout=300)
+    assert run.returncode == 0, said.decode()
+    assert load_model(root / layout.TEACHER).trained
+    assert said.count(b"train_teacher: 2/2") == 1
