@@ -16,10 +16,11 @@ from prefect.artifacts import (
 )
 
 from flows.loop import Loop
-from flows.position import Position, QueryRow, round_tags
+from flows.position import Position, round_tags
 from flows.steps.publish import publish, query_of
 from flows.steps.reproduce import seal_round
 from pipeline import layout
+from pipeline.query import QueryRow
 
 THUMBNAIL_PX = 160
 

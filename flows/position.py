@@ -6,8 +6,6 @@ There is no stored state to go stale: `<domain>/r<k>` says that round k was comp
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -29,18 +27,6 @@ class Position:
     def labels_tag(self) -> str:
         """`<domain>/r<k>-labels`: the answers to this round's query merged into the data."""
         return labels_tag(self.domain, self.round_index)
-
-
-@dataclass(frozen=True, kw_only=True)
-class QueryRow:
-    """One line of query.csv."""
-
-    rank: int
-    sample_id: str
-    score: float
-    source: str
-    reason: str
-    regions: str
 
 
 def ingest_tag(domain: str) -> str:
@@ -85,19 +71,3 @@ def round_tags(domains: Iterable[str], tags: Iterable[str]) -> list[tuple[str, i
             found.append((domain, round_index, tag))
             round_index += 1
     return found
-
-
-def parse_query(text: str) -> list[QueryRow]:
-    """Rows of a query.csv, best rank first."""
-    rows = [
-        QueryRow(
-            rank=int(row["rank"]),
-            sample_id=row["sample_id"],
-            score=float(row["score"]),
-            source=row["source"],
-            reason=row["reason"],
-            regions=row["regions"],
-        )
-        for row in csv.DictReader(io.StringIO(text))
-    ]
-    return sorted(rows, key=lambda row: row.rank)

@@ -17,11 +17,12 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from db import repository
-from flows.position import ingest_tag, parse_query, round_tag
+from flows.position import ingest_tag, round_tag
 from flows.workspace import Workspace
 from pipeline import layout
 from pipeline.data.manifest import parse_manifest
 from pipeline.files import write_json
+from pipeline.query import parse_query
 from pipeline.stages import STAGES
 
 WHO = "ssl-loop"

@@ -12,12 +12,14 @@ from db.repository import RoundAnswers, answers, domains
 from db.session import session_scope
 from flows import services
 from flows.loop import Loop
-from flows.position import Position, parse_query, round_tags
+from flows.position import Position, round_tags
 from pipeline import layout
 from pipeline.colours import class_colours
+from pipeline.query import parse_query
 from pipeline.report.facts import ExampleFacts, QueryItemFacts, Report, RoundFacts
 
 NUM_EXAMPLES = 4
+_METRICS = (layout.EVALUATION, layout.TEACHER_TRAINING)
 PACKAGES = (
     "ssl-loop",
     "torch",
@@ -31,14 +33,11 @@ PACKAGES = (
 def round_facts(loop: Loop) -> tuple[RoundFacts, ...]:
     """One row per computed round, in order of arrival and round; the current one included."""
     tags = round_tags(loop.params.domains, loop.workspace.tags_merged())
-    evaluations = [
-        (domain, index, tag, json.loads(loop.workspace.show(tag, layout.EVALUATION)))
-        for domain, index, tag in tags
-    ]
+    found = [(domain, index, tag, _metrics_at(loop, tag)) for domain, index, tag in tags]
     here = loop.position()
     if here and not here.computed and (loop.root / layout.EVALUATION).exists():
-        now = json.loads((loop.root / layout.EVALUATION).read_text())
-        evaluations.append((here.domain, here.round_index, here.tag, now))
+        now = {path: _json(loop.root / path) for path in _METRICS}
+        found.append((here.domain, here.round_index, here.tag, now))
     with session_scope(loop.ledger, read_only=True) as session:
         given = {
             (domain, row.round_index): row
@@ -46,32 +45,41 @@ def round_facts(loop: Loop) -> tuple[RoundFacts, ...]:
             for row in answers(session, domain)
         }
     return tuple(
-        _row(domain, index, tag, evaluation, given.get((domain, index)))
-        for domain, index, tag, evaluation in evaluations
+        _row(domain, index, tag, metrics, given.get((domain, index)))
+        for domain, index, tag, metrics in found
     )
 
 
-def _row(
-    domain: str, index: int, tag: str, evaluation: dict[str, Any], given: RoundAnswers | None
-) -> RoundFacts:
-    def miou(kind: str) -> float | None:
-        found: float | None = evaluation[kind].get(domain, {}).get("val", {}).get("miou")
-        return found
+def _metrics_at(loop: Loop, tag: str) -> dict[Path, dict[str, Any]]:
+    return {path: json.loads(loop.workspace.show(tag, path)) for path in _METRICS}
 
+
+def _row(
+    domain: str,
+    index: int,
+    tag: str,
+    metrics: dict[Path, dict[str, Any]],
+    given: RoundAnswers | None,
+) -> RoundFacts:
+    evaluation, training = metrics[layout.EVALUATION], metrics[layout.TEACHER_TRAINING]
+    miou = {
+        kind: evaluation[kind].get(domain, {}).get("val", {}).get("miou")
+        for kind in ("baseline", "teacher")
+    }
     return RoundFacts(
         domain=domain,
         round_index=index,
         tag=tag,
         labelled=evaluation["labelled"],
         annotated=evaluation["annotated_by_domain"].get(domain, 0),
-        miou_baseline=miou("baseline"),
-        miou_teacher=miou("teacher"),
+        miou_baseline=miou["baseline"],
+        miou_teacher=miou["teacher"],
         accepted=given.accepted if given else 0,
         skipped=given.skipped if given else 0,
         corrected=given.corrected if given else 0,
         quarantined=given.quarantined if given else 0,
         minutes=given.lead_minutes if given and given.accepted else None,
-        reliable_share=evaluation.get("reliable_share"),
+        reliable_share=next(iter(training.get("reliable_share", [])[-1:]), None),
     )
 
 

@@ -9,10 +9,11 @@ from typing import Any
 from db.repository import item_states, ls_tasks
 from db.session import session_scope
 from flows.loop import Loop
-from flows.position import Position, parse_query, round_tags
+from flows.position import Position, round_tags
 from flows.services import ServiceStatus
 from flows.steps.take_in import waiting
 from pipeline import layout
+from pipeline.query import parse_query
 
 
 @dataclass(frozen=True, kw_only=True)

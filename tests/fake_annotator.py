@@ -41,7 +41,9 @@ class FakeAnnotator:
         state = self._read()
         state["classes"].setdefault(title, list(class_names))
         self._write(state)
-        return Project(project_id=list(state["classes"]).index(title) + 1, url="http://x", title=title)
+        return Project(
+            project_id=list(state["classes"]).index(title) + 1, url="http://x", title=title
+        )
 
     def push(
         self,
@@ -61,8 +63,12 @@ class FakeAnnotator:
                 mask = item.pre_annotation_HW
                 result = [] if mask is None else encode_result(mask, classes, item.item_id)
                 task = {
-                    "item_id": item.item_id, "task_id": task_id, "prediction_id": task_id,
-                    "result": result, "model_version": model_version, "deleted": False,
+                    "item_id": item.item_id,
+                    "task_id": task_id,
+                    "prediction_id": task_id,
+                    "result": result,
+                    "model_version": model_version,
+                    "deleted": False,
                     "project_id": project.project_id,
                 }
                 state["tasks"][str(task_id)] = task
@@ -71,8 +77,10 @@ class FakeAnnotator:
             (task,) = found
             pushed.append(
                 PushedTask(
-                    item_id=task["item_id"], task_id=task["task_id"],
-                    prediction_id=task["prediction_id"], result=task["result"],
+                    item_id=task["item_id"],
+                    task_id=task["task_id"],
+                    prediction_id=task["prediction_id"],
+                    result=task["result"],
                 )
             )
             on_progress(done, len(items))
@@ -97,9 +105,16 @@ class FakeAnnotator:
                 continue
             found.append(
                 PulledAnnotation(
-                    annotation_id=row["id"], task_id=row["task_id"], item_id=task["item_id"],
-                    annotator="people@example.com", lead_time_s=30.0, created_at=EPOCH,
-                    updated_at=updated, was_cancelled=row["cancelled"], result=row["result"], raw=row,
+                    annotation_id=row["id"],
+                    task_id=row["task_id"],
+                    item_id=task["item_id"],
+                    annotator="people@example.com",
+                    lead_time_s=30.0,
+                    created_at=EPOCH,
+                    updated_at=updated,
+                    was_cancelled=row["cancelled"],
+                    result=row["result"],
+                    raw=row,
                 )
             )
         return sorted(found, key=lambda a: a.updated_at)
@@ -169,8 +184,11 @@ class FakeAnnotator:
         state["clock"] += 1
         annotation_id = 1000 + state["clock"]
         state["annotations"][str(annotation_id)] = {
-            "id": annotation_id, "task_id": task["task_id"], "result": result,
-            "cancelled": cancelled, "updated": state["clock"],
+            "id": annotation_id,
+            "task_id": task["task_id"],
+            "result": result,
+            "cancelled": cancelled,
+            "updated": state["clock"],
         }
         self._write(state)
         return annotation_id

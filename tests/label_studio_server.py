@@ -53,11 +53,8 @@ class Server:
         )
 
 
-@pytest.fixture(scope="session")
-def label_studio(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    """A running Label Studio; the first session ever waits a minute or two for its migrations."""
+def label_studio_template(request: pytest.FixtureRequest) -> Path:
+    """Where a migrated folder is kept between sessions; skips where Label Studio is missing."""
     try:
         program = find_label_studio()
     except ServiceError as error:
@@ -65,7 +62,15 @@ def label_studio(
             raise
         pytest.skip(str(error))
     site = next((program.parent.parent / "lib").glob("*/site-packages/label_studio-*.dist-info"))
-    template = Path(request.config.cache.mkdir("label-studio")) / site.stem  # type: ignore[union-attr]
+    return Path(request.config.cache.mkdir("label-studio")) / site.stem  # type: ignore[union-attr]
+
+
+@pytest.fixture(scope="session")
+def label_studio(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A running Label Studio; the first session ever waits a minute or two for its migrations."""
+    template = label_studio_template(request)
     folder = tmp_path_factory.mktemp("label-studio")
     data_dir, log = folder / "data", folder / "server.log"
     migrated_copy(template, data_dir, credentials=PERSON)

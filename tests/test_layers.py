@@ -45,6 +45,7 @@ LAYERS = {
     "layout": WORDS,
     "metrics": WORDS,
     "progress": WORDS,
+    "query": WORDS,
     "threads": WORDS,
     "types": WORDS,
 }

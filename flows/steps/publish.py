@@ -10,11 +10,12 @@ from db.session import session_scope
 from flows import services
 from flows.annotators.types import Project, PushItem
 from flows.loop import Loop
-from flows.position import Position, QueryRow, item_id, parse_query
+from flows.position import Position, item_id
 from flows.records import WHO, published_key, record_query
 from pipeline import layout
 from pipeline.data.manifest import Sample
 from pipeline.errors import DataError
+from pipeline.query import QueryRow, parse_query
 
 
 def query_of(loop: Loop, here: Position) -> list[QueryRow]:

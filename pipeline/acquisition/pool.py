@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import DataError
+from pipeline.query import Source
 
 Floats = NDArray[np.float64]
-Source = Literal["strategy", "audit", "cold_start"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,10 +10,10 @@ import pandas as pd
 from pipeline import layout
 from pipeline.acquisition import strategy
 from pipeline.acquisition.pool import Floats, Pool
-from pipeline.acquisition.query import write_query
 from pipeline.config import Params
 from pipeline.data.manifest import Sample, read_manifest
 from pipeline.errors import ConfigError, DataError
+from pipeline.query import write_query
 
 
 def run(root: Path, params: Params) -> None:

@@ -24,11 +24,11 @@ from db.session import session_scope
 from flows import prefect_server, services
 from flows.annotators import brush_rle
 from flows.loop import open_loop
-from flows.position import parse_query
 from flows.processes import end
 from flows.workspace import Workspace
 from pipeline import layout
 from pipeline.data.synthetic import CLASSES
+from pipeline.query import parse_query
 from pipeline.stages import STAGES
 from tests.browser import logged_in, open_next_task, select_region, submit
 from tests.e2e.conftest import HEIGHT_PX, NUM_IMAGES, QUERY_SIZE, WIDTH_PX, Live, mask_of

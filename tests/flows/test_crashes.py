@@ -39,7 +39,13 @@ AFTER_ANSWERS = (
 
 def drive(root: Path, tool: Path, point: str, **env: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("crash_driver.py")), str(root), str(tool), point],
+        [
+            sys.executable,
+            str(Path(__file__).with_name("crash_driver.py")),
+            str(root),
+            str(tool),
+            point,
+        ],
         env={**os.environ, "PYTHONPATH": str(ROOT), **env},
         stdout=subprocess.DEVNULL,
         start_new_session=True,

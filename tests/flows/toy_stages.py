@@ -57,8 +57,12 @@ def evaluate(params: Params) -> None:
     write_json(
         layout.EVALUATION,
         {
-            "domain": params.domain, "labelled": labelled, "labelled_by_domain": by_domain,
-            "annotated_by_domain": {}, "baseline": per_domain, "teacher": per_domain,
+            "domain": params.domain,
+            "labelled": labelled,
+            "labelled_by_domain": by_domain,
+            "annotated_by_domain": {},
+            "baseline": per_domain,
+            "teacher": per_domain,
         },
     )
 

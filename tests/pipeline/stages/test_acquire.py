@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from pipeline import layout
-from pipeline.acquisition.query import QueryRow, parse_query
 from pipeline.config import Params, parse_params
 from pipeline.data.manifest import Sample, write_manifest
 from pipeline.errors import ConfigError, DataError
+from pipeline.query import QueryRow, parse_query
 from pipeline.stages.acquire import run
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.acquisition.pool import Pick
-from pipeline.acquisition.query import QueryRow, parse_query, write_query
 from pipeline.errors import DataError
+from pipeline.query import QueryRow, parse_query, write_query
 
 HEADER = "rank,sample_id,score,source,reason,regions\n"
 

@@ -7,11 +7,32 @@ import io
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import get_args
+from typing import Literal, Protocol, get_args
 
-from pipeline.acquisition.pool import Pick, Source
 from pipeline.errors import DataError
 from pipeline.files import write_text
+
+Source = Literal["strategy", "audit", "cold_start"]
+
+
+class Chosen(Protocol):
+    """What a query says of a sample, as a strategy picked it."""
+
+    @property
+    def sample_id(self) -> str:
+        """Of the pool."""
+
+    @property
+    def score(self) -> float:
+        """In [0, 1]."""
+
+    @property
+    def reason(self) -> str:
+        """In words."""
+
+    @property
+    def source(self) -> Source:
+        """Why it is there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +53,7 @@ class QueryRow:
 COLUMNS = tuple(field.name for field in fields(QueryRow))
 
 
-def write_query(path: Path, picks: Iterable[Pick]) -> None:
+def write_query(path: Path, picks: Iterable[Chosen]) -> None:
     """Write picks in their order; scores have 6 decimals, so that equal queries are equal files."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")

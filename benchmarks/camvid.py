@@ -1,0 +1,97 @@
+"""CamVid day, then dusk: the campaign that both CamVid benchmarks run, with services and without.
+
+Validation: every fifth block of 20 consecutive frames of the official train split, per domain (the
+official val split is one burst of near-duplicates without dusk). Twelve labelled day images to
+start, spread evenly over the rest. The official test split is read once, at the end.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.data.formats import read_classes
+
+DOMAINS = ("day", "dusk")
+ROUNDS = 2
+QUERY_SIZES = {"day": 8, "dusk": 4}
+NUM_START = 12
+BLOCK, VAL_EVERY = 20, 5
+ENCODER = "tu-mobilenetv2_100"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CamVid:
+    """A folder laid out as images/, masks/, classes.csv, splits.csv, with the encoder's weights."""
+
+    data: Path
+    weights: Path
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names by index."""
+        return read_classes(self.data / "classes.csv")
+
+    @property
+    def masks(self) -> Path:
+        """The truth: what people would answer."""
+        return self.data / "masks"
+
+    def settings(self, *, seed: int, steps: int) -> dict[str, Any]:
+        """What differs from the template's params.yaml."""
+        encoder = {
+            "encoder": ENCODER,
+            "encoder_weights": str(self.weights.resolve()),
+            "encoder_options": {"pad_type": "same"},
+            "normalisation": "symmetric",
+        }
+        return {
+            "image": {"height_px": 192, "width_px": 256},
+            "model": {"name": "pspnet", **encoder, "freeze_batch_norm": True},
+            "embed": encoder,
+            "train": {"seed": seed, "steps": steps, "encoder_learning_rate": 1e-4},
+            "acquire": {"seed": seed},
+        }
+
+    def lay_out(self, domain: str, folder: Path) -> None:
+        """`folder`/images and `folder`/splits.csv of one domain, for `domain add`."""
+        rows = split_rows(self.data / "splits.csv", domain)
+        (folder / "images").mkdir(parents=True)
+        for stem in rows:
+            (source,) = (self.data / "images").glob(f"{stem}.*")
+            shutil.copyfile(source, folder / "images" / source.name)
+        with (folder / "splits.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([("id", "split"), *rows.items()])
+
+
+def locate(data: Path) -> CamVid:
+    """CamVid and the encoder under a folder that holds camvid/ and encoders/."""
+    (weights,) = sorted((data / "encoders").glob("mobilenetv2_100*.safetensors"))[:1]
+    return CamVid(data=data / "camvid", weights=weights)
+
+
+def split_rows(path: Path, domain: str) -> dict[str, str]:
+    """`id -> labelled | pool | val | test` of one domain; official val images are left out."""
+    with path.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["domain"] == domain]
+    train = sorted(row["id"] for row in rows if row["split"] == "train")
+    found = {row["id"]: "test" for row in rows if row["split"] == "test"}
+    pool = []
+    for index, stem in enumerate(train):
+        if index // BLOCK % VAL_EVERY == VAL_EVERY // 2:
+            found[stem] = "val"
+        else:
+            found[stem] = "pool"
+            pool.append(stem)
+    if domain == DOMAINS[0]:
+        found |= dict.fromkeys(evenly(pool, NUM_START), "labelled")
+    return found
+
+
+def evenly(stems: Sequence[str], count: int) -> list[str]:
+    """`count` of them, evenly spread, so that consecutive frames are not taken together."""
+    return [stems[int((k + 0.5) * len(stems) / count)] for k in range(count)]

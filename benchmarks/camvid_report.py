@@ -1,0 +1,172 @@
+"""Tables and plots of the CamVid benchmarks."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Params
+from pipeline.files import write_json, write_text
+from pipeline.report.facts import RoundFacts
+from pipeline.stages.evaluate import evaluate_split
+
+RESULTS = Path(__file__).parent / "results"
+KINDS = ("baseline", "teacher")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object."""
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def test_scores(root: Path, params: Params) -> dict[str, dict[str, float | None]]:
+    """`kind -> domain -> mIoU` of the models in `root` on the test split."""
+    found = evaluate_split(root, params, "test")
+    return {
+        kind: {domain: scores["test"]["miou"] for domain, scores in found[kind].items()}
+        for kind in KINDS
+    }
+
+
+def machine() -> str:
+    """Where the figures come from."""
+    return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, CPU"
+
+
+def write_loop(
+    rounds: Sequence[RoundFacts],
+    test: Mapping[str, Any],
+    seconds: Mapping[str, float],
+    *,
+    seed: int,
+    steps: int,
+) -> None:
+    """camvid_loop.json and camvid_loop.md."""
+    rows = [
+        {
+            "domain": row.domain,
+            "round": row.round_index,
+            "labels": row.labelled,
+            "baseline": row.miou_baseline,
+            "teacher": row.miou_teacher,
+            "accepted": row.accepted,
+            "skipped": row.skipped,
+            "corrected": row.corrected,
+            "quarantined": row.quarantined,
+        }
+        for row in rounds
+    ]
+    facts = {"seed": seed, "steps": steps, "rounds": rows, "test": test, "seconds": seconds}
+    write_json(RESULTS / "camvid_loop.json", facts)
+    lines = [
+        "# CamVid day, then dusk, on the real services",
+        "",
+        f"`make e2e-camvid DATA=DIR`: seed {seed}, {steps} steps per training, {machine()}.",
+        "mIoU on val (blocks held out of the train sequences, per domain).",
+        "",
+        *_markdown(rows),
+        "",
+        f"Test, read once at the end: {_scores(test)}.",
+        "",
+        "| phase | seconds |",
+        "|---|---:|",
+        *(f"| {name} | {value:.0f} |" for name, value in seconds.items()),
+        "",
+    ]
+    write_text(RESULTS / "camvid_loop.md", "\n".join(lines))
+
+
+def write_seeds(found: Mapping[int, Mapping[str, Any]], *, steps: int) -> None:
+    """camvid_seeds.json, .md and .svg: every seed, their mean and spread."""
+    write_json(RESULTS / "camvid_seeds.json", [found[seed] for seed in sorted(found)])
+    runs = [found[seed] for seed in sorted(found)]
+    rows = []
+    for index, first in enumerate(runs[0]["rounds"]):
+        domain = first["domain"]
+        row: dict[str, Any] = {
+            "domain": domain,
+            "round": first["round"],
+            "labels": first["labelled"],
+        }
+        for kind in KINDS:
+            values = [100 * run["rounds"][index][kind][domain]["val"]["miou"] for run in runs]
+            row[kind] = _spread(values)
+            row[f"{kind}, each seed"] = ", ".join(f"{value:.1f}" for value in values)
+        gains = [
+            100 * (r["teacher"][domain]["val"]["miou"] - r["baseline"][domain]["val"]["miou"])
+            for r in (run["rounds"][index] for run in runs)
+        ]
+        row["teacher - baseline"] = _spread(gains, sign=True)
+        rows.append(row)
+    tests = [{"seed": run["seed"], "scores": _scores(run["test"])} for run in runs]
+    lines = [
+        "# CamVid day, then dusk: the same rounds without services",
+        "",
+        f"`python -m benchmarks.camvid_seeds --data DIR`: {len(runs)} seeds, {steps} steps per "
+        f"training, {machine()}. mIoU in points on val, mean +- sample standard deviation.",
+        "",
+        *_markdown(rows),
+        "",
+        "Test, read once per seed, after the last round:",
+        "",
+        *_markdown(tests),
+        "",
+        "![Learning curves](camvid_seeds.svg)",
+        "",
+    ]
+    write_text(RESULTS / "camvid_seeds.md", "\n".join(lines))
+    _plot(runs)
+
+
+def _spread(values: Sequence[float], *, sign: bool = False) -> str:
+    mean = statistics.fmean(values)
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{mean:+.1f} +- {spread:.1f}" if sign else f"{mean:.1f} +- {spread:.1f}"
+
+
+def _scores(test: Mapping[str, Any]) -> str:
+    return "; ".join(
+        f"{kind} {domain} {'-' if value is None else f'{100 * value:.1f}'}"
+        for kind, scores in test.items()
+        for domain, value in scores.items()
+    )
+
+
+def _markdown(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    def cell(value: Any) -> str:
+        return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+    names = list(rows[0])
+    marks = ["---" if isinstance(rows[0][name], str) else "---:" for name in names]
+    lines = [f"| {' | '.join(names)} |", f"|{'|'.join(marks)}|"]
+    return lines + [f"| {' | '.join(cell(row[name]) for name in names)} |" for row in rows]
+
+
+def _plot(runs: Sequence[Mapping[str, Any]]) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    domains = list(dict.fromkeys(r["domain"] for r in runs[0]["rounds"]))
+    figure, axes = plt.subplots(1, len(domains), figsize=(5 * len(domains), 3.6), sharey=True)
+    for axis, domain in zip(axes, domains, strict=True):
+        for kind, colour in zip(KINDS, ("#888888", "#c2410c"), strict=True):
+            for run in runs:
+                rounds = [r for r in run["rounds"] if r["domain"] == domain]
+                labels = [r["labelled"] for r in rounds]
+                scores = [100 * r[kind][domain]["val"]["miou"] for r in rounds]
+                name = kind if run is runs[0] else None
+                axis.plot(labels, scores, "o-", color=colour, alpha=0.7, label=name, markersize=4)
+        axis.set_title(f"{domain}: every seed")
+        axis.set_xlabel("labelled images, both domains")
+    axes[0].set_ylabel("mIoU on val")
+    axes[0].legend(frameon=False)
+    figure.tight_layout()
+    figure.savefig(RESULTS / "camvid_seeds.svg", metadata={"Date": None})
