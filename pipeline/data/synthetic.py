@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.data.formats.images import save_mask
@@ -48,23 +49,24 @@ def make_domain(  # noqa: PLR0913 - the counts of four splits are one thing said
     counts = {"labelled": num_labelled, "pool": num_pool, "val": num_val, "test": num_test}
     if min(counts.values()) < 0 or sum(counts.values()) == 0:
         raise DataError(f"synthetic domain {name!r}: counts {counts}, expected at least one image")
-    for folder in ("images", "masks"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
     rows: list[tuple[str, str]] = []
     domain_index = list(DOMAINS).index(name)
     for split_index, (split, count) in enumerate(counts.items()):
         for index in range(count):
             rng = np.random.default_rng([seed, domain_index, split_index, index])
             image, mask = draw_scene(DOMAINS[name], rng, height_px=height_px, width_px=width_px)
-            stem = f"street_{len(rows):04d}"
-            with replacing(out / "images" / f"{stem}.png") as beside:
-                Image.fromarray(image).save(beside, format="PNG")
-            save_mask(out / "masks" / f"{stem}.png", mask)
-            rows.append((stem, split))
+            rows.append((f"street_{len(rows):04d}", split))
+            _write_scene(out, f"{rows[-1][0]}.png", image, mask)
             if progress:
                 progress(len(rows), sum(counts.values()))
     _write_csv(out / "classes.csv", ("index", "name"), list(enumerate(CLASSES)))
     _write_csv(out / "splits.csv", ("id", "split"), rows)
+
+
+def _write_scene(out: Path, name: str, image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> None:
+    with replacing(out / "images" / name) as beside:
+        Image.fromarray(image).save(beside, format="PNG")
+    save_mask(out / "masks" / name, mask)
 
 
 def _write_csv(

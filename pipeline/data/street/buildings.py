@@ -13,13 +13,13 @@ from pipeline.data.street.ground import WHOLE, Road
 END_M = 110.0  # houses beyond are a pixel wide
 BACK_M = 9.0  # depth of a house away from the street, seen through gaps
 WALLS = (
-    (0.62, 0.34, 0.26),  # brick
-    (0.74, 0.66, 0.52),  # sandstone
-    (0.78, 0.76, 0.70),  # plaster
-    (0.50, 0.52, 0.54),  # concrete
-    (0.66, 0.50, 0.40),
-    (0.55, 0.60, 0.52),
-    (0.72, 0.58, 0.44),
+    (0.62, 0.30, 0.22),  # brick
+    (0.78, 0.66, 0.36),  # ochre
+    (0.78, 0.76, 0.72),  # plaster
+    (0.44, 0.50, 0.58),  # slate
+    (0.70, 0.44, 0.30),  # terracotta
+    (0.50, 0.60, 0.50),
+    (0.52, 0.36, 0.30),
 )
 GLASS = np.array((0.16, 0.20, 0.26), np.float32)
 LAMPLIGHT = (0.50, 0.33, 0.14)

@@ -64,7 +64,7 @@ DAY = Conditions(
         lamps=False,
         exposure=(0.85, 1.15),
         white_balance=0.05,
-        noise=(0.008, 0.02),
+        noise=(0.006, 0.015),
         blur_px=(0.0, 0.4),
     ),
     layout=Layout(
@@ -77,7 +77,7 @@ DAY = Conditions(
         gap_probability=0.22,
         hedge_probability=0.12,
         cross_street_probability=0.35,
-        cars=(2, 6),
+        cars=(2, 7),
         parked_probability=0.45,
         pedestrians=(2, 7),
         trees=(2, 7),

@@ -50,7 +50,7 @@ def paint_ground(canvas: Canvas, road: Road, rng: np.random.Generator) -> None:
     joint = np.minimum(np.mod(x_HW, 0.9), np.mod(z_HW, 0.9)) < 0.07
     pale = rng.uniform(0.40, 0.56)
     tiles = pale + 0.08 * slab + 0.06 * wear - 0.08 * (joint & (z_HW < 14))
-    stone = rng.normal(1, 0.04, 3).astype(np.float32) * np.array([1.06, 1.0, 0.88], np.float32)
+    stone = rng.normal(1, 0.03, 3).astype(np.float32) * np.array([1.14, 0.98, 0.86], np.float32)
     canvas.paint(WHOLE, below & ~on_road, PAVEMENT, tiles[:, :, None] * stone, z_HW)
     kerb = below & ~on_road & (from_centre < road.half_m + 0.18)
     canvas.albedo_HWC[kerb] = np.float32(pale + 0.14)

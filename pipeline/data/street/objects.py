@@ -186,11 +186,11 @@ def paint_pole(
     if plane is None:
         return
     x, y = (plane.x_HW - np.float32(place.x)) * inward, plane.y_HW
-    post = (np.abs(x) < 0.12) & (y > 0) & (tall > y)
-    grey = np.array([0.16, 0.21, 0.20]) * rng.uniform(0.6, 1.3)
+    post = (np.abs(x) < 0.15) & (y > 0) & (tall > y)
+    grey = np.array([0.07, 0.13, 0.11]) * rng.uniform(0.6, 1.4)
     canvas.paint(plane.window, post, POLE, tuple(grey), place.z)
     if lamp:
-        arm = (x > 0) & (x < 1.5) & (np.abs(y - tall + 0.1) < 0.10)
+        arm = (x > 0) & (x < 1.5) & (np.abs(y - tall + 0.1) < 0.12)
         head = (x > 0.9) & (x < 1.6) & (np.abs(y - tall + 0.16) < 0.13)
         canvas.paint(plane.window, arm | head, POLE, tuple(grey), place.z)
         if lamps:

@@ -120,7 +120,7 @@ def _side(rng: np.random.Generator) -> int:
 
 
 def _place_car(layout: Layout, road: Road, rng: np.random.Generator) -> Thing:
-    side, z = _side(rng), 5.0 + 32 * rng.random() ** 1.5
+    side, z = _side(rng), 4.5 + 28 * rng.random() ** 1.6
     if road.cross_m and rng.random() < 0.4:
         between = rng.uniform(road.cross_m[0] + 1, road.cross_m[1] - 1)
         return Thing("crossing", objects.Place(rng.uniform(-12, 12), between), side)
@@ -143,7 +143,7 @@ def _place_tree(road: Road, rng: np.random.Generator) -> Thing:
 
 
 def _place_pedestrian(road: Road, rng: np.random.Generator) -> Thing:
-    side, z = _side(rng), 4.5 + 20 * rng.random() ** 1.4
+    side, z = _side(rng), 4.0 + 15 * rng.random() ** 1.4
     if rng.random() < 0.12:  # crossing the road
         x = road.centre_m + rng.uniform(-1, 1) * road.half_m
     else:
