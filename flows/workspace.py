@@ -26,10 +26,11 @@ from pipeline.data.manifest import Sample, read_manifest, write_manifest
 from pipeline.errors import WorkspaceError
 from pipeline.files import write_text
 
+_DVC_HINTS = ("To track the changes", "git add ", "To enable auto", "dvc config", "Use `dvc push`")
 STAGE_RECORD = layout.PRIVATE / "stage.json"  # the running stage's group, for who comes after
 GIT_MARKER = layout.PRIVATE / "git-writing"
 
-_GITIGNORE = "/.ssl-loop/\n/prefect.toml\n__pycache__/\n/previous\n"
+_GITIGNORE = "/.ssl-loop/\n/prefect.toml\n/report/\n__pycache__/\n"
 # DVC would walk checkpoints, logs and servers' files at every command.
 _DVCIGNORE = ".ssl-loop\n__pycache__\n"
 # check_update asks the network. Copies, since as root a stage that writes through a link would
@@ -196,7 +197,7 @@ class Workspace:
             ["dvc", "--wait-for-lock", "repro", "--single-item", stage],
             cwd=self.root,
             record=self.root / STAGE_RECORD,
-            on_line=on_line,
+            on_line=lambda line: None if _is_hint(line) else on_line(line),
         )
 
     def dvc_status(self) -> dict[str, Any]:
@@ -246,6 +247,11 @@ class Workspace:
         if self.git.says("rev-parse", "--verify", "HEAD") is None:
             self.git.run("commit", "--quiet", "--allow-empty", "--no-verify", "-m", "Begin")
         self.commit([Path(path) for path in paths], "A new workspace of ssl-loop")
+
+
+def _is_hint(line: str) -> bool:
+    """DVC's advice to do by hand what the loop does."""
+    return not line.strip() or line.strip().startswith(_DVC_HINTS)
 
 
 def is_workspace(root: Path) -> bool:
