@@ -358,3 +358,16 @@ def test_images_in_memory_are_not_needed(tmp_path: Path) -> None:
         warnings.simplefilter("error", ResourceWarning)
         for _ in range(20):
             load_image(path)
+
+
+def test_twelve_bit_tiff_is_scaled_by_its_own_depth(tmp_path: Path) -> None:
+    packed = bytes([0xFF, 0xF8, 0x00, 0x00, 0x00, 0x10])  # 4095, 2048, 0, 16 at 12 bits each
+    # tag, type (3 = 16-bit, 4 = 32-bit number), value: width, height, bits, no compression,
+    # black is zero, strip offset, samples, rows per strip, strip bytes
+    tags = [(256, 3, 4), (257, 3, 1), (258, 3, 12), (259, 3, 1), (262, 3, 1)]
+    tags += [(273, 4, 8), (277, 3, 1), (278, 3, 1), (279, 4, len(packed))]
+    directory = struct.pack("<H", len(tags))
+    directory += b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
+    header = b"II*\x00" + struct.pack("<I", 8 + len(packed))
+    (tmp_path / "a.tiff").write_bytes(header + packed + directory + bytes(4))
+    assert load_image(tmp_path / "a.tiff")[0, :, 0].tolist() == [255, 128, 0, 1]
