@@ -9,34 +9,39 @@ BIN := .venv/bin
 # Only the machine's own settings of Prefect and git could lead our programs elsewhere.
 unexport PREFECT_API_URL PREFECT_PROFILE PREFECT_HOME GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
 
-.PHONY: help install demo down test test-slow check e2e-camvid camvid-seeds lock clean
+.PHONY: help install .venv .venv-labelstudio demo down test test-slow check e2e-camvid camvid-seeds lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1|/' | \
 	  while IFS='|' read -r name what; do printf '  make %-14s %s\n' "$$name" "$$what"; done
 
-# $(call environment,FOLDER,LOCK AND WHAT ELSE DECIDES,WHAT IT IS FOR,COMMAND AFTERWARDS): nothing to
-# do while these files, Python and the place are those of the last install.
+# $(call environment,FOLDER,LOCK AND WHAT ELSE DECIDES,COMMAND AFTERWARDS): nothing to do while these
+# files, Python and the place are those of the last install.
+PIP = bin/python -m pip install --disable-pip-version-check
 define environment
 	@stamp=$$( (cat $(2); $(PYTHON) --version; pwd) | sha256sum | cut -c1-16); \
 	if [ "$$(cat $(1)/.installed 2>/dev/null || true)" = "$$stamp" ]; then \
-	  echo "$(1) ($(3)): up to date"; \
+	  echo "$(1): up to date"; \
 	else \
-	  echo "$(1) ($(3)): installing $$(grep -c == $(firstword $(2))) packages ..."; \
+	  echo "$(1): installing $$(grep -c == $(firstword $(2))) packages ..."; \
 	  rm -f $(1)/.installed; \
 	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'; \
 	  $(PYTHON) -m venv $(1) || { echo "no venv: apt-get install python3-venv" >&2; exit 1; }; \
-	  $(1)/bin/python -m pip install --disable-pip-version-check --requirement $(firstword $(2)); \
-	  $(4) \
-	  $(1)/bin/python -m pip check; \
+	  { $(1)/$(PIP) --requirement $(firstword $(2)); $(3) $(1)/bin/python -m pip check; } 2>&1 | \
+	    sed -u 's/^/$(1): /'; \
 	  echo "$$stamp" > $(1)/.installed; \
-	  echo "$(1) ($(3)): $$SECONDS s, $$(du -sh $(1) | cut -f1)"; \
+	  echo "$(1): installed in $$SECONDS s, $$(du -sh $(1) | cut -f1)"; \
 	fi
 endef
 
 install: ## both environments: the project's and Label Studio's
-	$(call environment,.venv,requirements.lock pyproject.toml,the project,.venv/bin/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .;)
-	$(call environment,.venv-labelstudio,requirements-labelstudio.lock,Label Studio,)
+	@$(MAKE) -j2 .venv .venv-labelstudio  # together: each pip uses one core
+
+.venv:
+	$(call environment,$@,requirements.lock pyproject.toml,$@/$(PIP) --no-deps --no-build-isolation --editable .;)
+
+.venv-labelstudio:
+	$(call environment,$@,requirements-labelstudio.lock,)
 
 demo: ## the whole loop on this machine with a simulated annotator; leaves its pages up
 	@export SSL_LOOP_DEMO_STARTED=$$(date +%s); $(MAKE) install; $(BIN)/python -m flows.demo
