@@ -1,0 +1,50 @@
+"""The flow itself, once, under Prefect's own test harness; its steps are tested as functions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.testing.utilities import prefect_test_harness
+
+from flows import loop as loop_module
+from flows.ssl_loop import TASKS, ssl_loop
+from flows.steps.collect import collect
+from flows.steps.merge import merge
+from flows.steps.publish import publish
+from flows.steps.reproduce import reproduce_stage, seal_round
+from flows.steps.take_in import take_in
+from tests.fake_annotator import FakeAnnotator
+from tests.flows.conftest import stage_domain, truth
+
+
+def test_every_step_is_a_task_without_result_caching() -> None:
+    assert set(TASKS) == {take_in, reproduce_stage, seal_round, publish, collect, merge}
+    for task in TASKS.values():
+        assert type(task.cache_policy).__name__ == "_None"
+        assert not task.persist_result
+
+
+def test_the_flow_turns_a_round_and_shows_it(
+    toy: Path, people: FakeAnnotator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop_module, "connect_annotator", lambda *_: people)
+    stage_domain(toy, "day", labelled=2, val=1)
+    with prefect_test_harness(server_startup_timeout=120):
+        assert ssl_loop(str(toy)) == "waiting 0/3: 3 open (day/r0)"
+        for seed, item_id in enumerate(people.open_items()):
+            people.answer(item_id, truth(seed))
+        assert ssl_loop(str(toy)) == "waiting 0/3: 3 open (day/r1)"
+        with get_client(sync_client=True) as client:
+            artifacts = {a.key: a for a in client.read_artifacts(limit=50)}
+            names = {run.name for run in client.read_task_runs(limit=200)}
+    assert {"rounds", "query", "annotate", "report"} <= set(artifacts)
+    assert "data:image/jpeg" in str(artifacts["query"].data)
+    assert {
+        "take-in:day",
+        "dvc:embed",
+        "dvc:acquire",
+        "publish:day/r0",
+        "merge:day/r0-labels",
+    } <= names
