@@ -80,9 +80,9 @@ class TrainParams(_Block):
     steps: PositiveInt = 300
     """Optimiser steps."""
     batch_labelled: Annotated[int, Field(ge=2)] = 4
-    """Labelled images per step."""
+    """Labelled images per step, in each process."""
     batch_unlabelled: Annotated[int, Field(ge=2)] = 4
-    """Unlabelled images per step; at least 2, since CutMix needs a partner."""
+    """Unlabelled images per step, in each process; at least 2, since CutMix needs a partner."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 5e-4
     """AdamW, decoder; polynomial decay with power 0.9."""
     encoder_learning_rate: Annotated[float, Field(ge=0, le=1)] = 5e-4

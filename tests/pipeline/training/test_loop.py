@@ -98,6 +98,13 @@ def test_frozen_statistics_and_a_rate_of_0_leave_the_encoder_alone(
     assert any(not torch.equal(before[key], after[key]) for key in counted)
 
 
+def test_mixed_precision_trains(make_workspace, tiny_params) -> None:
+    params = tiny_params(train={"precision": "bf16-mixed", "steps": 2})
+    trained = train(new_job(make_workspace(2, 2), params), Checkpoints(Path("x"), "a-0"))
+    assert len(trained.history.columns()["loss"]) == 2  # a loss that is no number would raise
+    assert {p.dtype for p in trained.network.parameters()} == {torch.float32}
+
+
 def test_the_rate_rises_then_falls_and_is_never_0() -> None:
     params = TrainParams(steps=100, warmup_share=0.1)
     shares = [learning_rate_share(step, params) for step in range(100)]
