@@ -94,10 +94,10 @@ DUSK = Conditions(
         horizon=((0.72, 0.40, 0.26), (0.60, 0.42, 0.42), (0.46, 0.40, 0.46)),
         haze_m=(60.0, 180.0),
         lamps=True,
-        exposure=(0.50, 0.85),
+        exposure=(0.60, 1.00),
         white_balance=0.10,
-        noise=(0.02, 0.045),
-        blur_px=(0.3, 0.9),
+        noise=(0.015, 0.035),
+        blur_px=(0.2, 0.6),
     ),
     layout=Layout(
         horizon=(0.36, 0.47),
@@ -112,7 +112,7 @@ DUSK = Conditions(
         cars=(3, 8),
         parked_probability=0.6,
         pedestrians=(3, 9),
-        trees=(0, 4),
+        trees=(1, 5),
         pole_spacing_m=(9.0, 15.0),
     ),
 )

@@ -76,7 +76,7 @@ def test_folder_is_a_source_with_the_counts_asked_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", DOMAINS)
 def test_masks_hold_every_class_at_very_different_frequency(tmp_path: Path, name: str) -> None:
-    out = made(tmp_path, name, num_pool=30)
+    out = made(tmp_path, name, num_pool=20)
     counts = np.zeros(256, np.int64)
     for path in (out / "masks").iterdir():
         mask = np.asarray(Image.open(path))
