@@ -20,6 +20,7 @@ from pipeline.types import MAX_CLASSES
 DOMAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveInt = Annotated[int, Field(ge=1)]
+ModelOptions = dict[str, bool | int | float | str | list[int]]
 EncoderOptions = dict[str, bool | int | float | str]
 
 
@@ -59,6 +60,9 @@ class ModelParams(_Block):
 
     name: str = "unet"
     """A row of pipeline.models.MODELS."""
+    options: ModelOptions = Field(default_factory=dict)
+    """Arguments of the model's class in segmentation_models_pytorch, for example
+    `{decoder_channels: [64, 48, 32, 24, 16]}` for a lighter unet."""
     encoder: str = "tu-mobilenetv2_100"
     """An encoder of segmentation_models_pytorch, or `tu-` and any name of timm."""
     encoder_weights: str | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -11,8 +12,8 @@ from pipeline.errors import ModelError
 from pipeline.models import smp
 from pipeline.models.encoders import EncoderChoice, initialise_encoder
 
-Builder = Callable[[EncoderChoice, int], nn.Module]
-"""(encoder, num_classes) -> a network with the encoder in `.encoder`, weights not yet loaded."""
+Builder = Callable[[EncoderChoice, int, Mapping[str, Any]], nn.Module]
+"""(encoder, num_classes, options) -> a network, its encoder in `.encoder`, weights not loaded."""
 
 MODELS: dict[str, Builder] = {
     "unet": smp.unet,
@@ -34,7 +35,7 @@ def build_model(params: ModelParams, num_classes: int, *, pretrained: bool = Tru
         raise ModelError(f"model.name = {params.name!r}: unknown; known: {', '.join(MODELS)}")
     hub = pretrained and params.encoder_weights == "hub"
     choice = EncoderChoice(name=params.encoder, options=params.encoder_options, hub=hub)
-    model = MODELS[params.name](choice, num_classes)
+    model = MODELS[params.name](choice, num_classes, params.options)
     if pretrained:
         initialise_encoder(model.get_submodule("encoder"), params)
     model.register_forward_pre_hook(_refuse_sizes)

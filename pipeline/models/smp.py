@@ -1,43 +1,48 @@
 """Models of segmentation_models_pytorch, with any of its encoders or any of timm's (`tu-*`).
 
 U-Net (Ronneberger et al. 2015), PSPNet (Zhao et al. 2017), DeepLabV3 and V3+ (Chen et al. 2017,
-2018).
+2018). `options` are arguments of the library's class.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import segmentation_models_pytorch as library
 from torch import nn
 
 from pipeline.errors import ModelError
-from pipeline.models.encoders import EncoderChoice, no_hub
+from pipeline.models.encoders import EncoderChoice, drop_unused_blocks, no_hub
+
+Options = Mapping[str, Any]
 
 
-def unet(encoder: EncoderChoice, num_classes: int) -> nn.Module:
+def unet(encoder: EncoderChoice, num_classes: int, options: Options) -> nn.Module:
     """U-Net."""
-    return _build(library.Unet, encoder, num_classes)
+    return _build(library.Unet, encoder, num_classes, options)
 
 
-def pspnet(encoder: EncoderChoice, num_classes: int) -> nn.Module:
+def pspnet(encoder: EncoderChoice, num_classes: int, options: Options) -> nn.Module:
     """PSPNet on the encoder's 1/8 features; cheap, since deeper stages are left out."""
-    return _build(library.PSPNet, encoder, num_classes)
+    return _build(library.PSPNet, encoder, num_classes, options)
 
 
-def deeplabv3(encoder: EncoderChoice, num_classes: int) -> nn.Module:
-    """DeepLabV3 at output stride 16 (smp's default of 8 costs four times as much)."""
-    return _build(library.DeepLabV3, encoder, num_classes, encoder_output_stride=16)
+def deeplabv3(encoder: EncoderChoice, num_classes: int, options: Options) -> nn.Module:
+    """DeepLabV3, by default at output stride 16: the library's 8 costs four times as much."""
+    return _build(library.DeepLabV3, encoder, num_classes, {"encoder_output_stride": 16, **options})
 
 
-def deeplabv3plus(encoder: EncoderChoice, num_classes: int) -> nn.Module:
+def deeplabv3plus(encoder: EncoderChoice, num_classes: int, options: Options) -> nn.Module:
     """DeepLabV3+ at output stride 16."""
-    return _build(library.DeepLabV3Plus, encoder, num_classes)
+    return _build(library.DeepLabV3Plus, encoder, num_classes, options)
 
 
 def _build(
-    architecture: type[nn.Module], encoder: EncoderChoice, num_classes: int, **options: int
+    architecture: type[nn.Module], encoder: EncoderChoice, num_classes: int, options: Options
 ) -> nn.Module:
     try:
-        return architecture(
+        model = architecture(
             encoder.name,
             encoder_weights=encoder.hub_weights,
             classes=num_classes,
@@ -48,6 +53,8 @@ def _build(
         raise ModelError(f"{no_hub(encoder)}: {error}") from error
     except (KeyError, RuntimeError, TypeError, ValueError, NotImplementedError) as error:
         raise ModelError(
-            f"{architecture.__name__} with encoder {encoder.name!r} and options "
-            f"{encoder.options}: {error}"
+            f"{architecture.__name__} with options {dict(options)}, encoder {encoder.name!r} and "
+            f"encoder_options {dict(encoder.options)}: {error}"
         ) from error
+    drop_unused_blocks(model.get_submodule("encoder"))
+    return model

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import segmentation_models_pytorch
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -121,6 +122,26 @@ def test_the_hub_is_asked_for_pretrained_weights(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ModelError, match="no network here"):
         build_encoder(ModelParams(encoder="resnet18", encoder_weights="hub"))
     assert asked["weights"] == "imagenet"
+
+
+def test_blocks_that_nobody_takes_are_dropped_and_nothing_else_changes() -> None:
+    params = ModelParams(name="pspnet", encoder=ENCODER)
+    torch.manual_seed(0)
+    model = build_model(params, 3).eval()
+    torch.manual_seed(0)
+    whole = segmentation_models_pytorch.PSPNet(ENCODER, encoder_weights=None, classes=3).eval()
+    images_BCHW = torch.rand(2, 3, 64, 64)
+    assert torch.equal(model(images_BCHW), whole(images_BCHW))
+    assert set(model.state_dict()) < set(whole.state_dict())
+
+
+def test_options_reach_the_models_class_and_unknown_ones_are_refused() -> None:
+    narrow = {"decoder_channels": [16, 16, 8, 8, 8]}
+    model = build_model(ModelParams(name="unet", encoder=ENCODER, options=narrow), 3)
+    assert model.get_submodule("segmentation_head")[0].in_channels == 8
+    wrong = {"decoder_channels": [16]}
+    with pytest.raises(ModelError, match=r"Unet with options .*decoder_channels.*\[16\]"):
+        build_model(ModelParams(name="unet", encoder=ENCODER, options=wrong), 3)
 
 
 def test_frozen_batch_norms_keep_their_statistics_while_the_rest_trains() -> None:
