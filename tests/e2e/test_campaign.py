@@ -35,6 +35,7 @@ from tests.e2e.conftest import HEIGHT_PX, NUM_IMAGES, QUERY_SIZE, WIDTH_PX, Live
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 BIN = Path(sys.executable).parent
+STROKE_ROW = 8
 NEVER_S = 86_400  # a schedule that does not matter
 
 
@@ -119,7 +120,9 @@ def test_a_correction_painted_in_the_browser_is_what_is_merged(live: Live) -> No
             painted |= alpha > 127
             class_name = region["value"]["brushlabels"][0]
     expected = np.where(painted, CLASSES.index(class_name), before)
-    assert (expected != before).sum() > 50
+    # All along the stroke there is the class; the weak model may have had it in places.
+    assert (expected[STROKE_ROW, 14:-14] == CLASSES.index(class_name)).all()
+    assert (expected != before).any()
 
     # The schedule alone brings it in: nobody hears Label Studio's hook.
     end([psutil.Process(services.read_daemons(live.root)[services.HOOK].pid)])
@@ -138,7 +141,7 @@ def paint_next_task(live: Live, *, class_index: int) -> None:
     with logged_in(url, live.email, live.password) as page:
         canvas = open_next_task(page, project.url, (HEIGHT_PX, WIDTH_PX))
         select_region(page, CLASSES[class_index])
-        canvas.stroke(row=8, columns=(10, WIDTH_PX - 10))
+        canvas.stroke(row=STROKE_ROW, columns=(10, WIDTH_PX - 10))
         submit(page)
 
 
