@@ -66,6 +66,13 @@ def test_a_step_is_the_same_wherever_one_starts(new_batches) -> None:
     assert not torch.equal(before[0].images_BCHW, before[1].images_BCHW)
 
 
+def test_one_image_looks_different_at_every_step(new_batches) -> None:
+    batches = new_batches(labelled=1, unlabelled=1)
+    one, two = batches.at(0), batches.at(1)
+    assert not torch.equal(one.images_BCHW[0], two.images_BCHW[0])
+    assert not torch.equal(one.unlabelled.weak_BCHW[0], two.unlabelled.weak_BCHW[0])
+
+
 def test_labelled_images_do_not_hang_on_the_unlabelled(new_batches) -> None:
     alone = new_batches(num_strong_views=0).at(1)
     assert alone.unlabelled is None
