@@ -75,8 +75,9 @@ def measure(root: Path, truth: Path) -> dict[str, list[float] | float]:
     by_hand = [_time_trigger(root) for _ in range(TRIGGERS)]
     by_event = _answer_and_time(root, person, project_id, "day/r0-labels")
     _wait(lambda: "day/r1" in _tags(root) and _open_tasks(root) == QUERY_SIZE)
-    end([psutil.Process(services.read_daemons(root)[services.HOOK].pid)])
-    prefect_server.deploy(root, schedule_s=SCHEDULE_S)
+    running = services.read_daemons(root)
+    end([psutil.Process(running[services.HOOK].pid)])
+    prefect_server.deploy(root, running[services.PREFECT].url, schedule_s=SCHEDULE_S)
     by_schedule = _answer_and_time(root, person, project_id, "day/r1-labels")
     return {"by_hand": by_hand, "by_event": by_event, f"by_schedule_{SCHEDULE_S}_s": by_schedule}
 
