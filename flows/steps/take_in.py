@@ -38,9 +38,11 @@ def take_in(loop: Loop, name: str) -> None:
         if any(sample.mask for sample in staged):
             folders.append(layout.masks_dir(name))
         workspace.dvc_add(folders)
-        # From HEAD, not from the working copy: a crash after the write must not append twice.
+        # From HEAD, and without this domain: a crash before the commit or before the tag must not
+        # add its samples twice.
         before = parse_manifest(workspace.show("HEAD", layout.MANIFEST).decode())
-        write_manifest(loop.root / layout.MANIFEST, [*before, *staged])
+        others = [sample for sample in before if sample.domain != name]
+        write_manifest(loop.root / layout.MANIFEST, [*others, *staged])
         _make_current(loop, name, source)
         paths = [layout.MANIFEST, layout.PARAMS, layout.DATA / name / ".gitignore"]
         paths += [folder.with_name(f"{folder.name}.dvc") for folder in folders]
