@@ -113,8 +113,8 @@ class MethodParams(_Block):
     name: str = "fixmatch"
     """A row of pipeline.methods.METHODS."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.96
-    """Teacher's averaging a in min(1 - 1/(t+1), a), over about 1/(1-a) steps: .96 for 300 steps (.99
-    lags 1 to 3 points of mIoU behind there), .99 for 3,000, .996 for 20,000."""
+    """Teacher's averaging a in min(1 - 1/(t+1), a), over about 1/(1-a) steps: .96 for 300 steps
+    (.99 lags 1 to 3 points of mIoU behind there), .99 for 3,000, .996 for 20,000."""
     consistency_weight: Annotated[float, Field(ge=0, le=100)] = 1.0
     """lambda_u; 0 = labels alone."""
     rampup_share: Share = 0.1
