@@ -5,8 +5,8 @@ No SQL, no Prefect, no git, no network.
 
 import os
 
+from pipeline.threads import settle_threads
+
 __version__ = "0.1.0"
 
-# Before torch is imported: its threads sleep, not spin, while they wait for each other. On a
-# machine that other programs share, spinning made a training step ten times slower.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+settle_threads(os.environ)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from pipeline import layout
 from pipeline.config import load_params
 from pipeline.errors import SslLoopError
 from pipeline.stages import STAGES
-from pipeline.threads import settle_threads
 
 
 def main() -> int:
@@ -22,7 +20,6 @@ def main() -> int:
     parser.add_argument("--root", type=Path, default=Path(), help="the workspace (default: here)")
     parser.add_argument("--domain", help="embed only: the domain whose images to embed")
     args = parser.parse_args()
-    settle_threads(os.environ)
     options = {"domain": args.domain} if args.domain else {}
     try:
         params = load_params(args.root / layout.PARAMS)

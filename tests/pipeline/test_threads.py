@@ -27,6 +27,13 @@ def test_without_a_quota_the_affinity_counts(tmp_path: Path) -> None:
 
 
 def test_what_the_user_set_stays(tmp_path: Path) -> None:
-    environ = {"OMP_NUM_THREADS": "7"}
+    environ = {"OMP_NUM_THREADS": "7", "OMP_WAIT_POLICY": "PASSIVE"}
+    before = dict(environ)
     settle_threads(environ, tmp_path / "absent")
-    assert environ == {"OMP_NUM_THREADS": "7", "OMP_WAIT_POLICY": "PASSIVE"}
+    assert environ == before
+
+
+def test_threads_spin_before_they_sleep(tmp_path: Path) -> None:
+    environ: dict[str, str] = {}
+    settle_threads(environ, tmp_path / "absent")
+    assert environ == {"OMP_NUM_THREADS": str(ALLOWED), "GOMP_SPINCOUNT": "10000"}
