@@ -32,10 +32,12 @@ COUNTS: dict[str, dict[str, Any]] = {
     "day": {"num_labelled": 8, "num_pool": 40, "num_val": 12, "num_test": 0},
     "dusk": {"num_labelled": 0, "num_pool": 40, "num_val": 12, "num_test": 0},
 }
-# Small and short, from random initialisation: a training stays well under 40 s on two cores.
+# Small and short, from random initialisation: a training stays well under 40 s on two cores. So few
+# steps want twice the usual rate: 0.40 instead of 0.36 mIoU for the baseline by day, on val.
 SETTINGS: dict[str, Any] = {
     "image": SIZE,
-    "train": {"steps": 150},
+    "model": {"options": {"decoder_channels": [64, 48, 32, 24, 16]}},
+    "train": {"steps": 120, "learning_rate": 2e-3, "encoder_learning_rate": 2e-3},
     "acquire": {"query_size": QUERY_SIZE},
     "loop": {"budget": QUERY_SIZE * ROUNDS},
 }
