@@ -272,6 +272,11 @@ def _complaint(item: Any) -> str:
         return f"{key}: unknown key; known here: {', '.join(_known_keys(item['loc'][:-1]))}"
     if item["type"] == "missing":
         return f"{key}: missing"
+    if item["type"] in ("too_short", "too_long"):
+        context = item["ctx"]
+        bounds = {"min_length": "at least", "max_length": "at most"}
+        allowed = next(f"{words} {context[key]}" for key, words in bounds.items() if key in context)
+        return f"{key}: {allowed} expected, got {context['actual_length']}"
     message = item["msg"].removeprefix("Value error, ")
     value = "" if isinstance(item["input"], dict) else f" = {item['input']!r}"
     return f"{key}{value}: {message[0].lower()}{message[1:]}"
