@@ -23,7 +23,6 @@ from flows.rehearsal import Rehearsal, tags_of
 from flows.workspace import Workspace, is_workspace
 from pipeline import layout
 from pipeline.data.synthetic import CLASSES, make_domain
-from pipeline.files import write_json
 
 ROUNDS = 2
 QUERY_SIZE = 6
@@ -80,7 +79,6 @@ def main() -> int:
     parser.add_argument("--directory", type=Path, default=Path("workspaces/demo"))
     parser.add_argument("--schedule", type=int, default=20, help="seconds between ticks")
     parser.add_argument("--down", action="store_true", help="stop the services at the end")
-    parser.add_argument("--timings", type=Path, help="write the seconds of each phase as JSON")
     args = parser.parse_args()
     root = args.directory.resolve()
     demo = Rehearsal(root, root.with_name(f"{root.name}-truth"), Console())
@@ -94,8 +92,6 @@ def main() -> int:
     with demo.simulated_annotator(RATES):
         finished = demo.follow(LIMIT_S)
     demo.done("the whole demo", time.monotonic() - started)
-    if args.timings:
-        write_json(args.timings, demo.seconds)
     return close(demo, finished, stop=args.down)
 
 
