@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from pipeline.methods.losses import cross_entropy, ramp_up, reliable_cross_entropy, share
+from pipeline.methods.losses import labelled_loss, ramp_up, reliable_cross_entropy, share
 from pipeline.methods.protocol import Batch, Losses, MethodSetup
 from pipeline.methods.teacher import Teacher
 
@@ -34,7 +34,7 @@ class FixMatch(nn.Module):
         """The terms `supervised` and, with unlabelled images, `consistency`; reliable_share."""
         # Two passes, not one over all images: where no pixel is reliable, the batch norms of the
         # labelled pass see exactly what they see in `supervised`.
-        supervised = cross_entropy(self.student(batch.images_BCHW), batch.masks_BHW)
+        supervised = labelled_loss(self.student, batch.images_BCHW, batch.masks_BHW)
         if batch.unlabelled is None or self.params.consistency_weight == 0:
             return Losses({"supervised": supervised}, {})
         weak, valid_BHW, (view,) = batch.unlabelled

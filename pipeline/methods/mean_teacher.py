@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from pipeline.methods.losses import cross_entropy, probs_distance, ramp_up
+from pipeline.methods.losses import labelled_loss, probs_distance, ramp_up
 from pipeline.methods.protocol import Batch, Losses, MethodSetup
 from pipeline.methods.teacher import Teacher
 
@@ -25,7 +25,7 @@ class MeanTeacher(nn.Module):
 
     def forward(self, batch: Batch, step: int) -> Losses:
         """The terms `supervised` and, with unlabelled images, `consistency`."""
-        supervised = cross_entropy(self.student(batch.images_BCHW), batch.masks_BHW)
+        supervised = labelled_loss(self.student, batch.images_BCHW, batch.masks_BHW)
         if batch.unlabelled is None or self.weight == 0:
             return Losses({"supervised": supervised}, {})
         view = batch.unlabelled.strong[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from pipeline.methods.losses import cross_entropy
+from pipeline.methods.losses import labelled_loss
 from pipeline.methods.protocol import Batch, Losses, MethodSetup
 
 
@@ -21,7 +21,7 @@ class Supervised(nn.Module):
 
     def forward(self, batch: Batch, step: int) -> Losses:
         """The term `supervised`."""
-        loss = cross_entropy(self.student(batch.images_BCHW), batch.masks_BHW)
+        loss = labelled_loss(self.student, batch.images_BCHW, batch.masks_BHW)
         return Losses({"supervised": loss}, {})
 
     def after_step(self, step: int) -> None:

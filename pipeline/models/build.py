@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pipeline.config import ModelParams
 from pipeline.errors import ModelError
-from pipeline.models import smp
+from pipeline.models import ddrnet, smp
 from pipeline.models.encoders import EncoderChoice, initialise_encoder
 
 Builder = Callable[[EncoderChoice, int, Mapping[str, Any]], nn.Module]
@@ -21,6 +21,9 @@ MODELS: dict[str, Builder] = {
     "pspnet": smp.pspnet,
     "deeplabv3": smp.deeplabv3,
     "deeplabv3plus": smp.deeplabv3plus,
+    "ddrnet23_slim": ddrnet.ddrnet23_slim,
+    "ddrnet23": ddrnet.ddrnet23,
+    "ddrnet39": ddrnet.ddrnet39,
 }
 STRIDE_PX = 32  # the deepest of all encoders; ImageParams demands the same
 
