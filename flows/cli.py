@@ -99,7 +99,7 @@ def domain() -> None:
     help="CSV with columns id,split; split = labelled | pool | val | test.",
 )
 @click.option("--query-size", type=click.IntRange(min=1), help="Samples per query in this domain.")
-@click.option("--budget", type=click.IntRange(min=0), help="Annotations allowed in this domain.")
+@click.option("--budget", type=click.IntRange(min=0), help="Answers allowed here, skips included.")
 @WORKSPACE
 def domain_add(name: str, workspace: Path, **options: Any) -> None:
     """Check and copy a folder of images; the loop takes it in when its turn comes.

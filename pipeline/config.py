@@ -36,7 +36,7 @@ class DomainParams(_Block):
     query_size: PositiveInt | None = None
     """Samples per query here; null = acquire.query_size."""
     budget: Annotated[int, Field(ge=0)] | None = None
-    """Annotations allowed here; null = loop.budget."""
+    """Answers allowed here; null = loop.budget."""
 
 
 class ImageParams(_Block):
@@ -64,7 +64,8 @@ class ModelParams(_Block):
     """Arguments of the model's class in segmentation_models_pytorch, for example
     `{decoder_channels: [64, 48, 32, 24, 16]}` for a lighter unet."""
     encoder: str = "tu-mobilenetv2_100"
-    """An encoder of segmentation_models_pytorch, or `tu-` and any name of timm."""
+    """An encoder of segmentation_models_pytorch, or `tu-` and any name of timm; not looked at by
+    models that have their own (ddrnet*)."""
     encoder_weights: str | None = None
     """null = random initialisation; a path to a local file; or `hub` = pretrained, by name."""
     encoder_options: EncoderOptions = Field(default_factory=dict)
@@ -159,7 +160,7 @@ class LoopParams(_Block):
     """When rounds end and what is kept for judging."""
 
     budget: Annotated[int, Field(ge=0)] = 16
-    """Annotations allowed per domain."""
+    """Answers allowed per domain, skips included: people's time is spent on both."""
     val_share: Annotated[float, Field(ge=0, le=0.9)] = 0.5
     """Where a domain has no val split: share of its random picks that becomes val on arrival."""
     round_timeout_h: Annotated[float, Field(gt=0)] = 168.0

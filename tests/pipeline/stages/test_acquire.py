@@ -74,15 +74,16 @@ def test_the_most_uncertain_candidates_are_asked_for(tmp_path: Path) -> None:
     assert query(tmp_path)[0].reason == "uncertain (entropy 0.08, top 1 of 9)"
 
 
-def test_the_budget_counts_annotations_of_this_domain_in_any_split(tmp_path: Path) -> None:
+def test_the_budget_counts_answers_of_this_domain_in_any_split(tmp_path: Path) -> None:
     known = {"mask": "m", "origin": "annotated"}
     samples = [sample(f"day/a{place}", **known) for place in range(7)]
     samples += [sample("day/b", split="val", **known)]
     samples += [sample(f"dusk/a{place}", **known) for place in range(7)]
     samples += [sample("day/c", mask="m", origin="ground_truth"), *day()]
+    samples += [sample("day/d", skips=1), sample("dusk/d", skips=1)]
     write_workspace(tmp_path, samples)
     run(tmp_path, params())
-    assert len(ids(tmp_path)) == 10 - 8
+    assert len(ids(tmp_path)) == 10 - 9
 
 
 @pytest.mark.parametrize("num", [10, 12])
