@@ -104,7 +104,13 @@ class Rehearsal:
 
     def table(self) -> Table:
         """What the manager asks: what did the labels buy."""
-        table = Table(title="Rounds (mIoU on val)")
+        # Without lines it fits a terminal of 80 columns, headings uncut.
+        table = Table(
+            title="Rounds (mIoU on val)",
+            box=None,
+            padding=(0, 1, 0, 0),
+            header_style="bold underline",
+        )
         columns = ("round", "labels", "baseline", "teacher", "accepted", "skipped", "corrected")
         table.add_column("domain")
         for name in (*columns, "quarantined"):
