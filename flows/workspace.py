@@ -17,6 +17,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from flows.dvc_locks import release_dead_holders
 from flows.git import Git
 from flows.params_file import apply_changes, check_changes
 from flows.processes import kill_survivors, run, stream
@@ -108,6 +109,7 @@ class Workspace:
             file.write(f"{os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
             file.flush()
             kill_survivors(self.root / STAGE_RECORD)
+            release_dead_holders(self.root)
             self.git.remove_own_locks()
             yield
 
