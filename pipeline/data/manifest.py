@@ -38,6 +38,11 @@ class Sample:
         """In the pool without a mask: the unlabelled stream and the candidates of a query."""
         return self.split == "pool" and not self.mask
 
+    @property
+    def answered(self) -> bool:
+        """People gave a mask or said no: what a budget counts."""
+        return self.origin == "annotated" or self.skips > 0
+
 
 COLUMNS = tuple(field.name for field in fields(Sample))
 

@@ -43,7 +43,7 @@ def build_model(params: ModelParams, num_classes: int, *, pretrained: bool = Tru
     if pretrained:
         initialise_encoder(model.get_submodule("encoder"), params)
     model.register_forward_pre_hook(_refuse_sizes)
-    # Channels last: a training step takes a quarter to a half less on CPU, and less on GPU.
+    # Channels last: a training step takes about a fifth less on CPU (U-Net, PSPNet; 2 cores).
     return model.to(memory_format=torch.channels_last)
 
 

@@ -51,8 +51,7 @@ def candidates_of(samples: list[Sample], domain: str) -> list[Sample]:
 
 def query_size(samples: list[Sample], params: Params, domain: str) -> int:
     """How many to ask for: what the domain's query size, budget and candidates all allow."""
-    asked = [sample for sample in samples if sample.domain == domain]
-    spent = sum(sample.origin == "annotated" or sample.skips > 0 for sample in asked)
+    spent = sum(sample.answered for sample in samples if sample.domain == domain)
     left = max(0, params.budget(domain) - spent)
     return min(params.query_size(domain), left, len(candidates_of(samples, domain)))
 

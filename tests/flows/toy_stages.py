@@ -83,7 +83,7 @@ def predict(params: Params) -> None:
 def acquire(params: Params) -> None:
     domain = str(params.domain)
     samples = [s for s in read_manifest(layout.MANIFEST) if s.domain == domain]
-    left = params.budget(domain) - sum(s.origin == "annotated" or s.skips > 0 for s in samples)
+    left = params.budget(domain) - sum(s.answered for s in samples)
     candidates = sorted(s.sample_id for s in samples if s.unlabelled and not s.skips)
     chosen = candidates[: max(0, min(left, params.query_size(domain)))]
     with layout.QUERY.open("w", newline="") as file:
