@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from pipeline.blocks import Block, parse_block
 from pipeline.errors import ConfigError
 from pipeline.types import MAX_CLASSES
 
@@ -21,16 +22,11 @@ DOMAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveInt = Annotated[int, Field(ge=1)]
 ModelOptions = dict[str, bool | int | float | str | list[int]]
+MethodOptions = dict[str, bool | int | float | str | list[float]]
 EncoderOptions = dict[str, bool | int | float | str]
 
 
-class _Block(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
-    )
-
-
-class DomainParams(_Block):
+class DomainParams(Block):
     """What one domain overrides; an empty block takes the general values."""
 
     query_size: PositiveInt | None = None
@@ -39,7 +35,7 @@ class DomainParams(_Block):
     """Answers allowed here; null = loop.budget."""
 
 
-class ImageParams(_Block):
+class ImageParams(Block):
     """The size at which networks see images; masks and metrics stay at each image's own size."""
 
     height_px: Annotated[int, Field(ge=32, le=4096)] = 96
@@ -55,7 +51,7 @@ class ImageParams(_Block):
         return value
 
 
-class ModelParams(_Block):
+class ModelParams(Block):
     """Which network."""
 
     name: str = "unet"
@@ -77,7 +73,7 @@ class ModelParams(_Block):
     """Keep the encoder's batch-norm statistics; right for pretrained encoders and few labels."""
 
 
-class TrainParams(_Block):
+class TrainParams(Block):
     """One training; the baseline and the teacher take the same number of steps."""
 
     seed: Annotated[int, Field(ge=0)] = 0
@@ -108,7 +104,7 @@ class TrainParams(_Block):
     """Lightning Fabric's precision."""
 
 
-class MethodParams(_Block):
+class MethodParams(Block):
     """How unlabelled images teach."""
 
     name: str = "fixmatch"
@@ -122,11 +118,24 @@ class MethodParams(_Block):
     """Share of the steps over which the consistency weight rises."""
     confidence_threshold: Share = 0.95
     """tau: a pixel is reliable when the teacher's largest probability reaches it."""
-    cutmix_probability: Share = 0.5
-    """Share of unlabelled images that receive a box of another."""
+    mixes: list[str] | None = None
+    """Rows of pipeline.methods.mixing.MIXES for the student's view, one drawn at every step; null =
+    the method's own, [none] = images as they are."""
+    mix_probability: Share = 0.5
+    """Share of unlabelled images that are mixed with another."""
+    strong_colour: bool = True
+    """Whether the student's view of an unlabelled image is jittered, greyed and blurred."""
+    feature_perturbations: list[str] | None = None
+    """Rows of pipeline.methods.features.FEATURE_PERTURBATIONS between the student's encoder and
+    decoder, one drawn at every step; null = the method's own, [] = none."""
+    network_perturbation: Literal["none", "initialisation"] = "none"
+    """initialisation = two students from different initial weights, each taught by the other's
+    teacher; the first teacher is kept."""
+    options: MethodOptions = Field(default_factory=dict)
+    """What only this method knows; docs/methods.md lists them."""
 
 
-class EmbedParams(_Block):
+class EmbedParams(Block):
     """Features of whole images for diversity; a frozen encoder, so images alone decide."""
 
     encoder: str = "tu-mobilenetv2_100"
@@ -139,7 +148,7 @@ class EmbedParams(_Block):
     """As model.normalisation."""
 
 
-class AcquireParams(_Block):
+class AcquireParams(Block):
     """Which images people are asked for."""
 
     strategy: str = "entropy_k_center"
@@ -156,7 +165,7 @@ class AcquireParams(_Block):
     """For the random share and ties."""
 
 
-class LoopParams(_Block):
+class LoopParams(Block):
     """When rounds end and what is kept for judging."""
 
     budget: Annotated[int, Field(ge=0)] = 16
@@ -169,7 +178,7 @@ class LoopParams(_Block):
     """The workspace's branch; the loop refuses to commit to another."""
 
 
-class AnnotationParams(_Block):
+class AnnotationParams(Block):
     """The tool people annotate in."""
 
     tool: str = "label_studio"
@@ -181,7 +190,7 @@ class AnnotationParams(_Block):
     """Prefix of the project names in the tool; one project per domain."""
 
 
-class Params(_Block):
+class Params(Block):
     """The whole of params.yaml."""
 
     classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=MAX_CLASSES)]
@@ -260,33 +269,4 @@ def load_params(path: Path) -> Params:
 
 def parse_params(raw: Mapping[str, Any], *, source: str = "params.yaml") -> Params:
     """Validate a mapping as `load_params` does a file."""
-    try:
-        return Params.model_validate(dict(raw))
-    except ValidationError as error:
-        lines = [_complaint(item) for item in error.errors()]
-        raise ConfigError(f"{source}: {len(lines)} problem(s)\n  " + "\n  ".join(lines)) from None
-
-
-def _complaint(item: Any) -> str:
-    key = ".".join(str(part) for part in item["loc"]) or "(whole file)"
-    if item["type"] == "extra_forbidden":
-        return f"{key}: unknown key; known here: {', '.join(_known_keys(item['loc'][:-1]))}"
-    if item["type"] == "missing":
-        return f"{key}: missing"
-    if item["type"] in ("too_short", "too_long"):
-        context = item["ctx"]
-        bounds = {"min_length": "at least", "max_length": "at most"}
-        allowed = next(f"{words} {context[key]}" for key, words in bounds.items() if key in context)
-        return f"{key}: {allowed} expected, got {context['actual_length']}"
-    message = item["msg"].removeprefix("Value error, ")
-    value = "" if isinstance(item["input"], dict) else f" = {item['input']!r}"
-    return f"{key}{value}: {message[0].lower()}{message[1:]}"
-
-
-def _known_keys(loc: tuple[Any, ...]) -> list[str]:
-    block: Any = Params
-    for part in loc:
-        field = block.model_fields.get(part)
-        # `domains` holds blocks under names of the user's own.
-        block = DomainParams if field is None or part == "domains" else field.annotation
-    return list(block.model_fields)
+    return parse_block(Params, raw, source=source)

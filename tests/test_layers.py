@@ -38,6 +38,7 @@ LAYERS = {
     "acquisition": 1,
     "data": 1,
     "models": 1,
+    "blocks": WORDS,
     "colours": WORDS,
     "config": WORDS,
     "errors": WORDS,

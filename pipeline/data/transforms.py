@@ -1,4 +1,4 @@
-"""Weak and strong views of images, CutMix and normalisation; every draw is the generator's.
+"""Weak and strong views of images, boxes and normalisation; every draw is the generator's.
 
 Shape suffixes: B images, C channels, H height, W width. Values are drawn on the generator's
 device (the CPU), so a seed gives the same views wherever the images lie.
@@ -182,7 +182,7 @@ def normalise(images: torch.Tensor, kind: Literal["imagenet", "symmetric"]) -> t
     return (pixels - mean) / std
 
 
-def cutmix_masks(
+def random_boxes(
     generator: torch.Generator, batch: int, height: int, width: int, probability: float
 ) -> torch.Tensor:
     """Boolean BHW: True in one box per image, with `probability`; else False everywhere.
@@ -211,19 +211,3 @@ def _draw_box(generator: torch.Generator, height: int, width: int) -> tuple[int,
                 box_height,
                 box_width,
             )
-
-
-def cutmix_partner(values: torch.Tensor) -> torch.Tensor:
-    """The batch rolled by one, so that no image is its own partner; ValueError for one image."""
-    if len(values) < 2:
-        raise ValueError(
-            f"CutMix of a batch of {len(values)}: an image needs another as partner; "
-            "set train.batch_unlabelled to 2 or more"
-        )
-    return values.roll(1, 0)
-
-
-def cutmix(own: torch.Tensor, partner: torch.Tensor, mask_BHW: torch.Tensor) -> torch.Tensor:
-    """`partner` where the mask is True, `own` elsewhere; BHW or BCHW of any type."""
-    mask = mask_BHW.to(own.device)
-    return torch.where(mask if own.ndim == 3 else mask[:, None], partner, own)

@@ -6,15 +6,23 @@ networks and turns a batch into named losses. pipeline/training steps, logs and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from pipeline.errors import ConfigError
+from pipeline.methods.base import SemiSupervised
 from pipeline.methods.fixmatch import FixMatch
 from pipeline.methods.mean_teacher import MeanTeacher
-from pipeline.methods.protocol import Batch, Losses, Method, MethodSetup, StrongView, Unlabelled
+from pipeline.methods.protocol import (
+    Batch,
+    Losses,
+    Method,
+    MethodSetup,
+    Network,
+    StrongView,
+    Unlabelled,
+    UnlabelledSet,
+)
 from pipeline.methods.supervised import Supervised
 
-METHODS: dict[str, Callable[[MethodSetup], Method]] = {
+METHODS: dict[str, type[SemiSupervised]] = {
     "supervised": Supervised,
     "mean_teacher": MeanTeacher,
     "fixmatch": FixMatch,
@@ -26,8 +34,10 @@ __all__ = [
     "Losses",
     "Method",
     "MethodSetup",
+    "Network",
     "StrongView",
     "Unlabelled",
+    "UnlabelledSet",
     "build_method",
 ]
 

@@ -9,8 +9,9 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from pipeline.methods.protocol import Network
 from pipeline.types import IGNORE
 
 AUXILIARY_WEIGHT = 0.4  # of an auxiliary head (Hong et al. 2021, section 4; Zhao et al. 2017)
@@ -22,13 +23,13 @@ def cross_entropy(logits_BKHW: Tensor, masks_BHW: Tensor) -> Tensor:
     return total / (masks_BHW != IGNORE).sum().clamp(min=1)
 
 
-def labelled_loss(network: nn.Module, images_BCHW: Tensor, masks_BHW: Tensor) -> Tensor:
+def labelled_loss(network: Network, images_BCHW: Tensor, masks_BHW: Tensor) -> Tensor:
     """Cross-entropy of a network on labelled images; its auxiliary head's is added, weighed."""
-    with_auxiliary = getattr(network, "with_auxiliary", None)
-    if with_auxiliary is None:
-        return cross_entropy(network(images_BCHW), masks_BHW)
-    logits, auxiliary = with_auxiliary(images_BCHW)
-    return cross_entropy(logits, masks_BHW) + AUXILIARY_WEIGHT * cross_entropy(auxiliary, masks_BHW)
+    logits, auxiliary = network.with_auxiliary(images_BCHW)
+    loss = cross_entropy(logits, masks_BHW)
+    if auxiliary is None:
+        return loss
+    return loss + AUXILIARY_WEIGHT * cross_entropy(auxiliary, masks_BHW)
 
 
 def reliable_cross_entropy(

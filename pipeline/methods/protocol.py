@@ -10,31 +10,25 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-import torch
 from torch import Tensor, nn
 
 from pipeline.config import MethodParams
 
 
 class StrongView(NamedTuple):
-    """Unlabelled images as the student sees them: colour, blur, and boxes of a partner (CutMix)."""
+    """Unlabelled images as the student may see them: colour and blur, not mixed yet."""
 
     images_BCHW: Tensor
-    """Normalised, boxes already pasted."""
-    mix_BHW: Tensor
-    """True where the pixel is the partner's."""
-    partner_B: Tensor
-    """Index in the batch of each image's partner."""
-
-    def mixed(self, values: Tensor) -> Tensor:
-        """`values` (BHW or BCHW, of the weak view) moved with the pixels."""
-        mask = self.mix_BHW if values.ndim == 3 else self.mix_BHW[:, None]
-        return torch.where(mask, values[self.partner_B], values)
+    """Normalised."""
+    boxes_BHW: Tensor
+    """True in one random box of an image, with method.mix_probability; else False everywhere."""
 
 
 class Unlabelled(NamedTuple):
     """One draw from the unlabelled stream."""
 
+    index_B: Tensor
+    """Each image's place in the unlabelled set (int64)."""
     weak_BCHW: Tensor
     """Normalised; rescaled, cropped and flipped only."""
     valid_BHW: Tensor
@@ -63,6 +57,46 @@ class Losses(NamedTuple):
     """Scalars without gradient, for the curves: `reliable_share`, ..."""
 
 
+class Network(Protocol):
+    """A segmentation network in parts (pipeline.models.Segmenter)."""
+
+    def __call__(self, images_BCHW: Tensor) -> Tensor:
+        """logits_BKHW at the images' size."""
+        ...
+
+    def with_auxiliary(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits of the head and of the auxiliary head, None without one."""
+        ...
+
+    def encode(self, images_BCHW: Tensor) -> list[Tensor]:
+        """The image, then feature maps from shallow to deep."""
+        ...
+
+    def represent(self, features: list[Tensor]) -> Tensor:
+        """representation_BDhw, the head's input."""
+        ...
+
+    def classify(self, representation_BDhw: Tensor, like: Tensor) -> Tensor:
+        """logits_BKHW at the height and width of `like`."""
+        ...
+
+    def decode(self, features: list[Tensor]) -> Tensor:
+        """logits_BKHW from feature maps."""
+        ...
+
+
+class UnlabelledSet(Protocol):
+    """All unlabelled images of a training, whole and without augmentation."""
+
+    def __len__(self) -> int:
+        """How many."""
+        ...
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """(index_B, normalised images_BCHW) of all, in order; several processes see the same."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class MethodSetup:
     """What a method is built from."""
@@ -70,8 +104,12 @@ class MethodSetup:
     params: MethodParams
     num_classes: int
     num_steps: int
-    new_network: Callable[[int], nn.Module]
+    new_network: Callable[[int], Any]
     """Network number 0, 1, ...: the same number gives the same initialisation."""
+    labelled_loss: Callable[[Any, Tensor, Tensor], Tensor]
+    """(network, images_BCHW, masks_BHW) -> scalar; 0 where every pixel is IGNORE."""
+    unlabelled: UnlabelledSet
+    """For methods that look at the whole set from time to time."""
 
 
 class Method(Protocol):
@@ -86,8 +124,10 @@ class Method(Protocol):
 
     num_strong_views: int
     """Of each unlabelled image; 0 = no unlabelled images wanted."""
-    cutmix: bool
-    """Whether strong views shall be mixed."""
+    num_phases: int
+    """The learning rate's course is run through so many times, in equal parts of the steps."""
+    learning_rates: dict[str, float]
+    """Rates other than train.learning_rate, by the first part of the parameters' names."""
 
     def __call__(self, batch: Batch, step: int) -> Losses:
         """Losses of step number `step`, from 0."""

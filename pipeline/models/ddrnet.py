@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import ModelError
 from pipeline.models.encoders import EncoderChoice
+from pipeline.models.segmenter import Segmenter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,34 +77,25 @@ def _build(
     return DDRNet(LAYOUTS[name], num_classes)
 
 
-class DDRNet(nn.Module):
-    """images_BCHW to logits_BKHW; `with_auxiliary` also gives those of the auxiliary head."""
+class DDRNet(Segmenter):
+    """Both branches, the head on their sum, the auxiliary head on the detail after stage 4."""
 
     def __init__(self, layout: Layout, num_classes: int) -> None:
         """Weights drawn as by He et al. 2015, for fan out."""
-        super().__init__()
-        self.encoder = DualResolution(layout)
         detail = 2 * layout.width
-        self.decoder = Head(2 * detail, layout.head, num_classes)
-        self.auxiliary = Head(detail, layout.head, num_classes)
+        super().__init__(
+            encoder=DualResolution(layout),
+            decoder=Trunk(2 * detail, layout.head),
+            head=nn.Conv2d(layout.head, num_classes, 1),
+            auxiliary=Head(detail, layout.head, num_classes),
+        )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Logits at the images' size."""
-        fused, _ = self.encoder(images_BCHW)
-        return _resized(self.decoder(fused), images_BCHW)
-
-    def with_auxiliary(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of the head, and of the one on the detail branch behind stage 4 (training)."""
-        fused, detail = self.encoder(images_BCHW)
-        logits = _resized(self.decoder(fused), images_BCHW)
-        return logits, _resized(self.auxiliary(detail), images_BCHW)
-
 
 class DualResolution(nn.Module):
-    """images to (both branches fused at 1/8, 4w channels; the detail after stage 4, 2w)."""
+    """images to [images, detail after stage 4 (2w channels), both branches fused (4w)], at 1/8."""
 
     def __init__(self, layout: Layout) -> None:
         """`w = layout.width`."""
@@ -130,8 +122,8 @@ class DualResolution(nn.Module):
         self.context_6 = Bottleneck(8 * w, 8 * w, stride=2)
         self.pyramid = DAPPM(16 * w, layout.pyramid, 4 * w)
 
-    def forward(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Height and width divided by 8, both."""
+    def forward(self, images_BCHW: Tensor) -> list[Tensor]:
+        """Height and width divided by 8, both maps."""
         context = self.stage_3(F.relu(self.stage_2(self.stem(images_BCHW))))
         detail = context
         for low, high, fuse in zip(self.context_4, self.detail_4, self.fusion_4, strict=True):
@@ -141,7 +133,7 @@ class DualResolution(nn.Module):
         context, detail = self.fusion_5(context, detail)
         detail = self.detail_6(F.relu(detail))
         context = self.pyramid(self.context_6(F.relu(context)))
-        return detail + _resized(context, detail), after_4
+        return [images_BCHW, after_4, detail + _resized(context, detail)]
 
 
 class BilateralFusion(nn.Module):
@@ -227,6 +219,21 @@ class Bottleneck(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Without ReLU."""
         return self.body(features) + self.shortcut(features)
+
+
+class Trunk(nn.Module):
+    """3x3 convolution on the deepest map; norm and activation before and after it."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        """`channels` in, `width` out, at the features' size."""
+        super().__init__()
+        self.body = nn.Sequential(
+            _norm_relu_conv(channels, width, 3), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+        )
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """What the last convolution reads."""
+        return self.body(features[-1])
 
 
 class Head(nn.Sequential):

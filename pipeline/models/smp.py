@@ -14,33 +14,34 @@ from torch import nn
 
 from pipeline.errors import ModelError
 from pipeline.models.encoders import EncoderChoice, drop_unused_blocks, no_hub
+from pipeline.models.segmenter import Segmenter
 
 Options = Mapping[str, Any]
 
 
-def unet(encoder: EncoderChoice, num_classes: int, options: Options) -> nn.Module:
+def unet(encoder: EncoderChoice, num_classes: int, options: Options) -> Segmenter:
     """U-Net."""
     return _build(library.Unet, encoder, num_classes, options)
 
 
-def pspnet(encoder: EncoderChoice, num_classes: int, options: Options) -> nn.Module:
+def pspnet(encoder: EncoderChoice, num_classes: int, options: Options) -> Segmenter:
     """PSPNet on the encoder's 1/8 features; cheap, since deeper stages are left out."""
     return _build(library.PSPNet, encoder, num_classes, options)
 
 
-def deeplabv3(encoder: EncoderChoice, num_classes: int, options: Options) -> nn.Module:
+def deeplabv3(encoder: EncoderChoice, num_classes: int, options: Options) -> Segmenter:
     """DeepLabV3, by default at output stride 16: the library's 8 costs four times as much."""
     return _build(library.DeepLabV3, encoder, num_classes, {"encoder_output_stride": 16, **options})
 
 
-def deeplabv3plus(encoder: EncoderChoice, num_classes: int, options: Options) -> nn.Module:
+def deeplabv3plus(encoder: EncoderChoice, num_classes: int, options: Options) -> Segmenter:
     """DeepLabV3+ at output stride 16."""
     return _build(library.DeepLabV3Plus, encoder, num_classes, options)
 
 
 def _build(
     architecture: type[nn.Module], encoder: EncoderChoice, num_classes: int, options: Options
-) -> nn.Module:
+) -> Segmenter:
     try:
         model = architecture(
             encoder.name,
@@ -56,5 +57,6 @@ def _build(
             f"{architecture.__name__} with options {dict(options)}, encoder {encoder.name!r} and "
             f"encoder_options {dict(encoder.options)}: {error}"
         ) from error
-    drop_unused_blocks(model.get_submodule("encoder"))
-    return model
+    parts = {name: model.get_submodule(name) for name in ("encoder", "decoder")}
+    drop_unused_blocks(parts["encoder"])
+    return Segmenter(**parts, head=model.get_submodule("segmentation_head"))

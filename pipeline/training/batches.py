@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,10 +12,8 @@ from pipeline.config import Params
 from pipeline.data.datasets import ImageStore
 from pipeline.data.manifest import Sample
 from pipeline.data.transforms import (
-    cutmix,
-    cutmix_masks,
-    cutmix_partner,
     normalise,
+    random_boxes,
     strong_view,
     weak_view,
 )
@@ -36,6 +34,29 @@ class Process:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WholeSet:
+    """The unlabelled images one after the other, as a method sees them at the end of a phase."""
+
+    store: ImageStore
+    params: Params
+    samples: Sequence[Sample]
+    device: torch.device
+
+    def __len__(self) -> int:
+        """Images."""
+        return len(self.samples)
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """(index_B, normalised images_BCHW) on `device`."""
+        size = self.params.train.batch_unlabelled
+        for first in range(0, len(self.samples), size):
+            group = self.samples[first : first + size]
+            images = torch.stack([self.store.image(sample) for sample in group]).to(self.device)
+            index = torch.arange(first, first + len(group), device=self.device)
+            yield index, normalise(images, self.params.model.normalisation)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Batches:
     """Endless labelled and unlabelled streams, open at any step."""
 
@@ -44,7 +65,6 @@ class Batches:
     labelled: Sequence[Sample]
     unlabelled: Sequence[Sample]
     num_strong_views: int
-    cutmix: bool
     device: torch.device
     process: Process = Process()
 
@@ -59,7 +79,8 @@ class Batches:
     def _labelled(self, step: int) -> tuple[Tensor, Tensor]:
         draw = self._generator(seeds.LABELLED, step)
         size = self.params.train.batch_labelled
-        samples = self._draw(self.labelled, seeds.ORDER_LABELLED, step, size)
+        places = self._places(len(self.labelled), seeds.ORDER_LABELLED, step, size)
+        samples = [self.labelled[place] for place in places]
         views = [
             weak_view(self.store.image(s), self.store.mask(s), draw, size=self.store.size)
             for s in samples
@@ -74,26 +95,25 @@ class Batches:
     def _unlabelled(self, step: int) -> Unlabelled:
         draw = self._generator(seeds.UNLABELLED, step)
         size = self.params.train.batch_unlabelled
-        samples = self._draw(self.unlabelled, seeds.ORDER_UNLABELLED, step, size)
-        views = [weak_view(self.store.image(s), None, draw, size=self.store.size) for s in samples]
+        places = self._places(len(self.unlabelled), seeds.ORDER_UNLABELLED, step, size)
+        images = [self.store.image(self.unlabelled[place]) for place in places]
+        views = [weak_view(image, None, draw, size=self.store.size) for image in images]
         weak = self._unit(torch.stack([image for image, _, _ in views]))
         valid = torch.stack([valid for _, _, valid in views]).to(self.device)
         strong = tuple(self._strong(weak, draw) for _ in range(self.num_strong_views))
-        return Unlabelled(self._normalised(weak), valid, strong)
+        index = torch.tensor(places, device=self.device)
+        return Unlabelled(index, self._normalised(weak), valid, strong)
 
     def _strong(self, weak_BCHW: Tensor, draw: torch.Generator) -> StrongView:
-        images = strong_view(weak_BCHW, draw)
-        probability = self.params.method.cutmix_probability if self.cutmix else 0.0
-        mix = cutmix_masks(draw, len(images), *self.store.size, probability).to(self.device)
-        mixed = cutmix(images, cutmix_partner(images), mix)
-        partner = cutmix_partner(torch.arange(len(images), device=self.device))
-        return StrongView(self._normalised(mixed), mix, partner)
+        method = self.params.method
+        images = strong_view(weak_BCHW, draw) if method.strong_colour else weak_BCHW
+        boxes = random_boxes(draw, len(images), *self.store.size, method.mix_probability)
+        return StrongView(self._normalised(images), boxes.to(self.device))
 
-    def _draw(self, samples: Sequence[Sample], purpose: int, step: int, size: int) -> list[Sample]:
+    def _places(self, num_samples: int, purpose: int, step: int, size: int) -> list[int]:
         first = (step * self.process.count + self.process.rank) * size
         places = range(first, first + size)
-        indices = seeds.draw_indices(self.params.train.seed, purpose, len(samples), places)
-        return [samples[index] for index in indices]
+        return seeds.draw_indices(self.params.train.seed, purpose, num_samples, places)
 
     def _generator(self, purpose: int, step: int) -> torch.Generator:
         return seeds.generator(self.params.train.seed, purpose, step, self.process.rank)

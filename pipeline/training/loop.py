@@ -19,11 +19,12 @@ from pipeline.config import Params, TrainParams
 from pipeline.data.datasets import ImageStore
 from pipeline.data.manifest import Sample
 from pipeline.methods import Losses, Method, MethodSetup, build_method
+from pipeline.methods.losses import labelled_loss
 from pipeline.models import build_model
 from pipeline.models.encoders import freeze_batch_norm
 from pipeline.progress import Progress, say
 from pipeline.training import seeds
-from pipeline.training.batches import Batches, Process
+from pipeline.training.batches import Batches, Process, WholeSet
 from pipeline.training.checkpoints import Checkpoints, State
 from pipeline.training.history import History
 
@@ -59,7 +60,8 @@ def train(job: TrainingJob, checkpoints: Checkpoints) -> Trained:
     fabric = _fabric(job.params.train)
     fabric.launch()
     with _deterministic(fabric.device):
-        method = _new_method(job)
+        store = ImageStore(job.root, job.params.image, job.params.train.cache_mib)
+        method = _new_method(job, store, fabric.device)
         optimizer: Any = torch.optim.AdamW(_parameter_groups(method, job.params.train), fused=True)
         state = checkpoints.load()
         if state is not None:
@@ -70,7 +72,7 @@ def train(job: TrainingJob, checkpoints: Checkpoints) -> Trained:
         if done:
             say(f"{job.stage}: resumed at step {done}")
         module, optimizer = fabric.setup(cast(nn.Module, method), optimizer)
-        run = _Run(job, fabric, method, module, optimizer)
+        run = _Run(job, fabric, store, method, module, optimizer)
         run.steps(done, history, checkpoints)
     return Trained(method.result(), history, fabric.is_global_zero)
 
@@ -81,6 +83,7 @@ class _Run:
 
     job: TrainingJob
     fabric: Fabric
+    store: ImageStore
     method: Method
     module: Callable[..., Losses]
     optimizer: Any
@@ -106,7 +109,8 @@ class _Run:
             seeds.derive_seed(params.seed, seeds.NOISE, step, self.fabric.global_rank)
         )
         for group in self.optimizer.param_groups:
-            group["lr"] = group["full_lr"] * learning_rate_share(step, params)
+            share = learning_rate_share(step, params, self.method.num_phases)
+            group["lr"] = group["full_lr"] * share
         losses = self.module(batches.at(step), step)
         loss = torch.stack(list(losses.terms.values())).sum()
         self.optimizer.zero_grad()
@@ -124,12 +128,11 @@ class _Run:
     def _batches(self) -> Batches:
         params = self.job.params
         return Batches(
-            store=ImageStore(self.job.root, params.image, params.train.cache_mib),
+            store=self.store,
             params=params,
             labelled=self.job.labelled,
             unlabelled=self.job.unlabelled,
             num_strong_views=self.method.num_strong_views,
-            cutmix=self.method.cutmix,
             device=self.fabric.device,
             process=Process(self.fabric.global_rank, self.fabric.world_size),
         )
@@ -139,14 +142,18 @@ class _Run:
         return Progress(self.job.stage, self.job.params.train.steps, done=done, stream=stream)
 
 
-def learning_rate_share(step: int, params: TrainParams) -> float:
-    """Linear rise over warmup_share, times polynomial decay; above 0 at every step."""
-    num_warmup_steps = params.warmup_share * params.steps
-    rise = min((step + 1) / (num_warmup_steps + 1), 1.0)
-    return rise * (1.0 - step / params.steps) ** POLY_POWER
+def learning_rate_share(step: int, params: TrainParams, num_phases: int = 1) -> float:
+    """Linear rise over warmup_share, times polynomial decay; above 0 at every step.
+
+    A method in phases goes through it once in each.
+    """
+    num_steps = -(-params.steps // num_phases)
+    step %= num_steps
+    rise = min((step + 1) / (params.warmup_share * num_steps + 1), 1.0)
+    return rise * (1.0 - step / num_steps) ** POLY_POWER
 
 
-def _new_method(job: TrainingJob) -> Method:
+def _new_method(job: TrainingJob, store: ImageStore, device: torch.device) -> Method:
     params = job.params
 
     def new_network(number: int) -> nn.Module:
@@ -158,19 +165,34 @@ def _new_method(job: TrainingJob) -> Method:
         num_classes=params.num_classes,
         num_steps=params.train.steps,
         new_network=new_network,
+        labelled_loss=labelled_loss,
+        unlabelled=WholeSet(store=store, params=params, samples=job.unlabelled, device=device),
     )
     return build_method(job.method_name, setup)
 
 
 def _parameter_groups(method: Method, params: TrainParams) -> list[dict[str, Any]]:
-    """Encoder and the rest, each with its full learning rate; a rate of 0 freezes the encoder."""
-    trainable = [(name, p) for name, p in method.named_parameters() if p.requires_grad]
-    encoder = [p for name, p in trainable if "encoder" in name.split(".")]
-    rest = [p for name, p in trainable if "encoder" not in name.split(".")]
-    groups = [(encoder, params.encoder_learning_rate), (rest, params.learning_rate)]
+    """Encoder, the rest, and what the method rates by name, each with its full learning rate.
+
+    A rate of 0 freezes the encoder.
+    """
+    encoder_rate, rest_rate = params.encoder_learning_rate, params.learning_rate
+    groups: dict[str, tuple[list[nn.Parameter], float]] = {
+        "encoder": ([], encoder_rate),
+        "rest": ([], rest_rate),
+        **{name: ([], rate) for name, rate in method.learning_rates.items()},
+    }
+    for name, p in method.named_parameters():
+        if not p.requires_grad:
+            continue
+        first, *parts = name.split(".")
+        group = (
+            first if first in method.learning_rates else "encoder" if "encoder" in parts else "rest"
+        )
+        groups[group][0].append(p)
     return [
         {"params": members, "lr": rate, "full_lr": rate, "weight_decay": params.weight_decay}
-        for members, rate in groups
+        for members, rate in groups.values()
     ]
 
 

@@ -6,76 +6,38 @@ import copy
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pipeline.config import MethodParams
 from pipeline.errors import ConfigError
-from pipeline.methods import (
-    METHODS,
-    Batch,
-    MethodSetup,
-    StrongView,
-    Unlabelled,
-    build_method,
-)
+from pipeline.methods import METHODS, Batch, MethodSetup, build_method
+from pipeline.methods.losses import labelled_loss
+from pipeline.methods.teacher import Teacher
 from pipeline.types import IGNORE
+from tests.tiny_network import NUM_CLASSES, TinySet, tiny_network
+from tests.tiny_network import new_batch as draw_batch
 
 SEMI_SUPERVISED = [name for name in METHODS if name != "supervised"]
-NUM_CLASSES = 4
-SIZE = (16, 24)
+NUM_STEPS = 10
 
 
-class TinyNetwork(nn.Module):
-    """Batch norm and dropout in both parts, like the real ones."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.encoder = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
-        self.decoder = nn.Sequential(
-            nn.BatchNorm2d(8), nn.Dropout2d(0.2), nn.Conv2d(8, NUM_CLASSES, 1)
-        )
-
-    def forward(self, images_BCHW: Tensor) -> Tensor:
-        return self.decoder(self.encoder(images_BCHW))
-
-
-def new_network(number: int) -> nn.Module:
-    torch.manual_seed(number)
-    return TinyNetwork()
-
-
-def new_method(name: str, **knobs: float):
+def new_method(name: str, **knobs):
     params = MethodParams(name=name, rampup_share=0.0, **knobs)
     setup = MethodSetup(
-        params=params, num_classes=NUM_CLASSES, num_steps=10, new_network=new_network
+        params=params,
+        num_classes=NUM_CLASSES,
+        num_steps=NUM_STEPS,
+        new_network=tiny_network,
+        labelled_loss=labelled_loss,
+        unlabelled=TinySet(),
     )
     method = build_method(name, setup)
     method.train()
     return method
 
 
-def new_batch(method, seed: int = 0, *, labelled: int = 2, unlabelled: int = 3) -> Batch:
-    """Odd and unequal batches; boxes of partners; a corner of padding."""
-    draw = torch.Generator().manual_seed(seed)
-    masks_BHW = torch.randint(NUM_CLASSES, (labelled, *SIZE), generator=draw)
-    masks_BHW[:, :3] = IGNORE
-    images_BCHW = torch.rand(labelled, 3, *SIZE, generator=draw)
-    if not method.num_strong_views:
-        return Batch(images_BCHW, masks_BHW, None)
-    valid_BHW = torch.ones(unlabelled, *SIZE, dtype=torch.bool)
-    valid_BHW[:, -4:] = False
-    mix_BHW = torch.zeros(unlabelled, *SIZE, dtype=torch.bool)
-    mix_BHW[:, 2:9, 3:11] = True
-    views = [
-        StrongView(
-            torch.rand(unlabelled, 3, *SIZE, generator=draw),
-            mix_BHW if method.cutmix else torch.zeros_like(mix_BHW),
-            torch.arange(unlabelled).roll(1),
-        )
-        for _ in range(method.num_strong_views)
-    ]
-    weak_BCHW = torch.rand(unlabelled, 3, *SIZE, generator=draw)
-    return Batch(images_BCHW, masks_BHW, Unlabelled(weak_BCHW, valid_BHW, tuple(views)))
+def new_batch(method, seed: int = 0) -> Batch:
+    return draw_batch(method.num_strong_views, seed)
 
 
 def train_steps(method, num_steps: int, *, without_unlabelled: bool = False) -> nn.Module:
@@ -148,16 +110,25 @@ def test_unlabelled_images_change_what_is_learnt(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SEMI_SUPERVISED)
-def test_the_teacher_takes_no_gradient_and_stays_in_eval_mode(name: str) -> None:
+def test_a_teacher_takes_no_gradient_and_stays_in_eval_mode(name: str) -> None:
     method = new_method(name, confidence_threshold=0.0)
-    result = method.result()
-    assert result is not method.student
-    before = copy.deepcopy(result.state_dict())
-    torch.stack(list(method(new_batch(method), 3).terms.values())).sum().backward()
-    assert not any(p.requires_grad or p.grad is not None for p in result.parameters())
-    assert not any(module.training for module in result.modules())
     assert method.student.training
-    assert all(torch.equal(before[key], value) for key, value in result.state_dict().items())
+    teachers = [module for module in method.modules() if isinstance(module, Teacher)]
+    before = [copy.deepcopy(teacher.state_dict()) for teacher in teachers]
+    torch.stack(list(method(new_batch(method), 3).terms.values())).sum().backward()
+    for teacher, states in zip(teachers, before, strict=True):
+        assert not any(p.requires_grad or p.grad is not None for p in teacher.parameters())
+        assert not any(module.training for module in teacher.modules())
+        assert all(torch.equal(states[key], value) for key, value in teacher.state_dict().items())
+
+
+@pytest.mark.parametrize("name", SEMI_SUPERVISED)
+def test_what_is_kept_is_one_network(name: str) -> None:
+    method = new_method(name)
+    kept = method.result()
+    assert {k: v.shape for k, v in kept.state_dict().items()} == {
+        k: v.shape for k, v in tiny_network().state_dict().items()
+    }
 
 
 def test_the_same_seed_gives_the_same_weights(name: str) -> None:
@@ -179,6 +150,17 @@ def test_its_state_is_whole(name: str) -> None:
         each.after_step(3)
     assert losses[0] == losses[1]
     assert_equal_weights(method.result(), other.result())
+
+
+def test_an_unknown_option_lists_the_known(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"method.options of {name}.*\n.*wrong: unknown key"):
+        new_method(name, options={"wrong": 1})
+
+
+@pytest.mark.parametrize("knob", ["mixes", "feature_perturbations"])
+def test_an_unknown_perturbation_lists_the_known(name: str, knob: str) -> None:
+    with pytest.raises(ConfigError, match=rf"method.{knob}: 'magic': unknown; known: "):
+        new_method(name, **{knob: ["magic"]})
 
 
 def test_an_unknown_name_lists_the_known() -> None:

@@ -135,8 +135,8 @@ def test_normalise_by_hand() -> None:
     assert torch.allclose(transforms.normalise(grey, "symmetric"), torch.zeros(3, 2, 2))
 
 
-def test_cutmix_boxes_have_the_area_aspect_and_rate_asked_for() -> None:
-    boxes = transforms.cutmix_masks(seeded(), 400, 48, 64, 0.5)
+def test_boxes_have_the_area_aspect_and_rate_asked_for() -> None:
+    boxes = transforms.random_boxes(seeded(), 400, 48, 64, 0.5)
     assert boxes.dtype == torch.bool
     assert boxes.shape == (400, 48, 64)
     drawn = boxes[boxes.any((1, 2))].float()
@@ -151,28 +151,6 @@ def test_cutmix_boxes_have_the_area_aspect_and_rate_asked_for() -> None:
     assert (heights / widths).max() < 3.8
 
 
-def test_cutmix_boxes_at_the_ends_of_probability() -> None:
-    assert not transforms.cutmix_masks(seeded(), 20, 32, 32, 0.0).any()
-    assert transforms.cutmix_masks(seeded(), 20, 32, 32, 1.0).any((1, 2)).all()
-
-
-@pytest.mark.parametrize("batch", [2, 3, 4])
-def test_cutmix_never_pairs_an_image_with_itself(batch: int) -> None:
-    own = torch.arange(batch)
-    partner = transforms.cutmix_partner(own)
-    assert (partner != own).all()
-    assert sorted(partner.tolist()) == own.tolist()
-
-
-def test_cutmix_of_one_image_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"batch of 1.*batch_unlabelled"):
-        transforms.cutmix_partner(torch.zeros(1, 3, 4, 4))
-
-
-def test_cutmix_takes_the_partner_inside_the_box() -> None:
-    box = torch.zeros(2, 4, 4, dtype=torch.bool)
-    box[0, :2] = True
-    for shape in ((2, 3, 4, 4), (2, 4, 4)):
-        mixed = transforms.cutmix(torch.zeros(shape), torch.ones(shape), box)
-        assert mixed[0].sum() == mixed[0].numel() / 2
-        assert mixed[1].sum() == 0
+def test_boxes_at_the_ends_of_probability() -> None:
+    assert not transforms.random_boxes(seeded(), 20, 32, 32, 0.0).any()
+    assert transforms.random_boxes(seeded(), 20, 32, 32, 1.0).any((1, 2)).all()

@@ -6,12 +6,13 @@ import math
 
 import pytest
 import torch
-from torch import nn
 
 from pipeline.config import MethodParams
 from pipeline.methods import Batch, MethodSetup, StrongView, Unlabelled
 from pipeline.methods.fixmatch import FixMatch
+from pipeline.methods.losses import labelled_loss
 from pipeline.types import IGNORE
+from tests.tiny_network import PixelNetwork, TinySet
 
 BATCH, NUM_CLASSES, HEIGHT, WIDTH = 3, 4, 5, 6
 
@@ -24,17 +25,19 @@ def method_and_batch(threshold: float, weight: float = 2.0) -> tuple[FixMatch, B
         ),
         num_classes=NUM_CLASSES,
         num_steps=10,
-        new_network=lambda _: nn.Conv2d(3, NUM_CLASSES, 3, padding=1),
+        new_network=lambda _: PixelNetwork(NUM_CLASSES),
+        labelled_loss=labelled_loss,
+        unlabelled=TinySet(),
     )
     method = FixMatch(setup)
     with torch.no_grad():  # a teacher unlike the student, sure of some pixels
         for p in method.teacher.network.parameters():
             p.add_(torch.randn_like(p))
-    mix_BHW = torch.rand(BATCH, HEIGHT, WIDTH) < 0.4
+    boxes_BHW = torch.rand(BATCH, HEIGHT, WIDTH) < 0.4
     valid_BHW = torch.rand(BATCH, HEIGHT, WIDTH) < 0.8
-    partner_B = torch.tensor([2, 0, 1])
-    view = StrongView(torch.rand(BATCH, 3, HEIGHT, WIDTH), mix_BHW, partner_B)
-    unlabelled = Unlabelled(torch.rand(BATCH, 3, HEIGHT, WIDTH), valid_BHW, (view,))
+    view = StrongView(torch.rand(BATCH, 3, HEIGHT, WIDTH), boxes_BHW)
+    weak_BCHW = torch.rand(BATCH, 3, HEIGHT, WIDTH)
+    unlabelled = Unlabelled(torch.arange(BATCH), weak_BCHW, valid_BHW, (view,))
     masks_BHW = torch.full((2, HEIGHT, WIDTH), IGNORE)
     return method, Batch(torch.rand(2, 3, HEIGHT, WIDTH), masks_BHW, unlabelled)
 
@@ -42,14 +45,17 @@ def method_and_batch(threshold: float, weight: float = 2.0) -> tuple[FixMatch, B
 def test_it_is_the_papers_formula_pixel_by_pixel() -> None:
     method, batch = method_and_batch(threshold=0.6)
     assert batch.unlabelled is not None
-    weak, valid_BHW, (view,) = batch.unlabelled
+    _, weak, valid_BHW, (view,) = batch.unlabelled
+    mixed_BCHW = view.images_BCHW.clone()
+    for b in range(BATCH):
+        mixed_BCHW[b, :, view.boxes_BHW[b]] = view.images_BCHW[b - 1][:, view.boxes_BHW[b]]
     target_BKHW = method.teacher.network(weak).softmax(1).tolist()
-    probs_BKHW = method.student(view.images_BCHW).softmax(1).tolist()
+    probs_BKHW = method.student(mixed_BCHW).softmax(1).tolist()
     total, kept, num_valid = 0.0, 0, 0
     for b in range(BATCH):
         for y in range(HEIGHT):
             for x in range(WIDTH):
-                source = int(view.partner_B[b]) if view.mix_BHW[b, y, x] else b
+                source = (b - 1) % BATCH if view.boxes_BHW[b, y, x] else b
                 if not valid_BHW[source, y, x]:
                     continue
                 num_valid += 1

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 
 from pipeline.config import MethodParams
 from pipeline.methods import Batch, MethodSetup, StrongView, Unlabelled
+from pipeline.methods.losses import labelled_loss
 from pipeline.methods.mean_teacher import MeanTeacher
 from pipeline.types import IGNORE
+from tests.tiny_network import PixelNetwork, TinySet
 
 
 def test_it_is_the_mean_square_of_the_softmaxes_over_valid_pixels_and_classes() -> None:
@@ -18,7 +19,9 @@ def test_it_is_the_mean_square_of_the_softmaxes_over_valid_pixels_and_classes() 
         params=MethodParams(name="mean_teacher", consistency_weight=10.0, rampup_share=0.0),
         num_classes=3,
         num_steps=10,
-        new_network=lambda _: nn.Conv2d(3, 3, 1),
+        new_network=lambda _: PixelNetwork(3),
+        labelled_loss=labelled_loss,
+        unlabelled=TinySet(),
     )
     method = MeanTeacher(setup)
     with torch.no_grad():
@@ -26,8 +29,8 @@ def test_it_is_the_mean_square_of_the_softmaxes_over_valid_pixels_and_classes() 
             p.add_(torch.randn_like(p))
     valid_BHW = torch.rand(2, 4, 5) < 0.7
     nothing_BHW = torch.zeros(2, 4, 5, dtype=torch.bool)
-    view = StrongView(torch.rand(2, 3, 4, 5), nothing_BHW, torch.tensor([1, 0]))
-    unlabelled = Unlabelled(torch.rand(2, 3, 4, 5), valid_BHW, (view,))
+    view = StrongView(torch.rand(2, 3, 4, 5), nothing_BHW)
+    unlabelled = Unlabelled(torch.arange(2), torch.rand(2, 3, 4, 5), valid_BHW, (view,))
     batch = Batch(torch.rand(2, 3, 4, 5), torch.full((2, 4, 5), IGNORE), unlabelled)
     target = method.teacher.network(unlabelled.weak_BCHW).softmax(1)
     probs = method.student(view.images_BCHW).softmax(1)

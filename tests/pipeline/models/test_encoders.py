@@ -133,13 +133,13 @@ def test_blocks_that_nobody_takes_are_dropped_and_nothing_else_changes() -> None
     whole = whole.to(memory_format=torch.channels_last)  # the order of sums is the model's
     images_BCHW = torch.rand(2, 3, 64, 64)
     assert torch.equal(model(images_BCHW), whole(images_BCHW))
-    assert set(model.state_dict()) < set(whole.state_dict())
+    assert set(model.encoder.state_dict()) < set(whole.encoder.state_dict())
 
 
 def test_options_reach_the_models_class_and_unknown_ones_are_refused() -> None:
     narrow = {"decoder_channels": [16, 16, 8, 8, 8]}
     model = build_model(ModelParams(name="unet", encoder=ENCODER, options=narrow), 3)
-    assert model.get_submodule("segmentation_head")[0].in_channels == 8
+    assert model.get_submodule("head")[0].in_channels == 8
     wrong = {"decoder_channels": [16]}
     with pytest.raises(ModelError, match=r"Unet with options .*decoder_channels.*\[16\]"):
         build_model(ModelParams(name="unet", encoder=ENCODER, options=wrong), 3)

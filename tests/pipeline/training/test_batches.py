@@ -11,7 +11,7 @@ from pipeline import layout
 from pipeline.config import Params
 from pipeline.data.datasets import ImageStore
 from pipeline.data.manifest import read_manifest
-from pipeline.training.batches import Batches, Process
+from pipeline.training.batches import Batches, Process, WholeSet
 from pipeline.types import IGNORE
 
 
@@ -28,7 +28,6 @@ def new_batches(make_workspace, tiny_params):
             "labelled": [s for s in samples if s.labelled],
             "unlabelled": [s for s in samples if s.unlabelled],
             "num_strong_views": 1,
-            "cutmix": True,
             "device": torch.device("cpu"),
         }
         return Batches(**{**facts, **options})
@@ -45,15 +44,15 @@ def test_shapes_and_values(new_batches) -> None:
     assert unlabelled.weak_BCHW.shape == (3, 3, 64, 64)
     assert unlabelled.valid_BHW.dtype == torch.bool
     assert len(unlabelled.strong) == 1
-    view = unlabelled.strong[0]
-    assert sorted(view.partner_B.tolist()) == [0, 1, 2]
-    assert (view.partner_B != torch.arange(3)).all()
+    assert unlabelled.strong[0].images_BCHW.shape == unlabelled.weak_BCHW.shape
+    assert unlabelled.strong[0].boxes_BHW.shape == unlabelled.valid_BHW.shape
+    assert len(set(unlabelled.index_B.tolist())) == 3
 
 
 def assert_same(one, other) -> None:
     flat = zip(
-        [one.images_BCHW, one.masks_BHW, *one.unlabelled[:2], *one.unlabelled.strong[0]],
-        [other.images_BCHW, other.masks_BHW, *other.unlabelled[:2], *other.unlabelled.strong[0]],
+        [one.images_BCHW, one.masks_BHW, *one.unlabelled[:3], *one.unlabelled.strong[0]],
+        [other.images_BCHW, other.masks_BHW, *other.unlabelled[:3], *other.unlabelled.strong[0]],
         strict=True,
     )
     assert all(torch.equal(mine, yours) for mine, yours in flat)
@@ -87,20 +86,34 @@ def test_one_labelled_image_fills_a_batch(new_batches) -> None:
     assert new_batches(labelled=1).at(0).images_BCHW.shape[0] == 2
 
 
-def test_mixed_pixels_are_the_partners(new_batches, tiny_params, monkeypatch) -> None:
-    monkeypatch.setattr("pipeline.training.batches.strong_view", lambda images, _: images)
-    params = tiny_params(method={"cutmix_probability": 1.0})
-    unlabelled = new_batches(params=params).at(0).unlabelled
-    view = unlabelled.strong[0]
-    assert view.mix_BHW.any(dim=(1, 2)).all()
-    assert torch.equal(view.images_BCHW, view.mixed(unlabelled.weak_BCHW))
-    assert not torch.equal(view.images_BCHW, unlabelled.weak_BCHW)
+def test_every_image_has_its_box_or_none(new_batches, tiny_params) -> None:
+    for probability in (0.0, 1.0):
+        params = tiny_params(method={"mix_probability": probability})
+        (view,) = new_batches(params=params).at(0).unlabelled.strong
+        assert view.boxes_BHW.any(dim=(1, 2)).tolist() == [probability == 1.0] * 3
 
 
-def test_without_cutmix_nothing_is_mixed(new_batches, tiny_params) -> None:
-    params = tiny_params(method={"cutmix_probability": 1.0})
-    batch = new_batches(params=params, cutmix=False).at(0)
-    assert not batch.unlabelled.strong[0].mix_BHW.any()
+def test_without_strong_colour_the_views_are_alike(new_batches, tiny_params) -> None:
+    for colour in (True, False):
+        params = tiny_params(method={"strong_colour": colour})
+        unlabelled = new_batches(params=params).at(0).unlabelled
+        (view,) = unlabelled.strong
+        assert torch.equal(view.images_BCHW, unlabelled.weak_BCHW) != colour
+
+
+def test_the_index_says_which_image_it_is(new_batches) -> None:
+    batches = new_batches(unlabelled=4)
+    seen = [batches.at(step).unlabelled.index_B for step in range(4)]
+    assert torch.cat(seen).bincount().tolist() == [3, 3, 3, 3]
+
+
+def test_the_whole_set_comes_in_order(new_batches) -> None:
+    batches = new_batches(unlabelled=5)
+    whole = WholeSet(store=batches.store, params=batches.params, samples=batches.unlabelled,
+                     device=batches.device)  # fmt: skip
+    parts = list(whole.batches())
+    assert torch.cat([index for index, _ in parts]).tolist() == list(range(len(whole)))
+    assert [len(images) for _, images in parts] == [3, 2]
 
 
 def test_processes_draw_different_parts(new_batches) -> None:
@@ -108,5 +121,5 @@ def test_processes_draw_different_parts(new_batches) -> None:
     for rank in range(2):
         batches = new_batches(labelled=4, process=Process(rank, 2))
         purpose = 4
-        draws += [s.sample_id for s in batches._draw(batches.labelled, purpose, 0, 2)]
+        draws += batches._places(len(batches.labelled), purpose, 0, 2)
     assert len(set(draws)) == 4

@@ -1,0 +1,165 @@
+"""What semi-supervised methods share: a method's own file says only how unlabelled images teach.
+
+B images, C channels, K classes, H height, W width.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple, cast
+
+from torch import Tensor, nn
+
+from pipeline.blocks import Block, parse_block
+from pipeline.errors import ConfigError
+from pipeline.methods.features import Scene, check_perturbations, draw_perturbation
+from pipeline.methods.losses import ramp_up
+from pipeline.methods.mixing import Mix, check_mixes, draw_mix
+from pipeline.methods.protocol import Batch, Losses, MethodSetup, Network, Unlabelled
+from pipeline.methods.teacher import Teacher
+
+
+class SemiSupervised(nn.Module):
+    """L = supervised + lambda(t) * terms of `unsupervised`; keeps the student.
+
+    Without unlabelled images, or with weight 0, it is `supervised` to the last bit.
+    """
+
+    num_strong_views: int = 1
+    mixes: ClassVar[tuple[str, ...]] = ("none",)
+    """Rows of MIXES unless method.mixes names others."""
+    feature_perturbations: ClassVar[tuple[str, ...]] = ()
+    """Rows of FEATURE_PERTURBATIONS unless method.feature_perturbations names others."""
+    num_phases: int = 1
+    learning_rates: dict[str, float]
+    options_type: ClassVar[type[Block]] = Block
+    """What method.options may hold, with its defaults."""
+
+    def __init__(self, setup: MethodSetup) -> None:
+        """One student; ConfigError for options, mixes or perturbations that do not exist."""
+        super().__init__()
+        params = setup.params
+        self.setup = setup
+        self.params = params
+        source = f"method.options of {params.name}"
+        self.options = parse_block(self.options_type, params.options, source=source)
+        self.learning_rates = {}
+        self.mix_names = check_mixes(self.mixes if params.mixes is None else tuple(params.mixes))
+        named = params.feature_perturbations
+        self.perturbation_names = check_perturbations(
+            self.feature_perturbations if named is None else tuple(named)
+        )
+        self.student = setup.new_network(0)
+
+    def forward(self, batch: Batch, step: int) -> Losses:
+        """The term `supervised` and, with unlabelled images, those of the method, weighed."""
+        # Apart from the unlabelled images: where those teach nothing, the batch norms of the
+        # labelled pass see exactly what they see in `supervised`.
+        supervised = {"supervised": self.supervised(batch)}
+        if batch.unlabelled is None or self.params.consistency_weight == 0:
+            return Losses(supervised, {})
+        found = self.unsupervised(batch, batch.unlabelled, step)
+        weight = self.weight(step)
+        terms = {name: weight * term for name, term in found.terms.items()}
+        return Losses(supervised | terms, found.logs)
+
+    def supervised(self, batch: Batch) -> Tensor:
+        """The labelled loss of the student."""
+        return self.setup.labelled_loss(self.student, batch.images_BCHW, batch.masks_BHW)
+
+    def unsupervised(self, batch: Batch, unlabelled: Unlabelled, step: int) -> Losses:
+        """Terms not yet multiplied by lambda(t), and logs."""
+        raise NotImplementedError
+
+    def weight(self, step: int) -> float:
+        """lambda(t), in [0, consistency_weight]."""
+        num_ramp_steps = self.params.rampup_share * self.setup.num_steps
+        return self.params.consistency_weight * ramp_up(step, num_ramp_steps)
+
+    def mix(self, unlabelled: Unlabelled, pseudo_BHW: Tensor, number: int = 0) -> Mix:
+        """How strong view `number` is mixed, by one of the rules in force."""
+        rule = draw_mix(self.mix_names)
+        return rule(unlabelled.strong[number], pseudo_BHW, self.setup.num_classes)
+
+    def perturbed(self, network: Network, images_BCHW: Tensor, probs_BKHW: Tensor) -> Tensor:
+        """Logits of `network`, through one of the feature perturbations in force, if any.
+
+        `probs_BKHW` is what the target says about the same pixels.
+        """
+        if not self.perturbation_names:
+            return network(images_BCHW)
+        perturb = draw_perturbation(self.perturbation_names)
+        features = network.encode(images_BCHW)
+        return network.decode(perturb(features, Scene(probs_BKHW, network.decode)))
+
+    def after_step(self, step: int) -> None:
+        """Nothing to move."""
+
+    def result(self) -> nn.Module:
+        """The student."""
+        return self.student
+
+
+class Pair(NamedTuple):
+    """Who learns, and from whom."""
+
+    student: Network
+    teacher: Teacher
+
+
+class TeacherStudent(SemiSupervised):
+    """A student and its average, the teacher, which is kept; a method says what `learn` means.
+
+    With method.network_perturbation = initialisation there are two such pairs from different
+    initial weights, and each student learns from the other's teacher.
+    """
+
+    perturbs_networks: ClassVar[bool] = True
+    """Whether `learn` looks at nothing of `self` that belongs to one network."""
+
+    def __init__(self, setup: MethodSetup) -> None:
+        """Teachers start as their students."""
+        super().__init__(setup)
+        self.teacher = Teacher(self.student, setup.params.ema_decay)
+        self.others = nn.ModuleList()
+        if setup.params.network_perturbation == "initialisation":
+            if not self.perturbs_networks:
+                raise ConfigError(
+                    f"method.network_perturbation: {setup.params.name} cannot; set it to none"
+                )
+            student = setup.new_network(1)
+            self.others.extend([student, Teacher(student, setup.params.ema_decay)])
+
+    def supervised(self, batch: Batch) -> Tensor:
+        """Summed over the students."""
+        loss = super().supervised(batch)
+        for student, _ in self._other_pairs():
+            loss = loss + self.setup.labelled_loss(student, batch.images_BCHW, batch.masks_BHW)
+        return loss
+
+    def unsupervised(self, batch: Batch, unlabelled: Unlabelled, step: int) -> Losses:
+        """What the student learns from the teacher; of two, each from the other's."""
+        pair = Pair(self.student, self.teacher)
+        if not self.others:
+            return self.learn(pair, batch, unlabelled, step)
+        (other,) = self._other_pairs()
+        first = self.learn(Pair(pair.student, other.teacher), batch, unlabelled, step)
+        second = self.learn(Pair(other.student, pair.teacher), batch, unlabelled, step)
+        terms = {name: term + second.terms[name] for name, term in first.terms.items()}
+        return Losses(terms, first.logs)
+
+    def learn(self, pair: Pair, batch: Batch, unlabelled: Unlabelled, step: int) -> Losses:
+        """Terms not yet multiplied by lambda(t), and logs, for one student."""
+        raise NotImplementedError
+
+    def after_step(self, step: int) -> None:
+        """The teachers follow."""
+        self.teacher.update(self.student, step)
+        for student, teacher in self._other_pairs():
+            teacher.update(cast(nn.Module, student), step)
+
+    def result(self) -> nn.Module:
+        """The teacher."""
+        return self.teacher.network
+
+    def _other_pairs(self) -> list[Pair]:
+        return [Pair(*cast(Any, tuple(self.others)))] if self.others else []

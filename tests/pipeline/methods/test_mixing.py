@@ -1,0 +1,74 @@
+"""Mixing rules: pixels and what is said about them move together."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pipeline.methods.mixing import MIXES, Mix, check_mixes, draw_mix, partners
+from pipeline.methods.protocol import StrongView
+
+BATCH, NUM_CLASSES, SIZE = 3, 5, (12, 16)
+
+
+def view_and_pseudo() -> tuple[StrongView, torch.Tensor]:
+    """Images whose pixels say where they are from; blocks of classes; a box in two of three."""
+    torch.manual_seed(0)
+    pseudo_BHW = torch.randint(NUM_CLASSES, (BATCH, 4, 4)).repeat_interleave(3, 1)
+    pseudo_BHW = pseudo_BHW.repeat_interleave(4, 2)
+    boxes_BHW = torch.zeros(BATCH, *SIZE, dtype=torch.bool)
+    boxes_BHW[:2, 2:8, 3:9] = True
+    images_BCHW = torch.arange(1.0, BATCH + 1)[:, None, None, None].expand(-1, 3, *SIZE)
+    return StrongView(images_BCHW, boxes_BHW), pseudo_BHW
+
+
+@pytest.mark.parametrize("name", MIXES)
+def test_what_is_said_moves_with_the_pixels(name: str) -> None:
+    view, pseudo_BHW = view_and_pseudo()
+    mix = MIXES[name](view, pseudo_BHW, NUM_CLASSES)
+    mixed_BHW = mix.images(view.images_BCHW)[:, 0]
+    valid_BHW = mix.valid(torch.ones(BATCH, *SIZE, dtype=torch.bool))
+    moved_BHW = mix.moved(pseudo_BHW)
+    for b in range(BATCH):
+        for y in range(SIZE[0]):
+            for x in range(SIZE[1]):
+                source = int(mixed_BHW[b, y, x]) - 1
+                assert (source >= 0) == bool(valid_BHW[b, y, x])
+                if source >= 0:
+                    assert source in (b, (b - 1) % BATCH)
+                    assert moved_BHW[b, y, x] == pseudo_BHW[source, y, x]
+
+
+def test_cutmix_takes_the_partner_inside_the_box() -> None:
+    view, pseudo_BHW = view_and_pseudo()
+    mixed_BCHW = MIXES["cutmix"](view, pseudo_BHW, NUM_CLASSES).images(view.images_BCHW)
+    assert set(mixed_BCHW[0, :, 2:8, 3:9].unique().tolist()) == {3.0}
+    assert (mixed_BCHW[0] == 3).sum() == 3 * 6 * 6
+    assert (mixed_BCHW[2] == 3).all()  # no box
+
+
+@pytest.mark.parametrize("batch", [2, 3, 4])
+def test_no_image_is_its_own_partner(batch: int) -> None:
+    own = torch.arange(batch)
+    assert (partners(own) != own).all()
+    assert sorted(partners(own).tolist()) == own.tolist()
+
+
+def test_nothing_is_learnt_where_nothing_is_left_to_see() -> None:
+    erased_BHW = torch.zeros(2, 2, 2, dtype=torch.bool)
+    erased_BHW[0, 0] = True
+    mix = Mix(torch.zeros_like(erased_BHW), erased_BHW)
+    assert mix.images(torch.ones(2, 3, 2, 2))[0, :, 0].eq(0).all()
+    assert mix.valid(torch.ones(2, 2, 2, dtype=torch.bool)).sum() == 6
+
+
+def test_one_of_several_rules_is_drawn_with_torchs_seed() -> None:
+    torch.manual_seed(0)
+    drawn = [draw_mix(("none", "cutmix")) for _ in range(20)]
+    assert {rule.__name__ for rule in drawn} == {"no_mix", "cutmix"}
+    torch.manual_seed(0)
+    assert drawn == [draw_mix(("none", "cutmix")) for _ in range(20)]
+
+
+def test_no_name_is_no_mix() -> None:
+    assert check_mixes(()) == ("none",)
