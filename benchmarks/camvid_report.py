@@ -70,7 +70,7 @@ def write_loop(
         f"`make e2e-camvid DATA=DIR`: seed {seed}, {steps} steps per training, {machine()}.",
         "mIoU on val (blocks held out of the train sequences, per domain).",
         "",
-        *_markdown(rows),
+        *markdown(rows),
         "",
         f"Test, read once at the end: {_scores(test)}.",
         "",
@@ -111,11 +111,11 @@ def write_seeds(found: Mapping[int, Mapping[str, Any]], *, steps: int) -> None:
         f"`python -m benchmarks.camvid_seeds --data DIR`: {len(runs)} seeds, {steps} steps per "
         f"training, {machine()}. mIoU in points on val, mean +- sample standard deviation.",
         "",
-        *_markdown(rows),
+        *markdown(rows),
         "",
         "Test, read once per seed, after the last round:",
         "",
-        *_markdown(tests),
+        *markdown(tests),
         "",
         "![Learning curves](camvid_seeds.svg)",
         "",
@@ -138,7 +138,9 @@ def _scores(test: Mapping[str, Any]) -> str:
     )
 
 
-def _markdown(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def markdown(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A table, one line each; the first row's keys are the columns."""
+
     def cell(value: Any) -> str:
         return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 

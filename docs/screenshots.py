@@ -1,69 +1,114 @@
-"""Take the screenshots of docs/images from a running workspace, such as the demo's.
+"""Take the screenshots of docs/images: `python -m docs.screenshots`, about ten minutes, Chromium.
 
-`python docs/screenshots.py WORKSPACE`: needs Chromium and the services of `ssl-loop up`.
+Makes a workspace of synthetic scenes, turns two rounds with a simulated annotator, and looks at
+what then waits for people: the task in Label Studio, the run in Prefect, the report.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import sync_playwright
+from rich.console import Console
 
 from flows import services
+from flows.annotators.simulated import SimulatedAnnotator
+from flows.arrival import add_domain
 from flows.credentials import credentials
 from flows.loop import open_loop
+from flows.rehearsal import Rehearsal
+from flows.status import status
+from flows.workspace import Workspace
 from pipeline import layout
+from pipeline.data.synthetic import CLASSES, make_domain
+from tests.browser import logged_in, open_next_task
 
 IMAGES = Path(__file__).parent / "images"
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
-         "--disable-component-update", "--no-first-run")  # fmt: skip
-SETTLE_MS = 4000  # pages of both tools draw after they have loaded
+ROUNDS = 2
+SIZE = {"height_px": 192, "width_px": 256}
+SETTINGS: dict[str, Any] = {
+    "image": {"height_px": 96, "width_px": 128},
+    "train": {"steps": 200, "learning_rate": 2e-3, "encoder_learning_rate": 2e-3},
+    "acquire": {"query_size": 8},
+    "loop": {"budget": 8 * (ROUNDS + 1)},
+}
+SETTLE_MS = 8000  # both tools draw after their pages have loaded
+LIMIT_S = 1800
 
 
 def main() -> None:
-    """docs/images/{report,label-studio-task,prefect-run}.png."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("workspace", type=Path)
-    root = parser.parse_args().workspace.resolve()
+    """docs/images/{label-studio-task,prefect-run,report}.png."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="ssl-loop-screenshots-"))
+    root, truth = folder / "streets", folder / "truth"
+    make_domain("day", truth, num_labelled=12, num_pool=60, num_val=12, **SIZE)
+    Workspace.create(root, class_names=CLASSES, overrides=SETTINGS)
+    add_domain(
+        root, "day", images=truth / "images", masks=truth / "masks", splits=truth / "splits.csv"
+    )
+    run = Rehearsal(root, truth, Console())
+    try:
+        run.up(10)
+        run.trigger()
+        for index in range(ROUNDS):
+            wait_for_query(root, f"day/r{index}")
+            answer(root, truth)
+        wait_for_query(root, f"day/r{ROUNDS}")
+        take(root)
+    finally:
+        for _ in services.down(root):
+            pass
+    shutil.rmtree(folder)
+
+
+def wait_for_query(root: Path, tag: str) -> None:
+    """Until the round's query stands in Label Studio; SystemExit when it takes too long."""
+    deadline = time.monotonic() + LIMIT_S
+    while time.monotonic() < deadline:
+        with open_loop(root) as loop:
+            now = status(loop)
+            if tag in loop.workspace.tags_merged() and now.asked == now.published > 0:
+                return
+        time.sleep(2)
+    raise SystemExit(f"{tag} did not come within {LIMIT_S} s; logs in {services.logs(root)}")
+
+
+def answer(root: Path, truth: Path) -> None:
+    """All open tasks, by true masks."""
+    with open_loop(root) as loop:
+        project_id = loop.project("day").project_id
+        person = SimulatedAnnotator(*services.annotation_tool(root, loop.params), truth)
+    person.answer(project_id)
+
+
+def take(root: Path) -> None:
+    """The three pictures."""
     daemons, secret = services.read_daemons(root), credentials(root)
     with open_loop(root) as loop:
-        project = loop.project(loop.require_position().domain)
+        project = loop.project("day")
     IMAGES.mkdir(exist_ok=True)
-    with sync_playwright() as playwright:
-        chromium = shutil.which("chromium")
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
-        page = browser.new_page(viewport={"width": 1280, "height": 860})
-        page.set_default_timeout(90_000)
+    studio = daemons[services.LABEL_STUDIO].url
+    person = (secret.label_studio_email, secret.label_studio_password)
+    with logged_in(studio, *person) as page:
+        open_next_task(page, project.url, (SIZE["height_px"], SIZE["width_px"]))
+        page.screenshot(path=IMAGES / "label-studio-task.png")
         page.goto((root / layout.REPORT).as_uri())
         page.screenshot(path=IMAGES / "report.png")
-        prefect_run(page, daemons[services.PREFECT].url)
-        studio = daemons[services.LABEL_STUDIO].url
-        page.goto(f"{studio}/user/login/")
-        page.fill("#email", secret.label_studio_email)
-        page.fill("#password", secret.label_studio_password)
-        page.click("button[type=submit]")
-        page.wait_for_url(lambda url: "/login" not in url)
-        page.goto(project.url)
-        page.wait_for_timeout(SETTLE_MS)
-        page.get_by_role("button", name="Label All Tasks").first.click()
-        page.wait_for_timeout(SETTLE_MS)
-        page.keyboard.press("Escape")
-        page.wait_for_timeout(SETTLE_MS)
-        page.screenshot(path=IMAGES / "label-studio-task.png")
-        browser.close()
+        longest_run(page, daemons[services.PREFECT].url)
+        page.screenshot(path=IMAGES / "prefect-run.png")
 
 
-def prefect_run(page: Any, url: str) -> None:
-    """The page of the longest run: a whole round with its tasks and artifacts."""
+def longest_run(page: Any, url: str) -> None:
+    """Open the run of a whole round, with its tasks and artifacts."""
     body = {"sort": "END_TIME_DESC", "limit": 50}
     runs = page.request.post(f"{url}/api/flow_runs/filter", data=body).json()
     longest = max(runs, key=lambda run: run["total_run_time"])
     page.goto(f"{url}/runs/flow-run/{longest['id']}")
-    page.wait_for_timeout(2 * SETTLE_MS)
-    page.screenshot(path=IMAGES / "prefect-run.png")
+    page.wait_for_timeout(SETTLE_MS)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ __all__ = [
     "Method",
     "MethodSetup",
     "Network",
+    "SemiSupervised",
     "StrongView",
     "Unlabelled",
     "UnlabelledSet",

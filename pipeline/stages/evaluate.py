@@ -65,6 +65,18 @@ def evaluate_split(root: Path, params: Params, split: Split) -> dict[str, Any]:
     return result
 
 
+def pooled_miou(root: Path, params: Params, split: Split) -> float | None:
+    """mIoU of the teacher over the pixels of all domains together; None if not measurable."""
+    judged = [s for s in read_manifest(root / layout.MANIFEST) if s.split == split and s.mask]
+    check_files(root, judged)
+    counts = {sample.domain: _no_counts(params.num_classes) for sample in judged}
+    model = load_model(root / layout.TEACHER)
+    if model.trained:
+        _count(root, params, model, judged, counts)
+    total_KK = sum(counts.values(), _no_counts(params.num_classes))
+    return _rounded(mean_iou(iou_per_class(total_KK)))
+
+
 def _count(
     root: Path,
     params: Params,

@@ -1,0 +1,208 @@
+"""Which method pays: CamVid with few labels, the same encoder and steps for every method.
+
+`python -m benchmarks.methods --data DIR` trains whatever of the plan is missing, one training at a
+time, and writes methods.{md,json,svg} beside the other results after each; a killed training goes
+on at its checkpoint. Labelled images: 1/16, 1/8, 1/4 of the 367 of the official train split, drawn
+by the seed; validation: blocks held out of that split (benchmarks/camvid.py); the last step's
+network is judged. `--test` reads the official test split, once, with the networks kept so far.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.camvid import DOMAINS, ENCODER, CamVid, locate, split_rows
+from benchmarks.camvid_report import RESULTS, read_json
+from benchmarks.methods_report import write_report
+from pipeline import layout
+from pipeline.backtest import take_in
+from pipeline.config import Params, parse_params
+from pipeline.data.ingest import validate_and_stage
+from pipeline.files import write_json
+from pipeline.methods import METHODS
+from pipeline.models import load_model, save_untrained
+from pipeline.stages.evaluate import evaluate_split, pooled_miou
+from pipeline.training import train_stage
+
+NUM_TRAIN = 367  # of the official split, which "1/8 labelled" refers to
+SEVERAL_SEEDS = ("supervised", "mean_teacher", "fixmatch", "cps", "unimatch_v2")
+WORK = Path("workspaces/methods")  # git-ignored: images, checkpoints, networks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One training of the plan."""
+
+    method: str
+    model: str
+    labelled_fraction: str
+    seed: int
+    steps: int
+    image_size: str
+    """Height x width in pixels."""
+
+    @property
+    def name(self) -> str:
+        """For files."""
+        fraction = self.labelled_fraction.replace("/", "-")
+        where = f"{self.model}-{self.image_size}-{self.steps}-steps"
+        return f"{where}/{self.method}-{fraction}-seed-{self.seed}"
+
+
+def main() -> None:
+    """Run what is missing, one after the other."""
+    args = arguments()
+    camvid = locate(args.data)
+    plan = plan_of(args)
+    for place, run in enumerate(plan, start=1):
+        kept = RESULTS / "methods" / f"{run.name}.json"
+        if not kept.exists():
+            print(f"{place}/{len(plan)} {run.name}", flush=True)
+            write_json(kept, judge(camvid, run, args.device))
+        elif args.test and "test_miou" not in read_json(kept):
+            write_json(kept, {**read_json(kept), **read_test(run)})
+        write_report(found(plan))
+    if args.list:
+        print("\n".join(run.name for run in plan))
+
+
+def arguments() -> argparse.Namespace:
+    """What to train."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="holds camvid/ and encoders/")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--fractions", nargs="+", choices=("1/16", "1/8", "1/4"), default=["1/8"])
+    parser.add_argument("--seeds", type=int, default=3, help="of the five main methods")
+    parser.add_argument("--other-seeds", type=int, default=1, help="of all other methods")
+    parser.add_argument("--steps", type=int, default=300, help="per training")
+    parser.add_argument("--model", default="pspnet")
+    parser.add_argument("--size", default="128x160", help="height x width, divisible by 32")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--list", action="store_true", help="say what the plan is")
+    parser.add_argument("--test", action="store_true", help="read the test split, once")
+    return parser.parse_args()
+
+
+def plan_of(args: argparse.Namespace) -> list[Run]:
+    """Seeds outermost: what is compared is trained early."""
+    chosen = [name for name in SEVERAL_SEEDS if name in args.methods]
+    chosen += [name for name in args.methods if name not in chosen]
+    return [
+        Run(
+            method=method,
+            model=args.model,
+            labelled_fraction=fraction,
+            seed=seed,
+            steps=args.steps,
+            image_size=args.size,
+        )
+        for fraction in args.fractions
+        for seed in range(max(args.seeds, args.other_seeds))
+        for method in chosen
+        if seed < (args.seeds if method in SEVERAL_SEEDS else args.other_seeds)
+    ]
+
+
+def judge(camvid: CamVid, run: Run, device: str) -> dict[str, Any]:
+    """Train; mIoU on val over both domains' pixels, and per domain."""
+    root = WORK / run.name
+    params = params_of(camvid, run, device)
+    if not (root / layout.MANIFEST).exists():
+        lay_out(camvid, run, root)
+    train_stage("train_teacher", root, params, method_name=run.method, model=layout.TEACHER)
+    save_untrained(root / layout.BASELINE, why="compared in another run")
+    scores = evaluate_split(root, params, "val")["teacher"]
+    training = read_json(root / layout.TEACHER_TRAINING)
+    used = "cpu" if device == "auto" else device
+    return {
+        **asdict(run),
+        "miou": pooled_miou(root, params, "val"),
+        "miou_by_domain": {name: scores[name]["val"]["miou"] for name in DOMAINS},
+        "labelled": training["labelled"],
+        "reliable_share": training.get("reliable_share", [None])[-1],
+        "device": used,
+    }
+
+
+def read_test(run: Run) -> dict[str, Any]:
+    """mIoU on the official test split, and the day it was read."""
+    root = WORK / run.name
+    config = load_model(root / layout.TEACHER).config
+    domains: dict[str, Any] = {name: {} for name in DOMAINS}
+    params = parse_params({"classes": config["classes"], "domains": domains})
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    return {"test_miou": pooled_miou(root, params, "test"), "test_read": today}
+
+
+def params_of(camvid: CamVid, run: Run, device: str) -> Params:
+    """The benchmark's knobs: those of the CamVid campaign, at this run's size."""
+    height_px, width_px = (int(side) for side in run.image_size.split("x"))
+    settings = camvid.settings(seed=run.seed, steps=run.steps)
+    settings["image"] = {"height_px": height_px, "width_px": width_px}
+    settings["model"] |= {"name": run.model, "encoder": ENCODER}
+    settings["train"] |= {"device": device}
+    settings["method"] = {"name": run.method}
+    domains: dict[str, Any] = {name: {} for name in DOMAINS}
+    return parse_params(
+        {"classes": list(camvid.classes), "domain": "dusk", "domains": domains, **settings}
+    )
+
+
+def lay_out(camvid: CamVid, run: Run, root: Path) -> None:
+    """Both domains in `root`, with this run's labelled images; whole or not at all."""
+    beside = root.with_name(f"{root.name}.making")
+    shutil.rmtree(beside, ignore_errors=True)
+    chosen = labelled_of(camvid, run)
+    for domain in DOMAINS:
+        source = beside / "source" / domain
+        camvid.lay_out(domain, source)
+        rows = {
+            stem: "labelled" if stem in chosen else "pool" if split == "labelled" else split
+            for stem, split in split_rows(camvid.data / "splits.csv", domain).items()
+        }
+        with (source / "splits.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([("id", "split"), *rows.items()])
+        validate_and_stage(
+            name=domain,
+            images=source / "images",
+            masks=camvid.masks,
+            splits=source / "splits.csv",
+            classes=camvid.classes,
+            existing_domains=(),
+            destination=beside / "incoming",
+        )
+        take_in(beside / "root", beside / "incoming" / domain)
+    (beside / "root").rename(root)
+    shutil.rmtree(beside)
+
+
+def labelled_of(camvid: CamVid, run: Run) -> set[str]:
+    """This seed's labelled images: a uniform draw over the train images of both domains."""
+    pool = sorted(
+        stem
+        for domain in DOMAINS
+        for stem, split in split_rows(camvid.data / "splits.csv", domain).items()
+        if split in ("pool", "labelled")
+    )
+    part = int(run.labelled_fraction.split("/")[1])
+    rng = np.random.default_rng([run.seed, part])
+    return set(rng.choice(pool, size=round(NUM_TRAIN / part), replace=False).tolist())
+
+
+def found(plan: list[Run]) -> list[dict[str, Any]]:
+    """Results there are, of this plan."""
+    files = [RESULTS / "methods" / f"{run.name}.json" for run in plan]
+    return [json.loads(file.read_text()) for file in files if file.exists()]
+
+
+if __name__ == "__main__":
+    main()
