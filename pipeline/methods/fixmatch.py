@@ -1,10 +1,13 @@
 """FixMatch for segmentation with a Mean Teacher and CutMix (Sohn et al. 2020; Yang et al. 2023).
 
 The averaged teacher labels the weak view; the student learns the reliable ones of these
-pseudo-labels on the strong view.
+pseudo-labels on the strong view. What is reliable is a hook: the methods that differ from FixMatch
+in this alone override it. B images, C channels, K classes, H height, W width.
 """
 
 from __future__ import annotations
+
+from torch import Tensor
 
 from pipeline.methods.base import Pair, TeacherStudent
 from pipeline.methods.losses import reliable_cross_entropy, share
@@ -23,11 +26,17 @@ class FixMatch(TeacherStudent):
         """The term `consistency`; reliable_share."""
         probs_BKHW = pair.teacher(unlabelled.weak_BCHW).softmax(dim=1)
         confidence_BHW, pseudo_BHW = probs_BKHW.max(dim=1)
+        weights_BHW = self.pixel_weights(confidence_BHW, pseudo_BHW, unlabelled.valid_BHW)
         mix = self.mix(unlabelled, pseudo_BHW)
-        confidence_BHW, pseudo_BHW = mix.moved(confidence_BHW), mix.moved(pseudo_BHW)
+        weights_BHW, pseudo_BHW = mix.moved(weights_BHW), mix.moved(pseudo_BHW)
         valid_BHW = mix.valid(unlabelled.valid_BHW)
-        reliable_BHW = confidence_BHW >= self.params.confidence_threshold
         images_BCHW = mix.images(unlabelled.strong[0].images_BCHW)
         logits_BKHW = self.perturbed(pair.student, images_BCHW, mix.moved(probs_BKHW))
-        loss = reliable_cross_entropy(logits_BKHW, pseudo_BHW, reliable_BHW, valid_BHW)
-        return Losses({"consistency": loss}, {"reliable_share": share(reliable_BHW, valid_BHW)})
+        loss = reliable_cross_entropy(logits_BKHW, pseudo_BHW, weights_BHW, valid_BHW)
+        return Losses({"consistency": loss}, {"reliable_share": share(weights_BHW, valid_BHW)})
+
+    def pixel_weights(
+        self, confidence_BHW: Tensor, pseudo_BHW: Tensor, valid_BHW: Tensor
+    ) -> Tensor:
+        """weights_BHW of the pseudo-labels before mixing: True where reliable, or numbers >= 0."""
+        return confidence_BHW >= self.params.confidence_threshold

@@ -33,16 +33,16 @@ def labelled_loss(network: Network, images_BCHW: Tensor, masks_BHW: Tensor) -> T
 
 
 def reliable_cross_entropy(
-    logits_BKHW: Tensor, pseudo_BHW: Tensor, reliable_BHW: Tensor, valid_BHW: Tensor
+    logits_BKHW: Tensor, pseudo_BHW: Tensor, weights_BHW: Tensor, valid_BHW: Tensor
 ) -> Tensor:
-    """Cross-entropy summed over reliable pixels, divided by all valid ones (FixMatch, eq. 4).
+    """Cross-entropy times weight, summed, divided by all valid pixels (FixMatch, eq. 4).
 
-    Few reliable pixels thus weigh little; a mean over them alone would weigh 2 to 10 times more
-    early on.
+    A weight is True where a pixel is reliable, or a number >= 0. Few reliable pixels thus weigh
+    little; a mean over them alone would weigh 2 to 10 times more early on.
     """
-    kept_BHW = torch.where(reliable_BHW & valid_BHW, pseudo_BHW, IGNORE)
-    total = F.cross_entropy(logits_BKHW, kept_BHW, ignore_index=IGNORE, reduction="sum")
-    return total / valid_BHW.sum().clamp(min=1)
+    kept_BHW = torch.where((weights_BHW > 0) & valid_BHW, pseudo_BHW, IGNORE)
+    losses_BHW = F.cross_entropy(logits_BKHW, kept_BHW, ignore_index=IGNORE, reduction="none")
+    return (losses_BHW * weights_BHW).sum() / valid_BHW.sum().clamp(min=1)
 
 
 def probs_distance(probs_BKHW: Tensor, target_BKHW: Tensor, valid_BHW: Tensor) -> Tensor:
@@ -52,8 +52,11 @@ def probs_distance(probs_BKHW: Tensor, target_BKHW: Tensor, valid_BHW: Tensor) -
 
 
 def share(part: Tensor, whole: Tensor) -> Tensor:
-    """Fraction of the True pixels of `whole` that are True in `part`; 0 if there are none."""
-    return (part & whole).sum() / whole.sum().clamp(min=1)
+    """Fraction of the True pixels of `whole` that are True in `part`; 0 if there are none.
+
+    `part` may hold weights, of which none counts more than 1.
+    """
+    return (part.float().clamp(max=1.0) * whole).sum() / whole.sum().clamp(min=1)
 
 
 def ramp_up(step: int, num_steps: float) -> float:
