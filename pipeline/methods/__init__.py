@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from pipeline.errors import ConfigError
 from pipeline.methods.base import SemiSupervised
+from pipeline.methods.cps import CPS
 from pipeline.methods.fixmatch import FixMatch
+from pipeline.methods.flexmatch import FlexMatch
+from pipeline.methods.freematch import FreeMatch
 from pipeline.methods.mean_teacher import MeanTeacher
 from pipeline.methods.protocol import (
     Batch,
@@ -20,12 +23,19 @@ from pipeline.methods.protocol import (
     Unlabelled,
     UnlabelledSet,
 )
+from pipeline.methods.soft_teacher import SoftTeacher
+from pipeline.methods.softmatch import SoftMatch
 from pipeline.methods.supervised import Supervised
 
 METHODS: dict[str, type[SemiSupervised]] = {
     "supervised": Supervised,
     "mean_teacher": MeanTeacher,
     "fixmatch": FixMatch,
+    "freematch": FreeMatch,
+    "flexmatch": FlexMatch,
+    "softmatch": SoftMatch,
+    "soft_teacher": SoftTeacher,
+    "cps": CPS,
 }
 
 __all__ = [

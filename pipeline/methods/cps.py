@@ -1,0 +1,51 @@
+"""Cross pseudo supervision: two networks label for each other (Chen et al. 2021).
+
+B images, C channels, K classes, H height, W width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pipeline.methods.base import SemiSupervised
+from pipeline.methods.losses import reliable_cross_entropy, share
+from pipeline.methods.protocol import Batch, Losses, MethodSetup, Unlabelled
+
+
+class CPS(SemiSupervised):
+    """L = sum over both f, g of CE(f(x), y) + lambda(t) CE(f(mixed u), argmax g(u), mixed).
+
+    Hard labels of every pixel, no threshold, no average; the first network is kept.
+    """
+
+    mixes = ("cutmix",)
+
+    def __init__(self, setup: MethodSetup) -> None:
+        """Two networks from different initial weights."""
+        super().__init__(setup)
+        self.other = setup.new_network(1)
+
+    def supervised(self, batch: Batch) -> Tensor:
+        """Summed over both."""
+        # The student first: what it draws for dropout is what it draws in `supervised`.
+        loss = super().supervised(batch)
+        return loss + self.setup.labelled_loss(self.other, batch.images_BCHW, batch.masks_BHW)
+
+    def unsupervised(self, batch: Batch, unlabelled: Unlabelled, step: int) -> Losses:
+        """The term `consistency`, summed over both; agreement, the share labelled alike."""
+        with torch.no_grad():  # in training mode, as in the authors' code
+            own_BKHW = self.student(unlabelled.weak_BCHW).softmax(dim=1)
+            others_BKHW = self.other(unlabelled.weak_BCHW).softmax(dim=1)
+        own_BHW, others_BHW = own_BKHW.argmax(dim=1), others_BKHW.argmax(dim=1)
+        mix = self.mix(unlabelled, own_BHW)
+        images_BCHW = mix.images(unlabelled.strong[0].images_BCHW)
+        valid_BHW = mix.valid(unlabelled.valid_BHW)
+        loss = torch.zeros((), device=valid_BHW.device)
+        for network, probs_BKHW in ((self.student, others_BKHW), (self.other, own_BKHW)):
+            target_BKHW = mix.moved(probs_BKHW)
+            logits_BKHW = self.perturbed(network, images_BCHW, target_BKHW)
+            pseudo_BHW = target_BKHW.argmax(dim=1)
+            loss = loss + reliable_cross_entropy(logits_BKHW, pseudo_BHW, valid_BHW, valid_BHW)
+        alike_BHW = own_BHW == others_BHW
+        return Losses({"consistency": loss}, {"agreement": share(alike_BHW, unlabelled.valid_BHW)})
