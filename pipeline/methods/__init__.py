@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pipeline.errors import ConfigError
 from pipeline.methods.base import SemiSupervised
+from pipeline.methods.cbst import CBST
 from pipeline.methods.cps import CPS
 from pipeline.methods.fixmatch import FixMatch
 from pipeline.methods.flexmatch import FlexMatch
@@ -25,6 +26,7 @@ from pipeline.methods.protocol import (
 )
 from pipeline.methods.soft_teacher import SoftTeacher
 from pipeline.methods.softmatch import SoftMatch
+from pipeline.methods.st_plus_plus import STPlusPlus
 from pipeline.methods.supervised import Supervised
 
 METHODS: dict[str, type[SemiSupervised]] = {
@@ -36,6 +38,8 @@ METHODS: dict[str, type[SemiSupervised]] = {
     "softmatch": SoftMatch,
     "soft_teacher": SoftTeacher,
     "cps": CPS,
+    "st_plus_plus": STPlusPlus,
+    "cbst": CBST,
 }
 
 __all__ = [

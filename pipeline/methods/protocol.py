@@ -112,6 +112,11 @@ class MethodSetup:
     """For methods that look at the whole set from time to time."""
 
 
+def phase_length(num_steps: int, num_phases: int) -> int:
+    """Steps of each phase; the last is shorter where they do not divide."""
+    return -(-num_steps // num_phases)
+
+
 class Method(Protocol):
     """An nn.Module that holds all networks, heads and memories of one way to learn.
 
@@ -125,7 +130,8 @@ class Method(Protocol):
     num_strong_views: int
     """Of each unlabelled image; 0 = no unlabelled images wanted."""
     num_phases: int
-    """The learning rate's course is run through so many times, in equal parts of the steps."""
+    """Trainings one after the other, in equal parts of the steps: the learning rate's course is run
+    through in each, and the optimiser remembers nothing of the one before."""
     learning_rates: dict[str, float]
     """Rates other than train.learning_rate, by the first part of the parameters' names."""
 

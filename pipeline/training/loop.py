@@ -20,6 +20,7 @@ from pipeline.data.datasets import ImageStore
 from pipeline.data.manifest import Sample
 from pipeline.methods import Losses, Method, MethodSetup, build_method
 from pipeline.methods.losses import labelled_loss
+from pipeline.methods.protocol import phase_length
 from pipeline.models import build_model
 from pipeline.models.encoders import freeze_batch_norm
 from pipeline.progress import Progress, say
@@ -108,6 +109,8 @@ class _Run:
         torch.manual_seed(
             seeds.derive_seed(params.seed, seeds.NOISE, step, self.fabric.global_rank)
         )
+        if step % phase_length(params.steps, self.method.num_phases) == 0:
+            self.optimizer.state.clear()
         for group in self.optimizer.param_groups:
             share = learning_rate_share(step, params, self.method.num_phases)
             group["lr"] = group["full_lr"] * share
@@ -147,7 +150,7 @@ def learning_rate_share(step: int, params: TrainParams, num_phases: int = 1) -> 
 
     A method in phases goes through it once in each.
     """
-    num_steps = -(-params.steps // num_phases)
+    num_steps = phase_length(params.steps, num_phases)
     step %= num_steps
     rise = min((step + 1) / (params.warmup_share * num_steps + 1), 1.0)
     return rise * (1.0 - step / num_steps) ** POLY_POWER

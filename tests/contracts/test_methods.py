@@ -12,6 +12,7 @@ from pipeline.config import MethodParams
 from pipeline.errors import ConfigError
 from pipeline.methods import METHODS, Batch, MethodSetup, build_method
 from pipeline.methods.losses import labelled_loss
+from pipeline.methods.protocol import phase_length
 from pipeline.methods.teacher import Teacher
 from pipeline.types import IGNORE
 from tests.tiny_network import NUM_CLASSES, TinySet, tiny_network
@@ -21,7 +22,7 @@ SEMI_SUPERVISED = [name for name in METHODS if name != "supervised"]
 NUM_STEPS = 10
 
 
-def new_method(name: str, **knobs):
+def new_method(name: str, *, num_unlabelled: int = 6, **knobs):
     params = MethodParams(name=name, rampup_share=0.0, **knobs)
     setup = MethodSetup(
         params=params,
@@ -29,7 +30,7 @@ def new_method(name: str, **knobs):
         num_steps=NUM_STEPS,
         new_network=tiny_network,
         labelled_loss=labelled_loss,
-        unlabelled=TinySet(),
+        unlabelled=TinySet(num_unlabelled),
     )
     method = build_method(name, setup)
     method.train()
@@ -40,14 +41,23 @@ def new_batch(method, seed: int = 0) -> Batch:
     return draw_batch(method.num_strong_views, seed)
 
 
-def train_steps(method, num_steps: int, *, without_unlabelled: bool = False) -> nn.Module:
+def new_optimizer(method) -> torch.optim.Optimizer:
     learning = [p for _, p in method.named_parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(learning, lr=0.01)
-    for step in range(num_steps):
+    return torch.optim.AdamW(learning, lr=0.01)
+
+
+def train_steps(
+    method, steps: range | int, optimizer: torch.optim.Optimizer | None = None
+) -> nn.Module:
+    """As the training loop does it; without unlabelled images where the method was told of none."""
+    optimizer = optimizer or new_optimizer(method)
+    for step in range(steps) if isinstance(steps, int) else steps:
         batch = new_batch(method, step)
-        if without_unlabelled:
+        if not len(method.setup.unlabelled):
             batch = batch._replace(unlabelled=None)
         torch.manual_seed(step)
+        if step % phase_length(NUM_STEPS, method.num_phases) == 0:
+            optimizer.state.clear()
         loss = torch.stack(list(method(batch, step).terms.values())).sum()
         optimizer.zero_grad()
         loss.backward()
@@ -93,7 +103,7 @@ def test_an_all_ignored_batch_teaches_nothing(name: str) -> None:
 
 def test_without_unlabelled_images_it_is_supervised(name: str) -> None:
     expected = train_steps(new_method("supervised"), 5)
-    assert_equal_weights(train_steps(new_method(name), 5, without_unlabelled=True), expected)
+    assert_equal_weights(train_steps(new_method(name, num_unlabelled=0), 5), expected)
 
 
 def test_with_weight_0_it_is_supervised(name: str) -> None:
@@ -150,6 +160,18 @@ def test_its_state_is_whole(name: str) -> None:
         each.after_step(3)
     assert losses[0] == losses[1]
     assert_equal_weights(method.result(), other.result())
+
+
+def test_resumed_equals_uninterrupted(name: str) -> None:
+    whole, method, other = (new_method(name, confidence_threshold=0.3) for _ in range(3))
+    train_steps(whole, 6)
+    optimizer, others = new_optimizer(method), new_optimizer(other)
+    train_steps(method, 3, optimizer)
+    other.load_state_dict(copy.deepcopy(method.state_dict()))
+    others.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    train_steps(other, range(3, 6), others)
+    for key, value in whole.state_dict().items():
+        assert torch.equal(value, other.state_dict()[key]), key
 
 
 def test_an_unknown_option_lists_the_known(name: str) -> None:

@@ -39,7 +39,7 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("method_name", ["supervised", "fixmatch"])
+@pytest.mark.parametrize("method_name", ["supervised", "fixmatch", "st_plus_plus"])
 def test_resumed_equals_uninterrupted(
     make_workspace, tiny_params, monkeypatch: pytest.MonkeyPatch, method_name: str
 ) -> None:
@@ -61,6 +61,20 @@ def test_resumed_equals_uninterrupted(
     resumed = train(job, Checkpoints(job.root, "train_teacher-1"))
     assert equal(whole, resumed.network.state_dict())
     assert len(resumed.history.columns()["loss"]) == 4
+
+
+def test_a_phase_starts_with_a_fresh_optimiser(
+    make_workspace, tiny_params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    num_updates = []
+
+    def spy(_: Checkpoints, state) -> None:
+        num_updates.append(int(state.optimizer["state"][0]["step"]))
+
+    monkeypatch.setattr(Checkpoints, "save", spy)
+    params = tiny_params(train={"steps": 6, "checkpoint_every_s": 0.0})
+    weights(new_job(make_workspace(3, 4), params, "st_plus_plus"))
+    assert num_updates == [1, 2, 1, 2, 1, 2]
 
 
 def test_the_seed_alone_decides(make_workspace, tiny_params) -> None:
