@@ -52,6 +52,13 @@ def test_reliable_cross_entropy_divides_by_all_valid_pixels() -> None:
     assert loss.item() == pytest.approx(-math.log(0.8))
 
 
+def test_reliable_cross_entropy_takes_weights() -> None:
+    everything = torch.ones(1, 1, 2, dtype=torch.bool)
+    weights_BHW, pseudo_BHW = torch.tensor([[[0.5, 3.0]]]), torch.tensor([[[0, 1]]])
+    loss = reliable_cross_entropy(two_pixels(), pseudo_BHW, weights_BHW, everything)
+    assert loss.item() == pytest.approx(-(0.5 * math.log(0.8) + 3.0 * math.log(0.75)) / 2)
+
+
 def test_no_reliable_pixel_gives_exactly_no_gradient() -> None:
     logits_BKHW = torch.rand(1, 3, 4, 4, requires_grad=True)
     nothing, everything = torch.zeros(1, 4, 4) > 0, torch.ones(1, 4, 4) > 0
