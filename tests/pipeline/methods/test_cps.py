@@ -1,0 +1,91 @@
+"""CPS against the paper's formula in plain loops."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.config import MethodParams
+from pipeline.methods import Batch, MethodSetup, StrongView, Unlabelled
+from pipeline.methods.cps import CPS
+from pipeline.methods.losses import labelled_loss
+from tests.tiny_network import PixelNetwork, TinySet
+
+BATCH, NUM_CLASSES, HEIGHT, WIDTH = 3, 4, 5, 6
+
+
+def method_and_batch() -> tuple[CPS, Batch]:
+    setup = MethodSetup(
+        params=MethodParams(name="cps", consistency_weight=1.5, rampup_share=0.0),
+        num_classes=NUM_CLASSES,
+        num_steps=10,
+        new_network=lambda number: PixelNetwork(NUM_CLASSES, seed=number),
+        labelled_loss=labelled_loss,
+        unlabelled=TinySet(),
+    )
+    method = CPS(setup)
+    torch.manual_seed(2)
+    boxes_BHW = torch.rand(BATCH, HEIGHT, WIDTH) < 0.4
+    valid_BHW = torch.rand(BATCH, HEIGHT, WIDTH) < 0.8
+    view = StrongView(torch.rand(BATCH, 3, HEIGHT, WIDTH), boxes_BHW)
+    weak_BCHW = torch.rand(BATCH, 3, HEIGHT, WIDTH)
+    unlabelled = Unlabelled(torch.arange(BATCH), weak_BCHW, valid_BHW, (view,))
+    masks_BHW = torch.randint(NUM_CLASSES, (2, HEIGHT, WIDTH))
+    return method, Batch(torch.rand(2, 3, HEIGHT, WIDTH), masks_BHW, unlabelled)
+
+
+def classes_of(logits_BKHW: torch.Tensor, image: int, y: int, x: int) -> int:
+    logits_K = [logits_BKHW[image, k, y, x].item() for k in range(NUM_CLASSES)]
+    return logits_K.index(max(logits_K))
+
+
+def test_each_learns_what_the_other_says_on_the_mixed_images() -> None:
+    method, batch = method_and_batch()
+    assert batch.unlabelled is not None
+    _, weak_BCHW, valid_BHW, (view,) = batch.unlabelled
+    mixed_BCHW = view.images_BCHW.clone()
+    for b in range(BATCH):
+        mixed_BCHW[b, :, view.boxes_BHW[b]] = view.images_BCHW[b - 1][:, view.boxes_BHW[b]]
+    networks: list[nn.Module] = [method.student, method.other]
+    total, num_valid, num_alike = 0.0, 0, 0
+    for learner, labeller in (networks, networks[::-1]):
+        probs_BKHW = learner(mixed_BCHW).softmax(1).detach()
+        labels_BKHW = labeller(weak_BCHW)
+        for b in range(BATCH):
+            for y in range(HEIGHT):
+                for x in range(WIDTH):
+                    source = (b - 1) % BATCH if view.boxes_BHW[b, y, x] else b
+                    if valid_BHW[source, y, x]:
+                        label = classes_of(labels_BKHW, source, y, x)
+                        total -= math.log(probs_BKHW[b, label, y, x])
+                        num_valid += 1
+    one_BKHW, other_BKHW = (network(weak_BCHW) for network in networks)
+    for b, y, x in valid_BHW.nonzero().tolist():
+        num_alike += classes_of(one_BKHW, b, y, x) == classes_of(other_BKHW, b, y, x)
+    losses = method(batch, 5)
+    expected = 1.5 * total / (num_valid / 2)
+    assert losses.terms["consistency"].item() == pytest.approx(expected, rel=1e-4)
+    agreement = num_alike / int(valid_BHW.sum())
+    assert 0 < agreement < 1
+    assert losses.logs["agreement"].item() == pytest.approx(agreement)
+
+
+def test_both_learn_from_labels_and_from_each_other() -> None:
+    method, batch = method_and_batch()
+    for term in method(batch, 5).terms.values():
+        method.zero_grad()
+        term.backward(retain_graph=True)
+        for network in (method.student, method.other):
+            assert any(p.grad.any() for p in network.parameters())
+
+
+def test_the_loss_does_not_care_which_network_is_first() -> None:
+    method, batch = method_and_batch()
+    losses = method(batch, 5)
+    method.student, method.other = method.other, method.student
+    swapped = method(batch, 5)
+    for name, term in losses.terms.items():
+        torch.testing.assert_close(term, swapped.terms[name])
