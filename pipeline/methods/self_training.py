@@ -36,7 +36,7 @@ class SelfTraining(SemiSupervised):
         """The term `consistency`; reliable_share, the share of pixels with a label."""
         if step < self.phase_length:
             # Not even the batch norms may see an unlabelled image yet.
-            nothing = next(self.student.parameters()).sum() * 0.0
+            nothing = next(self.student.parameters()).square().sum() * 0.0
             return Losses({"consistency": nothing}, {"reliable_share": nothing.detach()})
         probs_BKHW = self.labeller(unlabelled.weak_BCHW).softmax(dim=1)
         labels_BHW = self.labels(probs_BKHW, unlabelled)

@@ -220,6 +220,16 @@ def test_thresholds_stay_between_floor_and_cap() -> None:
     assert everything.pixel_weights(*steps()[0]).all()
 
 
+def test_flexmatch_warms_up_while_most_pixels_are_unused() -> None:
+    method = new_method("flexmatch", floor=0.0)
+    assert isinstance(method, AdaptiveFixMatch)
+    confidence_BHW = torch.tensor([[[0.95, 0.91, 0.5, 0.4, 0.3]]])  # 2 of 5 reach .9
+    nothing = torch.zeros_like(confidence_BHW)
+    method.pixel_weights(confidence_BHW, nothing.long(), nothing == 0)
+    status = 0.4 / 0.6
+    assert method.thresholds_K()[0].item() == pytest.approx(0.9 * status / (2 - status))
+
+
 def test_a_running_mean_forgets_its_start_and_skips_what_is_not_seen() -> None:
     running = RunningMean(2, start=9.0, decay=0.5)
     running.update(torch.tensor([1.0, 5.0]), torch.tensor([True, False]))
