@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, NamedTuple, cast
 
+import torch
 from torch import Tensor, nn
 
 from pipeline.blocks import Block, parse_block
@@ -14,8 +15,10 @@ from pipeline.errors import ConfigError
 from pipeline.methods.features import Scene, check_perturbations, draw_perturbation
 from pipeline.methods.losses import ramp_up
 from pipeline.methods.mixing import Mix, check_mixes, draw_mix
+from pipeline.methods.network_noise import steady_decode
 from pipeline.methods.protocol import Batch, Losses, MethodSetup, Network, Unlabelled
 from pipeline.methods.teacher import Teacher
+from pipeline.types import IGNORE
 
 
 class SemiSupervised(nn.Module):
@@ -76,9 +79,13 @@ class SemiSupervised(nn.Module):
         return self.params.consistency_weight * ramp_up(step, num_ramp_steps)
 
     def mix(self, unlabelled: Unlabelled, pseudo_BHW: Tensor, number: int = 0) -> Mix:
-        """How strong view `number` is mixed, by one of the rules in force."""
+        """How strong view `number` is mixed, by one of the rules in force.
+
+        What the teacher says about padding is no class to paste.
+        """
         rule = draw_mix(self.mix_names)
-        return rule(unlabelled.strong[number], pseudo_BHW, self.setup.num_classes)
+        known_BHW = torch.where(unlabelled.valid_BHW, pseudo_BHW, IGNORE)
+        return rule(unlabelled.strong[number], known_BHW, self.setup.num_classes)
 
     def perturbed(self, network: Network, images_BCHW: Tensor, probs_BKHW: Tensor) -> Tensor:
         """Logits of `network`, through one of the feature perturbations in force, if any.
@@ -89,7 +96,7 @@ class SemiSupervised(nn.Module):
             return network(images_BCHW)
         perturb = draw_perturbation(self.perturbation_names)
         features = network.encode(images_BCHW)
-        return network.decode(perturb(features, Scene(probs_BKHW, network.decode)))
+        return network.decode(perturb(features, Scene(probs_BKHW, steady_decode(network))))
 
     def after_step(self, step: int) -> None:
         """Nothing to move."""

@@ -2,7 +2,9 @@
 
 A mix = one function and one row in MIXES: (view, pseudo_BHW, num_classes) -> Mix. The partner of
 image i is image i - 1 of the batch, so that no image is its own partner. Pixels and what is said
-about them are moved by the same Mix. B images, C channels, K classes, H height, W width.
+about them are moved by the same Mix. `pseudo_BHW` holds the teacher's classes of the unmixed
+images, IGNORE where the view is padding; an image whose draw says so (`view.mixed_B`) is mixed.
+B images, C channels, K classes, H height, W width.
 """
 
 from __future__ import annotations
@@ -14,7 +16,10 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import ConfigError
+from pipeline.methods.class_halves import half_of_classes
 from pipeline.methods.protocol import StrongView
+
+COMPLEXMIX_GRID = (2, 8)  # blocks along a side; the paper's complexities are 4, 16 and 64 blocks
 
 
 class Mix(NamedTuple):
@@ -58,9 +63,39 @@ def cutmix(view: StrongView, _pseudo_BHW: Tensor, _num_classes: int) -> Mix:
     return Mix(view.boxes_BHW, torch.zeros_like(view.boxes_BHW))
 
 
+def cutout(view: StrongView, _pseudo_BHW: Tensor, _num_classes: int) -> Mix:
+    """A box erased; nothing is learnt inside it (French et al. 2020)."""
+    return Mix(torch.zeros_like(view.boxes_BHW), view.boxes_BHW)
+
+
+def classmix(view: StrongView, pseudo_BHW: Tensor, num_classes: int) -> Mix:
+    """Half of the partner's classes, cut out along their edges (Olsson et al. 2021)."""
+    return _pasted(view, half_of_classes(pseudo_BHW, num_classes))
+
+
+def complexmix(view: StrongView, pseudo_BHW: Tensor, num_classes: int) -> Mix:
+    """ClassMix in each block of a grid of its own, 2x2 to 8x8 blocks drawn (Chen et al. 2021).
+
+    Half of an odd number of classes is rounded up or down at random: most small blocks hold one
+    class, which would never be pasted.
+    """
+    low, high = COMPLEXMIX_GRID
+    grid = int(torch.randint(low, high + 1, ()))
+    return _pasted(view, half_of_classes(pseudo_BHW, num_classes, grid=grid, round_up_half=True))
+
+
+def _pasted(view: StrongView, chosen_BHW: Tensor) -> Mix:
+    """Each partner's chosen pixels, in the images that are to be mixed."""
+    foreign_BHW = partners(chosen_BHW) & view.mixed_B[:, None, None]
+    return Mix(foreign_BHW, torch.zeros_like(foreign_BHW))
+
+
 MIXES: dict[str, MixRule] = {
     "none": no_mix,
     "cutmix": cutmix,
+    "cutout": cutout,
+    "classmix": classmix,
+    "complexmix": complexmix,
 }
 
 

@@ -23,6 +23,11 @@ class StrongView(NamedTuple):
     boxes_BHW: Tensor
     """True in one random box of an image, with method.mix_probability; else False everywhere."""
 
+    @property
+    def mixed_B(self) -> Tensor:
+        """Which images are to be mixed, boxes or not: True with method.mix_probability."""
+        return self.boxes_BHW.flatten(1).any(dim=1)
+
 
 class Unlabelled(NamedTuple):
     """One draw from the unlabelled stream."""
