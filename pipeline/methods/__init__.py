@@ -10,6 +10,8 @@ from pipeline.errors import ConfigError
 from pipeline.methods.base import SemiSupervised
 from pipeline.methods.cbst import CBST
 from pipeline.methods.cps import CPS
+from pipeline.methods.cct import CCT
+from pipeline.methods.cutmix_seg import CutMixSeg
 from pipeline.methods.fixmatch import FixMatch
 from pipeline.methods.flexmatch import FlexMatch
 from pipeline.methods.freematch import FreeMatch
@@ -28,10 +30,14 @@ from pipeline.methods.soft_teacher import SoftTeacher
 from pipeline.methods.softmatch import SoftMatch
 from pipeline.methods.st_plus_plus import STPlusPlus
 from pipeline.methods.supervised import Supervised
+from pipeline.methods.ua_mt import UncertaintyAwareMeanTeacher
 
 METHODS: dict[str, type[SemiSupervised]] = {
     "supervised": Supervised,
     "mean_teacher": MeanTeacher,
+    "ua_mt": UncertaintyAwareMeanTeacher,
+    "cutmix_seg": CutMixSeg,
+    "cct": CCT,
     "fixmatch": FixMatch,
     "freematch": FreeMatch,
     "flexmatch": FlexMatch,

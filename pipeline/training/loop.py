@@ -163,8 +163,12 @@ def _new_method(job: TrainingJob, store: ImageStore, device: torch.device) -> Me
         torch.manual_seed(seeds.derive_seed(params.train.seed, seeds.INITIAL_WEIGHTS, number))
         return build_model(params.model, params.num_classes)
 
+    # The baseline has the same knobs as the method it is held against, but not its options.
+    knobs = params.method
+    if job.method_name != knobs.name:
+        knobs = knobs.model_copy(update={"name": job.method_name, "options": {}})
     setup = MethodSetup(
-        params=params.method,
+        params=knobs,
         num_classes=params.num_classes,
         num_steps=params.train.steps,
         new_network=new_network,

@@ -1,0 +1,70 @@
+"""Uncertainty-Aware Mean Teacher (UA-MT, Yu et al. 2019): learn where the teacher is sure.
+
+B images, C channels, K classes, H height, W width.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from pipeline.blocks import Block
+from pipeline.methods.base import Pair, TeacherStudent
+from pipeline.methods.losses import probs_distance, ramp_up, share
+from pipeline.methods.network_noise import with_dropout
+from pipeline.methods.protocol import Batch, Losses, Unlabelled
+from pipeline.methods.teacher import Teacher
+
+NOISE_CLIP = 2.0  # standard deviations
+
+
+class Options(Block):
+    """How the teacher's uncertainty is measured."""
+
+    num_passes: Annotated[int, Field(ge=1, le=64)] = 8
+    """Noisy passes of the teacher (T)."""
+    noise: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Standard deviation of the noise on the teacher's normalised images; clipped at twice that."""
+    limit_start: Annotated[float, Field(ge=0, le=1)] = 0.75
+    """Share of the largest entropy below which a pixel is certain; rises to 1 over the training."""
+
+
+class UncertaintyAwareMeanTeacher(TeacherStudent):
+    """L = CE(student(x), y) + lambda(t) mean over [U < limit(t)] of (softmax difference)^2.
+
+    U: entropy of the mean of noisy teacher passes; limit(t) = (.75 + .25 ramp(t)) ln K.
+    """
+
+    options_type = Options
+    options: Options
+
+    def learn(self, pair: Pair, batch: Batch, unlabelled: Unlabelled, step: int) -> Losses:
+        """The term `consistency`; reliable_share, the part that is certain."""
+        probs_BKHW = pair.teacher(unlabelled.weak_BCHW).softmax(dim=1)
+        certain_BHW = self._uncertainty(pair.teacher, unlabelled.weak_BCHW) < self._limit(step)
+        mix = self.mix(unlabelled, probs_BKHW.argmax(dim=1))
+        target_BKHW, certain_BHW = mix.moved(probs_BKHW), mix.moved(certain_BHW)
+        valid_BHW = mix.valid(unlabelled.valid_BHW)
+        images_BCHW = mix.images(unlabelled.strong[0].images_BCHW)
+        learnt_BKHW = self.perturbed(pair.student, images_BCHW, target_BKHW).softmax(dim=1)
+        distance = probs_distance(learnt_BKHW, target_BKHW, certain_BHW & valid_BHW)
+        return Losses({"consistency": distance}, {"reliable_share": share(certain_BHW, valid_BHW)})
+
+    def _limit(self, step: int) -> float:
+        start = self.options.limit_start
+        share_of_largest = start + (1 - start) * ramp_up(step, self.setup.num_steps)
+        return share_of_largest * math.log(self.setup.num_classes)
+
+    def _uncertainty(self, teacher: Teacher, images_BCHW: Tensor) -> Tensor:
+        """Entropy_BHW of the mean probabilities over the passes, in nats."""
+        total_BKHW: Tensor | float = 0.0
+        with with_dropout(teacher):
+            for _ in range(self.options.num_passes):
+                noise = torch.randn_like(images_BCHW).clamp_(-NOISE_CLIP, NOISE_CLIP)
+                noisy_BCHW = images_BCHW + self.options.noise * noise
+                total_BKHW = total_BKHW + teacher(noisy_BCHW).softmax(dim=1)
+        return torch.special.entr(total_BKHW / self.options.num_passes).sum(dim=1)
