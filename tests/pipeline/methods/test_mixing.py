@@ -7,6 +7,7 @@ import torch
 
 from pipeline.methods.mixing import MIXES, Mix, check_mixes, draw_mix, partners
 from pipeline.methods.protocol import StrongView
+from pipeline.types import IGNORE
 
 BATCH, NUM_CLASSES, SIZE = 3, 5, (12, 16)
 
@@ -72,3 +73,68 @@ def test_one_of_several_rules_is_drawn_with_torchs_seed() -> None:
 
 def test_no_name_is_no_mix() -> None:
     assert check_mixes(()) == ("none",)
+
+
+def test_cutout_erases_the_box_and_takes_nothing_from_the_partner() -> None:
+    view, pseudo_BHW = view_and_pseudo()
+    mix = MIXES["cutout"](view, pseudo_BHW, NUM_CLASSES)
+    valid_BHW = mix.valid(torch.ones(BATCH, *SIZE, dtype=torch.bool))
+    mixed_BHW = mix.images(view.images_BCHW)[:, 0]
+    for b in range(BATCH):
+        for y in range(SIZE[0]):
+            for x in range(SIZE[1]):
+                erased = bool(view.boxes_BHW[b, y, x])
+                assert bool(valid_BHW[b, y, x]) != erased
+                assert mixed_BHW[b, y, x] == (0 if erased else b + 1)
+
+
+def pasted_and_left(
+    foreign_HW: torch.Tensor, partner_HW: torch.Tensor, grid: int
+) -> dict[tuple[int, int], tuple[set[int], set[int]]]:
+    """For each block the partner's classes that were pasted, and those that were not."""
+    found: dict[tuple[int, int], tuple[set[int], set[int]]] = {}
+    for y in range(SIZE[0]):
+        for x in range(SIZE[1]):
+            block = (y * grid // SIZE[0], x * grid // SIZE[1])
+            sides = found.setdefault(block, (set(), set()))
+            sides[0 if foreign_HW[y, x] else 1].add(int(partner_HW[y, x]))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_classmix_pastes_half_of_the_partners_classes(seed: int) -> None:
+    view, pseudo_BHW = view_and_pseudo()
+    torch.manual_seed(seed)
+    mix = MIXES["classmix"](view, pseudo_BHW, NUM_CLASSES)
+    assert not mix.erased_BHW.any()
+    for b in range(2):
+        partner_HW = pseudo_BHW[b - 1]
+        ((pasted, left),) = pasted_and_left(mix.foreign_BHW[b], partner_HW, grid=1).values()
+        assert len(pasted) == len(partner_HW.unique()) // 2
+        assert not pasted & left
+    assert not mix.foreign_BHW[2].any()  # not drawn to be mixed
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_complexmix_is_classmix_in_each_block(seed: int) -> None:
+    view, pseudo_BHW = view_and_pseudo()
+    torch.manual_seed(seed)
+    grid = int(torch.randint(2, 9, ()))
+    torch.manual_seed(seed)
+    mix = MIXES["complexmix"](view, pseudo_BHW, NUM_CLASSES)
+    assert mix.foreign_BHW[:2].any()
+    for b in range(2):
+        for pasted, left in pasted_and_left(mix.foreign_BHW[b], pseudo_BHW[b - 1], grid).values():
+            assert not pasted & left
+            assert abs(len(pasted) - len(left)) <= 1
+    assert not mix.foreign_BHW[2].any()
+
+
+@pytest.mark.parametrize("name", ["classmix", "complexmix"])
+def test_padding_is_never_pasted(name: str) -> None:
+    view, pseudo_BHW = view_and_pseudo()
+    pseudo_BHW[:, 6:] = IGNORE
+    mix = MIXES[name](view, pseudo_BHW, NUM_CLASSES)
+    assert mix.foreign_BHW[:, :6].any()
+    assert not mix.foreign_BHW[:, 6:].any()
+    assert not MIXES[name](view, torch.full_like(pseudo_BHW, IGNORE), NUM_CLASSES).foreign_BHW.any()

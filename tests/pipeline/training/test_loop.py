@@ -39,7 +39,7 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("method_name", ["supervised", "fixmatch", "st_plus_plus"])
+@pytest.mark.parametrize("method_name", ["supervised", "fixmatch", "cct", "st_plus_plus"])
 def test_resumed_equals_uninterrupted(
     make_workspace, tiny_params, monkeypatch: pytest.MonkeyPatch, method_name: str
 ) -> None:
@@ -127,3 +127,12 @@ def test_the_rate_rises_then_falls_and_is_never_0() -> None:
     assert shares[11:] == sorted(shares[11:], reverse=True)
     assert shares[55] == pytest.approx(0.45**0.9)
     assert min(shares) > 0
+
+
+def test_the_baseline_takes_no_options_of_the_method_it_is_held_against(
+    make_workspace, tiny_params
+) -> None:
+    root = make_workspace(3, 4)
+    plain = weights(new_job(root, tiny_params(), "supervised"))
+    params = tiny_params(method={"name": "cct", "options": {"vat": 2}})
+    assert equal(weights(new_job(root, params, "supervised"), "train_baseline-0"), plain)
