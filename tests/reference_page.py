@@ -31,6 +31,12 @@ def render() -> str:
         _section("Commands", ("command", "what it does"), commands()),
         _section("Stages", ("stage", "what it does"), stages()),
         _section("Methods (`method.name`)", ("method", "how it learns"), rows("METHODS")),
+        _section("Mixes (`method.mixes`)", ("mix", "what the student sees"), rows("MIXES")),
+        _section(
+            "Feature perturbations (`method.feature_perturbations`)",
+            ("perturbation", "what it does to feature maps"),
+            rows("FEATURE_PERTURBATIONS"),
+        ),
         _section("Strategies (`acquire.strategy`)", ("strategy", "its rule"), rows("STRATEGIES")),
         _section("Models (`model.name`)", ("model", "what it is"), rows("MODELS")),
         _section("Annotation tools (`annotation.tool`)", ("tool",), [r[:1] for r in tools]),
@@ -42,6 +48,8 @@ def render() -> str:
 
 TABLES = {
     "METHODS": "pipeline.methods",
+    "MIXES": "pipeline.methods.mixing",
+    "FEATURE_PERTURBATIONS": "pipeline.methods.features",
     "STRATEGIES": "pipeline.acquisition",
     "MODELS": "pipeline.models",
     "ANNOTATORS": "flows.annotators",

@@ -11,6 +11,9 @@ import pytest
 from db.tables import Base, ItemState, QuerySource, Verdict
 from pipeline import layout
 from pipeline.config import Params
+from pipeline.methods import METHODS
+from pipeline.methods.features import FEATURE_PERTURBATIONS
+from pipeline.methods.mixing import MIXES
 from pipeline.types import SPLITS
 from tests import reference_page
 
@@ -18,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 GLOSSARY = ROOT / "docs/glossary.md"
 ARCHITECTURE = ROOT / "docs/architecture.md"
+METHODS_PAGE = ROOT / "docs/methods.md"
 WORDS = """
     workspace domain round budget tick evidence stage step flow task sample class mask ignore
     manifest split pool labelled unlabelled candidates origin query strategy source uncertainty
@@ -126,3 +130,20 @@ def test_labelled_is_spelt_the_british_way(page: Path) -> None:
     lines = [line for line in text(page).splitlines() if re.search(r"label(ed|ing)\b", line)]
     # The glossary names the other spelling once, to say so.
     assert [line for line in lines if page != GLOSSARY] == []
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_has_its_section_and_every_option_its_place(name: str) -> None:
+    sections = re.split(r"^## ", text(METHODS_PAGE), flags=re.MULTILINE)
+    found = [section for section in sections if section.startswith(f"`{name}` (")]
+    assert len(found) == 1, f"{name}: write ## `{name}` (Paper, year) into docs/methods.md"
+    module = METHODS[name].__module__.replace(".", "/")
+    assert "```\nL" in found[0]
+    assert f"code: `{module}.py`" in found[0]
+    options = METHODS[name].options_type.model_fields
+    assert [key for key in options if not re.search(rf"`(options\.)?{key}`", found[0])] == []
+
+
+@pytest.mark.parametrize("name", [*MIXES, *FEATURE_PERTURBATIONS])
+def test_every_perturbation_has_its_row(name: str) -> None:
+    assert re.search(rf"^\| `{name}` \|", text(METHODS_PAGE), re.MULTILINE)

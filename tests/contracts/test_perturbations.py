@@ -44,6 +44,18 @@ def test_a_mix_teaches(name: str, mix: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("mix", ["classmix", "complexmix"])
+def test_what_the_teacher_says_about_padding_is_not_pasted(name: str, mix: str) -> None:
+    method = new_method(name, mixes=[mix])
+    unlabelled = new_batch(method).unlabelled
+    assert unlabelled is not None
+    pseudo_BHW = torch.arange(32).expand_as(unlabelled.valid_BHW) // 8
+    foreign_BHW = method.mix(unlabelled, pseudo_BHW).foreign_BHW
+    assert foreign_BHW.any()
+    assert not foreign_BHW[~unlabelled.valid_BHW].any()
+
+
+@pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("perturbation", FEATURE_PERTURBATIONS)
 def test_a_feature_perturbation_teaches_and_is_noticed(name: str, perturbation: str) -> None:
     plain = new_method(name, confidence_threshold=0.0)
