@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import click
 
+from flows import cli_models
+
 _EPILOG = """\b
 A first loop on your own images:
   ssl-loop init my-scene --classes classes.txt
@@ -283,6 +285,10 @@ def evaluate(workspace: Path, split: Literal["val", "test"]) -> None:
 
     params = load_params(workspace / PARAMS)
     click.echo(json.dumps(evaluate_split(workspace, params, split), indent=1))
+
+
+main.add_command(cli_models.models)
+main.add_command(cli_models.export)
 
 
 def _loop(workspace: Path) -> Any:

@@ -57,11 +57,11 @@ class ModelParams(Block):
     name: str = "unet"
     """A row of pipeline.models.MODELS."""
     options: ModelOptions = Field(default_factory=dict)
-    """Arguments of the model's class in segmentation_models_pytorch, for example
+    """What only this model knows (docs/models.md lists it), for example
     `{decoder_channels: [64, 48, 32, 24, 16]}` for a lighter unet."""
     encoder: str = "tu-mobilenetv2_100"
-    """An encoder of segmentation_models_pytorch, or `tu-` and any name of timm; not looked at by
-    models that have their own (ddrnet*)."""
+    """An encoder of segmentation_models_pytorch, or `tu-` and any name of timm; hrnet, vit and
+    dinov2_dpt need one of their family, ddrnet* have their own and do not look at it."""
     encoder_weights: str | None = None
     """null = random initialisation; a path to a local file; or `hub` = pretrained, by name."""
     encoder_options: EncoderOptions = Field(default_factory=dict)

@@ -59,7 +59,10 @@ TABLES = {
 def rows(table: str) -> list[tuple[str, ...]]:
     """(name, first line of its docstring) of one of the TABLES."""
     entries: Mapping[str, Any] = getattr(importlib.import_module(TABLES[table]), table)
-    return [(f"`{name}`", _first_line(entry)) for name, entry in entries.items()]
+    return [
+        (f"`{name}`", _first_line(getattr(entry, "build", entry)))
+        for name, entry in entries.items()
+    ]
 
 
 def stages() -> list[tuple[str, ...]]:

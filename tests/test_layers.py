@@ -30,6 +30,7 @@ WORDS = 0
 LAYERS = {
     "__main__": 5,
     "backtest": 4,
+    "export": 3,
     "stages": 3,
     "report": 3,
     "inference": 2,

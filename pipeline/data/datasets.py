@@ -35,9 +35,7 @@ class ImageStore:
         kept = self._kept.get(sample.image)
         if kept is not None:
             return kept
-        image_HWC = load_image(self._root / sample.image)
-        resized_HWC = self._resize(image_HWC, Image.Resampling.BILINEAR)
-        return self._keep(sample.image, torch.from_numpy(resized_HWC).permute(2, 0, 1).contiguous())
+        return self._keep(sample.image, read_image(self._root / sample.image, self.size))
 
     def mask(self, sample: Sample) -> torch.Tensor:
         """uint8 HW class indices at the store's size (nearest); DataError without a mask."""
@@ -48,15 +46,24 @@ class ImageStore:
             return kept
         # Class values were checked at ingest and merge; here every index is let through.
         mask_HW = load_mask(self._root / sample.mask, MAX_CLASSES)
-        resized_HW = self._resize(mask_HW, Image.Resampling.NEAREST)
+        resized_HW = _resize(mask_HW, self.size, Image.Resampling.NEAREST)
         return self._keep(sample.mask, torch.from_numpy(resized_HW))
-
-    def _resize(self, pixels: NDArray[np.uint8], how: Image.Resampling) -> NDArray[np.uint8]:
-        height_px, width_px = self.size
-        return np.array(Image.fromarray(pixels).resize((width_px, height_px), how))
 
     def _keep(self, key: str, value: torch.Tensor) -> torch.Tensor:
         if value.nbytes <= self._free_bytes:
             self._kept[key] = value
             self._free_bytes -= value.nbytes
         return value
+
+
+def read_image(path: Path, size: tuple[int, int]) -> torch.Tensor:
+    """uint8 CHW RGB of a file at height and width `size` (bilinear with antialiasing)."""
+    resized_HWC = _resize(load_image(path), size, Image.Resampling.BILINEAR)
+    return torch.from_numpy(resized_HWC).permute(2, 0, 1).contiguous()
+
+
+def _resize(
+    pixels: NDArray[np.uint8], size: tuple[int, int], how: Image.Resampling
+) -> NDArray[np.uint8]:
+    height_px, width_px = size
+    return np.array(Image.fromarray(pixels).resize((width_px, height_px), how))

@@ -24,8 +24,9 @@ from pipeline.config import EmbedParams, ModelParams
 from pipeline.errors import ModelError
 
 TIMM = "tu-"  # segmentation_models_pytorch's prefix for timm's names
-# What classifiers are called in weight files; a segmentation encoder has none.
-HEADS = ("classifier.", "fc.", "head.", "last_linear.", "conv_head.", "bn2.")
+# What classifiers are called in weight files; a segmentation encoder has none. Nor has it DINOv2's
+# token of hidden patches.
+HEADS = ("classifier.", "fc.", "head.", "last_linear.", "conv_head.", "bn2.", "mask_token")
 SHOWN = 8  # keys listed in an error; enough to see which naming the file follows
 
 
@@ -134,6 +135,25 @@ def _whole(choice: EncoderChoice) -> nn.Module:
             f"encoder {choice.name!r}: {error}; names: segmentation_models_pytorch's, "
             f"or {TIMM}<any of timm.list_models()>"
         ) from error
+
+
+def timm_network(choice: EncoderChoice, **fixed: Any) -> nn.Module:
+    """timm's network of this name (`tu-*`), for models that need more than smp's five maps.
+
+    `fixed` are arguments of timm.create_model that users may not change; ModelError for an unknown
+    name, options the network does not take, or no hub.
+    """
+    clash = sorted(fixed.keys() & choice.options.keys())
+    if clash:
+        raise ModelError(f"encoder_options: {', '.join(clash)} is the model's own to set")
+    name = choice.name.removeprefix(TIMM)
+    try:
+        return timm.create_model(name, pretrained=choice.hub, **fixed, **choice.options)
+    except OSError as error:
+        raise ModelError(f"{no_hub(choice)}: {error}") from error
+    except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        given = f" with encoder_options {dict(choice.options)}" if choice.options else ""
+        raise ModelError(f"encoder {choice.name!r}{given}: {error}") from error
 
 
 def no_hub(choice: EncoderChoice) -> str:

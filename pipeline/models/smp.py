@@ -1,7 +1,8 @@
 """Models of segmentation_models_pytorch, with any of its encoders or any of timm's (`tu-*`).
 
 U-Net (Ronneberger et al. 2015), PSPNet (Zhao et al. 2017), DeepLabV3 and V3+ (Chen et al. 2017,
-2018). `options` are arguments of the library's class.
+2018), UPerNet (Xiao et al. 2018), SegFormer (Xie et al. 2021), FPN (Kirillov et al. 2019).
+`options` are arguments of the library's class.
 """
 
 from __future__ import annotations
@@ -37,6 +38,21 @@ def deeplabv3(encoder: EncoderChoice, num_classes: int, options: Options) -> Seg
 def deeplabv3plus(encoder: EncoderChoice, num_classes: int, options: Options) -> Segmenter:
     """DeepLabV3+ at output stride 16."""
     return _build(library.DeepLabV3Plus, encoder, num_classes, options)
+
+
+def upernet(encoder: EncoderChoice, num_classes: int, options: Options) -> Segmenter:
+    """UPerNet: pyramid pooling on the deepest map, then a feature pyramid."""
+    return _build(library.UPerNet, encoder, num_classes, options)
+
+
+def segformer(encoder: EncoderChoice, num_classes: int, options: Options) -> Segmenter:
+    """SegFormer's decoder: four maps by linear layers to one size, summed up by one more."""
+    return _build(library.Segformer, encoder, num_classes, options)
+
+
+def fpn(encoder: EncoderChoice, num_classes: int, options: Options) -> Segmenter:
+    """FPN: a feature pyramid, all its levels added at 1/4."""
+    return _build(library.FPN, encoder, num_classes, options)
 
 
 def _build(
