@@ -9,6 +9,7 @@ from typing import Any, Literal
 import click
 
 from flows import cli_models
+from flows.cli_options import AS_JSON, WORKSPACE
 
 _EPILOG = """\b
 A first loop on your own images:
@@ -18,15 +19,6 @@ A first loop on your own images:
   ssl-loop up
   prefect deployment run ssl-loop      (or: ssl-loop run)
 Then annotate in Label Studio; `ssl-loop status` says where the loop stands."""
-
-WORKSPACE = click.option(
-    "--workspace",
-    "-w",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(),
-    help="The workspace's folder (default: here).",
-)
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 
 
 class _Group(click.Group):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flows.cli_options import AS_JSON, WORKSPACE
+
 if TYPE_CHECKING:
     from pipeline.models.cost import Cost
 
@@ -20,18 +22,13 @@ if TYPE_CHECKING:
     help="Frames per second that a model has to keep up with.",
 )
 @click.option("--only", metavar="NAME", multiple=True, help="This model alone; may be repeated.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
-@click.option(
-    "--workspace",
-    "-w",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(),
-    help="Whose image size, classes and encoder count (default: here; the defaults elsewhere).",
-)
+@AS_JSON
+@WORKSPACE
 def models(fps: float, only: tuple[str, ...], as_json: bool, workspace: Path) -> None:
     """All models with parameters, operations and time per image, one image at a time.
 
-    Each with the workspace's model.encoder where it fits, else with a small one that does.
+    At the workspace's image size and with its model.encoder where that fits, else with a small one
+    that does; outside of a workspace at 96x128.
     """
     import json
     from functools import partial
