@@ -35,6 +35,7 @@ class STPlusPlus(SelfTraining):
     IoU. Draws of the others teach nothing in the second phase.
     """
 
+    mixes = ("cutout",)
     options_type = STPlusPlusOptions
     options: STPlusPlusOptions
 
