@@ -21,11 +21,15 @@ from pipeline.methods.protocol import (
     UnlabelledSet,
 )
 from pipeline.methods.supervised import Supervised
+from pipeline.methods.unimatch_v1 import UniMatchV1
+from pipeline.methods.unimatch_v2 import UniMatchV2
 
 METHODS: dict[str, type[SemiSupervised]] = {
     "supervised": Supervised,
     "mean_teacher": MeanTeacher,
     "fixmatch": FixMatch,
+    "unimatch_v2": UniMatchV2,
+    "unimatch_v1": UniMatchV1,
 }
 
 __all__ = [
