@@ -7,6 +7,7 @@ networks and turns a batch into named losses. pipeline/training steps, logs and 
 from __future__ import annotations
 
 from pipeline.errors import ConfigError
+from pipeline.methods.augseg import AugSeg
 from pipeline.methods.base import SemiSupervised
 from pipeline.methods.fixmatch import FixMatch
 from pipeline.methods.mean_teacher import MeanTeacher
@@ -16,6 +17,7 @@ from pipeline.methods.protocol import (
     Method,
     MethodSetup,
     Network,
+    StrongColour,
     StrongView,
     Unlabelled,
     UnlabelledSet,
@@ -30,6 +32,7 @@ METHODS: dict[str, type[SemiSupervised]] = {
     "fixmatch": FixMatch,
     "unimatch_v2": UniMatchV2,
     "unimatch_v1": UniMatchV1,
+    "augseg": AugSeg,
 }
 
 __all__ = [
@@ -39,6 +42,7 @@ __all__ = [
     "Method",
     "MethodSetup",
     "Network",
+    "StrongColour",
     "StrongView",
     "Unlabelled",
     "UnlabelledSet",

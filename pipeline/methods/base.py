@@ -14,7 +14,14 @@ from pipeline.errors import ConfigError
 from pipeline.methods.features import Scene, check_perturbations, draw_perturbation
 from pipeline.methods.losses import ramp_up
 from pipeline.methods.mixing import Mix, check_mixes, draw_mix
-from pipeline.methods.protocol import Batch, Losses, MethodSetup, Network, Unlabelled
+from pipeline.methods.protocol import (
+    Batch,
+    Losses,
+    MethodSetup,
+    Network,
+    StrongColour,
+    Unlabelled,
+)
 from pipeline.methods.teacher import Teacher
 
 
@@ -25,6 +32,7 @@ class SemiSupervised(nn.Module):
     """
 
     num_strong_views: int = 1
+    strong_colour: StrongColour = "jitter"
     mixes: ClassVar[tuple[str, ...]] = ("none",)
     """Rows of MIXES unless method.mixes names others."""
     feature_perturbations: ClassVar[tuple[str, ...]] = ()
