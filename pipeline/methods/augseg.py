@@ -20,7 +20,6 @@ from pipeline.methods.mixing import partners
 from pipeline.methods.protocol import Batch, Losses, StrongColour, Unlabelled
 from pipeline.types import IGNORE
 
-
 BetaShape = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2)]
 
 
