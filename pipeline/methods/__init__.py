@@ -22,7 +22,9 @@ from pipeline.methods.protocol import (
     Unlabelled,
     UnlabelledSet,
 )
+from pipeline.methods.reco import ReCo
 from pipeline.methods.supervised import Supervised
+from pipeline.methods.u2pl import U2PL
 from pipeline.methods.unimatch_v1 import UniMatchV1
 from pipeline.methods.unimatch_v2 import UniMatchV2
 
@@ -33,6 +35,8 @@ METHODS: dict[str, type[SemiSupervised]] = {
     "unimatch_v2": UniMatchV2,
     "unimatch_v1": UniMatchV1,
     "augseg": AugSeg,
+    "reco": ReCo,
+    "u2pl": U2PL,
 }
 
 __all__ = [
