@@ -7,6 +7,7 @@ networks and turns a batch into named losses. pipeline/training steps, logs and 
 from __future__ import annotations
 
 from pipeline.errors import ConfigError
+from pipeline.methods.adv_semi_seg import AdvSemiSeg
 from pipeline.methods.augseg import AugSeg
 from pipeline.methods.base import SemiSupervised
 from pipeline.methods.fixmatch import FixMatch
@@ -23,6 +24,7 @@ from pipeline.methods.protocol import (
     UnlabelledSet,
 )
 from pipeline.methods.reco import ReCo
+from pipeline.methods.s4gan import S4GAN
 from pipeline.methods.supervised import Supervised
 from pipeline.methods.u2pl import U2PL
 from pipeline.methods.unimatch_v1 import UniMatchV1
@@ -37,6 +39,8 @@ METHODS: dict[str, type[SemiSupervised]] = {
     "augseg": AugSeg,
     "reco": ReCo,
     "u2pl": U2PL,
+    "adv_semi_seg": AdvSemiSeg,
+    "s4gan": S4GAN,
 }
 
 __all__ = [

@@ -39,6 +39,8 @@ class SemiSupervised(nn.Module):
     """Rows of FEATURE_PERTURBATIONS unless method.feature_perturbations names others."""
     num_phases: int = 1
     learning_rates: dict[str, float]
+    unweighted: ClassVar[tuple[str, ...]] = ()
+    """Terms of `unsupervised` that lambda(t) leaves alone: an adversary's own."""
     options_type: ClassVar[type[Block]] = Block
     """What method.options may hold, with its defaults."""
 
@@ -66,8 +68,8 @@ class SemiSupervised(nn.Module):
         if batch.unlabelled is None or self.params.consistency_weight == 0:
             return Losses(supervised, {})
         found = self.unsupervised(batch, batch.unlabelled, step)
-        weight = self.weight(step)
-        terms = {name: weight * term for name, term in found.terms.items()}
+        weights = dict.fromkeys(found.terms, self.weight(step)) | dict.fromkeys(self.unweighted, 1)
+        terms = {name: weights[name] * term for name, term in found.terms.items()}
         return Losses(supervised | terms, found.logs)
 
     def supervised(self, batch: Batch) -> Tensor:
