@@ -86,7 +86,7 @@ def strong_view(images_BCHW: torch.Tensor, generator: torch.Generator) -> torch.
     if jittered.any():
         views[jittered] = _colour_jitter(views[jittered], jitter[:, jittered], order)
     grey = draws[1] < GREY_PROBABILITY
-    views[grey] = _luma(views[grey]).expand(-1, 3, -1, -1)
+    views[grey] = luma(views[grey]).expand(-1, 3, -1, -1)
     low, high = BLUR_SIGMA_PX
     sigmas = low + torch.rand(len(views), generator=generator).to(views.device) * (high - low)
     blurred = draws[2] < BLUR_PROBABILITY
@@ -110,7 +110,8 @@ def _colour_jitter(
     return images_BCHW
 
 
-def _luma(images_BCHW: torch.Tensor) -> torch.Tensor:
+def luma(images_BCHW: torch.Tensor) -> torch.Tensor:
+    """Grey values B1HW."""
     weights = torch.tensor(LUMA, device=images_BCHW.device)
     return torch.einsum("bchw,c->bhw", images_BCHW, weights)[:, None]
 
@@ -120,12 +121,12 @@ def _brighten(images_BCHW: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
 
 
 def _contrast(images_BCHW: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    mean = _luma(images_BCHW).mean(dim=(1, 2, 3), keepdim=True)
+    mean = luma(images_BCHW).mean(dim=(1, 2, 3), keepdim=True)
     return torch.lerp(mean.expand_as(images_BCHW), images_BCHW, factor).clamp_(0, 1)
 
 
 def _saturate(images_BCHW: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    grey = _luma(images_BCHW).expand_as(images_BCHW)
+    grey = luma(images_BCHW).expand_as(images_BCHW)
     return torch.lerp(grey, images_BCHW, factor).clamp_(0, 1)
 
 

@@ -7,10 +7,12 @@ networks and turns a batch into named losses. pipeline/training steps, logs and 
 from __future__ import annotations
 
 from pipeline.errors import ConfigError
+from pipeline.methods.adv_semi_seg import AdvSemiSeg
+from pipeline.methods.augseg import AugSeg
 from pipeline.methods.base import SemiSupervised
 from pipeline.methods.cbst import CBST
-from pipeline.methods.cps import CPS
 from pipeline.methods.cct import CCT
+from pipeline.methods.cps import CPS
 from pipeline.methods.cutmix_seg import CutMixSeg
 from pipeline.methods.fixmatch import FixMatch
 from pipeline.methods.flexmatch import FlexMatch
@@ -22,30 +24,49 @@ from pipeline.methods.protocol import (
     Method,
     MethodSetup,
     Network,
+    StrongColour,
     StrongView,
     Unlabelled,
     UnlabelledSet,
 )
+from pipeline.methods.reco import ReCo
+from pipeline.methods.s4gan import S4GAN
 from pipeline.methods.soft_teacher import SoftTeacher
 from pipeline.methods.softmatch import SoftMatch
 from pipeline.methods.st_plus_plus import STPlusPlus
 from pipeline.methods.supervised import Supervised
+from pipeline.methods.u2pl import U2PL
 from pipeline.methods.ua_mt import UncertaintyAwareMeanTeacher
+from pipeline.methods.unimatch_v1 import UniMatchV1
+from pipeline.methods.unimatch_v2 import UniMatchV2
 
 METHODS: dict[str, type[SemiSupervised]] = {
     "supervised": Supervised,
+    # consistency
     "mean_teacher": MeanTeacher,
     "ua_mt": UncertaintyAwareMeanTeacher,
     "cutmix_seg": CutMixSeg,
     "cct": CCT,
+    # pseudo-labels, self-training
     "fixmatch": FixMatch,
     "freematch": FreeMatch,
     "flexmatch": FlexMatch,
     "softmatch": SoftMatch,
     "soft_teacher": SoftTeacher,
-    "cps": CPS,
     "st_plus_plus": STPlusPlus,
     "cbst": CBST,
+    # pseudo-labels, mutual training
+    "cps": CPS,
+    # adversarial
+    "adv_semi_seg": AdvSemiSeg,
+    "s4gan": S4GAN,
+    # contrastive
+    "reco": ReCo,
+    "u2pl": U2PL,
+    # hybrid
+    "unimatch_v1": UniMatchV1,
+    "unimatch_v2": UniMatchV2,
+    "augseg": AugSeg,
 }
 
 __all__ = [
@@ -56,6 +77,7 @@ __all__ = [
     "MethodSetup",
     "Network",
     "SemiSupervised",
+    "StrongColour",
     "StrongView",
     "Unlabelled",
     "UnlabelledSet",

@@ -16,7 +16,14 @@ from pipeline.methods.features import Scene, check_perturbations, draw_perturbat
 from pipeline.methods.losses import ramp_up
 from pipeline.methods.mixing import Mix, check_mixes, draw_mix
 from pipeline.methods.network_noise import steady_decode
-from pipeline.methods.protocol import Batch, Losses, MethodSetup, Network, Unlabelled
+from pipeline.methods.protocol import (
+    Batch,
+    Losses,
+    MethodSetup,
+    Network,
+    StrongColour,
+    Unlabelled,
+)
 from pipeline.methods.teacher import Teacher
 from pipeline.types import IGNORE
 
@@ -28,12 +35,15 @@ class SemiSupervised(nn.Module):
     """
 
     num_strong_views: int = 1
+    strong_colour: StrongColour = "jitter"
     mixes: ClassVar[tuple[str, ...]] = ("none",)
     """Rows of MIXES unless method.mixes names others."""
     feature_perturbations: ClassVar[tuple[str, ...]] = ()
     """Rows of FEATURE_PERTURBATIONS unless method.feature_perturbations names others."""
     num_phases: int = 1
     learning_rates: dict[str, float]
+    unweighted: ClassVar[tuple[str, ...]] = ()
+    """Terms of `unsupervised` that lambda(t) leaves alone: an adversary's own."""
     options_type: ClassVar[type[Block]] = Block
     """What method.options may hold, with its defaults."""
 
@@ -61,8 +71,8 @@ class SemiSupervised(nn.Module):
         if batch.unlabelled is None or self.params.consistency_weight == 0:
             return Losses(supervised, {})
         found = self.unsupervised(batch, batch.unlabelled, step)
-        weight = self.weight(step)
-        terms = {name: weight * term for name, term in found.terms.items()}
+        weights = dict.fromkeys(found.terms, self.weight(step)) | dict.fromkeys(self.unweighted, 1)
+        terms = {name: weights[name] * term for name, term in found.terms.items()}
         return Losses(supervised | terms, found.logs)
 
     def supervised(self, batch: Batch) -> Tensor:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
 from pipeline.config import MethodParams
+
+StrongColour = Literal["jitter", "random_intensity"]
+"""How strong views are coloured: rows of pipeline.training.batches.STRONG_COLOURS."""
 
 
 class StrongView(NamedTuple):
@@ -134,6 +137,8 @@ class Method(Protocol):
 
     num_strong_views: int
     """Of each unlabelled image; 0 = no unlabelled images wanted."""
+    strong_colour: StrongColour
+    """What its strong views look like, unless method.strong_colour is off."""
     num_phases: int
     """Trainings one after the other, in equal parts of the steps: the learning rate's course is run
     through in each, and the optimiser remembers nothing of the one before."""

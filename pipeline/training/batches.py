@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,18 +11,24 @@ from torch import Tensor
 from pipeline.config import Params
 from pipeline.data.datasets import ImageStore
 from pipeline.data.manifest import Sample
+from pipeline.data.random_intensity import random_intensity_view
 from pipeline.data.transforms import (
     normalise,
     random_boxes,
     strong_view,
     weak_view,
 )
-from pipeline.methods import Batch, StrongView, Unlabelled
+from pipeline.methods import Batch, StrongColour, StrongView, Unlabelled
 from pipeline.training import seeds
 
 # Share of labelled images in colours of the strong view. Half: the baseline meets the same colours
 # as the student, and still sees the images as they are.
 LABELLED_STRONG_SHARE = 0.5
+STRONG_COLOURS: dict[StrongColour, Callable[[Tensor, torch.Generator], Tensor]] = {
+    "jitter": strong_view,
+    "random_intensity": random_intensity_view,
+}
+"""Of unlabelled images. The labelled are jittered whatever the method, as in the baseline."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ class Batches:
     unlabelled: Sequence[Sample]
     num_strong_views: int
     device: torch.device
+    strong_colour: StrongColour = "jitter"
     process: Process = Process()
 
     def at(self, step: int) -> Batch:
@@ -106,7 +113,8 @@ class Batches:
 
     def _strong(self, weak_BCHW: Tensor, draw: torch.Generator) -> StrongView:
         method = self.params.method
-        images = strong_view(weak_BCHW, draw) if method.strong_colour else weak_BCHW
+        colour = STRONG_COLOURS[self.strong_colour]
+        images = colour(weak_BCHW, draw) if method.strong_colour else weak_BCHW
         boxes = random_boxes(draw, len(images), *self.store.size, method.mix_probability)
         return StrongView(self._normalised(images), boxes.to(self.device))
 

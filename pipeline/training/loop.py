@@ -136,6 +136,7 @@ class _Run:
             labelled=self.job.labelled,
             unlabelled=self.job.unlabelled,
             num_strong_views=self.method.num_strong_views,
+            strong_colour=self.method.strong_colour,
             device=self.fabric.device,
             process=Process(self.fabric.global_rank, self.fabric.world_size),
         )

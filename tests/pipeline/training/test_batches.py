@@ -101,6 +101,15 @@ def test_without_strong_colour_the_views_are_alike(new_batches, tiny_params) -> 
         assert torch.equal(view.images_BCHW, unlabelled.weak_BCHW) != colour
 
 
+def test_the_methods_colours_change_the_strong_views_alone(new_batches) -> None:
+    jittered = new_batches().at(0)
+    other = new_batches(strong_colour="random_intensity").at(0)
+    assert torch.equal(jittered.images_BCHW, other.images_BCHW)
+    assert torch.equal(jittered.unlabelled.weak_BCHW, other.unlabelled.weak_BCHW)
+    views = [each.unlabelled.strong[0].images_BCHW for each in (jittered, other)]
+    assert not torch.equal(*views)
+
+
 def test_the_index_says_which_image_it_is(new_batches) -> None:
     batches = new_batches(unlabelled=4)
     seen = [batches.at(step).unlabelled.index_B for step in range(4)]
