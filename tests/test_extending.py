@@ -12,6 +12,7 @@ import torch
 from pipeline.config import ModelParams
 from pipeline.methods import METHODS, SemiSupervised
 from pipeline.models import MODELS
+from pipeline.models.build import Row
 from tests.contracts import test_methods, test_models
 
 PAGE = Path(__file__).parents[1] / "docs/extending.md"
@@ -52,9 +53,9 @@ def test_the_method_of_the_page_keeps_the_contract(method: str, contract) -> Non
 
 
 def test_the_model_of_the_page_keeps_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(MODELS, "plain", example(1)["plain"])
+    monkeypatch.setitem(MODELS, "plain", Row(example(1)["plain"], None))
     torch.manual_seed(0)
     model = test_models.build_model(ModelParams(name="plain"), test_models.NUM_CLASSES)
     test_models.test_logits_have_the_images_size(model, 3)
     test_models.test_an_image_is_seen_alone_in_eval_mode(model)
-    test_models.test_every_parameter_learns("plain")
+    test_models.test_every_parameter_learns(ModelParams(name="plain"))
