@@ -30,6 +30,7 @@ DECIMALS = 6  # of an IoU; far below what a seed changes
 
 def run(root: Path, params: Params) -> None:
     """Write metrics/evaluation.json. The test split is not looked at."""
+    teacher = load_model(root / layout.TEACHER)
     samples = read_manifest(root / layout.MANIFEST)
     labelled = [sample for sample in samples if sample.labelled]
     annotated = [sample for sample in samples if sample.origin == "annotated"]
@@ -38,6 +39,8 @@ def run(root: Path, params: Params) -> None:
         "labelled": len(labelled),
         "labelled_by_domain": _by_domain(samples, labelled),
         "annotated_by_domain": _by_domain(samples, annotated),
+        # The teacher learnt from val and test images, without their masks.
+        "transductive": bool(teacher.config.get("transductive", False)),
     }
     write_json(root / layout.EVALUATION, {**facts, **evaluate_split(root, params, "val")})
 
