@@ -30,7 +30,6 @@ DECIMALS = 6  # of an IoU; far below what a seed changes
 
 def run(root: Path, params: Params) -> None:
     """Write metrics/evaluation.json. The test split is not looked at."""
-    teacher = load_model(root / layout.TEACHER)
     samples = read_manifest(root / layout.MANIFEST)
     labelled = [sample for sample in samples if sample.labelled]
     annotated = [sample for sample in samples if sample.origin == "annotated"]
@@ -39,17 +38,17 @@ def run(root: Path, params: Params) -> None:
         "labelled": len(labelled),
         "labelled_by_domain": _by_domain(samples, labelled),
         "annotated_by_domain": _by_domain(samples, annotated),
-        # The teacher learnt from val and test images, without their masks.
-        "transductive": bool(teacher.config.get("transductive", False)),
     }
     write_json(root / layout.EVALUATION, {**facts, **evaluate_split(root, params, "val")})
 
 
 def evaluate_split(root: Path, params: Params, split: Split) -> dict[str, Any]:
-    """{"baseline" | "teacher": {domain: {split: {"miou", "num_images", "iou": {class: ...}}}}}.
+    """IoUs of both models on a split, and whether the teacher is transductive.
 
-    `miou` and each `iou` are in [0, 1], or None where not measurable: no image, no trained model,
-    a class in neither truth nor prediction.
+    {"baseline" | "teacher": {domain: {split: {"miou", "num_images", "iou": {class: ...}}}},
+    "transductive": bool}. `miou` and each `iou` are in [0, 1], or None where not measurable: no
+    image, no trained model, a class in neither truth nor prediction. `transductive`: the teacher
+    learnt from val and test images, without their masks.
     """
     samples = read_manifest(root / layout.MANIFEST)
     judged = [sample for sample in samples if sample.split == split and sample.mask]
@@ -65,6 +64,8 @@ def evaluate_split(root: Path, params: Params, split: Split) -> dict[str, Any]:
             domain: {split: {"num_images": num_images[domain], **_ious(params, confusion_KK)}}
             for domain, confusion_KK in counts.items()
         }
+        if which == "teacher":
+            result["transductive"] = bool(model.config.get("transductive", False))
     return result
 
 

@@ -81,7 +81,9 @@ def test_a_label_that_is_denied_pulls_less_and_less() -> None:
     pulls = []
     for doubt in (0.0, 4.0, 8.0):
         logits_BKHW = torch.tensor([0.0, doubt]).reshape(1, 2, 1, 1).requires_grad_()
-        symmetric_cross_entropy(logits_BKHW, torch.zeros(1, 1, 1, dtype=torch.long)).sum().backward()
+        symmetric_cross_entropy(
+            logits_BKHW, torch.zeros(1, 1, 1, dtype=torch.long)
+        ).sum().backward()
         assert logits_BKHW.grad is not None
         pulls.append(-logits_BKHW.grad[0, 0, 0, 0].item())
     assert pulls == sorted(pulls, reverse=True)
