@@ -24,9 +24,9 @@ def training_curves(training: dict[str, Any]) -> str:
             line(axes, points, SERIES[which], marker="." if name == "miou" else "")
         if name == "miou":
             _mark_guard(axes, training)
-        top = 1 if name == "miou" or name.endswith("_share") else None
+        top = 1 if name.endswith("_share") else None
         title = CURVE_TITLES.get(name, name.replace("_", " "))
-        axes.set(title=title, xlabel="step", ylim=(0, top))
+        axes.set(title=title, xlabel="step", xlim=(0, None), ylim=(0, top))
 
     return draw_panels(known, draw, "")
 
@@ -58,14 +58,14 @@ def class_curves(training: dict[str, Any], class_names: Sequence[str]) -> str:
 
 
 def _curve_names(training: dict[str, Any]) -> list[str]:
-    """What every step told, by any of the two trainings: the sum first, then in order."""
+    """What every step told, by any of the two trainings: the sum first, then its first term."""
     told = [
         name
         for which in SERIES
         for name, values in (training.get(which) or {}).items()
         if isinstance(values, list) and values and isinstance(values[0], float)
     ]
-    return list(dict.fromkeys(["loss", *sorted(told)]))
+    return list(dict.fromkeys(["loss", "supervised", *sorted(told)]))
 
 
 def _series(training: dict[str, Any], name: str) -> dict[str, list[tuple[float, float]]]:

@@ -14,7 +14,7 @@ from pipeline.training import seeds
 from pipeline.types import IGNORE
 
 LARGEST_WEIGHT = 3.0
-TEMPERATURE = 0.1  # T; DAFormer's own .01 never draws a class of more than a few percent
+TEMPERATURE = 0.1  # T; DAFormer's own .01 hardly draws a class of more than a few percent
 
 
 def class_weights(store: ImageStore, labelled: Sequence[Sample], params: Params) -> Tensor | None:
@@ -73,7 +73,7 @@ def sqrt_inverse_weights(shares_K: Tensor) -> Tensor:
 
 
 class RareClasses:
-    """Draws labelled images by class, rare ones more often (Hoyer et al. 2022, section 3.2)."""
+    """Draws labelled images by class, rare ones more often (DAFormer, Hoyer et al. 2022)."""
 
     def __init__(self, counts_NK: Tensor) -> None:
         """P(c) ~ exp((1 - f_c) / T) over the classes that have a pixel."""

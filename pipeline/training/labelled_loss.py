@@ -17,8 +17,8 @@ from pipeline.config import TrainParams
 from pipeline.methods.losses import PixelLoss, cross_entropy, labelled_loss
 from pipeline.types import IGNORE
 
-# Symmetric cross-entropy (Wang et al. 2019): of their pairs (.1, 1) and (6, .1) the one that leans
-# on the robust half, since every pixel of a mask is a label and its borders are where it errs.
+# Symmetric cross-entropy (Wang et al. 2019): of the paper's pairs (.1, 1) and (6, .1) the one that
+# leans on the robust half, for that is what the option is asked for.
 ALPHA, BETA = 0.1, 1.0
 LOG_OF_0 = -4.0  # A of the paper: what log 0 of a one-hot label is clipped to
 # Online hard example mining as in DeepLab-like training on Cityscapes: .7 everywhere; the least
@@ -58,7 +58,7 @@ def _chosen_loss(symmetric: bool, ohem: bool, weights_K: Tensor | None) -> Pixel
 
 
 def symmetric_cross_entropy(logits_BKHW: Tensor, masks_BHW: Tensor) -> Tensor:
-    """losses_BHW: alpha CE + beta RCE of every pixel, 0 where IGNORE (Wang et al. 2019, eq. 7).
+    """losses_BHW: alpha CE + beta RCE of every pixel, 0 where IGNORE (Wang et al. 2019).
 
     RCE = -sum_k p_k log q_k of a one-hot q, which is -A (1 - p_y): bounded, so that a label which
     the network firmly denies pulls less and less.

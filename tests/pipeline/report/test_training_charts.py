@@ -30,7 +30,7 @@ def test_a_panel_for_everything_that_was_told() -> None:
     baseline = {"steps": 300, "loss": [2.0], "supervised": [2.0], "monitor": [point(300, 0.3)]}
     svg = training_charts.training_curves({"baseline": baseline, **teacher()})
     found = texts(svg)
-    titles = ["mIoU on some val images", "loss, all terms", "reliable share", "supervised"]
+    titles = ["mIoU on some val images", "loss, all terms", "supervised", "reliable share"]
     assert [text for text in found if text in titles] == titles
     assert "step" in found
     assert "var(--baseline)" in svg
