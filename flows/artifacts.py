@@ -56,6 +56,8 @@ def _round_row(loop: Loop, domain: str, round_index: int, tag: str) -> dict[str,
     for kind in ("baseline", "teacher"):
         miou = evaluation[kind].get(domain, {}).get("val", {}).get("miou")
         row[f"mIoU {kind}"] = "not yet measurable" if miou is None else f"{miou:.3f}"
+    if evaluation.get("transductive"):
+        row["mIoU teacher"] += " (transductive)"
     return row
 
 

@@ -24,6 +24,7 @@ from flows.reporting import round_facts
 from flows.status import Status, status
 
 POLL_S = 2.0
+MARK = "*"  # after what a transductive teacher reached
 
 
 class Rehearsal:
@@ -116,14 +117,17 @@ class Rehearsal:
         for name in (*columns, "quarantined"):
             table.add_column(name, justify="right")
         with open_loop(self.root) as loop:
-            for row in round_facts(loop):
+            rows = round_facts(loop)
+            if any(row.transductive for row in rows):
+                table.caption = f"{MARK} transductive: learnt from val and test images, unlabelled"
+            for row in rows:
                 counts = (row.accepted, row.skipped, row.corrected, row.quarantined)
                 table.add_row(
                     row.domain,
                     str(row.round_index),
                     str(row.labelled),
                     _miou(row.miou_baseline),
-                    _miou(row.miou_teacher),
+                    _miou(row.miou_teacher) + MARK * row.transductive,
                     *map(str, counts),
                 )
         return table

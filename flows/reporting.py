@@ -80,6 +80,7 @@ def _row(
         quarantined=given.quarantined if given else 0,
         minutes=given.lead_minutes if given and given.accepted else None,
         reliable_share=next(iter(training.get("reliable_share", [])[-1:]), None),
+        transductive=evaluation.get("transductive", False),
     )
 
 

@@ -34,6 +34,7 @@ class Status:
     model_revision: str | None  # commit of the newest computed round
     model_tag: str | None
     miou: dict[str, dict[str, float | None]]  # baseline and teacher on val, per domain
+    transductive: bool  # that teacher learnt from val and test images, without their masks
 
     def as_json(self) -> str:
         """For `--json`."""
@@ -54,7 +55,11 @@ def describe(found: Status, services: list[ServiceStatus]) -> str:
             lines.append(f"domains waiting: {', '.join(found.waiting_domains)}")
     if found.model_tag:
         lines.append(f"newest models: {found.model_tag} ({str(found.model_revision)[:10]})")
-        lines += [f"  {kind} on val: {_by_domain(found.miou[kind])}" for kind in found.miou]
+        marks = {"teacher": "teacher (transductive)"} if found.transductive else {}
+        lines += [
+            f"  {marks.get(kind, kind)} on val: {_by_domain(miou)}"
+            for kind, miou in found.miou.items()
+        ]
     for service in services:
         state = "answers" if service.answering else "runs" if service.alive else "is down"
         lines.append(f"{service.name} {state}{f' at {service.url}' if service.url else ''}")
@@ -82,6 +87,7 @@ def status(loop: Loop) -> Status:
     samples = loop.workspace.manifest()
     rounds = round_tags(params.domains, loop.workspace.tags_merged())
     newest = rounds[-1][2] if rounds else None
+    evaluation = _evaluation(loop, newest)
     asked, published, answered = _query_counts(loop, here)
     return Status(
         workspace=str(loop.root),
@@ -97,7 +103,8 @@ def status(loop: Loop) -> Status:
         waiting_domains=tuple(waiting(loop.root)),
         model_revision=loop.workspace.revision(newest) if newest else None,
         model_tag=newest,
-        miou=_miou(loop, newest),
+        miou=_miou(evaluation),
+        transductive=evaluation.get("transductive", False),
     )
 
 
@@ -112,11 +119,14 @@ def _query_counts(loop: Loop, here: Position | None) -> tuple[int, int, int]:
     return len(rows), len(tasks), answered
 
 
-def _miou(loop: Loop, tag: str | None) -> dict[str, dict[str, float | None]]:
-    if tag is None:
-        return {}
-    evaluation: dict[str, Any] = json.loads(loop.workspace.show(tag, layout.EVALUATION))
+def _evaluation(loop: Loop, tag: str | None) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(loop.workspace.show(tag, layout.EVALUATION)) if tag else {}
+    return found
+
+
+def _miou(evaluation: dict[str, Any]) -> dict[str, dict[str, float | None]]:
     return {
         kind: {domain: splits["val"]["miou"] for domain, splits in evaluation[kind].items()}
         for kind in ("baseline", "teacher")
+        if kind in evaluation
     }

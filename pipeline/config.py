@@ -92,6 +92,16 @@ class TrainParams(Block):
     """AdamW's decoupled decay."""
     warmup_share: Share = 0.03
     """Share of the steps over which the rate rises from 0."""
+    loss: Literal["cross_entropy", "symmetric_cross_entropy"] = "cross_entropy"
+    """Of labelled pixels; symmetric_cross_entropy bears inaccurate labels."""
+    class_weights: Literal["none", "sqrt_inverse"] = "none"
+    """sqrt_inverse = rare classes weigh more in the labelled loss, at most 3 times the average."""
+    ohem: bool = False
+    """Only hard labelled pixels teach: true class below .7, at least 1/16 of the pixels."""
+    rare_class_sampling: bool = False
+    """Draw a class first, rare ones more often, then a labelled image that has it."""
+    monitor_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Share of the steps between looks at up to 16 val images; they give no gradient. 0 = never."""
     checkpoint_every_s: Annotated[float, Field(ge=0)] = 20.0
     """Seconds between checkpoints for resuming; 0 = at every step."""
     cache_mib: Annotated[int, Field(ge=0)] = 2048
@@ -131,6 +141,11 @@ class MethodParams(Block):
     network_perturbation: Literal["none", "initialisation"] = "none"
     """initialisation = two students from different initial weights, each taught by the other's
     teacher; the first teacher is kept."""
+    transductive: bool = False
+    """Whether val and test images of all domains, without masks, join the unlabelled stream."""
+    guard: bool = True
+    """Whether the consistency weight is halved and the teacher restarted from the student when the
+    monitored mIoU stays more than 3 points below its best for 3 looks; needs val images."""
     options: MethodOptions = Field(default_factory=dict)
     """What only this method knows; docs/methods.md lists them."""
 

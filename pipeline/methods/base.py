@@ -62,6 +62,8 @@ class SemiSupervised(nn.Module):
             self.feature_perturbations if named is None else tuple(named)
         )
         self.student = setup.new_network(0)
+        self.consistency_scale: Tensor
+        self.register_buffer("consistency_scale", torch.ones(()))
 
     def forward(self, batch: Batch, step: int) -> Losses:
         """The term `supervised` and, with unlabelled images, those of the method, weighed."""
@@ -83,10 +85,12 @@ class SemiSupervised(nn.Module):
         """Terms not yet multiplied by lambda(t), and logs."""
         raise NotImplementedError
 
-    def weight(self, step: int) -> float:
-        """lambda(t), in [0, consistency_weight]."""
+    def weight(self, step: int) -> Tensor:
+        """lambda(t), in [0, consistency_weight]: ramped up, and halved by every restart."""
         num_ramp_steps = self.params.rampup_share * self.setup.num_steps
-        return self.params.consistency_weight * ramp_up(step, num_ramp_steps)
+        ramped = self.params.consistency_weight * ramp_up(step, num_ramp_steps)
+        # A tensor: reading a number from the device would wait for it at every step.
+        return ramped * self.consistency_scale
 
     def mix(self, unlabelled: Unlabelled, pseudo_BHW: Tensor, number: int = 0) -> Mix:
         """How strong view `number` is mixed, by one of the rules in force.
@@ -110,6 +114,10 @@ class SemiSupervised(nn.Module):
 
     def after_step(self, step: int) -> None:
         """Nothing to move."""
+
+    def restart(self) -> None:
+        """Unlabelled images teach half as much from now on."""
+        self.consistency_scale *= 0.5
 
     def result(self) -> nn.Module:
         """The student."""
@@ -173,6 +181,13 @@ class TeacherStudent(SemiSupervised):
         self.teacher.update(self.student, step)
         for student, teacher in self._other_pairs():
             teacher.update(cast(nn.Module, student), step)
+
+    def restart(self) -> None:
+        """As above, and teachers start again as their students."""
+        super().restart()
+        self.teacher.restart(self.student)
+        for student, teacher in self._other_pairs():
+            teacher.restart(cast(nn.Module, student))
 
     def result(self) -> nn.Module:
         """The teacher."""

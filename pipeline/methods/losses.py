@@ -6,6 +6,7 @@ B images, K classes, H height, W width.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,8 @@ from pipeline.methods.protocol import Network
 from pipeline.types import IGNORE
 
 AUXILIARY_WEIGHT = 0.4  # of an auxiliary head (Hong et al. 2021, section 4; Zhao et al. 2017)
+PixelLoss = Callable[[Tensor, Tensor], Tensor]
+"""(logits_BKHW, masks_BHW) -> scalar; 0 where every pixel is IGNORE."""
 
 
 def cross_entropy(logits_BKHW: Tensor, masks_BHW: Tensor) -> Tensor:
@@ -23,13 +26,18 @@ def cross_entropy(logits_BKHW: Tensor, masks_BHW: Tensor) -> Tensor:
     return total / (masks_BHW != IGNORE).sum().clamp(min=1)
 
 
-def labelled_loss(network: Network, images_BCHW: Tensor, masks_BHW: Tensor) -> Tensor:
-    """Cross-entropy of a network on labelled images; its auxiliary head's is added, weighed."""
+def labelled_loss(
+    network: Network,
+    images_BCHW: Tensor,
+    masks_BHW: Tensor,
+    pixel_loss: PixelLoss = cross_entropy,
+) -> Tensor:
+    """Loss of a network on labelled images; its auxiliary head's is added, weighed."""
     logits, auxiliary = network.with_auxiliary(images_BCHW)
-    loss = cross_entropy(logits, masks_BHW)
+    loss = pixel_loss(logits, masks_BHW)
     if auxiliary is None:
         return loss
-    return loss + AUXILIARY_WEIGHT * cross_entropy(auxiliary, masks_BHW)
+    return loss + AUXILIARY_WEIGHT * pixel_loss(auxiliary, masks_BHW)
 
 
 def reliable_cross_entropy(

@@ -153,6 +153,10 @@ class Method(Protocol):
         """After the optimiser's step: move a teacher, a threshold, a memory."""
         ...
 
+    def restart(self) -> None:
+        """The guard saw a collapse: halve the consistency weight, restart teachers."""
+        ...
+
     def result(self) -> nn.Module:
         """The network to keep."""
         ...

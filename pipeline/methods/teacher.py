@@ -41,6 +41,12 @@ class Teacher(nn.Module):
             if not own.is_floating_point():
                 own.copy_(new)
 
+    @torch.no_grad()
+    def restart(self, student: nn.Module) -> None:
+        """Become a copy of `student` again."""
+        for own, new in zip(_tensors(self.network), _tensors(student), strict=True):
+            own.copy_(new)
+
 
 def _tensors(network: nn.Module) -> list[Tensor]:
     return [*network.parameters(), *network.buffers()]

@@ -1,4 +1,4 @@
-"""Curves as inline SVG that takes its colours from the page, light or dark.
+"""Curves over the rounds as inline SVG that takes its colours from the page, light or dark.
 
 matplotlib is imported when a chart is drawn, not with the module.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.report.facts import RoundFacts
 
@@ -26,8 +26,17 @@ CSS = {
 }
 SERIES = {"baseline": BASELINE, "teacher": TEACHER}
 PAGE_INCHES = 11.2  # the page's text width at 96 px an inch
-PANEL_INCHES = (4.8, 2.7)  # at most; three side by side are narrower
-PANELS_PER_ROW = 3
+
+
+class Grid(NamedTuple):
+    """How many panels stand side by side, and how large each is."""
+
+    per_row: int
+    inches: tuple[float, float]
+
+
+LARGE = Grid(3, (4.8, 2.7))  # at most; three side by side are narrower
+SMALL = Grid(6, (1.9, 1.5))
 STYLE: Any = {
     "svg.hashsalt": "ssl-loop",  # ids by content, so that equal facts are equal files
     "svg.fonttype": "none",  # text stays text, in the page's font
@@ -68,27 +77,15 @@ def learning_curves(rounds: Sequence[RoundFacts]) -> str:
         from matplotlib.ticker import MaxNLocator
 
         for name, colour in SERIES.items():
-            known = [row for row in panels[domain] if getattr(row, f"miou_{name}") is not None]
-            _line(axes, [(row.labelled, getattr(row, f"miou_{name}")) for row in known], colour)
-        for row in panels[domain]:
-            top = max(
-                (s for s in (row.miou_teacher, row.miou_baseline) if s is not None), default=0
-            )
-            if top:
-                axes.annotate(
-                    f"r{row.round_index}",
-                    (row.labelled, top),
-                    xytext=(0, 6),
-                    textcoords="offset points",
-                    ha="center",
-                )
+            line(axes, _points(panels[domain], name), colour)
+        _mark_rounds(axes, panels[domain])
         axes.set(title=domain, xlabel="labelled images")
         axes.yaxis.set_major_formatter("{x:.2f}")
         axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         axes.margins(x=0.12, y=0.18)
 
-    return _panels(list(panels), draw, "mIoU")
+    return draw_panels(list(panels), draw, "mIoU")
 
 
 def coverage(rounds: Sequence[RoundFacts]) -> str:
@@ -106,31 +103,12 @@ def coverage(rounds: Sequence[RoundFacts]) -> str:
     def draw(axes: Axes, domain: str) -> None:
         from matplotlib.ticker import MaxNLocator
 
-        _line(axes, panels[domain], TEACHER)
+        line(axes, panels[domain], TEACHER)
         axes.set(title=domain, xlabel="round", ylim=(0, 1))
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         axes.margins(x=0.12)
 
-    return _panels(known, draw, "reliable share")
-
-
-def training_curves(training: dict[str, Any]) -> str:
-    """Loss and reliable share against training progress; "" when nothing was trained."""
-    panels = {
-        title: curves
-        for title, key in (("loss", "loss"), ("reliable share", "reliable_share"))
-        if (curves := {w: c[key] for w in SERIES if (c := training.get(w) or {}).get(key)})
-    }
-    steps = {which: (training.get(which) or {}).get("steps", 0) for which in SERIES}
-
-    def draw(axes: Axes, title: str) -> None:
-        for which, values in panels[title].items():
-            stretch = steps[which] / len(values)
-            points = [((place + 0.5) * stretch, value) for place, value in enumerate(values)]
-            _line(axes, points, SERIES[which], marker="")
-        axes.set(title=title, xlabel="step", ylim=(0, 1 if title == "reliable share" else None))
-
-    return _panels(list(panels), draw, "")
+    return draw_panels(known, draw, "reliable share")
 
 
 def _by_domain(rounds: Sequence[RoundFacts]) -> dict[str, list[RoundFacts]]:
@@ -157,13 +135,20 @@ def _mark_rounds(axes: Axes, rows: Sequence[RoundFacts]) -> None:
             )
 
 
-def _line(
-    axes: Axes, points: Sequence[tuple[float, float]], colour: str, marker: str = "o"
+def line(
+    axes: Axes,
+    points: Sequence[tuple[float, float]],
+    colour: str,
+    marker: str = "o",
+    **style: Any,
 ) -> None:
-    axes.plot([x for x, _ in points], [y for _, y in points], color=colour, marker=marker)
+    """(x, y) joined."""
+    axes.plot([x for x, _ in points], [y for _, y in points], color=colour, marker=marker, **style)
 
 
-def _panels(titles: list[str], draw: Callable[[Axes, str], None], label: str) -> str:
+def draw_panels(
+    titles: list[str], draw: Callable[[Axes, str], None], label: str, size: Grid = LARGE
+) -> str:
     """One chart per title, with one scale if there is a `label` for it."""
     if not titles:
         return ""
@@ -171,13 +156,13 @@ def _panels(titles: list[str], draw: Callable[[Axes, str], None], label: str) ->
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    columns = min(PANELS_PER_ROW, len(titles))
+    columns = min(size.per_row, len(titles))
     rows = -(-len(titles) // columns)
     with mpl.rc_context():
         mpl.rcdefaults()  # whatever this machine's matplotlibrc says
         mpl.rcParams.update(STYLE)
-        width = min(PAGE_INCHES, columns * PANEL_INCHES[0])
-        figure = Figure(figsize=(width, rows * PANEL_INCHES[1]), layout="constrained")
+        width = min(PAGE_INCHES, columns * size.inches[0])
+        figure = Figure(figsize=(width, rows * size.inches[1]), layout="constrained")
         FigureCanvasSVG(figure)
         grid = figure.subplots(rows, columns, squeeze=False, sharey=bool(label))
         for place, axes in enumerate(grid.flat):

@@ -30,6 +30,8 @@ class RoundFacts:
     tag: str
     reliable_share: float | None = None
     """Pseudo-label coverage: mean share of reliable pixels over the pool, in [0, 1]."""
+    transductive: bool = False
+    """Whether the teacher learnt from val and test images, without their masks."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.files import write_text
-from pipeline.report import charts, pictures, words
+from pipeline.report import charts, pictures, training_charts, words
 from pipeline.report.facts import ExampleFacts, QueryItemFacts, Report
 
 TEMPLATE = "report.html.j2"
@@ -69,7 +69,10 @@ def render(report: Report, out_path: Path) -> None:
         examples=[_example(item, report) for item in report.pseudo_label_examples],
         curves=Markup(charts.learning_curves(report.rounds)),
         coverage=Markup(charts.coverage(report.rounds)),
-        training=Markup(charts.training_curves(report.training)),
+        training=Markup(training_charts.training_curves(report.training)),
+        class_curves=Markup(training_charts.class_curves(report.training, report.class_names)),
+        transductive=bool((report.evaluation or {}).get("transductive")),
+        transductive_note=_transductive_note(report),
         heat=", ".join(pictures.HEAT),
         style=Markup((Path(__file__).parent / "report.css").read_text(encoding="utf-8")),
     )
@@ -91,6 +94,11 @@ def _class_rows(report: Report) -> list[ClassRow]:
             )
         )
     return rows
+
+
+def _transductive_note(report: Report) -> str:
+    """What the mark in the tables means; "" where nothing is marked."""
+    return words.TRANSDUCTIVE_NOTE if any(row.transductive for row in report.rounds) else ""
 
 
 def _domain_rows(report: Report) -> list[DomainRow]:

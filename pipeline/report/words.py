@@ -9,6 +9,12 @@ from pipeline.report.facts import Report, RoundFacts
 NOT_YET = "not yet measurable"
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
+TRANSDUCTIVE = "\N{DAGGER}"
+"""After a teacher's number where val and test images joined its unlabelled stream."""
+TRANSDUCTIVE_NOTE = (
+    f"{TRANSDUCTIVE} transductive: val and test images, without masks, were among the unlabelled "
+    "images that this teacher learnt from."
+)
 
 
 def value(number: float | None, decimals: int = 2) -> str:
@@ -88,7 +94,8 @@ def headline(report: Report) -> str:
         return f"{start}{labels}, mIoU {NOT_YET}"
     before = miou(report.previous_evaluation, "teacher", report.domain)
     moved = change(row.miou_teacher, before)
-    teacher = f"teacher {_with_unit(row.miou_teacher)}" + (f" ({moved})" if moved else "")
+    kind = "transductive teacher" if row.transductive else "teacher"
+    teacher = f"{kind} {_with_unit(row.miou_teacher)}" + (f" ({moved})" if moved else "")
     return f"{start}{labels}, {teacher}, baseline {value(row.miou_baseline)}"
 
 
@@ -100,6 +107,8 @@ def findings(report: Report) -> list[str]:
     """A few sentences on what to notice, for someone who reads nothing else."""
     found = [
         _teacher_against_baseline(report),
+        _transductive(report),
+        _guard(report),
         _classes(report),
         _forgetting(report),
         _people(report),
@@ -124,6 +133,27 @@ def _teacher_against_baseline(report: Report) -> str:
         f"{abs(gap):.2f} {'above' if gap > 0 else 'below'}" if abs(gap) >= 0.005 else "level with"
     )
     return f"The teacher, which also learns from unlabelled images, is {side} the baseline."
+
+
+def _transductive(report: Report) -> str:
+    row = current(report)
+    if row is None or not row.transductive:
+        return ""
+    return (
+        "The teacher is transductive: the val and test images themselves, without masks, were "
+        "among its unlabelled images, so its mIoU says nothing about images it has never seen."
+    )
+
+
+def _guard(report: Report) -> str:
+    events = (report.training.get("teacher") or {}).get("guard") or []
+    if not events:
+        return ""
+    steps = " and ".join(str(event["step"]) for event in events)
+    return (
+        f"The guard against collapse acted after step {steps}: the consistency weight ended at "
+        f"{events[-1]['weight']:g}. Look at the training curves before trusting the pseudo-labels."
+    )
 
 
 def _classes(report: Report) -> str:

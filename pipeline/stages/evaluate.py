@@ -43,10 +43,12 @@ def run(root: Path, params: Params) -> None:
 
 
 def evaluate_split(root: Path, params: Params, split: Split) -> dict[str, Any]:
-    """{"baseline" | "teacher": {domain: {split: {"miou", "num_images", "iou": {class: ...}}}}}.
+    """IoUs of both models on a split, and whether the teacher is transductive.
 
-    `miou` and each `iou` are in [0, 1], or None where not measurable: no image, no trained model,
-    a class in neither truth nor prediction.
+    {"baseline" | "teacher": {domain: {split: {"miou", "num_images", "iou": {class: ...}}}},
+    "transductive": bool}. `miou` and each `iou` are in [0, 1], or None where not measurable: no
+    image, no trained model, a class in neither truth nor prediction. `transductive`: the teacher
+    learnt from val and test images, without their masks.
     """
     samples = read_manifest(root / layout.MANIFEST)
     judged = [sample for sample in samples if sample.split == split and sample.mask]
@@ -62,6 +64,8 @@ def evaluate_split(root: Path, params: Params, split: Split) -> dict[str, Any]:
             domain: {split: {"num_images": num_images[domain], **_ious(params, confusion_KK)}}
             for domain, confusion_KK in counts.items()
         }
+        if which == "teacher":
+            result["transductive"] = bool(model.config.get("transductive", False))
     return result
 
 

@@ -20,6 +20,7 @@ from pipeline.data.transforms import (
 )
 from pipeline.methods import Batch, StrongColour, StrongView, Unlabelled
 from pipeline.training import seeds
+from pipeline.training.imbalance import RareClasses
 
 # Share of labelled images in colours of the strong view. Half: the baseline meets the same colours
 # as the student, and still sees the images as they are.
@@ -74,6 +75,8 @@ class Batches:
     device: torch.device
     strong_colour: StrongColour = "jitter"
     process: Process = Process()
+    rare_classes: RareClasses | None = None
+    """Draws the labelled images by class, instead of one after the other in shuffled passes."""
 
     def at(self, step: int) -> Batch:
         """The batch of this process, on `device`."""
@@ -85,8 +88,7 @@ class Batches:
 
     def _labelled(self, step: int) -> tuple[Tensor, Tensor]:
         draw = self._generator(seeds.LABELLED, step)
-        size = self.params.train.batch_labelled
-        places = self._places(len(self.labelled), seeds.ORDER_LABELLED, step, size)
+        places = self._labelled_places(step)
         samples = [self.labelled[place] for place in places]
         views = [
             weak_view(self.store.image(s), self.store.mask(s), draw, size=self.store.size)
@@ -118,10 +120,20 @@ class Batches:
         boxes = random_boxes(draw, len(images), *self.store.size, method.mix_probability)
         return StrongView(self._normalised(images), boxes.to(self.device))
 
+    def _labelled_places(self, step: int) -> list[int]:
+        size = self.params.train.batch_labelled
+        if self.rare_classes:
+            return self.rare_classes.draw(self.params.train.seed, self._turns(step, size))
+        return self._places(len(self.labelled), seeds.ORDER_LABELLED, step, size)
+
     def _places(self, num_samples: int, purpose: int, step: int, size: int) -> list[int]:
+        turns = self._turns(step, size)
+        return seeds.draw_indices(self.params.train.seed, purpose, num_samples, turns)
+
+    def _turns(self, step: int, size: int) -> range:
+        """Of the endless stream that all processes share, this process's part at a step."""
         first = (step * self.process.count + self.process.rank) * size
-        places = range(first, first + size)
-        return seeds.draw_indices(self.params.train.seed, purpose, num_samples, places)
+        return range(first, first + size)
 
     def _generator(self, purpose: int, step: int) -> torch.Generator:
         return seeds.generator(self.params.train.seed, purpose, step, self.process.rank)

@@ -35,6 +35,8 @@ class State(NamedTuple):
     method: dict[str, Any]
     optimizer: dict[str, Any]
     history: dict[str, list[float]]
+    points: list[dict[str, Any]]
+    """What the monitor saw, of which the guard's state follows."""
 
 
 def training_key(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from pipeline.models import save_model, save_untrained
 from pipeline.progress import say
 from pipeline.training.checkpoints import Checkpoints, training_key
 from pipeline.training.history import thin
-from pipeline.training.loop import TrainingJob, train
+from pipeline.training.loop import Trained, TrainingJob, train
+from pipeline.training.monitor import named_points, spread
 
 NO_LABELS = "no labelled image in any domain yet"
 
@@ -25,14 +27,13 @@ def train_stage(stage: str, root: Path, params: Params, *, method_name: str, mod
     """Train `method_name` on all labelled images of all domains; write `model` and its curves.
 
     `model` is the folder relative to `root`. The unlabelled stream is every pool image of every
-    domain without a mask. Without any labelled image the folder is a marker: trained = false.
+    domain without a mask; with method.transductive val and test images join, their masks unread.
+    Without any labelled image the folder is a marker: trained = false.
     """
     metrics = root / layout.METRICS / f"{stage}.json"
     samples = read_manifest(root / layout.MANIFEST)
     labelled = tuple(sample for sample in samples if sample.labelled)
-    unlabelled = tuple(sample for sample in samples if sample.unlabelled)
-    if method_name == "supervised":
-        unlabelled = ()
+    unlabelled = () if method_name == "supervised" else _unlabelled(samples, params)
     if not labelled:
         say(f"{stage}: {NO_LABELS}; nothing to train")
         save_untrained(root / model, why=NO_LABELS)
@@ -40,9 +41,11 @@ def train_stage(stage: str, root: Path, params: Params, *, method_name: str, mod
         return
     if not unlabelled and method_name != "supervised":
         say(f"{stage}: no unlabelled image left; {method_name} learns from labels alone")
-    check_files(root, [*labelled, *unlabelled])
+    monitored = _monitored(stage, samples, params)
+    read = [*labelled, *unlabelled, *monitored]
+    check_files(root, read)
     encoder_sha256 = _encoder_sha256(params)
-    key = training_key(stage, params, [*labelled, *unlabelled], encoder_sha256)
+    key = training_key(stage, params, read, encoder_sha256)
     checkpoints = Checkpoints(root, key)
     job = TrainingJob(
         root=root,
@@ -51,21 +54,54 @@ def train_stage(stage: str, root: Path, params: Params, *, method_name: str, mod
         method_name=method_name,
         labelled=labelled,
         unlabelled=unlabelled,
+        monitored=monitored,
     )
     trained = train(job, checkpoints)
     if not trained.main:
         return
     facts = _facts(job)
     save_model(root / model, trained.network, _config(job, facts, encoder_sha256))
-    curves = {name: thin(values) for name, values in trained.history.columns().items()}
-    counts = {"labelled": len(labelled), "unlabelled": len(unlabelled)}
-    write_json(metrics, {**facts, **counts, **curves, "trained": True})
+    write_json(metrics, {**facts, **_told(job, trained), "trained": True})
     checkpoints.remove()
+
+
+def _unlabelled(samples: Sequence[Sample], params: Params) -> tuple[Sample, ...]:
+    pool = [sample for sample in samples if sample.unlabelled]
+    if not params.method.transductive:
+        return tuple(pool)
+    # Without its mask a sample cannot give it away, whatever looks at it.
+    judged = [sample for sample in samples if sample.split != "pool"]
+    return (*pool, *(replace(s, mask="", mask_sha256="", origin="") for s in judged))
+
+
+def _monitored(stage: str, samples: Sequence[Sample], params: Params) -> tuple[Sample, ...]:
+    if not params.train.monitor_share:
+        return ()
+    chosen = spread([sample for sample in samples if sample.split == "val" and sample.mask])
+    if not chosen:
+        say(f"{stage}: no validation image yet; the training is neither monitored nor guarded")
+    return chosen
 
 
 def _facts(job: TrainingJob) -> dict[str, Any]:
     train_params = job.params.train
-    return {"method": job.method_name, "steps": train_params.steps, "seed": train_params.seed}
+    return {
+        "method": job.method_name,
+        "steps": train_params.steps,
+        "seed": train_params.seed,
+        "transductive": any(sample.split != "pool" for sample in job.unlabelled),
+    }
+
+
+def _told(job: TrainingJob, trained: Trained) -> dict[str, Any]:
+    """What the training told: counts, curves, looks at val images, what the guard did."""
+    return {
+        "labelled": len(job.labelled),
+        "unlabelled": len(job.unlabelled),
+        **{name: thin(values) for name, values in trained.history.columns().items()},
+        "monitor": named_points(trained.monitor.points, job.params.classes),
+        "guard": trained.guard.events,
+    }
 
 
 def _config(job: TrainingJob, facts: dict[str, Any], encoder_sha256: str | None) -> dict[str, Any]:

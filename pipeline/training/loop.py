@@ -19,7 +19,6 @@ from pipeline.config import Params, TrainParams
 from pipeline.data.datasets import ImageStore
 from pipeline.data.manifest import Sample
 from pipeline.methods import Losses, Method, MethodSetup, build_method
-from pipeline.methods.losses import labelled_loss
 from pipeline.methods.protocol import phase_length
 from pipeline.models import build_model
 from pipeline.models.encoders import freeze_batch_norm
@@ -27,7 +26,11 @@ from pipeline.progress import Progress, say
 from pipeline.training import seeds
 from pipeline.training.batches import Batches, Process, WholeSet
 from pipeline.training.checkpoints import Checkpoints, State
+from pipeline.training.guard import Guard
 from pipeline.training.history import History
+from pipeline.training.imbalance import class_weights, rare_classes
+from pipeline.training.labelled_loss import build_labelled_loss
+from pipeline.training.monitor import Monitor
 
 POLY_POWER = 0.9  # of the learning rate's decay, as in DeepLab
 
@@ -42,6 +45,8 @@ class TrainingJob:
     method_name: str
     labelled: tuple[Sample, ...]
     unlabelled: tuple[Sample, ...]
+    monitored: tuple[Sample, ...] = ()
+    """Labelled val images to look at from time to time; they teach nothing."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,8 @@ class Trained:
 
     network: nn.Module
     history: History
+    monitor: Monitor
+    guard: Guard
     main: bool
 
 
@@ -72,10 +79,12 @@ def train(job: TrainingJob, checkpoints: Checkpoints) -> Trained:
         done = state.step if state else 0
         if done:
             say(f"{job.stage}: resumed at step {done}")
+        monitor = _new_monitor(job, store, fabric.device, state)
+        guard = Guard(_guarded_weight(job, method), monitor.points)
         module, optimizer = fabric.setup(cast(nn.Module, method), optimizer)
-        run = _Run(job, fabric, store, method, module, optimizer)
-        run.steps(done, history, checkpoints)
-    return Trained(method.result(), history, fabric.is_global_zero)
+        run = _Run(job, fabric, store, method, module, optimizer, history, monitor, guard)
+        run.steps(done, checkpoints)
+    return Trained(method.result(), history, monitor, guard, fabric.is_global_zero)
 
 
 @dataclass(frozen=True)
@@ -88,21 +97,29 @@ class _Run:
     method: Method
     module: Callable[..., Losses]
     optimizer: Any
+    history: History
+    monitor: Monitor
+    guard: Guard
 
-    def steps(self, done: int, history: History, checkpoints: Checkpoints) -> None:
+    def steps(self, done: int, checkpoints: Checkpoints) -> None:
         params = self.job.params.train
         batches = self._batches()
         self.method.train()
         if self.job.params.model.freeze_batch_norm:
             freeze_batch_norm(cast(nn.Module, self.method))
-        saved_at = time.monotonic()
+        started = saved_at = time.monotonic()
         with self._progress(done) as progress:
             for step in range(done, params.steps):
-                history.append(self._step(batches, step))
-                progress.advance(note=history.note)
+                self.history.append(self._step(batches, step))
+                if self.monitor.due(step + 1):
+                    self._look(step + 1)
+                progress.advance(note=self.history.note)
                 if time.monotonic() - saved_at >= params.checkpoint_every_s:
-                    self._save(step + 1, history, checkpoints)
+                    self._save(step + 1, checkpoints)
                     saved_at = time.monotonic()
+        if self.monitor.seconds:
+            share = self.monitor.seconds / (time.monotonic() - started)
+            self._say(f"looking at {len(self.monitor.samples)} val images took {share:.1%} of it")
 
     def _step(self, batches: Batches, step: int) -> dict[str, torch.Tensor]:
         params = self.job.params.train
@@ -122,11 +139,30 @@ class _Run:
         self.method.after_step(step)
         return {"loss": loss, **losses.terms, **losses.logs}
 
-    def _save(self, done: int, history: History, checkpoints: Checkpoints) -> None:
-        columns = history.columns()
+    def _look(self, done: int) -> None:
+        # One process looks for all: batch-norm statistics differ between them, decisions must not.
+        main = self.fabric.is_global_zero
+        seen = self.monitor.look(self.method.result(), done) if main else {}
+        point = self.fabric.broadcast(seen)
+        self.monitor.points.append(point)
+        if self.guard.trips(point):
+            self.method.restart()
+            self._say(
+                f"guard: after step {done} the mIoU on val is {point['miou']:.3f}, long below its "
+                f"best, {self.guard.best:.3f}; the consistency weight is now "
+                f"{self.guard.events[-1]['weight']:g}, the teacher restarts from the student"
+            )
+
+    def _say(self, text: str) -> None:
+        if self.fabric.is_global_zero:
+            say(f"{self.job.stage}: {text}")
+
+    def _save(self, done: int, checkpoints: Checkpoints) -> None:
+        columns = self.history.columns()
         if self.fabric.is_global_zero:
             state = self.optimizer.state_dict()
-            checkpoints.save(State(done, self.method.state_dict(), state, columns))
+            points = self.monitor.points
+            checkpoints.save(State(done, self.method.state_dict(), state, columns, points))
 
     def _batches(self) -> Batches:
         params = self.job.params
@@ -139,6 +175,7 @@ class _Run:
             strong_colour=self.method.strong_colour,
             device=self.fabric.device,
             process=Process(self.fabric.global_rank, self.fabric.world_size),
+            rare_classes=rare_classes(self.store, self.job.labelled, params),
         )
 
     def _progress(self, done: int) -> Progress:
@@ -159,6 +196,7 @@ def learning_rate_share(step: int, params: TrainParams, num_phases: int = 1) -> 
 
 def _new_method(job: TrainingJob, store: ImageStore, device: torch.device) -> Method:
     params = job.params
+    weights_K = class_weights(store, job.labelled, params)
 
     def new_network(number: int) -> nn.Module:
         torch.manual_seed(seeds.derive_seed(params.train.seed, seeds.INITIAL_WEIGHTS, number))
@@ -173,10 +211,29 @@ def _new_method(job: TrainingJob, store: ImageStore, device: torch.device) -> Me
         num_classes=params.num_classes,
         num_steps=params.train.steps,
         new_network=new_network,
-        labelled_loss=labelled_loss,
+        labelled_loss=build_labelled_loss(params.train, weights_K),
         unlabelled=WholeSet(store=store, params=params, samples=job.unlabelled, device=device),
     )
     return build_method(job.method_name, setup)
+
+
+def _new_monitor(
+    job: TrainingJob, store: ImageStore, device: torch.device, state: State | None
+) -> Monitor:
+    return Monitor(
+        store=store,
+        params=job.params,
+        samples=job.monitored,
+        device=device,
+        points=list(state.points) if state else [],
+    )
+
+
+def _guarded_weight(job: TrainingJob, method: Method) -> float:
+    """The consistency weight to watch over; 0 where nothing unlabelled teaches, or by choice."""
+    params = job.params.method
+    teaches = bool(job.unlabelled) and method.num_strong_views > 0
+    return params.consistency_weight if params.guard and teaches else 0.0
 
 
 def _parameter_groups(method: Method, params: TrainParams) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import torch
 
 # Purposes: streams of random numbers that must not meet.
 INITIAL_WEIGHTS, LABELLED, UNLABELLED, NOISE, ORDER_LABELLED, ORDER_UNLABELLED = range(6)
+RARE_CLASSES = 6
 
 
 def derive_seed(seed: int, purpose: int, *numbers: int) -> int:

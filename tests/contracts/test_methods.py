@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 from pipeline.config import MethodParams
 from pipeline.errors import ConfigError
 from pipeline.methods import METHODS, Batch, MethodSetup, build_method
+from pipeline.methods.base import TeacherStudent
 from pipeline.methods.losses import labelled_loss
 from pipeline.methods.protocol import phase_length
 from pipeline.methods.teacher import Teacher
@@ -174,6 +176,47 @@ def test_resumed_equals_uninterrupted(name: str) -> None:
     train_steps(other, range(3, 6), others)
     for key, value in whole.state_dict().items():
         assert torch.equal(value, other.state_dict()[key]), key
+
+
+def test_a_restart_halves_what_unlabelled_images_teach_and_takes_the_student(name: str) -> None:
+    method = new_method(name, confidence_threshold=0.0)
+    train_steps(method, 3)
+    batch, losses = new_batch(method, 9), []
+    student = copy.deepcopy(method.student.state_dict())
+    for _ in range(2):
+        before = float(method.weight(3))
+        method.restart()
+        losses.append(float(method.weight(3)) / before)
+    assert losses == [0.5, 0.5]
+    if isinstance(method, TeacherStudent):
+        for key, value in method.teacher.network.state_dict().items():
+            assert torch.equal(value, student[key]), key
+    assert all(torch.equal(student[key], v) for key, v in method.student.state_dict().items())
+    other = new_method(name, confidence_threshold=0.0)
+    other.load_state_dict(copy.deepcopy(method.state_dict()))
+    assert other.weight(3) == method.weight(3)
+    assert all(value.isfinite() for value in method(batch, 3).terms.values())
+
+
+def test_a_scribble_teaches_and_nothing_around_it_does(name: str) -> None:
+    """Partial masks: the loss of the labels hangs on the labelled pixels alone."""
+    method = new_method(name, consistency_weight=0.0)
+    batch = new_batch(method)
+    scribble_BHW = torch.full_like(batch.masks_BHW, IGNORE)
+    scribble_BHW[:, 16, 4:20] = 2
+    loss = method(batch._replace(masks_BHW=scribble_BHW), 3).terms["supervised"]
+    loss.backward()
+    assert loss.item() > 0
+    assert any(p.grad is not None and p.grad.any() for p in method.student.parameters())
+    logits_BKHW = torch.randn(2, NUM_CLASSES, 32, 32, requires_grad=True)
+    method.setup.labelled_loss(
+        SimpleNamespace(with_auxiliary=lambda _: (logits_BKHW, None)),
+        batch.images_BCHW,
+        scribble_BHW,
+    ).backward()
+    assert logits_BKHW.grad is not None
+    pulled_BHW = logits_BKHW.grad.abs().sum(dim=1) > 0
+    assert torch.equal(pulled_BHW, scribble_BHW != IGNORE)
 
 
 def test_an_unknown_option_lists_the_known(name: str) -> None:

@@ -63,6 +63,7 @@ def evaluate(params: Params) -> None:
             "annotated_by_domain": {},
             "baseline": per_domain,
             "teacher": per_domain,
+            "transductive": params.method.transductive,
         },
     )
 

@@ -34,6 +34,22 @@ BAD = {
         {"model": {"normalisation": "none"}},
         "model.normalisation = 'none': input should be 'imagenet' or 'symmetric'",
     ),
+    "not a loss": (
+        {"train": {"loss": "focal"}},
+        "train.loss = 'focal': input should be 'cross_entropy' or 'symmetric_cross_entropy'",
+    ),
+    "not a way to weigh": (
+        {"train": {"class_weights": "inverse"}},
+        "train.class_weights = 'inverse': input should be 'none' or 'sqrt_inverse'",
+    ),
+    "more looks than steps": (
+        {"train": {"monitor_share": 2.0}},
+        "train.monitor_share = 2.0: input should be less than or equal to 1",
+    ),
+    "a word for a truth": (
+        {"method": {"transductive": "no"}},
+        "method.transductive = 'no': input should be a valid bool",
+    ),
     "not divisible": ({"image": {"height_px": 100}}, "image.height_px = 100: is not divisible"),
     "one class": ({"classes": ["road"]}, "classes: at least 2 expected, got 1"),
     "too many classes": (

@@ -80,7 +80,8 @@ def make_report(tmp_path: Path) -> Callable[..., Report]:
     example = ExampleFacts(
         sample_id="day/b", image_path=image, pseudo_label_path=mask, confidence_path=grey
     )
-    curves = {"steps": 300, "loss": [2.0, 1.0], "reliable_share": [0.2, 0.4]}
+    look = {"step": 300, "miou": 0.5, "precision": {"road": 0.9}, "coverage": {"road": 0.5}}
+    curves = {"steps": 300, "loss": [2.0, 1.0], "reliable_share": [0.2, 0.4], "monitor": [look]}
 
     def make(**known: Any) -> Report:
         values: dict[str, Any] = {

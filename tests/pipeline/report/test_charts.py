@@ -47,16 +47,6 @@ def test_coverage_shows_a_share_of_zero_but_not_an_unknown_one(round_row: Row) -
     assert charts.coverage(rows[:1]) == ""
 
 
-def test_training_curves_of_what_was_trained() -> None:
-    trained = {"steps": 300, "trained": True, "loss": [2.0, 1.0], "reliable_share": [0.1, 0.2]}
-    svg = charts.training_curves({"baseline": {"steps": 300, "loss": [2.0]}, "teacher": trained})
-    assert {"loss", "reliable share", "step"} <= set(texts(svg))
-    assert "var(--baseline)" in svg
-    untrained = {"trained": False, "why": "no labelled image"}
-    assert charts.training_curves({"baseline": untrained, "teacher": {}}) == ""
-    assert charts.training_curves({}) == ""
-
-
 def test_colours_and_fonts_are_the_page_s(round_row: Row) -> None:
     svg = charts.learning_curves([round_row("day", 0), round_row("day", 1)])
     assert not re.search("#0[1-4]0[1-4]0[1-4]", svg)

@@ -69,11 +69,28 @@ def test_the_page_shows_every_part(make_report: Make, tmp_path: Path) -> None:
         "2.15.0",
     ):
         assert words in page.text
-    assert len(page.named("svg")) == 3
+    assert len(page.named("svg")) == 4
+    assert "transductive" not in page.text
     assert len(page.named("img")) == 3 + 2
     rows = re.findall(r"<tr class=\"[^\"]*\">.*?</tr>", html_of(make_report(), tmp_path), re.DOTALL)
     assert len(rows) == 3
     assert [("here" in row.split(">")[0]) for row in rows] == [False, False, True]
+
+
+def test_a_transductive_teacher_is_marked_in_every_table(
+    make_report: Make, round_row: Callable[..., RoundFacts], evaluation, tmp_path: Path
+) -> None:
+    rounds = (round_row("day", 0), round_row("day", 1), round_row("day", 2, transductive=True))
+    found = {**evaluation(day=(0.58, 0.6), dusk=(0.4, 0.5)), "transductive": True}
+    html = html_of(make_report(rounds=rounds, evaluation=found), tmp_path)
+    page = Page(html)
+    marks = [attributes["title"] or "" for attributes in page.named("abbr")]
+    # The round; two classes with an IoU; two domains.
+    assert len(marks) == 1 + 2 + 2
+    assert all("val and test images, without masks" in mark for mark in marks)
+    assert "Round 2 of day: 28 labels, transductive teacher 0.60 mIoU" in page.text
+    assert "Rounds: day/r2." in page.text
+    assert page.text.count("transductive: val and test images") == 3  # curve, rounds, classes
 
 
 def test_the_page_opens_offline(make_report: Make, tmp_path: Path) -> None:

@@ -109,6 +109,20 @@ def test_a_teacher_below_the_baseline_is_called_so(make_report: Make, round_row:
     assert "is level with the baseline" in words.findings(level)[0]
 
 
+def test_findings_tell_of_the_guard_and_of_a_transductive_teacher(
+    make_report: Make, round_row: Row
+) -> None:
+    events = [{"step": 90, "weight": 0.5}, {"step": 180, "weight": 0.25}]
+    row = round_row("day", 2, transductive=True)
+    report = make_report(rounds=(row,), training={"teacher": {"guard": events}})
+    assert words.findings(report)[1:3] == [
+        "The teacher is transductive: the val and test images themselves, without masks, were "
+        "among its unlabelled images, so its mIoU says nothing about images it has never seen.",
+        "The guard against collapse acted after step 90 and 180: the consistency weight ended at "
+        "0.25. Look at the training curves before trusting the pseudo-labels.",
+    ]
+
+
 def test_findings_without_a_model_or_a_validation_image(
     make_report: Make, round_row: Row, evaluation: Evaluation
 ) -> None:

@@ -75,6 +75,21 @@ def test_without_val_images_it_is_not_measurable(make_workspace, tiny_params) ->
     assert val == {"miou": None, "num_images": 0, "iou": dict.fromkeys(tiny_params().classes)}
 
 
+def test_a_transductive_teacher_is_marked(
+    make_workspace, tiny_params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root: Path = make_workspace(1, 1)
+    image = tiny_params().image.model_dump()
+    for transductive in (True, False):
+        config = {"image": image, "normalisation": "symmetric", "transductive": transductive}
+        teacher = LoadedModel(Bright(0.0), config)
+        baseline = LoadedModel(Bright(9.0), {**config, "transductive": not transductive})
+        found = {"teacher": teacher, "baseline": baseline}
+        monkeypatch.setattr(evaluate, "load_model", lambda folder, found=found: found[folder.name])
+        evaluate.run(root, tiny_params())
+        assert json.loads((root / layout.EVALUATION).read_text())["transductive"] is transductive
+
+
 @pytest.mark.usefixtures("known_models")
 def test_the_stage_opens_no_test_image(make_workspace, tiny_params) -> None:
     root: Path = make_workspace(1, 1, val=2)

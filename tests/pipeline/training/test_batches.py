@@ -12,6 +12,7 @@ from pipeline.config import Params
 from pipeline.data.datasets import ImageStore
 from pipeline.data.manifest import read_manifest
 from pipeline.training.batches import Batches, Process, WholeSet
+from pipeline.training.imbalance import RareClasses
 from pipeline.types import IGNORE
 
 
@@ -123,6 +124,22 @@ def test_the_whole_set_comes_in_order(new_batches) -> None:
     parts = list(whole.batches())
     assert torch.cat([index for index, _ in parts]).tolist() == list(range(len(whole)))
     assert [len(images) for _, images in parts] == [3, 2]
+
+
+def test_rare_classes_are_drawn_from_seed_and_step_alone(new_batches) -> None:
+    # Of 4 images only the last has class 2, the rarest.
+    counts_NK = torch.tensor([[90, 10, 0], [90, 10, 0], [90, 10, 0], [88, 10, 2]])
+    batches = new_batches(labelled=4, rare_classes=RareClasses(counts_NK))
+    drawn = [batches._labelled_places(step) for step in range(200)]
+    assert [batches._labelled_places(step) for step in (199, 7)] == [drawn[199], drawn[7]]
+    flat = [place for places in drawn for place in places]
+    assert flat.count(3) > 1.5 * len(flat) / 4
+    assert torch.equal(batches.at(3).images_BCHW, batches.at(3).images_BCHW)
+    parts = [
+        new_batches(labelled=4, rare_classes=batches.rare_classes, process=Process(rank, 2))
+        for rank in range(2)
+    ]
+    assert [part._labelled_places(0) for part in parts] == drawn[:2]
 
 
 def test_processes_draw_different_parts(new_batches) -> None:

@@ -84,6 +84,69 @@ def test_val_images_are_in_neither_stream(make_workspace, tiny_params) -> None:
     assert files_of(one, layout.TEACHER) == files_of(two, layout.TEACHER)
 
 
+def test_transductive_images_join_without_their_masks(make_workspace, tiny_params) -> None:
+    """Masks of val and test that are gone, or wrong, change nothing: nobody reads them."""
+    found = []
+    for name in ("whole", "gone"):
+        root = make_workspace(2, 2, val=3, name=name)
+        manifest = root / layout.MANIFEST
+        manifest.write_text(manifest.read_text().replace(",val,", ",test,", 1))
+        judged = [s for s in read_manifest(manifest) if s.split != "pool"]
+        assert {s.split for s in judged} == {"val", "test"}
+        for sample in judged if name == "gone" else ():
+            (root / sample.mask).unlink()
+        # The monitor reads masks of val, to tell and to guard; here nobody may.
+        params = tiny_params(method={"transductive": True}, train={"monitor_share": 0.0})
+        train_teacher.run(root, params)
+        metrics = json.loads((root / layout.TEACHER_TRAINING).read_text())
+        assert (metrics["unlabelled"], metrics["transductive"]) == (5, True)
+        assert load_model(root / layout.TEACHER).config["transductive"] is True
+        found.append(files_of(root, layout.TEACHER))
+    assert found[0] == found[1]
+    train_teacher.run(make_workspace(2, 2, val=3, name="inductive"), tiny_params())
+    inductive = files_of(root.with_name("inductive"), layout.TEACHER)
+    assert inductive["model.safetensors"] != found[0]["model.safetensors"]
+
+
+def test_a_baseline_is_never_transductive(make_workspace, tiny_params) -> None:
+    root = make_workspace(2, 2)
+    train_baseline.run(root, tiny_params(method={"transductive": True}))
+    metrics = json.loads((root / layout.BASELINE_TRAINING).read_text())
+    assert (metrics["unlabelled"], metrics["transductive"]) == (0, False)
+
+
+def test_the_monitor_reads_val_and_never_test(make_workspace, tiny_params) -> None:
+    root = make_workspace(2, 2, val=3)
+    manifest = root / layout.MANIFEST
+    manifest.write_text(manifest.read_text().replace(",val,", ",test,", 1))
+    for sample in read_manifest(manifest):
+        if sample.split == "test":
+            (root / sample.image).unlink()
+            (root / sample.mask).unlink()
+    train_teacher.run(root, tiny_params())
+    metrics = json.loads((root / layout.TEACHER_TRAINING).read_text())
+    assert [point["step"] for point in metrics["monitor"]] == [1, 2, 3, 4]
+    assert metrics["transductive"] is False
+
+
+OPTIONS: list[dict[str, object]] = [
+    {"loss": "symmetric_cross_entropy"},
+    {"class_weights": "sqrt_inverse"},
+    {"ohem": True},
+    {"rare_class_sampling": True},
+]
+
+
+def test_every_option_of_the_labelled_part_changes_what_is_learnt(
+    make_workspace, tiny_params
+) -> None:
+    root, found = make_workspace(3, 0), []
+    for train in ({}, *OPTIONS, {key: value for o in OPTIONS for key, value in o.items()}):
+        train_baseline.run(root, tiny_params(train={"monitor_share": 0.0, "steps": 2, **train}))
+        found.append(files_of(root, layout.BASELINE)["model.safetensors"])
+    assert len(set(found)) == len(found)
+
+
 def test_a_changed_mask_is_refused(make_workspace, tiny_params) -> None:
     root = make_workspace(2, 2)
     mask = root / read_manifest(root / layout.MANIFEST)[0].mask
