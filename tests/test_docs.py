@@ -138,7 +138,7 @@ def test_every_method_has_its_section_and_every_option_its_place(name: str) -> N
     found = [section for section in sections if section.startswith(f"`{name}` (")]
     assert len(found) == 1, f"{name}: write ## `{name}` (Paper, year) into docs/methods.md"
     module = METHODS[name].__module__.replace(".", "/")
-    assert re.search(r"^```\n(.*\n)*?.*\bL(_u)? +=(.*\n)*?```$", found[0], re.MULTILINE)
+    assert re.search(r"^```\n(.*\n)*?.*\bL(_\w+)? +=(.*\n)*?```$", found[0], re.MULTILINE)
     assert f"code: `{module}.py`" in found[0]
     options = METHODS[name].options_type.model_fields
     assert [key for key in options if not re.search(rf"`(options\.)?{key}[`:]", found[0])] == []

@@ -143,6 +143,15 @@ def info_nce(
     return F.cross_entropy(logits, chosen_AM.new_zeros(len(logits)))
 
 
+def rows(values_ND: Tensor, places_A: Tensor) -> Tensor:
+    """The values at `places_A`, with repetition.
+
+    Not by brackets: the gradient of those adds up in an order that hangs on the threads, and the
+    same seed would give other weights.
+    """
+    return values_ND.index_select(0, places_A)
+
+
 def draw(where_N: Tensor, count: int) -> Tensor:
     """`count` places of True, uniform and with replacement; there must be one."""
     places = where_N.nonzero().squeeze(1)

@@ -96,7 +96,7 @@ def regional_contrast(seen: contrast.Seen, labels_BHW: Tensor, options: Options)
         hard_N = (labels_N == c) & (probs_NK[:, c] < options.hard_threshold)
         if not hard_N.any():
             continue
-        anchors_AD = pixels_ND[contrast.draw(hard_N, options.num_anchors)]
+        anchors_AD = contrast.rows(pixels_ND, contrast.draw(hard_N, options.num_anchors))
         odds_N = key_odds(labels_N, present, means_PD, place, options.temperature)
         num_keys = options.num_anchors * options.num_negatives
         chosen_AM = odds_N.multinomial(num_keys, replacement=True).view(options.num_anchors, -1)

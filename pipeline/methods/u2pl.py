@@ -148,7 +148,8 @@ class U2PL(contrast.Contrastive):
             num_present += int((learnt.labels_N == c).any())
             if not (anchors_N.any() and same_N.any() and len(keys_ND)):
                 continue
-            anchors_AD = learnt.representation_ND[contrast.draw(anchors_N, options.num_anchors)]
+            drawn_A = contrast.draw(anchors_N, options.num_anchors)
+            anchors_AD = contrast.rows(learnt.representation_ND, drawn_A)
             positive_D = known.representation_ND[same_N].mean(dim=0)
             shape = (options.num_anchors, options.num_negatives)
             chosen_AM = torch.randint(len(keys_ND), shape, device=keys_ND.device)
