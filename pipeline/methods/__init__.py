@@ -1,4 +1,4 @@
-"""How labelled and unlabelled images teach: one file and one row in METHODS each.
+"""How labelled and unlabelled images teach: one file and one row in FAMILIES each.
 
 `METHODS[name](setup)` is a Method (pipeline/methods/protocol.py): an nn.Module that owns its
 networks and turns a batch into named losses. pipeline/training steps, logs and saves.
@@ -40,36 +40,32 @@ from pipeline.methods.ua_mt import UncertaintyAwareMeanTeacher
 from pipeline.methods.unimatch_v1 import UniMatchV1
 from pipeline.methods.unimatch_v2 import UniMatchV2
 
-METHODS: dict[str, type[SemiSupervised]] = {
-    "supervised": Supervised,
-    # consistency
-    "mean_teacher": MeanTeacher,
-    "ua_mt": UncertaintyAwareMeanTeacher,
-    "cutmix_seg": CutMixSeg,
-    "cct": CCT,
-    # pseudo-labels, self-training
-    "fixmatch": FixMatch,
-    "freematch": FreeMatch,
-    "flexmatch": FlexMatch,
-    "softmatch": SoftMatch,
-    "soft_teacher": SoftTeacher,
-    "st_plus_plus": STPlusPlus,
-    "cbst": CBST,
-    # pseudo-labels, mutual training
-    "cps": CPS,
-    # adversarial
-    "adv_semi_seg": AdvSemiSeg,
-    "s4gan": S4GAN,
-    # contrastive
-    "reco": ReCo,
-    "u2pl": U2PL,
-    # hybrid
-    "unimatch_v1": UniMatchV1,
-    "unimatch_v2": UniMatchV2,
-    "augseg": AugSeg,
+FAMILIES: dict[str, dict[str, type[SemiSupervised]]] = {
+    "supervised": {"supervised": Supervised},
+    "consistency": {
+        "mean_teacher": MeanTeacher,
+        "ua_mt": UncertaintyAwareMeanTeacher,
+        "cutmix_seg": CutMixSeg,
+        "cct": CCT,
+    },
+    "pseudo-labels, self-training": {
+        "fixmatch": FixMatch,
+        "freematch": FreeMatch,
+        "flexmatch": FlexMatch,
+        "softmatch": SoftMatch,
+        "soft_teacher": SoftTeacher,
+        "st_plus_plus": STPlusPlus,
+        "cbst": CBST,
+    },
+    "pseudo-labels, mutual training": {"cps": CPS},
+    "adversarial": {"adv_semi_seg": AdvSemiSeg, "s4gan": S4GAN},
+    "contrastive": {"reco": ReCo, "u2pl": U2PL},
+    "hybrid": {"unimatch_v1": UniMatchV1, "unimatch_v2": UniMatchV2, "augseg": AugSeg},
 }
+METHODS = {name: method for family in FAMILIES.values() for name, method in family.items()}
 
 __all__ = [
+    "FAMILIES",
     "METHODS",
     "Batch",
     "Losses",
