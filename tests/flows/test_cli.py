@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -99,3 +100,24 @@ def test_settings_become_nested_blocks() -> None:
     for bad in ("a.b", "=1", "a=[1"):
         with pytest.raises(ConfigError, match="--set"):
             parse_settings([bad])
+
+
+def test_methods_lists_every_name_of_the_field() -> None:
+    found = json.loads(ssl_loop("methods", "--json").stdout)
+    assert [entry["name"] for entry in found] == [
+        *("supervised", "mean_teacher", "ua_mt", "cutmix_seg", "cct"),
+        *("fixmatch", "freematch", "flexmatch", "softmatch", "soft_teacher"),
+        *("st_plus_plus", "cbst", "cps", "adv_semi_seg", "s4gan", "reco", "u2pl"),
+        *("unimatch_v1", "unimatch_v2", "augseg"),
+    ]
+    fixmatch = next(entry for entry in found if entry["name"] == "fixmatch")
+    assert fixmatch["mixes"] == ["cutmix"]
+    assert fixmatch["averaged_teacher"]
+    for entry in found:
+        assert re.search(r"\d{4}\)|honest baseline", entry["what"]), entry
+
+
+def test_methods_tells_people_what_each_does_and_takes() -> None:
+    said = ssl_loop("methods").output
+    for words in ("consistency", "cct", "Ouali et al.", "options: ", "method.options"):
+        assert words in said
