@@ -1,4 +1,4 @@
-"""Every method learns four labelled images by heart: nothing in its loss works against the labels."""
+"""Every method learns four labelled images by heart: no loss works against the labels."""
 
 from __future__ import annotations
 
