@@ -33,6 +33,7 @@ SIZE = {"height_px": 192, "width_px": 256}
 SETTINGS: dict[str, Any] = {
     "image": {"height_px": 96, "width_px": 128},
     "train": {"steps": 200, "learning_rate": 2e-3, "encoder_learning_rate": 2e-3},
+    "method": {"ema_decay": 0.9, "confidence_threshold": 0.8},
     "acquire": {"query_size": 8},
     "loop": {"budget": 8 * (ROUNDS + 1)},
 }
