@@ -64,6 +64,8 @@ STYLE: Any = {
     "lines.solid_capstyle": "round",
 }
 
+MIN_SPAN = 0.05  # of mIoU that the learning curves show at least
+
 
 def learning_curves(rounds: Sequence[RoundFacts]) -> str:
     """One panel per domain: mIoU against labels, rounds marked; "" when nothing is measurable."""
@@ -77,7 +79,11 @@ def learning_curves(rounds: Sequence[RoundFacts]) -> str:
         from matplotlib.ticker import MaxNLocator
 
         for name, colour in SERIES.items():
-            line(axes, _points(panels[domain], name), colour)
+            points = _points(panels[domain], name)
+            line(axes, points, colour)
+            # Never so fine that noise between seeds looks like a rise or a fall.
+            around = [(x, y + sign * MIN_SPAN / 2) for x, y in points[:1] for sign in (-1, 1)]
+            axes.update_datalim(around)
         _mark_rounds(axes, panels[domain])
         axes.set(title=domain, xlabel="labelled images")
         axes.yaxis.set_major_formatter("{x:.2f}")

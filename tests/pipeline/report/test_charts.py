@@ -41,6 +41,15 @@ def test_what_is_not_measurable_is_not_drawn(round_row: Row) -> None:
     assert charts.learning_curves([]) == ""
 
 
+def test_a_flat_curve_is_drawn_flat_with_every_value_of_its_scale_once(round_row: Row) -> None:
+    rows = [
+        round_row("day", index, miou_baseline=0.430, miou_teacher=0.430 + index / 1000)
+        for index in range(3)
+    ]
+    scale = [text for text in texts(charts.learning_curves(rows)) if text.startswith("0.")]
+    assert len(scale) == len(set(scale)) >= 3
+
+
 def test_coverage_shows_a_share_of_zero_but_not_an_unknown_one(round_row: Row) -> None:
     rows = [round_row("day", 0, reliable_share=None), round_row("day", 1, reliable_share=0.0)]
     assert markers(charts.coverage(rows), "teacher") == 1
