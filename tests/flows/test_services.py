@@ -137,6 +137,8 @@ def test_event_starts_the_flow(place: Place) -> None:
         answer = client.post(hook.url + PATH, headers=header, json=hooked)
     assert answer.status_code == 200, answer.text
     assert place.ran_again(before)
+    # The second event, which must not start a run in the midst of the tests that follow.
+    assert place.ran_again(before + 1)
 
 
 @pytest.mark.services
