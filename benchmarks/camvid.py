@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.data.formats import read_classes
+from pipeline.data.ingest import validate_and_stage
 
 DOMAINS = ("day", "dusk")
 ROUNDS = 2
@@ -57,15 +58,36 @@ class CamVid:
             "acquire": {"seed": seed},
         }
 
-    def lay_out(self, domain: str, folder: Path) -> None:
+    def rows(self, domain: str) -> dict[str, str]:
+        """`id -> labelled | pool | val | test` of one domain, as in the campaign."""
+        return split_rows(self.data / "splits.csv", domain)
+
+    def lay_out(self, domain: str, folder: Path, rows: Mapping[str, str] | None = None) -> None:
         """`folder`/images and `folder`/splits.csv of one domain, for `domain add`."""
-        rows = split_rows(self.data / "splits.csv", domain)
+        rows = self.rows(domain) if rows is None else rows
         (folder / "images").mkdir(parents=True)
         for stem in rows:
             (source,) = (self.data / "images").glob(f"{stem}.*")
             shutil.copyfile(source, folder / "images" / source.name)
         with (folder / "splits.csv").open("w", newline="") as file:
             csv.writer(file).writerows([("id", "split"), *rows.items()])
+
+
+def stage(camvid: CamVid, domain: str, folder: Path, rows: Mapping[str, str] | None = None) -> Path:
+    """The domain checked and copied as `domain add` does; `rows` instead of the campaign's."""
+    source = folder / f"{domain}-source"
+    camvid.lay_out(domain, source, rows)
+    validate_and_stage(
+        name=domain,
+        images=source / "images",
+        masks=camvid.masks,
+        splits=source / "splits.csv",
+        classes=camvid.classes,
+        existing_domains=(),
+        destination=folder / "incoming",
+    )
+    shutil.rmtree(source)
+    return folder / "incoming" / domain
 
 
 def locate(data: Path) -> CamVid:

@@ -7,15 +7,13 @@ seed is kept, so it can be interrupted. Writes camvid_seeds.{json,md,svg} beside
 from __future__ import annotations
 
 import argparse
-import shutil
 import tempfile
 from pathlib import Path
 
-from benchmarks.camvid import DOMAINS, QUERY_SIZES, ROUNDS, CamVid, locate
+from benchmarks.camvid import DOMAINS, QUERY_SIZES, ROUNDS, CamVid, locate, stage
 from benchmarks.camvid_report import RESULTS, read_json, test_scores, write_seeds
 from pipeline.backtest import replay
 from pipeline.config import Params, parse_params
-from pipeline.data.ingest import validate_and_stage
 from pipeline.files import write_json
 
 
@@ -54,23 +52,6 @@ def params_of(camvid: CamVid, seed: int, steps: int) -> Params:
     }
     settings = camvid.settings(seed=seed, steps=steps)
     return parse_params({"classes": list(camvid.classes), "domains": domains, **settings})
-
-
-def stage(camvid: CamVid, domain: str, folder: Path) -> Path:
-    """The domain checked and copied as `domain add` does."""
-    source = folder / f"{domain}-source"
-    camvid.lay_out(domain, source)
-    validate_and_stage(
-        name=domain,
-        images=source / "images",
-        masks=camvid.masks,
-        splits=source / "splits.csv",
-        classes=camvid.classes,
-        existing_domains=(),
-        destination=folder / "incoming",
-    )
-    shutil.rmtree(source)
-    return folder / "incoming" / domain
 
 
 if __name__ == "__main__":

@@ -10,27 +10,30 @@ network is judged. `--test` reads the official test split, once, with the networ
 from __future__ import annotations
 
 import argparse
-import csv
 import datetime
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from benchmarks.camvid import DOMAINS, ENCODER, CamVid, locate, split_rows
+from benchmarks.camvid import DOMAINS, ENCODER, CamVid, locate, stage
 from benchmarks.camvid_report import RESULTS, read_json
 from benchmarks.methods_report import write_report
 from pipeline import layout
 from pipeline.backtest import take_in
 from pipeline.config import Params, parse_params
-from pipeline.data.ingest import validate_and_stage
 from pipeline.files import write_json
+from pipeline.inference import pick_device
 from pipeline.methods import METHODS
-from pipeline.models import load_model, save_untrained
-from pipeline.stages.evaluate import evaluate_split, pooled_miou
+from pipeline.metrics import iou_per_class, mean_iou
+from pipeline.models import load_model
+from pipeline.stages.evaluate import teacher_confusions
 from pipeline.training import train_stage
 
 NUM_TRAIN = 367  # of the official split, which "1/8 labelled" refers to
@@ -63,16 +66,17 @@ def main() -> None:
     args = arguments()
     camvid = locate(args.data)
     plan = plan_of(args)
+    if args.list:
+        print("\n".join(run.name for run in plan))
+        return
     for place, run in enumerate(plan, start=1):
         kept = RESULTS / "methods" / f"{run.name}.json"
         if not kept.exists():
             print(f"{place}/{len(plan)} {run.name}", flush=True)
             write_json(kept, judge(camvid, run, args.device))
-        elif args.test and "test_miou" not in read_json(kept):
+        if args.test and "test_miou" not in read_json(kept):
             write_json(kept, {**read_json(kept), **read_test(run)})
         write_report(found(plan))
-    if args.list:
-        print("\n".join(run.name for run in plan))
 
 
 def arguments() -> argparse.Namespace:
@@ -87,7 +91,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="pspnet")
     parser.add_argument("--size", default="128x160", help="height x width, divisible by 32")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--list", action="store_true", help="say what the plan is")
+    parser.add_argument("--list", action="store_true", help="say what the plan is, and stop")
     parser.add_argument("--test", action="store_true", help="read the test split, once")
     return parser.parse_args()
 
@@ -119,17 +123,15 @@ def judge(camvid: CamVid, run: Run, device: str) -> dict[str, Any]:
     if not (root / layout.MANIFEST).exists():
         lay_out(camvid, run, root)
     train_stage("train_teacher", root, params, method_name=run.method, model=layout.TEACHER)
-    save_untrained(root / layout.BASELINE, why="compared in another run")
-    scores = evaluate_split(root, params, "val")["teacher"]
+    found_KK = teacher_confusions(root, params, "val")
     training = read_json(root / layout.TEACHER_TRAINING)
-    used = "cpu" if device == "auto" else device
     return {
         **asdict(run),
-        "miou": pooled_miou(root, params, "val"),
-        "miou_by_domain": {name: scores[name]["val"]["miou"] for name in DOMAINS},
+        "miou": pooled_miou(found_KK),
+        "miou_by_domain": {name: mean_iou(iou_per_class(found_KK[name])) for name in DOMAINS},
         "labelled": training["labelled"],
         "reliable_share": training.get("reliable_share", [None])[-1],
-        "device": used,
+        "device": pick_device(device).type,
     }
 
 
@@ -140,7 +142,13 @@ def read_test(run: Run) -> dict[str, Any]:
     domains: dict[str, Any] = {name: {} for name in DOMAINS}
     params = parse_params({"classes": config["classes"], "domains": domains})
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    return {"test_miou": pooled_miou(root, params, "test"), "test_read": today}
+    found_KK = teacher_confusions(root, params, "test")
+    return {"test_miou": pooled_miou(found_KK), "test_read": today}
+
+
+def pooled_miou(found_KK: Mapping[str, Tensor]) -> float | None:
+    """mIoU over the pixels of all domains together."""
+    return mean_iou(iou_per_class(torch.stack(list(found_KK.values())).sum(0)))
 
 
 def params_of(camvid: CamVid, run: Run, device: str) -> Params:
@@ -163,24 +171,11 @@ def lay_out(camvid: CamVid, run: Run, root: Path) -> None:
     shutil.rmtree(beside, ignore_errors=True)
     chosen = labelled_of(camvid, run)
     for domain in DOMAINS:
-        source = beside / "source" / domain
-        camvid.lay_out(domain, source)
         rows = {
             stem: "labelled" if stem in chosen else "pool" if split == "labelled" else split
-            for stem, split in split_rows(camvid.data / "splits.csv", domain).items()
+            for stem, split in camvid.rows(domain).items()
         }
-        with (source / "splits.csv").open("w", newline="") as file:
-            csv.writer(file).writerows([("id", "split"), *rows.items()])
-        validate_and_stage(
-            name=domain,
-            images=source / "images",
-            masks=camvid.masks,
-            splits=source / "splits.csv",
-            classes=camvid.classes,
-            existing_domains=(),
-            destination=beside / "incoming",
-        )
-        take_in(beside / "root", beside / "incoming" / domain)
+        take_in(beside / "root", stage(camvid, domain, beside, rows))
     (beside / "root").rename(root)
     shutil.rmtree(beside)
 
@@ -190,7 +185,7 @@ def labelled_of(camvid: CamVid, run: Run) -> set[str]:
     pool = sorted(
         stem
         for domain in DOMAINS
-        for stem, split in split_rows(camvid.data / "splits.csv", domain).items()
+        for stem, split in camvid.rows(domain).items()
         if split in ("pool", "labelled")
     )
     part = int(run.labelled_fraction.split("/")[1])

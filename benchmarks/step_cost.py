@@ -1,8 +1,8 @@
 """What a training step costs beyond the passes that it cannot do without.
 
 `python -m benchmarks.step_cost`: a step of the method (losses, backward, optimiser, teacher) and
-the bare passes over the same images, alternately in one process, so that the ratio holds on a busy
-machine; and what making the batch takes beside it. Writes step_cost.{json,md}.
+the bare passes over the same images, alternately in one process, and what making the batch takes
+beside it. For a quiet machine: on a busy one ratios moved by a fifth. Writes step_cost.{json,md}.
 """
 
 from __future__ import annotations

@@ -57,38 +57,35 @@ def evaluate_split(root: Path, params: Params, split: Split) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for which, folder in JUDGED.items():
         model = load_model(root / folder)
-        counts = {domain: _no_counts(params.num_classes) for domain in num_images}
-        if model.trained:
-            _count(root, params, model, judged, counts)
+        found = _confusions(root, params, model, judged)
         result[which] = {
-            domain: {split: {"num_images": num_images[domain], **_ious(params, confusion_KK)}}
-            for domain, confusion_KK in counts.items()
+            domain: {
+                split: {
+                    "num_images": count,
+                    **_ious(params, found.get(domain, _no_counts(params.num_classes))),
+                }
+            }
+            for domain, count in num_images.items()
         }
         if which == "teacher":
             result["transductive"] = bool(model.config.get("transductive", False))
     return result
 
 
-def pooled_miou(root: Path, params: Params, split: Split) -> float | None:
-    """mIoU of the teacher over the pixels of all domains together; None if not measurable."""
+def teacher_confusions(root: Path, params: Params, split: Split) -> dict[str, Tensor]:
+    """The teacher's int64 KxK counts by domain, row = truth; no domain without a judged image."""
     judged = [s for s in read_manifest(root / layout.MANIFEST) if s.split == split and s.mask]
     check_files(root, judged)
+    return _confusions(root, params, load_model(root / layout.TEACHER), judged)
+
+
+def _confusions(
+    root: Path, params: Params, model: LoadedModel, judged: Sequence[Sample]
+) -> dict[str, Tensor]:
+    """By domain; an untrained model has counted nothing."""
     counts = {sample.domain: _no_counts(params.num_classes) for sample in judged}
-    model = load_model(root / layout.TEACHER)
-    if model.trained:
-        _count(root, params, model, judged, counts)
-    total_KK = sum(counts.values(), _no_counts(params.num_classes))
-    return _rounded(mean_iou(iou_per_class(total_KK)))
-
-
-def _count(
-    root: Path,
-    params: Params,
-    model: LoadedModel,
-    judged: Sequence[Sample],
-    counts: dict[str, Tensor],
-) -> None:
-    """Add every image's confusion matrix to its domain's."""
+    if not model.trained:
+        return counts
     store = ImageStore(root, model.image, cache_mib=0)  # each image is seen once
     device = pick_device(params.train.device)
     with Progress("evaluate", len(judged)) as progress:
@@ -98,6 +95,7 @@ def _count(
             predicted_HW = resize_logits(logits_KHW, size).argmax(dim=0).cpu()
             counts[sample.domain] += confusion_matrix(predicted_HW, mask_HW, params.num_classes)
             progress.advance()
+    return counts
 
 
 def _no_counts(num_classes: int) -> Tensor:
