@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pipeline.methods import Batch, StrongView, Unlabelled
+from pipeline.config import MethodParams
+from pipeline.methods import Batch, MethodSetup, StrongView, Unlabelled
+from pipeline.methods.losses import labelled_loss
+from pipeline.methods.teacher import Teacher
 from pipeline.models.segmenter import Segmenter
 from pipeline.types import IGNORE
 
@@ -94,6 +97,36 @@ class TinySet:
         for first in range(0, len(self.images), 4):
             group = self.images[first : first + 4]
             yield torch.arange(first, first + len(group)), group
+
+
+def tiny_setup(params: MethodParams, num_classes: int = NUM_CLASSES) -> MethodSetup:
+    """Ten steps of a method on the network of one convolution."""
+    return MethodSetup(
+        params=params,
+        num_classes=num_classes,
+        num_steps=10,
+        new_network=lambda _: PixelNetwork(num_classes),
+        labelled_loss=labelled_loss,
+        unlabelled=TinySet(),
+    )
+
+
+def estrange(teacher: Teacher) -> None:
+    """Make a teacher unlike its student, and sure of some pixels; by torch's generator."""
+    with torch.no_grad():
+        for p in teacher.network.parameters():
+            p.add_(torch.randn_like(p))
+
+
+def unlabelled_batch(num_images: int, height: int, width: int) -> Batch:
+    """Ignored labels; one strong view, boxes and padding pixel by pixel; by torch's generator."""
+    boxes_BHW = torch.rand(num_images, height, width) < 0.4
+    valid_BHW = torch.rand(num_images, height, width) < 0.8
+    view = StrongView(torch.rand(num_images, 3, height, width), boxes_BHW)
+    weak_BCHW = torch.rand(num_images, 3, height, width)
+    unlabelled = Unlabelled(torch.arange(num_images), weak_BCHW, valid_BHW, (view,))
+    masks_BHW = torch.full((2, height, width), IGNORE)
+    return Batch(torch.rand(2, 3, height, width), masks_BHW, unlabelled)
 
 
 def new_batch(

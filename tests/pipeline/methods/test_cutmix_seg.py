@@ -6,11 +6,9 @@ import pytest
 import torch
 
 from pipeline.config import MethodParams
-from pipeline.methods import Batch, MethodSetup, StrongView, Unlabelled
+from pipeline.methods import Batch
 from pipeline.methods.cutmix_seg import CutMixSeg
-from pipeline.methods.losses import labelled_loss
-from pipeline.types import IGNORE
-from tests.tiny_network import PixelNetwork, TinySet
+from tests.tiny_network import estrange, tiny_setup, unlabelled_batch
 
 BATCH, NUM_CLASSES, HEIGHT, WIDTH = 3, 4, 5, 6
 
@@ -23,26 +21,10 @@ def method_and_batch(threshold: float, *, per_pixel: bool = False) -> tuple[CutM
         rampup_share=0.0,
         options={"per_pixel": per_pixel},
     )
-    setup = MethodSetup(
-        params=params,
-        num_classes=NUM_CLASSES,
-        num_steps=10,
-        new_network=lambda _: PixelNetwork(NUM_CLASSES),
-        labelled_loss=labelled_loss,
-        unlabelled=TinySet(),
-    )
-    method = CutMixSeg(setup)
+    method = CutMixSeg(tiny_setup(params))
     torch.manual_seed(1)
-    with torch.no_grad():
-        for p in method.teacher.network.parameters():
-            p.add_(torch.randn_like(p))
-    boxes_BHW = torch.rand(BATCH, HEIGHT, WIDTH) < 0.4
-    valid_BHW = torch.rand(BATCH, HEIGHT, WIDTH) < 0.8
-    view = StrongView(torch.rand(BATCH, 3, HEIGHT, WIDTH), boxes_BHW)
-    weak_BCHW = torch.rand(BATCH, 3, HEIGHT, WIDTH)
-    unlabelled = Unlabelled(torch.arange(BATCH), weak_BCHW, valid_BHW, (view,))
-    masks_BHW = torch.full((2, HEIGHT, WIDTH), IGNORE)
-    return method, Batch(torch.rand(2, 3, HEIGHT, WIDTH), masks_BHW, unlabelled)
+    estrange(method.teacher)
+    return method, unlabelled_batch(BATCH, HEIGHT, WIDTH)
 
 
 @pytest.mark.parametrize("per_pixel", [False, True])

@@ -8,38 +8,21 @@ import pytest
 import torch
 
 from pipeline.config import MethodParams
-from pipeline.methods import Batch, MethodSetup, StrongView, Unlabelled
+from pipeline.methods import Batch
 from pipeline.methods.fixmatch import FixMatch
-from pipeline.methods.losses import labelled_loss
-from pipeline.types import IGNORE
-from tests.tiny_network import PixelNetwork, TinySet
+from tests.tiny_network import estrange, tiny_setup, unlabelled_batch
 
 BATCH, NUM_CLASSES, HEIGHT, WIDTH = 3, 4, 5, 6
 
 
 def method_and_batch(threshold: float, weight: float = 2.0) -> tuple[FixMatch, Batch]:
     torch.manual_seed(0)
-    setup = MethodSetup(
-        params=MethodParams(
-            confidence_threshold=threshold, consistency_weight=weight, rampup_share=0.5
-        ),
-        num_classes=NUM_CLASSES,
-        num_steps=10,
-        new_network=lambda _: PixelNetwork(NUM_CLASSES),
-        labelled_loss=labelled_loss,
-        unlabelled=TinySet(),
+    params = MethodParams(
+        confidence_threshold=threshold, consistency_weight=weight, rampup_share=0.5
     )
-    method = FixMatch(setup)
-    with torch.no_grad():  # a teacher unlike the student, sure of some pixels
-        for p in method.teacher.network.parameters():
-            p.add_(torch.randn_like(p))
-    boxes_BHW = torch.rand(BATCH, HEIGHT, WIDTH) < 0.4
-    valid_BHW = torch.rand(BATCH, HEIGHT, WIDTH) < 0.8
-    view = StrongView(torch.rand(BATCH, 3, HEIGHT, WIDTH), boxes_BHW)
-    weak_BCHW = torch.rand(BATCH, 3, HEIGHT, WIDTH)
-    unlabelled = Unlabelled(torch.arange(BATCH), weak_BCHW, valid_BHW, (view,))
-    masks_BHW = torch.full((2, HEIGHT, WIDTH), IGNORE)
-    return method, Batch(torch.rand(2, 3, HEIGHT, WIDTH), masks_BHW, unlabelled)
+    method = FixMatch(tiny_setup(params))
+    estrange(method.teacher)
+    return method, unlabelled_batch(BATCH, HEIGHT, WIDTH)
 
 
 def test_it_is_the_papers_formula_pixel_by_pixel() -> None:
