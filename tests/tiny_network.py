@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -99,16 +101,15 @@ class TinySet:
             yield torch.arange(first, first + len(group)), group
 
 
-def tiny_setup(params: MethodParams, num_classes: int = NUM_CLASSES) -> MethodSetup:
-    """Ten steps of a method on the network of one convolution."""
-    return MethodSetup(
-        params=params,
-        num_classes=num_classes,
-        num_steps=10,
-        new_network=lambda _: PixelNetwork(num_classes),
-        labelled_loss=labelled_loss,
-        unlabelled=TinySet(),
-    )
+def tiny_setup(params: MethodParams, num_classes: int = NUM_CLASSES, **changes: Any) -> MethodSetup:
+    """Ten steps on networks of one convolution, unless `changes` say otherwise."""
+    facts: dict[str, Any] = {
+        "num_steps": 10,
+        "new_network": lambda number: PixelNetwork(num_classes, seed=number),
+        "labelled_loss": labelled_loss,
+        "unlabelled": TinySet(),
+    }
+    return MethodSetup(params=params, num_classes=num_classes, **{**facts, **changes})
 
 
 def estrange(teacher: Teacher) -> None:

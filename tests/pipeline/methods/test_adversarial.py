@@ -10,13 +10,12 @@ from torch import Tensor, nn
 
 from pipeline.config import MethodParams
 from pipeline.errors import ConfigError
-from pipeline.methods import Batch, MethodSetup
+from pipeline.methods import Batch
 from pipeline.methods.adv_semi_seg import AdvSemiSeg, PixelDiscriminator
 from pipeline.methods.adversarial import frozen, judged, one_hot
-from pipeline.methods.losses import labelled_loss
 from pipeline.methods.s4gan import S4GAN, ImageDiscriminator, distance_of_means, stretched
 from pipeline.types import IGNORE
-from tests.tiny_network import NUM_CLASSES, PixelNetwork, TinySet, new_batch
+from tests.tiny_network import NUM_CLASSES, new_batch, tiny_setup
 
 NUM_LABELLED, NUM_UNLABELLED = 2, 3
 CHANNELS = {"discriminator_channels": 4}
@@ -24,13 +23,8 @@ CHANNELS = {"discriminator_channels": 4}
 
 def new_method(method_type, **knobs):
     options = {**CHANNELS, **knobs.pop("options", {})}
-    setup = MethodSetup(
-        params=MethodParams(name="it", rampup_share=0.0, options=options, **knobs),
-        num_classes=NUM_CLASSES,
-        num_steps=10,
-        new_network=lambda number: PixelNetwork(seed=number),
-        labelled_loss=labelled_loss,
-        unlabelled=TinySet(),
+    setup = tiny_setup(
+        MethodParams(name="it", rampup_share=0.0, options=options, **knobs), NUM_CLASSES
     )
     method = method_type(setup)
     for p in method.discriminator.parameters():

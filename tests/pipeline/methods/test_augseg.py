@@ -8,24 +8,17 @@ import pytest
 import torch
 
 from pipeline.config import MethodParams
-from pipeline.methods import MethodSetup
 from pipeline.methods.augseg import AugSeg, image_confidence, random_boxes
-from pipeline.methods.losses import labelled_loss
 from pipeline.types import IGNORE
-from tests.tiny_network import NUM_CLASSES, PixelNetwork, TinySet, new_batch
+from tests.tiny_network import NUM_CLASSES, new_batch, tiny_setup
 
 SIZE = (16, 16)
 BATCH = 3
 
 
 def new_method(threshold: float = 0.4, **knobs) -> AugSeg:
-    setup = MethodSetup(
-        params=MethodParams(confidence_threshold=threshold, rampup_share=0.0, **knobs),
-        num_classes=NUM_CLASSES,
-        num_steps=10,
-        new_network=lambda number: PixelNetwork(seed=number),
-        labelled_loss=labelled_loss,
-        unlabelled=TinySet(),
+    setup = tiny_setup(
+        MethodParams(confidence_threshold=threshold, rampup_share=0.0, **knobs), NUM_CLASSES
     )
     method = AugSeg(setup)
     torch.manual_seed(3)

@@ -10,23 +10,18 @@ import torch.nn.functional as F
 
 from pipeline.config import MethodParams
 from pipeline.errors import ConfigError
-from pipeline.methods import MethodSetup
 from pipeline.methods.cct import CCT
 from pipeline.methods.features import FEATURE_PERTURBATIONS
-from pipeline.methods.losses import labelled_loss
-from tests.tiny_network import NUM_CLASSES, TinySet, new_batch, tiny_network
+from tests.tiny_network import NUM_CLASSES, new_batch, tiny_network, tiny_setup
 
 NONE = dict.fromkeys(FEATURE_PERTURBATIONS, 0)
 
 
 def new_method(**knobs) -> CCT:
-    setup = MethodSetup(
-        params=MethodParams(name="cct", consistency_weight=3.0, rampup_share=0.0, **knobs),
-        num_classes=NUM_CLASSES,
-        num_steps=10,
+    setup = tiny_setup(
+        MethodParams(name="cct", consistency_weight=3.0, rampup_share=0.0, **knobs),
+        NUM_CLASSES,
         new_network=tiny_network,
-        labelled_loss=labelled_loss,
-        unlabelled=TinySet(),
     )
     method = CCT(setup)
     method.train()

@@ -9,22 +9,16 @@ import torch
 from torch import nn
 
 from pipeline.config import MethodParams
-from pipeline.methods import Batch, MethodSetup, StrongView, Unlabelled
+from pipeline.methods import Batch, StrongView, Unlabelled
 from pipeline.methods.cps import CPS
-from pipeline.methods.losses import labelled_loss
-from tests.tiny_network import PixelNetwork, TinySet
+from tests.tiny_network import tiny_setup
 
 BATCH, NUM_CLASSES, HEIGHT, WIDTH = 3, 4, 5, 6
 
 
 def method_and_batch() -> tuple[CPS, Batch]:
-    setup = MethodSetup(
-        params=MethodParams(name="cps", consistency_weight=1.5, rampup_share=0.0),
-        num_classes=NUM_CLASSES,
-        num_steps=10,
-        new_network=lambda number: PixelNetwork(NUM_CLASSES, seed=number),
-        labelled_loss=labelled_loss,
-        unlabelled=TinySet(),
+    setup = tiny_setup(
+        MethodParams(name="cps", consistency_weight=1.5, rampup_share=0.0), NUM_CLASSES
     )
     method = CPS(setup)
     torch.manual_seed(2)

@@ -6,22 +6,16 @@ import pytest
 import torch
 
 from pipeline.config import MethodParams
-from pipeline.methods import Batch, MethodSetup, StrongView, Unlabelled
-from pipeline.methods.losses import labelled_loss
+from pipeline.methods import Batch, StrongView, Unlabelled
 from pipeline.methods.mean_teacher import MeanTeacher
 from pipeline.types import IGNORE
-from tests.tiny_network import PixelNetwork, TinySet
+from tests.tiny_network import tiny_setup
 
 
 def test_it_is_the_mean_square_of_the_softmaxes_over_valid_pixels_and_classes() -> None:
     torch.manual_seed(0)
-    setup = MethodSetup(
-        params=MethodParams(name="mean_teacher", consistency_weight=10.0, rampup_share=0.0),
-        num_classes=3,
-        num_steps=10,
-        new_network=lambda _: PixelNetwork(3),
-        labelled_loss=labelled_loss,
-        unlabelled=TinySet(),
+    setup = tiny_setup(
+        MethodParams(name="mean_teacher", consistency_weight=10.0, rampup_share=0.0), 3
     )
     method = MeanTeacher(setup)
     with torch.no_grad():

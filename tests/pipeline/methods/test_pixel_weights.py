@@ -13,8 +13,7 @@ from pipeline.errors import ConfigError
 from pipeline.methods import METHODS, MethodSetup
 from pipeline.methods.adaptive import AdaptiveFixMatch, RunningMean
 from pipeline.methods.fixmatch import FixMatch
-from pipeline.methods.losses import labelled_loss
-from tests.tiny_network import PixelNetwork, TinySet
+from tests.tiny_network import tiny_setup
 
 BATCH, NUM_CLASSES, HEIGHT, WIDTH = 2, 4, 6, 7
 NUM_STEPS = 5
@@ -26,14 +25,7 @@ Pixels = list[tuple[float, int]]
 
 def new_method(name: str, cap: float = CAP, **options) -> FixMatch:
     params = MethodParams(name=name, confidence_threshold=cap, options=options)
-    setup = MethodSetup(
-        params=params,
-        num_classes=NUM_CLASSES,
-        num_steps=10,
-        new_network=lambda _: PixelNetwork(NUM_CLASSES),
-        labelled_loss=labelled_loss,
-        unlabelled=TinySet(),
-    )
+    setup = tiny_setup(params, NUM_CLASSES)
     method = METHODS[name](setup)
     assert isinstance(method, FixMatch)
     return method

@@ -8,26 +8,21 @@ import pytest
 import torch
 
 from pipeline.config import MethodParams
-from pipeline.methods import MethodSetup
-from pipeline.methods.losses import labelled_loss
 from pipeline.methods.u2pl import U2PL, Pixels, key_places, split_by_entropy
 from pipeline.types import IGNORE
 from tests.pipeline.methods.test_contrast import nce
 from tests.pipeline.methods.test_reco import mean
-from tests.tiny_network import TinySet, new_batch, tiny_network
+from tests.tiny_network import new_batch, tiny_network, tiny_setup
 
 NUM_CLASSES = 4
 OPTIONS = {"dimensions": 6, "num_anchors": 3, "num_negatives": 5, "queue_size": 16}
 
 
 def new_method(**options) -> U2PL:
-    setup = MethodSetup(
-        params=MethodParams(name="u2pl", rampup_share=0.0, options={**OPTIONS, **options}),
-        num_classes=NUM_CLASSES,
-        num_steps=10,
+    setup = tiny_setup(
+        MethodParams(name="u2pl", rampup_share=0.0, options={**OPTIONS, **options}),
+        NUM_CLASSES,
         new_network=tiny_network,
-        labelled_loss=labelled_loss,
-        unlabelled=TinySet(),
     )
     method = U2PL(setup)
     method.train()
