@@ -10,6 +10,7 @@ from benchmarks.camvid_report import RESULTS, machine, markdown
 from pipeline.files import write_json, write_text
 
 KEYS = ("method", "model", "labelled_fraction", "seed", "miou", "steps", "image_size", "device")
+ALL = "1/1"  # labelled: every image but those of val
 POINTS = 100  # of mIoU in 1
 
 
@@ -26,12 +27,35 @@ def write_report(runs: Sequence[Mapping[str, Any]]) -> None:
         "Gain: the mean of the differences to `supervised` of the same seed.",
         "",
     ]
-    for setting in dict.fromkeys(setting_of(run) for run in runs):
-        chosen = [run for run in runs if setting_of(run) == setting]
+    for chosen in by_setting(runs):
         lines += [f"## {heading(chosen[0])}", "", *markdown(rows_of(chosen)), ""]
+        lines += [ceiling_of(chosen, runs), ""]
     lines += [f"Measured on {machine()}.", "", "![mIoU by method](methods.svg)", ""]
     write_text(RESULTS / "methods.md", "\n".join(lines))
     plot(runs)
+
+
+def by_setting(runs: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Runs that are compared with one another; those with all labels belong to every fraction."""
+    few = [run for run in runs if run["labelled_fraction"] != ALL]
+    settings = dict.fromkeys(setting_of(run) for run in few)
+    return [[run for run in few if setting_of(run) == setting] for setting in settings]
+
+
+def ceiling_of(chosen: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, Any]]) -> str:
+    """What the labels of all images add to the baseline of the same seeds, in a sentence."""
+    wanted = setting_of({**chosen[0], "labelled_fraction": ALL})
+    ceiling = {run["seed"]: run for run in runs if setting_of(run) == wanted}
+    baseline = {run["seed"]: run["miou"] for run in chosen if run["method"] == "supervised"}
+    gains = [run["miou"] - baseline[seed] for seed, run in ceiling.items() if seed in baseline]
+    if not gains:
+        return "`supervised` with all labels: not run."
+    found = spread([run["miou"] for run in ceiling.values()])
+    return (
+        f"`supervised` with all {next(iter(ceiling.values()))['labelled']} labels: {found}, gain "
+        f"{spread(gains, sign=True)}: about the most that unlabelled images can add in as many "
+        "steps."
+    )
 
 
 def setting_of(run: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -82,9 +106,10 @@ def plot(runs: Sequence[Mapping[str, Any]]) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    if not runs:
+    settings = by_setting(runs)
+    if not settings:
         return
-    chosen = [run for run in runs if setting_of(run) == setting_of(runs[0])]
+    chosen = settings[0]
     names = [row["method"] for row in rows_of(chosen)][::-1]
     figure, axis = plt.subplots(figsize=(7, 0.8 + 0.3 * len(names)))
     for place, name in enumerate(names):

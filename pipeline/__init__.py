@@ -5,8 +5,10 @@ No SQL, no Prefect, no git, no network.
 
 import os
 
+from pipeline.memory import keep_freed_memory
 from pipeline.threads import settle_threads
 
 __version__ = "0.1.0"
 
 settle_threads(os.environ)
+keep_freed_memory(os.environ)

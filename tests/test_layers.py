@@ -48,6 +48,7 @@ LAYERS = {
     "metrics": WORDS,
     "progress": WORDS,
     "query": WORDS,
+    "memory": WORDS,
     "threads": WORDS,
     "types": WORDS,
 }

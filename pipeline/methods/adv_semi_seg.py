@@ -22,7 +22,7 @@ from pipeline.methods.adversarial import (
     judged,
     one_hot,
 )
-from pipeline.methods.losses import reliable_cross_entropy, share
+from pipeline.methods.losses import likeliest, reliable_cross_entropy, share
 from pipeline.methods.protocol import Batch, Losses, MethodSetup, Unlabelled
 from pipeline.types import IGNORE
 
@@ -92,7 +92,7 @@ class AdvSemiSeg(Adversarial):
         started = step >= options.self_training_start * self.setup.num_steps
         reliable_BHW = (own.detach().sigmoid() > options.trust_threshold) & started
         own_BKHW = logits_BKHW[num_labelled:]
-        pseudo_BHW = own_BKHW.detach().argmax(dim=1)
+        pseudo_BHW = likeliest(own_BKHW.detach())
         taught = reliable_cross_entropy(own_BKHW, pseudo_BHW, reliable_BHW, valid_BHW)
         terms = {
             "adversarial": adversarial,

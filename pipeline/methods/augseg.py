@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pipeline.blocks import Block
 from pipeline.methods.base import Pair, TeacherStudent
-from pipeline.methods.losses import reliable_cross_entropy, share
+from pipeline.methods.losses import likeliest, reliable_cross_entropy, share
 from pipeline.methods.mixing import partners
 from pipeline.methods.protocol import Batch, Losses, StrongColour, Unlabelled
 from pipeline.types import IGNORE
@@ -65,7 +65,7 @@ class AugSeg(TeacherStudent):
         if self.params.mixes is None:
             mixed = self._adaptive(batch, unlabelled, probs_BKHW)
         else:
-            mix = self.mix(unlabelled, probs_BKHW.argmax(dim=1))
+            mix = self.mix(unlabelled, likeliest(probs_BKHW))
             images_BCHW = mix.images(unlabelled.strong[0].images_BCHW)
             mixed = Content(images_BCHW, mix.moved(probs_BKHW), mix.valid(unlabelled.valid_BHW))
         confidence_BHW, pseudo_BHW = mixed.probs_BKHW.max(dim=1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.methods.base import SemiSupervised
-from pipeline.methods.losses import reliable_cross_entropy, share
+from pipeline.methods.losses import likeliest, reliable_cross_entropy, share
 from pipeline.methods.protocol import Batch, Losses, MethodSetup, Unlabelled
 
 
@@ -37,7 +37,7 @@ class CPS(SemiSupervised):
         with torch.no_grad():  # in training mode, as in the authors' code
             own_BKHW = self.student(unlabelled.weak_BCHW).softmax(dim=1)
             others_BKHW = self.other(unlabelled.weak_BCHW).softmax(dim=1)
-        own_BHW, others_BHW = own_BKHW.argmax(dim=1), others_BKHW.argmax(dim=1)
+        own_BHW, others_BHW = likeliest(own_BKHW), likeliest(others_BKHW)
         mix = self.mix(unlabelled, own_BHW)
         images_BCHW = mix.images(unlabelled.strong[0].images_BCHW)
         valid_BHW = mix.valid(unlabelled.valid_BHW)
@@ -45,7 +45,7 @@ class CPS(SemiSupervised):
         for network, probs_BKHW in ((self.student, others_BKHW), (self.other, own_BKHW)):
             target_BKHW = mix.moved(probs_BKHW)
             logits_BKHW = self.perturbed(network, images_BCHW, target_BKHW)
-            pseudo_BHW = target_BKHW.argmax(dim=1)
+            pseudo_BHW = likeliest(target_BKHW)
             loss = loss + reliable_cross_entropy(logits_BKHW, pseudo_BHW, valid_BHW, valid_BHW)
         alike_BHW = own_BHW == others_BHW
         return Losses({"consistency": loss}, {"agreement": share(alike_BHW, unlabelled.valid_BHW)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.blocks import Block
 from pipeline.methods.base import Pair, TeacherStudent
-from pipeline.methods.losses import probs_distance, share
+from pipeline.methods.losses import likeliest, probs_distance, share
 from pipeline.methods.protocol import Batch, Losses, Unlabelled
 
 
@@ -28,7 +28,7 @@ class CutMixSeg(TeacherStudent):
     def learn(self, pair: Pair, batch: Batch, unlabelled: Unlabelled, step: int) -> Losses:
         """The term `consistency`; reliable_share, which is c."""
         probs_BKHW = pair.teacher(unlabelled.weak_BCHW).softmax(dim=1)
-        mix = self.mix(unlabelled, probs_BKHW.argmax(dim=1))
+        mix = self.mix(unlabelled, likeliest(probs_BKHW))
         target_BKHW = mix.moved(probs_BKHW)
         valid_BHW = mix.valid(unlabelled.valid_BHW)
         reliable_BHW = target_BKHW.amax(dim=1) >= self.params.confidence_threshold

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pipeline.errors import ConfigError
 from pipeline.methods.class_halves import half_of_classes
+from pipeline.methods.losses import likeliest
 from pipeline.methods.vat import adversarial_step
 
 DROP_RANGE = (0.7, 0.9)  # gamma, share of the largest activation
@@ -89,7 +90,7 @@ def guided_cutout(features: list[Tensor], scene: Scene) -> list[Tensor]:
 
     One box for all pixels of a class, not one for each contour as in the paper.
     """
-    classes_B1HW = scene.probs_BKHW.argmax(dim=1, keepdim=True)
+    classes_B1HW = likeliest(scene.probs_BKHW)[:, None]
     numbers_K11 = torch.arange(scene.probs_BKHW.shape[1], device=classes_B1HW.device)[:, None, None]
     regions_BKHW = (classes_B1HW == numbers_K11) & _objects(scene)[:, None]
     rows_BKH = _part(regions_BKHW.any(dim=3), CUTOUT_SIDE).float()
@@ -100,7 +101,7 @@ def guided_cutout(features: list[Tensor], scene: Scene) -> list[Tensor]:
 
 def _objects(scene: Scene) -> Tensor:
     """object_BHW: a random half of the predicted classes, since no class is background for all."""
-    return half_of_classes(scene.probs_BKHW.argmax(dim=1), scene.probs_BKHW.shape[1])
+    return half_of_classes(likeliest(scene.probs_BKHW), scene.probs_BKHW.shape[1])
 
 
 def _kept(features: list[Tensor], kept_BHW: Tensor) -> list[Tensor]:

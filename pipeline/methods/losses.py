@@ -72,3 +72,9 @@ def ramp_up(step: int, num_steps: float) -> float:
     if num_steps <= 0:
         return 1.0
     return math.exp(-5.0 * (1.0 - min(step / num_steps, 1.0)) ** 2)
+
+
+def likeliest(scores_BKHW: Tensor) -> Tensor:
+    """classes_BHW of the largest score, the first of equals."""
+    # argmax gives the same in eight times the time, where channels lie last in memory.
+    return scores_BKHW.max(dim=1).indices

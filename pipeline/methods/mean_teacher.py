@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.methods.base import Pair, TeacherStudent
-from pipeline.methods.losses import probs_distance
+from pipeline.methods.losses import likeliest, probs_distance
 from pipeline.methods.protocol import Batch, Losses, Unlabelled
 
 
@@ -13,7 +13,7 @@ class MeanTeacher(TeacherStudent):
     def learn(self, pair: Pair, batch: Batch, unlabelled: Unlabelled, step: int) -> Losses:
         """The term `consistency`."""
         probs_BKHW = pair.teacher(unlabelled.weak_BCHW).softmax(dim=1)
-        mix = self.mix(unlabelled, probs_BKHW.argmax(dim=1))
+        mix = self.mix(unlabelled, likeliest(probs_BKHW))
         target_BKHW = mix.moved(probs_BKHW)
         images_BCHW = mix.images(unlabelled.strong[0].images_BCHW)
         learnt_BKHW = self.perturbed(pair.student, images_BCHW, target_BKHW).softmax(dim=1)

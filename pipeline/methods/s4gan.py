@@ -21,7 +21,7 @@ from pipeline.methods.adversarial import (
     judged,
     one_hot,
 )
-from pipeline.methods.losses import reliable_cross_entropy, share
+from pipeline.methods.losses import likeliest, reliable_cross_entropy, share
 from pipeline.methods.protocol import Batch, Losses, MethodSetup, Unlabelled
 from pipeline.types import IGNORE
 
@@ -94,7 +94,7 @@ class S4GAN(Adversarial):
         matching = distance_of_means(found_BD[:, :-1], is_fake_B, wanted_BD[:, :-1], is_real_B)
         believed_B = found_BD[:, -1].detach().sigmoid() > self.options.trust_threshold
         reliable_BHW = (believed_B & is_fake_B)[:, None, None].expand_as(valid_BHW)
-        pseudo_BHW = logits_BKHW.detach().argmax(dim=1)
+        pseudo_BHW = likeliest(logits_BKHW.detach())
         taught = reliable_cross_entropy(logits_BKHW, pseudo_BHW, reliable_BHW, valid_BHW)
         told = judged(self.discriminator(fake.detach())[:, -1], False, is_fake_B)
         told = told + judged(self.discriminator(real)[:, -1], True, is_real_B)

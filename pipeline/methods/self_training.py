@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pipeline.methods.base import SemiSupervised
-from pipeline.methods.losses import cross_entropy, share
+from pipeline.methods.losses import cross_entropy, likeliest, share
 from pipeline.methods.protocol import Batch, Losses, MethodSetup, Unlabelled, phase_length
 from pipeline.methods.teacher import Teacher
 from pipeline.types import IGNORE
@@ -40,7 +40,7 @@ class SelfTraining(SemiSupervised):
             return Losses({"consistency": nothing}, {"reliable_share": nothing.detach()})
         probs_BKHW = self.labeller(unlabelled.weak_BCHW).softmax(dim=1)
         labels_BHW = self.labels(probs_BKHW, unlabelled)
-        mix = self.mix(unlabelled, probs_BKHW.argmax(dim=1))
+        mix = self.mix(unlabelled, likeliest(probs_BKHW))
         valid_BHW = mix.valid(unlabelled.valid_BHW)
         labels_BHW = torch.where(valid_BHW, mix.moved(labels_BHW), IGNORE)
         images_BCHW = mix.images(unlabelled.strong[0].images_BCHW)

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pipeline.blocks import Block
+from pipeline.methods.losses import likeliest
 from pipeline.methods.protocol import MethodSetup, Unlabelled
 from pipeline.methods.self_training import SelfTraining
 from pipeline.methods.teacher import Teacher
@@ -54,7 +55,7 @@ class STPlusPlus(SelfTraining):
     def labels(self, probs_BKHW: Tensor, unlabelled: Unlabelled) -> Tensor:
         """The most probable classes of chosen images."""
         chosen_B = cast(Tensor, self.chosen_N)[unlabelled.index_B]
-        return torch.where(chosen_B[:, None, None], probs_BKHW.argmax(dim=1), IGNORE)
+        return torch.where(chosen_B[:, None, None], likeliest(probs_BKHW), IGNORE)
 
     def after_step(self, step: int) -> None:
         """In the first phase, networks on the way are kept to compare with its last."""
@@ -79,9 +80,9 @@ class STPlusPlus(SelfTraining):
         """Mean over the snapshots of the mean IoU of their classes with the labeller's (eq. 6)."""
         reliability_N = torch.zeros_like(cast(Tensor, self.chosen_N), dtype=torch.float32)
         for index_B, images_BCHW in self.setup.unlabelled.batches():
-            last_BHW = self.labeller(images_BCHW).argmax(dim=1)
+            last_BHW = likeliest(self.labeller(images_BCHW))
             for snapshot in self.snapshots:
-                classes_BHW = snapshot(images_BCHW).argmax(dim=1)
+                classes_BHW = likeliest(snapshot(images_BCHW))
                 iou_B = mean_iou(classes_BHW, last_BHW, self.setup.num_classes)
                 reliability_N[index_B] += iou_B / NUM_SNAPSHOTS
         return reliability_N

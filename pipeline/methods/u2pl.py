@@ -15,7 +15,7 @@ from torch import Tensor
 from pipeline.config import Share
 from pipeline.methods import contrast
 from pipeline.methods.base import Pair
-from pipeline.methods.losses import reliable_cross_entropy, share
+from pipeline.methods.losses import likeliest, reliable_cross_entropy, share
 from pipeline.methods.protocol import Batch, Losses, MethodSetup, Network, Unlabelled
 from pipeline.methods.teacher import Teacher
 from pipeline.types import IGNORE
@@ -104,7 +104,7 @@ class U2PL(contrast.Contrastive):
         probs_BKHW = taught.logits_BKHW.softmax(dim=1)
         sure_BKHW, own_BKHW = probs_BKHW[:num_labelled], probs_BKHW[num_labelled:]
         target = split_by_entropy(own_BKHW, unlabelled.valid_BHW, self._share(step))
-        pseudo_BHW = own_BKHW.argmax(dim=1)
+        pseudo_BHW = likeliest(own_BKHW)
         known = _pixels(taught, batch.masks_BHW, sure_BKHW, target)
         self._keep_keys(known)
 
@@ -192,7 +192,7 @@ def key_places(pixels: Pixels, class_index: int, low_rank: int, high_rank: int) 
 
 def _pixels(seen: contrast.Seen, masks_BHW: Tensor, sure_BKHW: Tensor, target: Target) -> Pixels:
     """Of labelled images with `masks_BHW` and `sure_BKHW`, then of unlabelled ones."""
-    pseudo_BHW = target.probs_BKHW.argmax(dim=1).where(target.certain_BHW, IGNORE)
+    pseudo_BHW = likeliest(target.probs_BKHW).where(target.certain_BHW, IGNORE)
     nothing_BHW = torch.zeros_like(target.certain_BHW)
 
     def row(labelled: Tensor, unlabelled: Tensor) -> Tensor:

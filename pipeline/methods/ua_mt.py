@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pipeline.blocks import Block
 from pipeline.methods.base import Pair, TeacherStudent
-from pipeline.methods.losses import probs_distance, ramp_up, share
+from pipeline.methods.losses import likeliest, probs_distance, ramp_up, share
 from pipeline.methods.network_noise import with_dropout
 from pipeline.methods.protocol import Batch, Losses, Unlabelled
 from pipeline.methods.teacher import Teacher
@@ -46,7 +46,7 @@ class UncertaintyAwareMeanTeacher(TeacherStudent):
         """The term `consistency`; reliable_share, the part that is certain."""
         probs_BKHW = pair.teacher(unlabelled.weak_BCHW).softmax(dim=1)
         certain_BHW = self._uncertainty(pair.teacher, unlabelled.weak_BCHW) < self._limit(step)
-        mix = self.mix(unlabelled, probs_BKHW.argmax(dim=1))
+        mix = self.mix(unlabelled, likeliest(probs_BKHW))
         target_BKHW, certain_BHW = mix.moved(probs_BKHW), mix.moved(certain_BHW)
         valid_BHW = mix.valid(unlabelled.valid_BHW)
         images_BCHW = mix.images(unlabelled.strong[0].images_BCHW)

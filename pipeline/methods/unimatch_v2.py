@@ -14,6 +14,7 @@ from torch import Tensor
 from pipeline.blocks import Block
 from pipeline.methods.base import Pair, TeacherStudent
 from pipeline.methods.losses import reliable_cross_entropy, share
+from pipeline.methods.mixing import Mix
 from pipeline.methods.protocol import Batch, Losses, Network, Unlabelled
 
 
@@ -39,23 +40,26 @@ class UniMatchV2(TeacherStudent):
     def learn(self, pair: Pair, batch: Batch, unlabelled: Unlabelled, step: int) -> Losses:
         """The term `consistency`; reliable_share of both views."""
         probs_BKHW = pair.teacher(unlabelled.weak_BCHW).softmax(dim=1)
-        pseudo_BHW = probs_BKHW.argmax(dim=1)
+        confidence_BHW, pseudo_BHW = probs_BKHW.max(dim=1)
+        reliable_BHW = confidence_BHW >= self.params.confidence_threshold
         mixes = [self.mix(unlabelled, pseudo_BHW, number) for number in range(2)]
         pairs = zip(mixes, unlabelled.strong, strict=True)
         images_BCHW = torch.cat([mix.images(view.images_BCHW) for mix, view in pairs])
-        probs_BKHW = torch.cat([mix.moved(probs_BKHW) for mix in mixes])
+        pseudo_BHW = torch.cat([mix.moved(pseudo_BHW) for mix in mixes])
+        reliable_BHW = torch.cat([mix.moved(reliable_BHW) for mix in mixes])
         valid_BHW = torch.cat([mix.valid(unlabelled.valid_BHW) for mix in mixes])
-        confidence_BHW, pseudo_BHW = probs_BKHW.max(dim=1)
-        reliable_BHW = confidence_BHW >= self.params.confidence_threshold
-        logits_BKHW = self._logits(pair.student, images_BCHW, probs_BKHW)
+        logits_BKHW = self._logits(pair.student, images_BCHW, probs_BKHW, mixes)
         both = (logits_BKHW, pseudo_BHW, reliable_BHW, valid_BHW)
         views = zip(*(each.chunk(2) for each in both), strict=True)
         loss = torch.stack([reliable_cross_entropy(*view) for view in views]).mean()
         return Losses({"consistency": loss}, {"reliable_share": share(reliable_BHW, valid_BHW)})
 
-    def _logits(self, network: Network, images_BCHW: Tensor, probs_BKHW: Tensor) -> Tensor:
+    def _logits(
+        self, network: Network, images_BCHW: Tensor, probs_BKHW: Tensor, mixes: list[Mix]
+    ) -> Tensor:
         if self.params.feature_perturbations is not None:
-            return self.perturbed(network, images_BCHW, probs_BKHW)
+            moved_BKHW = torch.cat([mix.moved(probs_BKHW) for mix in mixes])
+            return self.perturbed(network, images_BCHW, moved_BKHW)
         features = network.encode(images_BCHW)
         return network.decode(complementary_dropout(features, self.options.dropped_share))
 

@@ -41,14 +41,18 @@ def camvid(tmp_path: Path) -> CamVid:
 def test_the_plan_has_every_method_and_three_seeds_of_the_main_ones() -> None:
     plan = new_plan()
     assert {run.method for run in plan} == set(METHODS)
-    assert len(plan) == len(METHODS) + 2 * len(methods.SEVERAL_SEEDS)
+    few = [run for run in plan if run.labelled_fraction != methods.ALL]
+    assert len(few) == len(METHODS) + 2 * len(methods.SEVERAL_SEEDS)
+    assert [run.method for run in plan if run not in few] == ["supervised"] * 3
     assert len({run.name for run in plan}) == len(plan)
 
 
 def test_a_seed_draws_the_same_labelled_images_for_every_method(camvid: CamVid) -> None:
     runs = new_plan(methods=["supervised", "fixmatch"], fractions=["1/16", "1/8", "1/4"])
     drawn = {run.name: methods.labelled_of(camvid, run) for run in runs}
-    for run in runs:
+    ceilings = {run.name for run in runs if run.labelled_fraction == methods.ALL}
+    assert {len(drawn.pop(name)) for name in ceilings} == {300 - 60}  # every fifth block is val
+    for run in (run for run in runs if run.name not in ceilings):
         assert len(drawn[run.name]) == round(367 / int(run.labelled_fraction[2:]))
         other = run.name.replace(run.method, "supervised")
         assert drawn[run.name] == drawn[other]
@@ -76,3 +80,16 @@ def test_the_report_is_a_list_a_table_and_a_plot(tmp_path, monkeypatch) -> None:
     assert (tmp_path / "methods.svg").read_text().startswith("<?xml")
     assert "| cps | 1 | 31.0 | +1.0 | 31.0 | - |" in (tmp_path / "methods.md").read_text()
     assert '"labelled_fraction": "1/8"' in (tmp_path / "methods.json").read_text()
+
+
+def test_the_ceiling_is_held_against_the_baseline_of_each_fraction() -> None:
+    runs = [new_result("supervised", seed, 0.30 + 0.1 * seed) for seed in range(2)]
+    ceiling = [new_result("supervised", seed, 0.35 + 0.1 * seed) for seed in range(2)]
+    ceiling = [run | {"labelled_fraction": "1/1", "labelled": 287} for run in ceiling]
+    quarter = [run | {"labelled_fraction": "1/4", "miou": 0.39} for run in runs]
+    settings = methods_report.by_setting([*ceiling, *runs, *quarter])
+    assert settings == [runs, quarter]
+    said = methods_report.ceiling_of(runs, [*ceiling, *runs, *quarter])
+    assert "with all 287 labels: 40.0 +- 7.1, gain +5.0 +- 0.0" in said
+    assert "gain +1.0 +- 7.1" in methods_report.ceiling_of(quarter, [*ceiling, *quarter])
+    assert "not run" in methods_report.ceiling_of(runs, runs)
