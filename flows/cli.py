@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import click
 
-from flows import cli_methods, cli_models
+from flows import cli_backtest, cli_methods, cli_models
 from flows.cli_options import AS_JSON, WORKSPACE
 
 _EPILOG = """\b
@@ -282,6 +282,7 @@ def evaluate(workspace: Path, split: Literal["val", "test"]) -> None:
 main.add_command(cli_models.models)
 main.add_command(cli_methods.methods)
 main.add_command(cli_models.export)
+main.add_command(cli_backtest.backtest)
 
 
 def _loop(workspace: Path) -> Any:

@@ -9,7 +9,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import nn
 
 from pipeline import layout
 from pipeline.config import Params, parse_params
@@ -104,12 +103,8 @@ def test_the_current_domain_is_the_default(tmp_path: Path) -> None:
 
 
 def test_pooled_by_hand() -> None:
-    class TwoScales(nn.Module):
-        def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-            fine = torch.tensor([[[[0.0, 6.0]], [[8.0, 0.0]]]])  # means 3 and 4: norm 5
-            return [images, fine, torch.full((1, 1, 1, 1), 7.0)]
-
-    row = pooled(TwoScales(), torch.zeros(1, 3, 4, 4))[0]
+    fine = torch.tensor([[[[0.0, 6.0]], [[8.0, 0.0]]]])  # means 3 and 4: norm 5
+    row = pooled([fine, torch.full((1, 1, 1, 1), 7.0)])[0]
     expected = torch.tensor([3 / 5, 4 / 5, 1.0]) / 2**0.5
     torch.testing.assert_close(row, expected)
 

@@ -1,7 +1,6 @@
-"""The loop replayed on labelled data with an oracle: the same stages, no services, no people.
+"""The real stages replayed in a plain folder laid out like a workspace.
 
-A replay works in a plain folder laid out like a workspace; what people would answer is copied from
-a folder of true masks.
+What people would answer is copied from a folder of true masks.
 """
 
 from __future__ import annotations

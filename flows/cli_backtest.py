@@ -1,0 +1,114 @@
+"""The command `ssl-loop backtest`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("backtest")
+@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--fast", is_flag=True, help="A small head on features of a frozen encoder: minutes.")
+@click.option(
+    "--strategies",
+    default="default,random",
+    show_default=True,
+    metavar="NAME[,NAME...]",
+    help="What to compare; `default` is the one that acquire.strategy says.",
+)
+@click.option(
+    "--start",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    help="Images labelled before the first query.",
+)
+@click.option(
+    "--rounds", type=click.IntRange(min=1), default=6, show_default=True, help="Queries answered."
+)
+@click.option(
+    "--query-size",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Images per query.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Repetitions; each has a start set of its own that all strategies share.",
+)
+@click.option(
+    "--score-on",
+    type=click.Choice(["val", "test"]),
+    default="val",
+    show_default=True,
+    help="val: blocks held out of the train split, per domain.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A knob of embed, image or acquire, such as embed.encoder_weights=FILE.",
+)
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the result there.",
+)
+@click.option(
+    "--html",
+    "html_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a page with the curves there.",
+)
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where features and finished replays are kept, so that a stopped run goes on "
+    "[default: the user's cache folder].",
+)
+def backtest(directory: Path, fast: bool, **options: Any) -> None:
+    """Does choosing images pay on your data? Replays the loop on a labelled folder.
+
+    DIRECTORY holds images/, masks/, classes.csv and splits.csv (id, split, domain); people's
+    answers are its masks. Every strategy asks from the split train, is answered, learns, and is
+    judged; the verdict says whether it beats asking at random.
+
+    \b
+    ssl-loop backtest camvid --fast --strategies default,random --seeds 5 --html backtest.html
+    """  # fmt: skip
+    if not fast:
+        raise click.UsageError("say --fast: replays with real training are not there yet")
+    from pipeline.backtest import page
+    from pipeline.backtest.command import run_fast
+    from pipeline.files import write_json
+
+    result = run_fast(_request(directory, **options))
+    if options["json_path"]:
+        write_json(options["json_path"], result)
+    if options["html_path"]:
+        page.render(result, options["html_path"])
+    click.echo(result["verdict"])
+
+
+def _request(directory: Path, **options: Any) -> Any:
+    from flows.settings import parse_settings
+    from pipeline.backtest.command import Request
+    from pipeline.backtest.fast import Plan
+
+    names = tuple(name.strip() for name in options["strategies"].split(",") if name.strip())
+    shape = {name: options[name] for name in ("start", "rounds", "query_size", "seeds")}
+    return Request(
+        root=directory,
+        plan=Plan(strategies=names, **shape),
+        score_on=options["score_on"],
+        settings=parse_settings(options["settings"]),
+        cache=options["cache"],
+    )

@@ -1,0 +1,158 @@
+"""Features of a frozen encoder, computed once: the fast backtest's stand-in for images.
+
+N images, B of them at once, C channels, H height, W width, P cells of an image, D features of a
+cell, E embedding of an image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from pipeline.backtest.labelled_set import Example, LabelledSet
+from pipeline.config import EmbedParams, ImageParams
+from pipeline.data.datasets import read_image
+from pipeline.data.formats.images import load_mask
+from pipeline.data.transforms import normalise
+from pipeline.files import replacing
+from pipeline.models import build_encoder
+from pipeline.progress import Progress
+from pipeline.stages.embed import pooled
+
+CELL_PX = 4  # a cell's side at the network's size: thin things are one or two cells wide
+NUM_FEATURES = 64  # principal components kept of all scales side by side
+NUM_FITTED = 64  # images the components are fitted on, evenly over the pool
+BATCH = 8
+SEED = 0  # of an encoder without weights
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Features:
+    """Of one group of examples."""
+
+    cells_NPD: NDArray[np.float16]
+    """Standardised principal components of the encoder's maps, at every cell."""
+    masks_NP: NDArray[np.uint8]
+    """Class at every cell's centre, 255 = ignore."""
+    embeddings_NE: NDArray[np.float32]
+    """One row of norm 1 per image, as the stage embed makes them."""
+    key: str
+    """Of everything the features depend on."""
+
+
+def features_of(
+    data: LabelledSet, embed: EmbedParams, image: ImageParams, cache: Path
+) -> tuple[Features, Features]:
+    """Of the pool and of what judges; read from the folder `cache` if they were made before."""
+    key = _key(data, embed, image)
+    file = cache / f"{key}.npz"
+    if not file.exists():
+        _make(data, embed, (image.height_px, image.width_px), file)
+    with np.load(file, allow_pickle=False) as arrays:
+        pool, scored = (
+            Features(
+                cells_NPD=arrays[f"{group}_cells"],
+                masks_NP=arrays[f"{group}_masks"],
+                embeddings_NE=arrays[f"{group}_embeddings"],
+                key=key,
+            )
+            for group in ("pool", "scored")
+        )
+    return pool, scored
+
+
+def _key(data: LabelledSet, embed: EmbedParams, image: ImageParams) -> str:
+    """Of everything the features depend on; files by size and time of change."""
+    stats = [path.stat() for e in (*data.pool, *data.scored) for path in (e.image, e.mask)]
+    said = {
+        "names": [[example.name for example in group] for group in (data.pool, data.scored)],
+        "files": [[stat.st_size, stat.st_mtime_ns] for stat in stats],
+        "classes": data.classes,
+        "embed": embed.model_dump(),
+        "image": image.model_dump(),
+        "shape": [CELL_PX, NUM_FEATURES, NUM_FITTED],
+    }
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@torch.inference_mode()
+def _make(data: LabelledSet, embed: EmbedParams, size: tuple[int, int], file: Path) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(SEED)
+        encoder = build_encoder(embed)
+    every = max(1, len(data.pool) // NUM_FITTED)
+    fitted_on = data.pool[::every]
+    components = _components(
+        features for _, features in _maps(encoder, embed, fitted_on, size, "features, 1 of 2")
+    )
+    made: dict[str, NDArray[np.generic]] = {}
+    num_classes = len(data.classes)
+    for group, examples in (("pool", data.pool), ("scored", data.scored)):
+        label = f"features of {len(examples)} images, 2 of 2"
+        found = list(_projected(_maps(encoder, embed, examples, size, label), components))
+        made[f"{group}_cells"] = np.concatenate([cells for cells, _ in found])
+        made[f"{group}_embeddings"] = np.concatenate([vectors for _, vectors in found])
+        made[f"{group}_masks"] = np.stack([_mask_of(e, size, num_classes) for e in examples])
+    with replacing(file) as beside, beside.open("wb") as out:
+        np.savez(out, **made)  # type: ignore[arg-type]
+
+
+def _maps(
+    encoder: nn.Module,
+    embed: EmbedParams,
+    examples: Sequence[Example],
+    size: tuple[int, int],
+    label: str,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Per batch: embeddings_BE, and all scales from 1/4 on side by side as features_BCHW."""
+    cells = (size[0] // CELL_PX, size[1] // CELL_PX)
+    with Progress(label, len(examples)) as progress:
+        for first in range(0, len(examples), BATCH):
+            group = examples[first : first + BATCH]
+            images_BCHW = torch.stack([read_image(e.image, size) for e in group])
+            _, *maps = encoder(normalise(images_BCHW, embed.normalisation))
+            coarse = [each for each in maps if each.shape[-2] <= cells[0]]
+            resized = [F.interpolate(each, cells, mode="bilinear") for each in coarse]
+            yield pooled(maps), torch.cat(resized, dim=1)
+            progress.advance(len(group))
+
+
+def _components(batches: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
+    """(mean_C, projection_CD) onto principal components of variance 1."""
+    total, squares, count = torch.zeros(()), torch.zeros(()), 0
+    for features_BCHW in batches:
+        rows_MC = features_BCHW.movedim(1, -1).flatten(0, 2).double()
+        total = total + rows_MC.sum(0)
+        squares = squares + rows_MC.T @ rows_MC
+        count += len(rows_MC)
+    mean_C = total / count
+    values_C, vectors_CC = torch.linalg.eigh(squares / count - torch.outer(mean_C, mean_C))
+    kept = min(NUM_FEATURES, len(values_C))
+    scale_D = values_C[-kept:].clamp(min=1e-8).rsqrt()
+    return mean_C.float(), (vectors_CC[:, -kept:] * scale_D).float()
+
+
+def _projected(
+    batches: Iterator[tuple[Tensor, Tensor]], components: tuple[Tensor, Tensor]
+) -> Iterator[tuple[NDArray[np.float16], NDArray[np.float32]]]:
+    mean_C, projection_CD = components
+    for embeddings_BE, features_BCHW in batches:
+        rows_BPC = features_BCHW.movedim(1, -1).flatten(1, 2)
+        cells_BPD = (rows_BPC - mean_C) @ projection_CD
+        yield cells_BPD.half().numpy(), embeddings_BE.numpy()
+
+
+def _mask_of(example: Example, size: tuple[int, int], num_classes: int) -> NDArray[np.uint8]:
+    mask = Image.fromarray(load_mask(example.mask, num_classes))
+    width_height = (size[1] // CELL_PX, size[0] // CELL_PX)
+    return np.array(mask.resize(width_height, Image.Resampling.NEAREST)).reshape(-1)

@@ -1,0 +1,113 @@
+"""A folder of labelled images, cut into what may be asked for and what judges."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pipeline.data.formats import read_classes
+from pipeline.errors import DataError
+
+ScoreOn = Literal["val", "test"]
+BLOCKS_PER_DOMAIN, VAL_EVERY, LONGEST_BLOCK = 10, 5, 20
+TRAIN_SPLITS = ("train", "pool", "labelled")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One image with its true mask."""
+
+    name: str
+    domain: str
+    image: Path
+    mask: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledSet:
+    """What a backtest works on."""
+
+    classes: tuple[str, ...]
+    pool: tuple[Example, ...]
+    """May be asked for; in order of names."""
+    scored: tuple[Example, ...]
+    """Judge every model; nobody learns from them."""
+
+
+def read_labelled_set(root: Path, score_on: ScoreOn = "val") -> LabelledSet:
+    """`root`/images, masks, classes.csv and splits.csv (id, split, domain; train = the pool).
+
+    val: blocks of consecutive names of the train split, per domain, every fifth one; so video
+    frames are judged away from their neighbours. test: the split test, with the whole train split
+    as pool. DataError lists what is absent.
+    """
+    rows = _rows(root / "splits.csv")
+    domains = sorted({domain for _, _, domain in rows})
+    train = {
+        d: [n for n, split, own in rows if own == d and split in TRAIN_SPLITS] for d in domains
+    }
+    if score_on == "test":
+        pool = [(name, domain) for domain in domains for name in train[domain]]
+        scored = [(name, domain) for name, split, domain in rows if split == "test"]
+    else:
+        held = {domain: set(held_out(train[domain])) for domain in domains}
+        pool = [(n, d) for d in domains for n in train[d] if n not in held[d]]
+        scored = [(n, d) for d in domains for n in train[d] if n in held[d]]
+    if not pool or not scored:
+        raise DataError(
+            f"{root / 'splits.csv'}: {len(pool)} images to ask for and {len(scored)} to judge by; "
+            f"expected some of each: splits train and {score_on}"
+        )
+    return LabelledSet(
+        classes=read_classes(root / "classes.csv"),
+        pool=_examples(root, pool),
+        scored=_examples(root, scored),
+    )
+
+
+def held_out(names: Sequence[str]) -> list[str]:
+    """The val share of a domain's train images: the middle one of every five blocks of neighbours.
+
+    A block is a tenth of the domain, at most 20 images: of a small domain some are held out too.
+    """
+    ordered = sorted(names)
+    block = max(1, min(LONGEST_BLOCK, len(ordered) // BLOCKS_PER_DOMAIN))
+    middle = VAL_EVERY // 2
+    return [n for place, n in enumerate(ordered) if place // block % VAL_EVERY == middle]
+
+
+def _rows(path: Path) -> list[tuple[str, str, str]]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; expected a CSV with columns id,split[,domain]")
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        if not {"id", "split"} <= set(reader.fieldnames or ()):
+            raise DataError(f"{path}: columns {reader.fieldnames}, expected at least id and split")
+        rows = [(row["id"], row["split"], row.get("domain") or "all") for row in reader]
+    twice = sorted({name for name, count in _counts(n for n, _, _ in rows).items() if count > 1})
+    if twice:
+        raise DataError(f"{path}: ids that come twice: {', '.join(twice[:5])}")
+    return rows
+
+
+def _counts(names: Iterator[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name in names:
+        found[name] = found.get(name, 0) + 1
+    return found
+
+
+def _examples(root: Path, chosen: Sequence[tuple[str, str]]) -> tuple[Example, ...]:
+    images = {path.stem: path for path in sorted((root / "images").glob("*")) if path.is_file()}
+    masks = root / "masks"
+    absent = [name for name, _ in chosen if name not in images]
+    absent += [f"{name} (mask)" for name, _ in chosen if not (masks / f"{name}.png").is_file()]
+    if absent:
+        raise DataError(f"{root}: {len(absent)} file(s) absent: {', '.join(absent[:8])}")
+    return tuple(
+        Example(name=name, domain=domain, image=images[name], mask=masks / f"{name}.png")
+        for name, domain in sorted(chosen)
+    )

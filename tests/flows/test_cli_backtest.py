@@ -1,0 +1,77 @@
+"""`ssl-loop backtest` as typed, on a small synthetic domain with a random encoder."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from flows.cli import main
+from pipeline.data.synthetic import make_domain
+
+SMALL = ["--set", "image.height_px=64", "--set", "image.width_px=96"]
+SHAPE = ["--start", "2", "--rounds", "2", "--query-size", "2", "--seeds", "2"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """20 images in the layout that a backtest reads."""
+    root = tmp_path_factory.mktemp("set")
+    make_domain("day", root, num_labelled=10, num_pool=10, num_val=0, height_px=64, width_px=96)
+    with (root / "splits.csv").open(newline="") as file:
+        names = [row["id"] for row in csv.DictReader(file)]
+    lines = "".join(f"{name},train,day\n" for name in names)
+    (root / "splits.csv").write_text("id,split,domain\n" + lines)
+    return root
+
+
+def run(*words: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, ["backtest", *words])
+    return result.exit_code, result.output
+
+
+def test_a_backtest_gives_a_verdict_figures_and_a_page(folder: Path, tmp_path: Path) -> None:
+    out, page, cache = tmp_path / "out.json", tmp_path / "page.html", tmp_path / "cache"
+    words = [str(folder), "--fast", "--strategies", "default,entropy,random", *SHAPE, *SMALL]
+    words += ["--json", str(out), "--html", str(page), "--cache", str(cache)]
+    code, output = run(*words)
+    assert code == 0, output
+    result = json.loads(out.read_text())
+    assert set(result["strategies"]) == {"default", "entropy", "random"}
+    for row in result["strategies"].values():
+        assert row["labels"] == [2, 4, 6]
+        assert [len(seed) for seed in row["miou"]] == [3, 3]
+        assert len(row["aulc_minus_random"]) == 3
+    assert 0 < result["full_supervision_miou"] <= 1
+    assert result["verdict"] in output
+    assert "features of a random encoder" in output
+    assert result["num_pool"] + result["num_scored"] == 20
+    text = page.read_text()
+    assert result["verdict"] in text
+    assert "://" not in text.replace("http://www.w3.org", "")  # opens offline
+    first = page.read_bytes(), out.read_bytes()
+    run(*words)
+    assert (page.read_bytes(), out.read_bytes()) == first
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "--fast"),
+        (["--fast", "--strategies", "best"], "'best': unknown; known here: entropy"),
+        (["--fast", "--rounds", "40"], "the pool has 16"),
+        (["--fast", "--set", "train.steps=3"], "train: unknown key; known here: embed, image"),
+        (["--fast", *SHAPE, "--set", "embed.encoder=nonesuch"], "nonesuch"),
+    ],
+)
+def test_bad_words_are_refused_and_nothing_is_written(
+    folder: Path, tmp_path: Path, words: list[str], said: str
+) -> None:
+    out = tmp_path / "out.json"
+    code, output = run(str(folder), *words, "--json", str(out), "--cache", str(tmp_path / "c"))
+    assert code != 0
+    assert said in output
+    assert not out.exists()
