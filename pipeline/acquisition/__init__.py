@@ -6,10 +6,13 @@ from typing import Protocol
 
 import numpy as np
 
+from pipeline.acquisition.class_weighted_entropy import class_weighted_entropy
 from pipeline.acquisition.entropy import entropy
 from pipeline.acquisition.entropy_k_center import entropy_k_center
+from pipeline.acquisition.k_center import k_center
 from pipeline.acquisition.pool import Pick, Pool
 from pipeline.acquisition.random import random
+from pipeline.acquisition.stratified_random import stratified_random
 from pipeline.config import AcquireParams
 from pipeline.errors import ConfigError
 
@@ -28,9 +31,12 @@ class Strategy(Protocol):
 
 
 STRATEGIES: dict[str, Strategy] = {
+    "class_weighted_entropy": class_weighted_entropy,
     "entropy": entropy,
     "entropy_k_center": entropy_k_center,
+    "k_center": k_center,
     "random": random,
+    "stratified_random": stratified_random,
 }
 
 

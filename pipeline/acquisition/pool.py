@@ -1,12 +1,12 @@
 """What a strategy is given and what it answers.
 
-Shape suffixes: N candidates, M labelled, D embedding.
+Shape suffixes: N candidates, M labelled, D embedding, K classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,23 @@ from pipeline.errors import DataError
 from pipeline.query import Source
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ByClass:
+    """Uncertainty and prediction split by class."""
+
+    entropy_NK: Floats
+    """Mean over an image's pixels of entropy / log K times the class's probability; the sum over K
+    is the mean entropy."""
+    shares_NK: Floats
+    """Share of an image's pixels predicted as each class, rows sum up to 1."""
+    labelled_shares_K: Floats
+    """Share of each class among the labelled pixels so far; all 0 while there are none."""
+
+    def rows(self, order: NDArray[np.intp]) -> ByClass:
+        """The candidates in another order."""
+        return replace(self, entropy_NK=self.entropy_NK[order], shares_NK=self.shares_NK[order])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,6 +50,8 @@ class Pool:
     """One vector per candidate."""
     labelled_embeddings_MD: Floats
     """Vectors of what is labelled already, in every domain; M may be 0."""
+    by_class: ByClass | None = None
+    """What the model says class by class; None while there is no trained model."""
 
     def __post_init__(self) -> None:
         order = np.argsort(np.array(self.sample_ids, dtype=np.str_), kind="stable")
@@ -42,6 +61,8 @@ class Pool:
         object.__setattr__(self, "embeddings_ND", self.embeddings_ND[order])
         if self.scores_N is not None:
             object.__setattr__(self, "scores_N", self.scores_N[order])
+        if self.by_class is not None:
+            object.__setattr__(self, "by_class", self.by_class.rows(order))
 
     def __len__(self) -> int:
         return len(self.sample_ids)
@@ -91,7 +112,18 @@ def _check(pool: Pool) -> None:
             f"labelled embeddings of shape {covered.shape}: expected rows of {vectors.shape[1]} "
             "finite values, as the candidates'; repeat the stage embed for every domain"
         )
+    if pool.by_class is not None:
+        _check_by_class(pool.by_class, num)
     if scores is None:
         return
     if scores.shape != (num,) or not ((scores >= 0) & (scores <= 1)).all():  # NaN fails too
         raise DataError(f"scores of shape {scores.shape}: expected {num} values in [0, 1]")
+
+
+def _check_by_class(found: ByClass, num: int) -> None:
+    shape = (num, len(found.labelled_shares_K))
+    for name in ("entropy_NK", "shares_NK", "labelled_shares_K"):
+        values = getattr(found, name)
+        expected = shape[1:] if name == "labelled_shares_K" else shape
+        if values.shape != expected or not ((values >= 0) & (values <= 1)).all():  # NaN fails too
+            raise DataError(f"{name} of shape {values.shape}: expected {expected}, all in [0, 1]")

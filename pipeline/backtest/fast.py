@@ -19,7 +19,7 @@ from torch import nn
 
 import pipeline
 from pipeline.acquisition import STRATEGIES, strategy
-from pipeline.acquisition.pool import Pool
+from pipeline.acquisition.pool import ByClass, Pool
 from pipeline.backtest import head
 from pipeline.backtest.features import Features
 from pipeline.backtest.labelled_set import LabelledSet
@@ -28,6 +28,7 @@ from pipeline.errors import ConfigError
 from pipeline.files import write_json
 from pipeline.progress import Progress
 from pipeline.threads import usable_processors
+from pipeline.types import IGNORE
 
 DEFAULT = "default"  # as a strategy's name: the one that acquire.strategy says
 
@@ -124,12 +125,22 @@ class Bench:
             scores_N=found.entropy_N,
             embeddings_ND=self.pool.embeddings_NE[rest].astype(np.float64),
             labelled_embeddings_MD=self.pool.embeddings_NE[labelled].astype(np.float64),
+            by_class=ByClass(
+                entropy_NK=found.class_entropy_NK,
+                shares_NK=found.class_shares_NK,
+                labelled_shares_K=self._shares(labelled),
+            ),
         )
         choose = STRATEGIES[self.acquire.strategy if name == DEFAULT else name]
         rng = np.random.default_rng([self.acquire.seed, seed, len(labelled)])
         picks = choose(pool, plan.query_size, self.acquire, rng)
         rows = {self._id(row): row for row in rest}
         return np.array([rows[pick.sample_id] for pick in picks])
+
+    def _shares(self, labelled: NDArray[np.intp]) -> NDArray[np.float64]:
+        known = self.pool.masks_NP[labelled]
+        counts = np.bincount(known[known != IGNORE], minlength=self.num_classes)
+        return counts / max(1, counts.sum())
 
     def _id(self, row: int) -> str:
         example = self.data.pool[row]

@@ -9,11 +9,13 @@ import pandas as pd
 
 from pipeline import layout
 from pipeline.acquisition import strategy
-from pipeline.acquisition.pool import Floats, Pool
+from pipeline.acquisition.pool import ByClass, Floats, Pool
 from pipeline.config import Params
+from pipeline.data.formats.images import load_mask
 from pipeline.data.manifest import Sample, read_manifest
 from pipeline.errors import ConfigError, DataError
 from pipeline.query import write_query
+from pipeline.types import IGNORE
 
 
 def run(root: Path, params: Params) -> None:
@@ -30,14 +32,16 @@ def run(root: Path, params: Params) -> None:
     # The count moves on with every merge, so each round draws anew and a repeated one alike.
     rng = np.random.default_rng([params.acquire.seed, _num_annotated(samples)])
     embeddings_ND = _read_embeddings(root, candidates)
+    scores = _read_scores(root / layout.SCORES, candidates, params.num_classes)
     pool = Pool(
         sample_ids=tuple(sample.sample_id for sample in candidates),
-        scores_N=_read_scores(root / layout.SCORES, candidates),
+        scores_N=None if scores is None else scores["entropy"].to_numpy(np.float64),
         embeddings_ND=embeddings_ND,
         # No row of the candidates': the width, where nothing is labelled.
         labelled_embeddings_MD=np.concatenate(
             [embeddings_ND[:0], *_labelled_embeddings(root, samples)]
         ),
+        by_class=None if scores is None else _by_class(root, scores, samples, params.num_classes),
     )
     write_query(root / layout.QUERY, choose(pool, size, params.acquire, rng))
 
@@ -60,17 +64,40 @@ def _num_annotated(samples: list[Sample]) -> int:
     return sum(sample.origin == "annotated" for sample in samples)
 
 
-def _read_scores(path: Path, candidates: list[Sample]) -> Floats | None:
-    """Scores in the candidates' order; None when the file is empty, as without a trained model."""
+def _read_scores(path: Path, candidates: list[Sample], num_classes: int) -> pd.DataFrame | None:
+    """One row per candidate, in their order; None when the file is empty: no trained model."""
     if not path.exists():
         raise DataError(f"{path}: no such file; the stage predict writes it: `dvc repro predict`")
-    table = pd.read_parquet(path, columns=["sample_id", "entropy"])
+    table = pd.read_parquet(path).set_index("sample_id")
     if table.empty:
         return None
-    scores = dict(zip(table["sample_id"], table["entropy"], strict=True))
+    absent = [name for name in _class_columns(num_classes) if name not in table.columns]
+    if absent:
+        raise DataError(
+            f"{path}: lacks the column(s) {', '.join(absent[:4])}; repeat the stage: "
+            "`dvc repro --force predict`"
+        )
     wanted = [sample.sample_id for sample in candidates]
-    _refuse_absent([name for name in wanted if name not in scores], path, "predict")
-    return np.array([scores[name] for name in wanted], dtype=np.float64)
+    _refuse_absent([name for name in wanted if name not in table.index], path, "predict")
+    return table.loc[wanted]
+
+
+def _class_columns(num_classes: int) -> list[str]:
+    return [f"{name}_{index}" for name in ("entropy", "class") for index in range(num_classes)]
+
+
+def _by_class(root: Path, scores: pd.DataFrame, samples: list[Sample], num_classes: int) -> ByClass:
+    values = scores[_class_columns(num_classes)].to_numpy(np.float64)
+    counts_K = np.zeros(num_classes, dtype=np.int64)
+    for sample in samples:
+        if sample.labelled:
+            mask_HW = load_mask(root / sample.mask, num_classes)
+            counts_K += np.bincount(mask_HW[mask_HW != IGNORE], minlength=num_classes)
+    return ByClass(
+        entropy_NK=values[:, :num_classes],
+        shares_NK=values[:, num_classes:],
+        labelled_shares_K=counts_K / max(1, counts_K.sum()),
+    )
 
 
 def _read_embeddings(root: Path, samples: list[Sample]) -> Floats:

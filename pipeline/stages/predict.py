@@ -48,6 +48,9 @@ class Prediction(NamedTuple):
     """Largest probability, in [1/K, 1]."""
     entropy_HW: Tensor
     """Shannon entropy over log K, in [0, 1]."""
+    entropy_K: Tensor
+    """Mean over the pixels of entropy times each class's probability; sums up to the mean entropy
+    (the class-stratified entropy of ClaSP PE, 2026)."""
 
 
 def run(root: Path, params: Params) -> None:
@@ -80,16 +83,22 @@ def predict_pixels(logits_KHW: Tensor, size: tuple[int, int]) -> Prediction:
     """Class, confidence and entropy of every pixel at `size` (height, width), on the CPU."""
     resized_KHW = resize_logits(logits_KHW, size)
     parts = [_predict_rows(rows_KHW) for rows_KHW in torch.split(resized_KHW, ROWS_PX, dim=1)]
-    return Prediction(*(torch.cat(columns).cpu() for columns in zip(*parts, strict=True)))
+    *maps, sums = zip(*parts, strict=True)
+    classes_HW, confidence_HW, entropy_HW = (torch.cat(rows).cpu() for rows in maps)
+    entropy_K = torch.stack(sums).sum(dim=0).cpu() / entropy_HW.numel()
+    return Prediction(classes_HW, confidence_HW, entropy_HW, entropy_K.clamp(0, 1))
 
 
 def _predict_rows(logits_KHW: Tensor) -> Prediction:
+    """Of some rows of an image; `entropy_K` is a sum over their pixels."""
     log_probs_KHW = logits_KHW.log_softmax(dim=0)
     probs_KHW = log_probs_KHW.exp()
     confidence_HW, classes_HW = probs_KHW.max(dim=0)
     # log_softmax is finite, so 0 * log 0 never arises.
     entropy_HW = -(probs_KHW * log_probs_KHW).sum(dim=0) / math.log(len(logits_KHW))
-    return Prediction(classes_HW.to(torch.uint8), confidence_HW, entropy_HW.clamp(0, 1))
+    entropy_HW = entropy_HW.clamp(0, 1)
+    entropy_K = (probs_KHW * entropy_HW).sum(dim=(1, 2))
+    return Prediction(classes_HW.to(torch.uint8), confidence_HW, entropy_HW, entropy_K)
 
 
 def top_mean(values_HW: Tensor, share: float) -> float:
@@ -111,6 +120,7 @@ def _scores(sample: Sample, predicted: Prediction, params: Params) -> dict[str, 
         "mean_confidence": float(predicted.confidence_HW.mean()),
         "reliable_share": float(reliable_HW.float().mean()),
         **{f"class_{index}": share for index, share in enumerate(shares)},
+        **{f"entropy_{index}": each for index, each in enumerate(predicted.entropy_K.tolist())},
     }
 
 
@@ -137,7 +147,8 @@ def _empty_folders(root: Path) -> None:
 
 
 def _write_scores(root: Path, rows: list[dict[str, object]], num_classes: int) -> None:
-    types = COLUMNS | {f"class_{index}": "float64" for index in range(num_classes)}
+    by_class = [f"{name}_{index}" for name in ("class", "entropy") for index in range(num_classes)]
+    types = COLUMNS | dict.fromkeys(by_class, "float64")
     table = pd.DataFrame(rows, columns=list(types)).astype(types)
     with replacing(root / layout.SCORES) as beside:
         table.to_parquet(beside, index=False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pipeline.acquisition import STRATEGIES, Strategy, strategy
-from pipeline.acquisition.pool import Pool
+from pipeline.acquisition.pool import ByClass, Pool
 from pipeline.config import AcquireParams
 from pipeline.errors import ConfigError
 
@@ -32,6 +34,17 @@ def make_pool(*, scored: bool = True, num: int = NUM, duplicates: bool = False) 
         scores_N=rng.uniform(size=num).round(1) if scored else None,  # rounded: many ties
         embeddings_ND=np.ones((num, 5)) if duplicates else vectors,
         labelled_embeddings_MD=rng.normal(size=(3, 5)),
+        by_class=make_by_class(num) if scored else None,
+    )
+
+
+def make_by_class(num: int) -> ByClass:
+    rng = np.random.default_rng(8)
+    shares = rng.dirichlet(np.ones(4), size=num)
+    return ByClass(
+        entropy_NK=(shares * rng.uniform(size=(num, 1))).round(2),
+        shares_NK=shares,
+        labelled_shares_K=np.array([0.6, 0.3, 0.1, 0.0]),
     )
 
 
@@ -72,6 +85,7 @@ def test_the_order_of_the_pool_changes_nothing(choose: Strategy, pool: Pool) -> 
         scores_N=None if pool.scores_N is None else pool.scores_N[mixed],
         embeddings_ND=pool.embeddings_ND[mixed],
         labelled_embeddings_MD=pool.labelled_embeddings_MD[::-1],
+        by_class=None if pool.by_class is None else pool.by_class.rows(mixed),
     )
     assert choose(shuffled, 8, PARAMS, rng_of()) == choose(pool, 8, PARAMS, rng_of())
 
@@ -84,9 +98,26 @@ def test_monotone_transforms_of_the_scores_change_no_pick(choose: Strategy) -> N
         scores_N=pool.scores_N**2 / 2,
         embeddings_ND=pool.embeddings_ND,
         labelled_embeddings_MD=pool.labelled_embeddings_MD,
+        by_class=pool.by_class,
     )
     before = choose(pool, 8, PARAMS, rng_of())
     after = choose(squared, 8, PARAMS, rng_of())
+    assert [pick.sample_id for pick in after] == [pick.sample_id for pick in before]
+
+
+# stratified_random draws the order of classes; its own test is in test_planted.py.
+@pytest.mark.parametrize("name", sorted(set(STRATEGIES) - {"stratified_random"}))
+def test_the_order_of_classes_changes_nothing(name: str) -> None:
+    choose = STRATEGIES[name]
+    pool = make_pool()
+    assert pool.by_class is not None
+    turned = ByClass(
+        entropy_NK=pool.by_class.entropy_NK[:, ::-1],
+        shares_NK=pool.by_class.shares_NK[:, ::-1],
+        labelled_shares_K=pool.by_class.labelled_shares_K[::-1],
+    )
+    before = choose(pool, 8, PARAMS, rng_of())
+    after = choose(replace(pool, by_class=turned), 8, PARAMS, rng_of())
     assert [pick.sample_id for pick in after] == [pick.sample_id for pick in before]
 
 
@@ -105,6 +136,7 @@ def test_nothing_labelled_is_no_obstacle(choose: Strategy) -> None:
         scores_N=pool.scores_N,
         embeddings_ND=pool.embeddings_ND,
         labelled_embeddings_MD=pool.labelled_embeddings_MD[:0],
+        by_class=pool.by_class,
     )
     assert len(choose(bare, 8, PARAMS, rng_of())) == 8
 
@@ -122,5 +154,5 @@ def test_a_query_the_pool_cannot_answer_is_refused(choose: Strategy, query_size:
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="'entropi': unknown; known here: entropy, entropy_k_cen"):
+    with pytest.raises(ConfigError, match="'entropi': unknown; known here: class_weighted"):
         strategy("entropi")

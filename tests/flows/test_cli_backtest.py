@@ -61,7 +61,7 @@ def test_a_backtest_gives_a_verdict_figures_and_a_page(folder: Path, tmp_path: P
     ("words", "said"),
     [
         ([], "--fast"),
-        (["--fast", "--strategies", "best"], "'best': unknown; known here: entropy"),
+        (["--fast", "--strategies", "best"], "'best': unknown; known here: class_weighted"),
         (["--fast", "--rounds", "40"], "the pool has 16"),
         (["--fast", "--set", "train.steps=3"], "train: unknown key; known here: embed, image"),
         (["--fast", *SHAPE, "--set", "embed.encoder=nonesuch"], "nonesuch"),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from pipeline.acquisition.class_weighted_entropy import class_weighted_entropy
 from pipeline.acquisition.cold_start import cold_start
 from pipeline.acquisition.entropy import entropy
 from pipeline.acquisition.entropy_k_center import entropy_k_center
-from pipeline.acquisition.pool import Floats, Pick, Pool
+from pipeline.acquisition.k_center import k_center
+from pipeline.acquisition.pool import ByClass, Floats, Pick, Pool
 from pipeline.acquisition.random import random
+from pipeline.acquisition.stratified_random import stratified_random
 from pipeline.config import AcquireParams
 from pipeline.errors import DataError
 
@@ -204,3 +209,64 @@ def test_a_pool_that_does_not_fit_together_is_refused() -> None:
 def test_scores_out_of_range_are_refused(bad: float) -> None:
     with pytest.raises(DataError, match=r"expected 2 values in \[0, 1\]"):
         make_pool(np.array([0.5, bad]), np.zeros((2, 3)))
+
+
+def with_classes(pool: Pool, entropy: Floats, shares: Floats, labelled: list[float]) -> Pool:
+    found = ByClass(entropy_NK=entropy, shares_NK=shares, labelled_shares_K=np.array(labelled))
+    return replace(pool, by_class=found)
+
+
+def two_classes(labelled: list[float]) -> Pool:
+    """Doubt about class 0 rises with the row, about class 1 it falls, and is a tenth of that."""
+    rising = np.arange(50) / 50
+    entropy = np.stack([rising, 0.1 * (1 - rising)], axis=1)
+    pool = make_pool(rising, np.random.default_rng(0).normal(size=(50, 3)))
+    return with_classes(pool, entropy, np.full((50, 2), 0.5), labelled)
+
+
+def test_doubt_counts_by_what_the_labels_lack() -> None:
+    even = class_weighted_entropy(two_classes([0.5, 0.5]), 5, NO_AUDIT, rng_of())
+    assert [pick.sample_id for pick in even] == [f"day/{row:04d}" for row in range(49, 44, -1)]
+    rare = class_weighted_entropy(two_classes([0.95, 0.05]), 5, NO_AUDIT, rng_of())
+    assert [pick.sample_id for pick in rare] == [f"day/{row:04d}" for row in range(5)]
+    assert rare[0].score == pytest.approx(0.1)
+    assert rare[0].reason == "uncertain about class 1, 5.0% of the labels so far"
+
+
+def test_a_class_nobody_has_labelled_weighs_no_more_than_the_least_share() -> None:
+    pool = two_classes([1.0, 0.0])
+    picks = class_weighted_entropy(pool, 5, NO_AUDIT, rng_of())
+    assert [pick.sample_id for pick in picks] == [f"day/{row:04d}" for row in range(5)]
+    assert all(0 <= pick.score <= 1 for pick in picks)
+
+
+def test_k_center_alone_takes_the_farthest() -> None:
+    points = np.array([[0.0, 1.0], [0.1, 1.0], [1.0, 0.0], [0.7, 0.7], [-1.0, 0.0]])
+    pool = make_pool(None, points, labelled=np.array([[0.0, 1.0]]))
+    picks = k_center(pool, 2, NO_AUDIT, rng_of())
+    assert ids(picks) == {"day/0002", "day/0004"}
+    assert {pick.source for pick in picks} == {"strategy"}
+    assert ids(k_center(make_pool(None, points), 2, NO_AUDIT, rng_of()), "cold_start")
+
+
+def test_stratified_random_gives_every_class_its_turn() -> None:
+    # Class 2 shows in 2 images of 200, which uniform draws would miss nearly always.
+    shares = np.tile([0.7, 0.3, 0.0], (200, 1))
+    shares[[17, 91]] = [0.5, 0.2, 0.3]
+    pool = make_pool(np.zeros(200), np.random.default_rng(0).normal(size=(200, 3)))
+    pool = with_classes(pool, np.zeros((200, 3)), shares, [0.5, 0.5, 0.0])
+    for seed in range(20):
+        chosen = ids(stratified_random(pool, 6, NO_AUDIT, rng_of(seed)))
+        assert chosen >= {"day/0017", "day/0091"}
+    drawn = [ids(stratified_random(pool, 6, NO_AUDIT, rng_of(seed))) for seed in range(20)]
+    assert len({frozenset(each) for each in drawn}) == 20
+
+
+def test_shares_and_doubt_out_of_range_are_refused() -> None:
+    pool = two_classes([0.5, 0.5])
+    assert pool.by_class is not None
+    for wrong in (pool.by_class.entropy_NK + 1, pool.by_class.entropy_NK * np.nan):
+        with pytest.raises(DataError, match=r"entropy_NK of shape \(50, 2\): expected"):
+            with_classes(pool, wrong, np.full((50, 2), 0.5), [0.5, 0.5])
+    with pytest.raises(DataError, match="shares_NK"):
+        with_classes(pool, pool.by_class.entropy_NK, np.full((49, 2), 0.5), [0.5, 0.5])

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline import layout
 from pipeline.config import Params, parse_params
+from pipeline.data.formats.images import save_mask
 from pipeline.data.manifest import Sample, write_manifest
 from pipeline.errors import ConfigError, DataError
 from pipeline.query import QueryRow, parse_query
@@ -51,6 +52,12 @@ def write_workspace(root: Path, samples: list[Sample], *, scored: bool = True) -
     names = [item.sample_id for item in samples if item.domain == "day" and item.split == "pool"]
     names = names if scored else []
     scores = {"sample_id": names, "entropy": [place / 100 for place, _ in enumerate(names)]}
+    # The earlier a sample's id, the more of class 1 it shows, and the less sure that is.
+    share = [1 - place / 100 for place, _ in enumerate(names)]
+    scores |= {"class_0": [1 - each for each in share], "class_1": share}
+    scores |= {"entropy_0": [0.2] * len(names), "entropy_1": [0.1 * each for each in share]}
+    if any(item.mask for item in samples):
+        save_mask(root / "m", np.array([[0] * 9 + [1], [255] * 10], dtype=np.uint8))
     pd.DataFrame(scores).to_parquet(root / layout.SCORES)
 
 
@@ -162,3 +169,21 @@ def test_no_domain_or_an_unknown_strategy_is_refused(tmp_path: Path) -> None:
         run(tmp_path, parse_params({"classes": ["a", "b"]}))
     with pytest.raises(ConfigError, match=r"acquire\.strategy = 'guess': unknown"):
         run(tmp_path, params(strategy="guess"))
+
+
+def test_what_the_labels_lack_is_asked_for(tmp_path: Path) -> None:
+    # Class 1 is a tenth of the labels: its doubt weighs nine times as much.
+    write_workspace(tmp_path, [*day(), sample("day/known", mask="m", origin="annotated")])
+    run(tmp_path, params(strategy="class_weighted_entropy", audit_share=0.0))
+    rows = query(tmp_path)
+    assert [row.sample_id for row in rows] == ["day/00", "day/01", "day/02", "day/03"]
+    assert rows[0].score == pytest.approx(0.2 / 9 + 0.1, abs=1e-6)
+    assert "10.0% of the labels" in rows[0].reason
+
+
+def test_predictions_of_an_older_kind_are_refused(tmp_path: Path) -> None:
+    write_workspace(tmp_path, day())
+    table = pd.read_parquet(tmp_path / layout.SCORES)
+    table.drop(columns=["entropy_0", "entropy_1"]).to_parquet(tmp_path / layout.SCORES)
+    with pytest.raises(DataError, match=r"lacks the column\(s\) entropy_0, entropy_1; repeat"):
+        run(tmp_path, params())

@@ -19,7 +19,7 @@ from pipeline.stages.predict import predict_pixels, top_mean
 
 COLUMNS = [
     "sample_id", "domain", "labelled", "entropy", "mean_entropy", "mean_confidence",
-    "reliable_share", "class_0", "class_1", "class_2",
+    "reliable_share", "class_0", "class_1", "class_2", "entropy_0", "entropy_1", "entropy_2",
 ]  # fmt: skip
 
 
@@ -35,6 +35,15 @@ def test_entropy_of_three_classes_is_over_log_3() -> None:
     probs_KHW = torch.tensor([0.7, 0.2, 0.1])[:, None, None]
     expected = -sum(p * math.log(p) for p in (0.7, 0.2, 0.1)) / math.log(3)
     assert predict_pixels(probs_KHW.log(), (1, 1)).entropy_HW.item() == pytest.approx(expected)
+
+
+def test_entropy_by_class_is_weighed_by_probability() -> None:
+    probs_KHW = torch.tensor([[[0.5, 0.9]], [[0.5, 0.1]]])
+    predicted = predict_pixels(probs_KHW.log(), (1, 2))
+    doubt = -(0.9 * math.log2(0.9) + 0.1 * math.log2(0.1))
+    expected = [(0.5 + 0.9 * doubt) / 2, (0.5 + 0.1 * doubt) / 2]
+    assert predicted.entropy_K.tolist() == pytest.approx(expected)
+    assert float(predicted.entropy_K.sum()) == pytest.approx(float(predicted.entropy_HW.mean()))
 
 
 def test_strips_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,6 +78,8 @@ def test_tables_and_images(make_workspace, tiny_params) -> None:
     for column in ("entropy", "mean_entropy", "mean_confidence", "reliable_share"):
         assert table[column].between(0, 1).all()
     assert (table.entropy >= table.mean_entropy).all()
+    by_class = table[["entropy_0", "entropy_1", "entropy_2"]].sum(axis=1)
+    np.testing.assert_allclose(by_class, table.mean_entropy, rtol=1e-4)
     assert not stale.exists()
     for row in table.itertuples():
         label, confidence, uncertainty = (
