@@ -33,7 +33,21 @@ import click
     type=click.IntRange(min=1),
     default=4,
     show_default=True,
-    help="Images per query.",
+    help="Images, or regions, per query.",
+)
+@click.option(
+    "--query-unit",
+    type=click.Choice(["image", "region"]),
+    default="image",
+    show_default=True,
+    help="Ask for whole images, or for square regions of any of them.",
+)
+@click.option(
+    "--region-size",
+    type=click.IntRange(min=4),
+    default=40,
+    show_default=True,
+    help="Side of a region in pixels of the images at image.height_px x width_px.",
 )
 @click.option(
     "--seeds",
@@ -105,9 +119,10 @@ def _request(directory: Path, **options: Any) -> Any:
 
     names = tuple(name.strip() for name in options["strategies"].split(",") if name.strip())
     shape = {name: options[name] for name in ("start", "rounds", "query_size", "seeds")}
+    region_px = options["region_size"] if options["query_unit"] == "region" else None
     return Request(
         root=directory,
-        plan=Plan(strategies=names, **shape),
+        plan=Plan(strategies=names, region_px=region_px, **shape),
         score_on=options["score_on"],
         settings=parse_settings(options["settings"]),
         cache=options["cache"],

@@ -14,6 +14,7 @@ from pipeline.backtest import fast
 from pipeline.backtest.features import features_of
 from pipeline.backtest.labelled_set import ScoreOn, read_labelled_set
 from pipeline.backtest.verdict import summary, verdict
+from pipeline.backtest.windows import windows_of
 from pipeline.blocks import Block, parse_block
 from pipeline.config import AcquireParams, EmbedParams, ImageParams
 from pipeline.progress import say
@@ -45,7 +46,8 @@ def run_fast(request: Request) -> dict[str, Any]:
     asked = parse_block(Settings, request.settings, source="--set")
     data = read_labelled_set(request.root, request.score_on)
     plan = request.plan
-    fast.check(plan, len(data.pool))
+    windows = windows_of((asked.image.height_px, asked.image.width_px), plan.region_px)
+    fast.check(plan, len(data.pool), windows.count)
     if asked.embed.encoder_weights is None:
         say(
             "embed.encoder_weights is null: features of a random encoder, of which little can be "
@@ -53,13 +55,15 @@ def run_fast(request: Request) -> dict[str, Any]:
         )
     folder = request.cache or default_cache()
     pool, scored = features_of(data, asked.embed, asked.image, folder)
-    bench = fast.Bench(data=data, pool=pool, scored=scored, acquire=asked.acquire)
+    bench = fast.Bench(data=data, pool=pool, scored=scored, acquire=asked.acquire, windows=windows)
     curves = fast.run(bench, plan, folder / pool.key)
     full = bench.full_supervision(plan.seeds)
-    found = summary(curves, plan.labels, full)
+    found = summary(curves, fast.labels_of(plan, len(data.pool), windows.count), full)
     return {
         "data": request.root.resolve().name,
         "mode": "fast",
+        "query_unit": "image" if plan.region_px is None else "region",
+        "labels_unit": "images" if plan.region_px is None else "% of the pool's pixels",
         "score_on": request.score_on,
         "num_pool": len(data.pool),
         "num_scored": len(data.scored),

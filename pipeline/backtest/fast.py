@@ -1,6 +1,7 @@
 """Strategies compared on cached features: paired seeds, shared start sets, a small head.
 
-N candidates, M labelled, K classes.
+N images, W windows of an image, P cells of an image, M labelled cells, D features, K classes; a
+whole image is one window.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from pipeline.acquisition.pool import ByClass, Pool
 from pipeline.backtest import head
 from pipeline.backtest.features import Features
 from pipeline.backtest.labelled_set import LabelledSet
+from pipeline.backtest.windows import Windows
 from pipeline.config import AcquireParams
 from pipeline.errors import ConfigError
 from pipeline.files import write_json
@@ -44,25 +46,38 @@ class Plan:
     rounds: int
     """Queries answered."""
     query_size: int
+    """Images per query, or regions."""
     seeds: int
-
-    @property
-    def labels(self) -> list[int]:
-        """Labelled images before each query and after the last."""
-        return [self.start + place * self.query_size for place in range(self.rounds + 1)]
+    region_px: int | None = None
+    """Side of the regions that are asked for, in pixels of the images the features are made of;
+    None: whole images are."""
 
 
-def check(plan: Plan, num_pool: int) -> None:
+def labels_of(plan: Plan, num_pool: int, num_windows: int) -> list[int] | list[float]:
+    """How much is labelled before each query and after the last: images, or % of the pool's pixels.
+
+    Regions are taken to be equally large.
+    """
+    if plan.region_px is None:
+        return [plan.start + place * plan.query_size for place in range(plan.rounds + 1)]
+    asked = [plan.start * num_windows + at * plan.query_size for at in range(plan.rounds + 1)]
+    return [round(100 * each / (num_pool * num_windows), 4) for each in asked]
+
+
+def check(plan: Plan, num_pool: int, num_windows: int) -> None:
     """ConfigError unless the pool can answer all of the plan and all strategies exist."""
     for name in plan.strategies:
         if name != DEFAULT:
             strategy(name)
     if len(set(plan.strategies)) != len(plan.strategies):
         raise ConfigError(f"strategies {', '.join(plan.strategies)}: one is named twice")
-    if plan.labels[-1] > num_pool:
+    what = "images" if plan.region_px is None else "regions"
+    asked, there = plan.rounds * plan.query_size, (num_pool - plan.start) * num_windows
+    if plan.start > num_pool or asked > there:
         raise ConfigError(
-            f"{plan.start} to start and {plan.rounds} queries of {plan.query_size} are "
-            f"{plan.labels[-1]} images; the pool has {num_pool}: lower --rounds or --query-size"
+            f"{plan.start} images to start and {plan.rounds} queries of {plan.query_size} {what}: "
+            f"the pool has {num_pool} images, which leaves {max(0, there)} {what} to ask for; "
+            "lower --start, --rounds or --query-size"
         )
 
 
@@ -74,6 +89,7 @@ class Bench:
     pool: Features
     scored: Features
     acquire: AcquireParams
+    windows: Windows
     head_steps: int = head.STEPS
 
     @property
@@ -83,68 +99,102 @@ class Bench:
 
     def full_supervision(self, seeds: int) -> float:
         """mIoU with the masks of the whole pool, mean over the seeds."""
-        everything = np.arange(len(self.data.pool))
         found = Parallel(n_jobs=usable_processors())(
-            delayed(_ceiling)(self, everything, seed) for seed in range(seeds)
+            delayed(_ceiling)(self, seed) for seed in range(seeds)
         )
         return float(np.mean(found))
 
     def replay(self, name: str, plan: Plan, seed: int) -> list[float]:
-        """mIoU at each of `plan.labels`."""
-        labelled = self.start_set(plan, seed)
+        """mIoU before each query and after the last."""
+        labelled_NW = self.start_set(plan, seed)
         found = []
         for place in range(plan.rounds + 1):
-            network, value = self.miou(labelled, seed, place)
+            network, value = self.miou(labelled_NW, seed, place)
             found.append(value)
             if place < plan.rounds:
-                asked = self._ask(network, name, plan, labelled, seed)
-                labelled = np.concatenate([labelled, asked])
+                labelled_NW |= self._asked(network, name, plan, labelled_NW, seed)
         return found
 
-    def start_set(self, plan: Plan, seed: int) -> NDArray[np.intp]:
-        """Rows of the pool that a seed starts from."""
+    def start_set(self, plan: Plan, seed: int) -> NDArray[np.bool_]:
+        """labelled_NW: the whole images that a seed starts from."""
+        num = len(self.data.pool)
         rng = np.random.default_rng([self.acquire.seed, seed])
-        return rng.choice(len(self.data.pool), size=plan.start, replace=False)
+        labelled_NW = np.zeros((num, self.windows.count), dtype=bool)
+        labelled_NW[rng.choice(num, size=plan.start, replace=False)] = True
+        return labelled_NW
 
-    def miou(self, labelled: NDArray[np.intp], seed: int, place: int) -> tuple[nn.Module, float]:
-        """A head trained on these rows of the pool, and its mIoU; `place` counts the rounds."""
-        rows = np.sort(labelled)
-        cells, masks = self.pool.cells_NPD[rows], self.pool.masks_NP[rows]
+    def miou(
+        self, labelled_NW: NDArray[np.bool_], seed: int, place: int
+    ) -> tuple[nn.Module, float]:
+        """A head trained on these windows of the pool, and its mIoU; `place` counts the rounds."""
+        cells_MD, classes_M = self._known(labelled_NW)
         # The seed of the head goes with the round, not with the strategy: pairs share its luck.
-        network = head.fit(cells, masks, self.num_classes, 1000 * seed + place, self.head_steps)
+        seed_of_head = 1000 * seed + place
+        network = head.fit(cells_MD, classes_M, self.num_classes, seed_of_head, self.head_steps)
         scored = self.scored
         return network, head.miou(network, scored.cells_NPD, scored.masks_NP, self.num_classes)
 
-    def _ask(
-        self, network: nn.Module, name: str, plan: Plan, labelled: NDArray[np.intp], seed: int
-    ) -> NDArray[np.intp]:
-        rest = np.setdiff1d(np.arange(len(self.data.pool)), labelled)
-        found = head.score(network, self.pool.cells_NPD[rest], self.acquire.top_share)
+    def _known(
+        self, labelled_NW: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
+        known_NP = labelled_NW[:, self.windows.window_P] & (self.pool.masks_NP != IGNORE)
+        return self.pool.cells_NPD[known_NP], self.pool.masks_NP[known_NP]
+
+    def _asked(
+        self,
+        network: nn.Module,
+        name: str,
+        plan: Plan,
+        labelled_NW: NDArray[np.bool_],
+        seed: int,
+    ) -> NDArray[np.bool_]:
+        """The windows of the next query."""
+        candidates = np.argwhere(~labelled_NW)
+        images_N = np.unique(candidates[:, 0])
+        found = head.score(
+            network, self.pool.cells_NPD[images_N], self.windows, self.acquire.top_share
+        )
+        at = np.searchsorted(images_N, candidates[:, 0]), candidates[:, 1]
+        _, classes_M = self._known(labelled_NW)
+        counts_K = np.bincount(classes_M, minlength=self.num_classes)
         pool = Pool(
-            sample_ids=tuple(self._id(row) for row in rest),
-            scores_N=found.entropy_N,
-            embeddings_ND=self.pool.embeddings_NE[rest].astype(np.float64),
-            labelled_embeddings_MD=self.pool.embeddings_NE[labelled].astype(np.float64),
+            sample_ids=tuple(self._id(row, window) for row, window in candidates),
+            scores_N=found.entropy_NW[at],
+            embeddings_ND=self.embeddings_NWE[~labelled_NW],
+            labelled_embeddings_MD=self.embeddings_NWE[labelled_NW],
             by_class=ByClass(
-                entropy_NK=found.class_entropy_NK,
-                shares_NK=found.class_shares_NK,
-                labelled_shares_K=self._shares(labelled),
+                entropy_NK=found.class_entropy_NWK[at],
+                shares_NK=found.class_shares_NWK[at],
+                labelled_shares_K=counts_K / max(1, counts_K.sum()),
             ),
         )
         choose = STRATEGIES[self.acquire.strategy if name == DEFAULT else name]
-        rng = np.random.default_rng([self.acquire.seed, seed, len(labelled)])
-        picks = choose(pool, plan.query_size, self.acquire, rng)
-        rows = {self._id(row): row for row in rest}
-        return np.array([rows[pick.sample_id] for pick in picks])
+        rng = np.random.default_rng([self.acquire.seed, seed, int(labelled_NW.sum())])
+        chosen = {pick.sample_id for pick in choose(pool, plan.query_size, self.acquire, rng)}
+        asked_NW = np.zeros_like(labelled_NW)
+        for row, window in candidates:
+            asked_NW[row, window] = self._id(row, window) in chosen
+        return asked_NW
 
-    def _shares(self, labelled: NDArray[np.intp]) -> NDArray[np.float64]:
-        known = self.pool.masks_NP[labelled]
-        counts = np.bincount(known[known != IGNORE], minlength=self.num_classes)
-        return counts / max(1, counts.sum())
+    @cached_property
+    def embeddings_NWE(self) -> NDArray[np.float64]:
+        """Of whole images the stage embed's; of windows the mean of their cells; rows of norm 1."""
+        if self.windows.count == 1:
+            return self.pool.embeddings_NE[:, None].astype(np.float64)
+        parts = [
+            self.windows.means(cells_NPD.astype(np.float32))
+            for cells_NPD in np.array_split(self.pool.cells_NPD, max(1, len(self.data.pool) // 16))
+        ]
+        means = np.concatenate(parts).astype(np.float64)
+        lengths = np.linalg.norm(means, axis=-1, keepdims=True)
+        return means / np.maximum(lengths, 1e-12)
 
-    def _id(self, row: int) -> str:
+    def _id(self, row: int, window: int) -> str:
         example = self.data.pool[row]
-        return f"{example.domain}/{example.name}"
+        name = f"{example.domain}/{example.name}"
+        if self.windows.count == 1:
+            return name
+        return f"{name}#{window // self.windows.columns},{window % self.windows.columns}"
 
 
 def run(bench: Bench, plan: Plan, kept: Path) -> dict[str, list[list[float]]]:
@@ -154,6 +204,7 @@ def run(bench: Bench, plan: Plan, kept: Path) -> dict[str, list[list[float]]]:
     """
     jobs = [(name, seed) for seed in range(plan.seeds) for name in plan.strategies]
     files = {job: kept / f"{_said(bench, plan, job[0])}-seed-{job[1]}.json" for job in jobs}
+    _ = bench.embeddings_NWE  # made once, here, and not by every replay
     missing = [job for job in jobs if not files[job].exists()]
     replays = Parallel(n_jobs=usable_processors(), return_as="generator_unordered")(
         delayed(_replay)(bench, plan, job, files[job]) for job in missing
@@ -165,9 +216,10 @@ def run(bench: Bench, plan: Plan, kept: Path) -> dict[str, list[list[float]]]:
     return {name: [read[name, seed] for seed in range(plan.seeds)] for name in plan.strategies}
 
 
-def _ceiling(bench: Bench, everything: NDArray[np.intp], seed: int) -> float:
+def _ceiling(bench: Bench, seed: int) -> float:
     torch.set_num_threads(1)
-    return bench.miou(everything, seed, 0)[1]
+    everything_NW = np.ones((len(bench.data.pool), bench.windows.count), dtype=bool)
+    return bench.miou(everything_NW, seed, 0)[1]
 
 
 def _replay(bench: Bench, plan: Plan, job: tuple[str, int], file: Path) -> tuple[str, int]:

@@ -1,6 +1,6 @@
 """The small network that a fast backtest retrains each round on frozen features.
 
-N images, P cells of an image, M cells, D features of a cell, K classes.
+N images, W windows and P cells of an image, M labelled cells, D features of a cell, K classes.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pipeline.backtest.windows import Windows
 from pipeline.metrics import confusion_matrix, iou_per_class, mean_iou
-from pipeline.types import IGNORE
 
 # On CamVid's val with all 295 masks, one thread: mIoU .47 after 300 steps with 64 hidden units,
 # .49 after 600, .51 with 128 (2 s), .50 after 1,200 with 64; .42 without hidden units.
@@ -29,34 +29,33 @@ IMAGES_AT_ONCE = 32
 class Uncertainty:
     """What a head says about images that have no mask; entropies over log K, in [0, 1]."""
 
-    entropy_N: NDArray[np.float64]
-    """Mean over the most uncertain share of each image's cells."""
-    class_entropy_NK: NDArray[np.float64]
-    """Mean over an image of entropy times the class's probability."""
-    class_shares_NK: NDArray[np.float64]
+    entropy_NW: NDArray[np.float64]
+    """Of whole images the mean over the most uncertain share of the cells, of smaller windows the
+    mean."""
+    class_entropy_NWK: NDArray[np.float64]
+    """Mean of entropy times the class's probability."""
+    class_shares_NWK: NDArray[np.float64]
     """Mean probability of each class."""
 
 
 def fit(
-    cells_NPD: NDArray[np.float16],
-    masks_NP: NDArray[np.uint8],
+    cells_MD: NDArray[np.float16],
+    classes_M: NDArray[np.uint8],
     num_classes: int,
     seed: int,
     steps: int = STEPS,
 ) -> nn.Module:
-    """A head trained on the labelled cells by cross-entropy; the same seed gives the same bits."""
+    """A head trained on labelled cells by cross-entropy; the same seed gives the same bits."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        width = cells_NPD.shape[-1]
+        width = cells_MD.shape[-1]
         network = nn.Sequential(nn.Linear(width, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, num_classes))
-        known = np.flatnonzero(masks_NP.reshape(-1) != IGNORE)
-        cells_MD = torch.from_numpy(cells_NPD.reshape(-1, width)[known])
-        classes_M = torch.from_numpy(masks_NP.reshape(-1)[known]).long()
+        cells, classes = torch.from_numpy(cells_MD), torch.from_numpy(classes_M).long()
         optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        for _ in range(steps if len(known) else 0):
-            rows = torch.randint(len(classes_M), (BATCH,))
-            loss = F.cross_entropy(network(cells_MD[rows].float()), classes_M[rows])
+        for _ in range(steps if len(classes) else 0):
+            rows = torch.randint(len(classes), (BATCH,))
+            loss = F.cross_entropy(network(cells[rows].float()), classes[rows])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -64,17 +63,29 @@ def fit(
     return network.eval()
 
 
-def score(head: nn.Module, cells_NPD: NDArray[np.float16], top_share: float) -> Uncertainty:
-    """What `head` is unsure about, image by image."""
-    tops, by_class, shares = [], [], []
+def score(
+    head: nn.Module, cells_NPD: NDArray[np.float16], windows: Windows, top_share: float
+) -> Uncertainty:
+    """What `head` is unsure about, window by window."""
+    entropies, by_class, shares = [], [], []
     for _, probs_NPK in _probs(head, cells_NPD):
         entropy_NP = torch.special.entr(probs_NPK).sum(-1) / math.log(probs_NPK.shape[-1])
-        count = max(1, round(top_share * entropy_NP.shape[1]))
-        tops.append(entropy_NP.topk(count, dim=1, sorted=False).values.mean(1))
-        by_class.append(torch.einsum("np,npk->nk", entropy_NP, probs_NPK) / entropy_NP.shape[1])
-        shares.append(probs_NPK.mean(1))
+        entropy_NP = entropy_NP.clamp(0, 1)
+        if windows.count == 1:
+            count = max(1, round(top_share * entropy_NP.shape[1]))
+            top_N = entropy_NP.topk(count, dim=1, sorted=False).values.mean(1)
+            entropies.append(top_N[:, None].double().numpy())
+        else:
+            entropies.append(windows.means(entropy_NP.double().numpy()))
+        by_class.append(windows.means((entropy_NP[..., None] * probs_NPK).double().numpy()))
+        shares.append(windows.means(probs_NPK.double().numpy()))
+    entropy_NW, class_entropy_NWK, class_shares_NWK = (
+        np.concatenate(parts).clip(0, 1) for parts in (entropies, by_class, shares)
+    )
     return Uncertainty(
-        entropy_N=_array(tops), class_entropy_NK=_array(by_class), class_shares_NK=_array(shares)
+        entropy_NW=entropy_NW,
+        class_entropy_NWK=class_entropy_NWK,
+        class_shares_NWK=class_shares_NWK,
     )
 
 
@@ -97,7 +108,3 @@ def _probs(head: nn.Module, cells_NPD: NDArray[np.float16]) -> Iterator[tuple[in
     for first in range(0, len(cells_NPD), IMAGES_AT_ONCE):
         cells = torch.from_numpy(cells_NPD[first : first + IMAGES_AT_ONCE].astype(np.float32))
         yield first, head(cells).softmax(dim=-1)
-
-
-def _array(parts: list[Tensor]) -> NDArray[np.float64]:
-    return torch.cat(parts).double().clamp(0, 1).numpy()

@@ -67,7 +67,7 @@ def _draw(axes: Axes, result: Mapping[str, Any]) -> None:
         "all labels", (1, result["full_supervision_miou"]), xycoords=("axes fraction", "data"),
         ha="right", va="bottom", fontsize=9,
     )  # fmt: skip
-    axes.set_xlabel("labelled images")
+    axes.set_xlabel(f"labelled: {result['labels_unit']}")
 
 
 def _row(name: str, result: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ S seeds, R points of a curve.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ POINTS = 100  # of mIoU in 1
 
 def summary(
     curves: Mapping[str, Sequence[Sequence[float]]],
-    labels: Sequence[int],
+    labels: Sequence[float],
     full: float,
 ) -> dict[str, Any]:
     """Per strategy: labels, mIoU by seed, area under the curve, differences, labels needed."""
@@ -45,7 +46,7 @@ def summary(
     return found
 
 
-def aulc(curve_SR: NDArray[np.float64], labels: Sequence[int]) -> NDArray[np.float64]:
+def aulc(curve_SR: NDArray[np.float64], labels: Sequence[float]) -> NDArray[np.float64]:
     """Area under each curve over the number of labels, divided by its width: a mean mIoU."""
     if len(labels) == 1:
         return curve_SR[:, 0]
@@ -64,9 +65,12 @@ def interval(gains_S: NDArray[np.float64]) -> list[float | None]:
     return [round(float(value), 6) for value in (mean, low, high)]
 
 
-def labels_needed(curve_R: NDArray[np.float64], labels: Sequence[int], wanted: float) -> int | None:
-    """The number of labels from which the curve reaches `wanted`, between points by a straight
-    line; None where it does not.
+def labels_needed(
+    curve_R: NDArray[np.float64], labels: Sequence[float], wanted: float
+) -> float | None:
+    """The labels from which the curve reaches `wanted`, between points by a straight line.
+
+    Whole labels are rounded up, shares to two decimals; None where the curve does not reach it.
     """
     reached = np.flatnonzero(curve_R >= wanted)
     if not len(reached):
@@ -76,7 +80,8 @@ def labels_needed(curve_R: NDArray[np.float64], labels: Sequence[int], wanted: f
         return labels[0]
     below, above = curve_R[place - 1], curve_R[place]
     share = (wanted - below) / (above - below)
-    return int(np.ceil(labels[place - 1] + share * (labels[place] - labels[place - 1])))
+    found = float(labels[place - 1] + share * (labels[place] - labels[place - 1]))
+    return math.ceil(found) if isinstance(labels[0], int) else round(found, 2)
 
 
 def compare(

@@ -57,12 +57,25 @@ def test_a_backtest_gives_a_verdict_figures_and_a_page(folder: Path, tmp_path: P
     assert (page.read_bytes(), out.read_bytes()) == first
 
 
+def test_regions_cost_a_share_of_the_pixels(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    words = ["--query-unit", "region", "--region-size", "16", "--start", "1", "--rounds", "1"]
+    words += ["--query-size", "12", "--seeds", "1", "--strategies", "random", *SMALL]
+    code, output = run(
+        str(folder), "--fast", *words, "--json", str(out), "--cache", str(tmp_path / "c")
+    )
+    assert code == 0, output
+    result = json.loads(out.read_text())
+    assert result["query_unit"] == "region"
+    assert result["strategies"]["random"]["labels"] == [6.25, 9.375]  # of 16 images of 24 regions
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         ([], "--fast"),
         (["--fast", "--strategies", "best"], "'best': unknown; known here: class_weighted"),
-        (["--fast", "--rounds", "40"], "the pool has 16"),
+        (["--fast", "--rounds", "40"], "the pool has 16 images, which leaves 8"),
         (["--fast", "--set", "train.steps=3"], "train: unknown key; known here: embed, image"),
         (["--fast", *SHAPE, "--set", "embed.encoder=nonesuch"], "nonesuch"),
     ],

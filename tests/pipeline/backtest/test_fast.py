@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from pipeline.acquisition import STRATEGIES
 from pipeline.backtest import fast, head
 from pipeline.backtest.features import Features
 from pipeline.backtest.labelled_set import Example, LabelledSet
+from pipeline.backtest.windows import windows_of
 from pipeline.config import AcquireParams
 from pipeline.errors import ConfigError
 
-NUM_CELLS, WIDTH = 48, 6
+NUM_CELLS, WIDTH = 48, 6  # 6 x 8 cells
+SIZE = (24, 32)
 PLAN = fast.Plan(strategies=("default", "random"), start=3, rounds=2, query_size=2, seeds=2)
 
 
@@ -41,42 +45,96 @@ def bench() -> fast.Bench:
         classes=("a", "b", "c"), pool=tuple(examples[:12]), scored=tuple(examples[12:])
     )
     pool, scored = group(12, 0), group(2, 1)
-    return fast.Bench(data=data, pool=pool, scored=scored, acquire=AcquireParams(), head_steps=20)
+    return fast.Bench(
+        data=data,
+        pool=pool,
+        scored=scored,
+        acquire=AcquireParams(),
+        windows=windows_of(SIZE, None),
+        head_steps=20,
+    )
 
 
-def test_a_head_learns_what_cells_show_and_nothing_from_ignored_ones() -> None:
+def test_a_head_learns_what_cells_show_and_nothing_without_any() -> None:
     own, other = group(4, 0), group(4, 1)
-    masks = own.masks_NP.copy()
-    masks[:, ::2] = 255
-    learned = head.fit(own.cells_NPD, masks, 3, seed=0)
+    cells, classes = own.cells_NPD.reshape(-1, WIDTH), own.masks_NP.reshape(-1)
+    learned = head.fit(cells, classes, 3, seed=0)
     assert head.miou(learned, other.cells_NPD, other.masks_NP, 3) > 0.95
-    ignored = head.fit(own.cells_NPD, np.full_like(masks, 255), 3, seed=0)
-    before = [p.clone() for p in ignored.parameters()]
-    again = head.fit(own.cells_NPD, np.full_like(masks, 255), 3, seed=0)
-    assert all(torch.equal(a, b) for a, b in zip(before, again.parameters(), strict=True))
+    untaught = [head.fit(cells[:0], classes[:0], 3, seed=0) for _ in range(2)]
+    pairs = zip(*(network.parameters() for network in untaught), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
 
 
-def test_uncertainty_by_hand() -> None:
-    class Fixed(torch.nn.Module):
-        def forward(self, cells: torch.Tensor) -> torch.Tensor:
-            return cells.log()
+class Fixed(torch.nn.Module):
+    """Features are probabilities."""
 
-    probs = np.array([[[0.5, 0.5], [1.0, 1e-7], [0.9, 0.1], [0.9, 0.1]]]).astype(np.float16)
-    found = head.score(Fixed(), probs, top_share=0.25)
-    assert found.entropy_N == pytest.approx([1.0], abs=1e-3)
-    nine = -(0.9 * np.log2(0.9) + 0.1 * np.log2(0.1))
-    expected = [(0.5 + 2 * 0.9 * nine) / 4, (0.5 + 2 * 0.1 * nine) / 4]
-    assert found.class_entropy_NK[0] == pytest.approx(expected, abs=2e-3)
-    assert found.class_shares_NK[0] == pytest.approx([3.3 / 4, 0.7 / 4], abs=2e-3)
+    def forward(self, cells: torch.Tensor) -> torch.Tensor:
+        return cells.log()
+
+
+NINE = -(0.9 * np.log2(0.9) + 0.1 * np.log2(0.1))  # bits of doubt between .9 and .1
+PROBS = np.array([[[0.5, 0.5], [1.0, 1e-7], [0.9, 0.1], [0.9, 0.1]]]).astype(np.float16)
+
+
+def test_uncertainty_of_whole_images_by_hand() -> None:
+    found = head.score(Fixed(), PROBS, windows_of((8, 8), None), top_share=0.25)
+    assert found.entropy_NW[0] == pytest.approx([1.0], abs=1e-3)
+    expected = [(0.5 + 2 * 0.9 * NINE) / 4, (0.5 + 2 * 0.1 * NINE) / 4]
+    assert found.class_entropy_NWK[0, 0] == pytest.approx(expected, abs=2e-3)
+    assert found.class_shares_NWK[0, 0] == pytest.approx([3.3 / 4, 0.7 / 4], abs=2e-3)
+
+
+def test_uncertainty_of_regions_by_hand() -> None:
+    # 2 x 2 cells; a region of 4 x 8 pixels would be a row, of 4 x 4 a cell.
+    found = head.score(Fixed(), PROBS, windows_of((8, 8), 4), top_share=0.25)
+    assert found.entropy_NW[0] == pytest.approx([1.0, 0.0, NINE, NINE], abs=2e-3)
+    assert found.class_shares_NWK[0, :, 0] == pytest.approx([0.5, 1.0, 0.9, 0.9], abs=1e-3)
+
+
+def test_regions_cut_an_image_evenly() -> None:
+    windows = windows_of((24, 32), 12)  # 6 x 8 cells of 4 pixels into 2 x 3 windows
+    assert windows.count == 6
+    sizes = np.bincount(windows.window_P)
+    assert sizes.sum() == NUM_CELLS
+    assert sizes.max() - sizes.min() <= 3
+    values = np.arange(NUM_CELLS, dtype=float)[None]
+    expected = [values[0, windows.window_P == window].mean() for window in range(6)]
+    assert windows.means(values)[0] == pytest.approx(expected)
+    assert windows.means(values[..., None])[0, :, 0] == pytest.approx(expected)
+    grid = windows.window_P.reshape(6, 8)
+    assert (grid[:, 1:] >= grid[:, :-1]).all()
+    assert (grid[1:] >= grid[:-1]).all()
+    assert windows_of((24, 32), 1000).count == 1
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_regions_are_asked_for_and_learnt_from(bench: fast.Bench, name: str) -> None:
+    plan = replace(PLAN, strategies=(name,), start=1, query_size=3, region_px=8)
+    regions = replace(bench, windows=windows_of(SIZE, 8))
+    start = regions.start_set(plan, seed=0)
+    assert start.sum(axis=1).tolist().count(12) == 1  # 3 x 4 windows of one image, whole
+    network, _ = regions.miou(start, 0, 0)
+    asked = regions._asked(network, name, plan, start, seed=0)
+    assert asked.sum() == 3
+    assert not (asked & start).any()
+    cells, classes = regions._known(asked)
+    assert len(cells) == len(classes) == 3 * 4
+    assert len(regions.replay(name, plan, seed=0)) == 3
+
+
+def test_labels_are_counted_in_images_or_in_pixels() -> None:
+    assert fast.labels_of(PLAN, num_pool=12, num_windows=1) == [3, 5, 7]
+    regions = replace(PLAN, start=3, query_size=6, region_px=8)
+    assert fast.labels_of(regions, num_pool=12, num_windows=12) == [25.0, 29.1667, 33.3333]
 
 
 def test_strategies_of_a_seed_share_the_start(bench: fast.Bench) -> None:
     first = {name: bench.replay(name, PLAN, seed=0) for name in ("default", "random", "entropy")}
     assert len({values[0] for values in first.values()}) == 1
-    assert all(len(values) == len(PLAN.labels) for values in first.values())
-    starts = [set(bench.start_set(PLAN, seed).tolist()) for seed in range(4)]
-    assert len({frozenset(start) for start in starts}) > 1
-    assert PLAN.labels == [3, 5, 7]
+    assert all(len(values) == PLAN.rounds + 1 for values in first.values())
+    starts = [bench.start_set(PLAN, seed) for seed in range(4)]
+    assert {int(start.sum()) for start in starts} == {3}
+    assert len({start.tobytes() for start in starts}) > 1
 
 
 def test_the_same_replay_is_the_same(bench: fast.Bench) -> None:
@@ -89,6 +147,7 @@ def test_default_is_what_acquire_says(bench: fast.Bench) -> None:
         pool=bench.pool,
         scored=bench.scored,
         acquire=AcquireParams(strategy="random"),
+        windows=bench.windows,
         head_steps=20,
     )
     assert other.replay("default", PLAN, seed=0) == bench.replay("random", PLAN, seed=0)
@@ -112,10 +171,12 @@ def test_finished_replays_are_kept_and_not_repeated(bench: fast.Bench, tmp_path:
     [
         ({"strategies": ("default", "best")}, "'best': unknown"),
         ({"strategies": ("random", "random")}, "named twice"),
-        ({"rounds": 5}, "are 13 images; the pool has 12"),
+        ({"rounds": 5}, "12 images, which leaves 9 images to ask for"),
+        ({"start": 13}, "leaves 0 images to ask for"),
+        ({"rounds": 40, "region_px": 8}, "leaves 72 regions to ask for"),
     ],
 )
 def test_plans_that_cannot_be_are_refused(changes, said: str) -> None:
     shape = {"strategies": ("default",), "start": 3, "rounds": 2, "query_size": 2, "seeds": 2}
     with pytest.raises(ConfigError, match=said):
-        fast.check(fast.Plan(**{**shape, **changes}), num_pool=12)
+        fast.check(fast.Plan(**{**shape, **changes}), 12, 8 if "region_px" in changes else 1)
