@@ -331,8 +331,10 @@ def test_data_comes_back_and_leftovers_need_force(staged: Workspace) -> None:
 
 
 def _start_slow(workspace: Workspace) -> tuple[subprocess.Popen[bytes], list[psutil.Process]]:
+    # A shell that starts a job with & has it ignore Ctrl-C, and so all that the job starts.
     code = (
-        "import sys; from pathlib import Path; from flows.workspace import Workspace\n"
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from pathlib import Path; from flows.workspace import Workspace\n"
         "Workspace(Path(sys.argv[1])).repro('slow')"
     )
     owner = subprocess.Popen([sys.executable, "-c", code, workspace.root])
