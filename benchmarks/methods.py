@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -83,7 +82,7 @@ def main() -> None:
             write_json(kept, judge(camvid, run, args.device))
         if args.test and "test_miou" not in read_json(kept):
             write_json(kept, {**read_json(kept), **read_test(run)})
-        write_report(found(plan))
+        write_report(found())
 
 
 def arguments() -> argparse.Namespace:
@@ -208,10 +207,9 @@ def labelled_of(camvid: CamVid, run: Run) -> set[str]:
     return set(rng.choice(pool, size=round(NUM_TRAIN / part), replace=False).tolist())
 
 
-def found(plan: list[Run]) -> list[dict[str, Any]]:
-    """Results there are, of this plan."""
-    files = [RESULTS / "methods" / f"{run.name}.json" for run in plan]
-    return [json.loads(file.read_text()) for file in files if file.exists()]
+def found() -> list[dict[str, Any]]:
+    """All results that are kept, whichever plan they were of."""
+    return [read_json(file) for file in sorted((RESULTS / "methods").glob("*/*.json"))]
 
 
 if __name__ == "__main__":
