@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _count(flag: str, default: int, text: str, *, least: int = 1) -> Callable[[Command], Command]:
+    return click.option(
+        flag, type=click.IntRange(min=least), default=default, show_default=True, help=text
+    )
 
 
 @click.command("backtest")
@@ -18,23 +27,9 @@ import click
     metavar="NAME[,NAME...]",
     help="What to compare; `default` is the one that acquire.strategy says.",
 )
-@click.option(
-    "--start",
-    type=click.IntRange(min=1),
-    default=8,
-    show_default=True,
-    help="Images labelled before the first query.",
-)
-@click.option(
-    "--rounds", type=click.IntRange(min=1), default=6, show_default=True, help="Queries answered."
-)
-@click.option(
-    "--query-size",
-    type=click.IntRange(min=1),
-    default=4,
-    show_default=True,
-    help="Images, or regions, per query.",
-)
+@_count("--start", 8, "Images labelled before the first query.")
+@_count("--rounds", 6, "Queries answered.")
+@_count("--query-size", 4, "Images, or regions, per query.")
 @click.option(
     "--query-unit",
     type=click.Choice(["image", "region"]),
@@ -42,20 +37,13 @@ import click
     show_default=True,
     help="Ask for whole images, or for square regions of any of them.",
 )
-@click.option(
+@_count(
     "--region-size",
-    type=click.IntRange(min=4),
-    default=40,
-    show_default=True,
-    help="Side of a region in pixels of the images at image.height_px x width_px.",
+    40,
+    "Side of a region in pixels of the images at image.height_px x width_px.",
+    least=4,
 )
-@click.option(
-    "--seeds",
-    type=click.IntRange(min=1),
-    default=3,
-    show_default=True,
-    help="Repetitions; each has a start set of its own that all strategies share.",
-)
+@_count("--seeds", 3, "Repetitions; each has a start set of its own that all strategies share.")
 @click.option(
     "--score-on",
     type=click.Choice(["val", "test"]),

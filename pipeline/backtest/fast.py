@@ -150,6 +150,7 @@ class Bench:
     ) -> NDArray[np.bool_]:
         """The windows of the next query."""
         candidates = np.argwhere(~labelled_NW)
+        names = tuple(self._id(row, window) for row, window in candidates)
         images_N = np.unique(candidates[:, 0])
         found = head.score(
             network, self.pool.cells_NPD[images_N], self.windows, self.acquire.top_share
@@ -158,7 +159,7 @@ class Bench:
         _, classes_M = self._known(labelled_NW)
         counts_K = np.bincount(classes_M, minlength=self.num_classes)
         pool = Pool(
-            sample_ids=tuple(self._id(row, window) for row, window in candidates),
+            sample_ids=names,
             scores_N=found.entropy_NW[at],
             embeddings_ND=self.embeddings_NWE[~labelled_NW],
             labelled_embeddings_MD=self.embeddings_NWE[labelled_NW],
@@ -172,8 +173,7 @@ class Bench:
         rng = np.random.default_rng([self.acquire.seed, seed, int(labelled_NW.sum())])
         chosen = {pick.sample_id for pick in choose(pool, plan.query_size, self.acquire, rng)}
         asked_NW = np.zeros_like(labelled_NW)
-        for row, window in candidates:
-            asked_NW[row, window] = self._id(row, window) in chosen
+        asked_NW[~labelled_NW] = [name in chosen for name in names]
         return asked_NW
 
     @cached_property

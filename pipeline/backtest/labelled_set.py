@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -87,17 +88,11 @@ def _rows(path: Path) -> list[tuple[str, str, str]]:
         if not {"id", "split"} <= set(reader.fieldnames or ()):
             raise DataError(f"{path}: columns {reader.fieldnames}, expected at least id and split")
         rows = [(row["id"], row["split"], row.get("domain") or "all") for row in reader]
-    twice = sorted({name for name, count in _counts(n for n, _, _ in rows).items() if count > 1})
+    counts = Counter(name for name, _, _ in rows)
+    twice = sorted(name for name, count in counts.items() if count > 1)
     if twice:
         raise DataError(f"{path}: ids that come twice: {', '.join(twice[:5])}")
     return rows
-
-
-def _counts(names: Iterator[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for name in names:
-        found[name] = found.get(name, 0) + 1
-    return found
 
 
 def _examples(root: Path, chosen: Sequence[tuple[str, str]]) -> tuple[Example, ...]:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.backtest.verdict import POINTS, SHARES
 from pipeline.files import write_text
 from pipeline.report import charts
+from pipeline.report.page import new_environment
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,13 +24,7 @@ COLOURS = ("#2563c9", "#b3601a", "#17753a", "#8e44ad", "#c0392b", "#0e7c86", "#7
 
 def render(result: Mapping[str, Any], out_path: Path) -> None:
     """Write the page of a backtest's JSON; equal results give equal bytes."""
-    environment = Environment(
-        loader=PackageLoader("pipeline.backtest", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = new_environment("pipeline.backtest")
     colours = _colours(result)
     style = Path(charts.__file__).with_name("report.css").read_text(encoding="utf-8")
     page = environment.get_template("backtest.html.j2").render(

@@ -43,13 +43,7 @@ def render(report: Report, out_path: Path) -> None:
 
     DataError for an image that cannot be read.
     """
-    environment = Environment(
-        loader=PackageLoader("pipeline.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = new_environment("pipeline.report")
     environment.filters.update(
         value=words.value,
         share=words.share,
@@ -77,6 +71,17 @@ def render(report: Report, out_path: Path) -> None:
         style=Markup((Path(__file__).parent / "report.css").read_text(encoding="utf-8")),
     )
     write_text(out_path, page)
+
+
+def new_environment(package: str) -> Environment:
+    """Templates of a package: everything escaped, an unknown name an error."""
+    return Environment(
+        loader=PackageLoader(package, "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def _class_rows(report: Report) -> list[ClassRow]:
