@@ -73,7 +73,10 @@ def features_of(
 
 def _key(data: LabelledSet, embed: EmbedParams, image: ImageParams) -> str:
     """Of everything the features depend on; files by size and time of change."""
-    stats = [path.stat() for e in (*data.pool, *data.scored) for path in (e.image, e.mask)]
+    files = [path for e in (*data.pool, *data.scored) for path in (e.image, e.mask)]
+    if embed.encoder_weights and Path(embed.encoder_weights).is_file():
+        files.append(Path(embed.encoder_weights))
+    stats = [path.stat() for path in files]
     said = {
         "names": [[example.name for example in group] for group in (data.pool, data.scored)],
         "files": [[stat.st_size, stat.st_mtime_ns] for stat in stats],
