@@ -81,7 +81,10 @@ def main() -> None:
             print(f"{place}/{len(plan)} {run.name}", flush=True)
             write_json(kept, judge(camvid, run, args.device))
         if args.test and "test_miou" not in read_json(kept):
-            write_json(kept, {**read_json(kept), **read_test(run)})
+            if (WORK / run.name / layout.TEACHER).exists():
+                write_json(kept, {**read_json(kept), **read_test(run)})
+            else:
+                print(f"{run.name}: network not kept in {WORK}; test not read", flush=True)
         write_report(found())
 
 
