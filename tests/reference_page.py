@@ -59,10 +59,12 @@ TABLES = {
 def rows(table: str) -> list[tuple[str, ...]]:
     """(name, first line of its docstring) of one of the TABLES."""
     entries: Mapping[str, Any] = getattr(importlib.import_module(TABLES[table]), table)
-    return [
-        (f"`{name}`", _first_line(getattr(entry, "build", entry)))
-        for name, entry in entries.items()
-    ]
+    return [(f"`{name}`", _first_line(_rule(entry))) for name, entry in entries.items()]
+
+
+def _rule(entry: Any) -> Any:
+    """What a row's name stands for: some tables keep more about it."""
+    return getattr(entry, "build", None) or getattr(entry, "choose", entry)
 
 
 def stages() -> list[tuple[str, ...]]:

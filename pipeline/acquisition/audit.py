@@ -5,11 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.acquisition.pool import Pick, Pool
-
-# Where a strategy has no score that a random pick could have: among the others, so that neither
-# goes unanswered when people stop early.
-AUDIT_SCORE = 0.5
+from pipeline.acquisition.pool import Pool
 
 
 def num_audit(query_size: int, audit_share: float) -> int:
@@ -27,12 +23,3 @@ def draw_audit(pool: Pool, num: int, rng: np.random.Generator) -> NDArray[np.int
     would never show the most uncertain images, and so judge the model too kindly.
     """
     return rng.choice(len(pool), size=num, replace=False)
-
-
-def audit_pick(pool: Pool, row: int, score: float | None = None) -> Pick:
-    """The pick of a row drawn by `draw_audit`; `score` on the strategy's scale, if it has one."""
-    if score is None:
-        score = 0.0 if pool.scores_N is None else float(pool.scores_N[row])
-    return Pick(
-        sample_id=pool.sample_ids[row], score=score, reason="random audit pick", source="audit"
-    )

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.acquisition.audit import audit_pick, draw_audit, num_audit
-from pipeline.acquisition.cold_start import cold_start
-from pipeline.acquisition.pool import ByClass, Floats, Pick, Pool, check_query_size, in_order
+from pipeline.acquisition.pool import ByClass, Floats, Pick, Pool
 from pipeline.config import AcquireParams
 
 # A class is taken to hold at least this share of the labels: one that nobody has seen would
@@ -16,21 +14,14 @@ LEAST_SHARE = 0.002
 
 
 def class_weighted_entropy(
-    pool: Pool, query_size: int, params: AcquireParams, rng: np.random.Generator
+    pool: Pool, num: int, params: AcquireParams, rng: np.random.Generator
 ) -> list[Pick]:
-    """The audit share, then the largest sum over classes of entropy / share of the labels.
-
-    A cold start without a trained model.
-    """
-    check_query_size(query_size, pool)
-    if pool.by_class is None:
-        return cold_start(pool, query_size, params, rng)
-    audit = draw_audit(pool, num_audit(query_size, params.audit_share), rng)
-    scores_N = weighted(pool.by_class)
-    ranking = np.argsort(-scores_N, kind="stable")
-    chosen = ranking[~np.isin(ranking, audit)][: query_size - len(audit)]
-    picks = [audit_pick(pool, int(row), float(scores_N[row])) for row in audit]
-    return in_order(picks + [_pick(pool, pool.by_class, scores_N, int(row)) for row in chosen])
+    """The largest sum over classes of entropy / share of the labels."""
+    found = pool.known_by_class
+    scores_N = weighted(found)
+    return [
+        _pick(pool, found, scores_N, int(row)) for row in np.argsort(-scores_N, kind="stable")[:num]
+    ]
 
 
 def class_weights(labelled_shares_K: Floats) -> NDArray[np.float64]:
@@ -52,8 +43,7 @@ def _pick(pool: Pool, by_class: ByClass, scores_N: Floats, row: int) -> Pick:
         sample_id=pool.sample_ids[row],
         score=float(scores_N[row]),
         reason=(
-            f"uncertain about class {first}, {by_class.labelled_shares_K[first]:.1%} of the labels "
-            "so far"
+            f"uncertain about {by_class.name(first)}, {by_class.labelled_shares_K[first]:.1%} of "
+            "the labels so far"
         ),
-        source="strategy",
     )

@@ -1,4 +1,4 @@
-"""The strategy `entropy_k_center`: uncertain, unlike what is known, and a share at random."""
+"""The strategy `entropy_k_center`: uncertain, and unlike what is known."""
 
 from __future__ import annotations
 
@@ -6,48 +6,37 @@ import math
 
 import numpy as np
 
-from pipeline.acquisition.audit import audit_pick, draw_audit, num_audit
-from pipeline.acquisition.cold_start import cold_start
 from pipeline.acquisition.diversity import k_center
-from pipeline.acquisition.entropy import uncertain
-from pipeline.acquisition.pool import Pick, Pool, by_uncertainty, check_query_size, in_order
+from pipeline.acquisition.most_uncertain import uncertain
+from pipeline.acquisition.pool import Pick, Pool
 from pipeline.config import AcquireParams
 
 
 def entropy_k_center(
-    pool: Pool, query_size: int, params: AcquireParams, rng: np.random.Generator
+    pool: Pool, num: int, params: AcquireParams, rng: np.random.Generator
 ) -> list[Pick]:
-    """The audit share, then k-center among the `prefilter * query_size` most uncertain.
+    """k-center among the `prefilter * num` most uncertain.
 
-    Alone, uncertainty picks near-duplicates and k-center picks outliers. The audit picks count as
-    covered: whether they train or validate, their near-duplicates are not worth a label.
-    A cold start without scores.
+    Alone, uncertainty picks near-duplicates and k-center picks outliers.
     """
-    check_query_size(query_size, pool)
-    if pool.scores_N is None:
-        return cold_start(pool, query_size, params, rng)
-    audit = draw_audit(pool, num_audit(query_size, params.audit_share), rng)
-    ranking = by_uncertainty(pool)
-    places = {int(row): place for place, row in enumerate(ranking, start=1)}
-    rest = ranking[~np.isin(ranking, audit)][: params.prefilter * query_size]
-    covered_MD = np.concatenate([pool.labelled_embeddings_MD, pool.embeddings_ND[audit]])
-    chosen = k_center(pool.embeddings_ND[rest], covered_MD, query_size - len(audit))
-    picks = [audit_pick(pool, int(row)) for row in audit]
-    for near, distance in chosen:
-        row = int(rest[near])
-        score = float(pool.scores_N[row])
+    ranking = pool.ranking("entropy")
+    first = ranking[: params.prefilter * num]
+    chosen = k_center(pool.embeddings_ND[first], pool.labelled_embeddings_MD, num)
+    picks = []
+    for place, distance in chosen:
+        score = float(pool.scores["entropy"][first[place]])
         picks.append(
             Pick(
-                sample_id=pool.sample_ids[row],
+                sample_id=pool.sample_ids[first[place]],
                 score=score,
-                reason=uncertain(score, places[row], len(pool)) + _unlike(distance),
-                source="strategy",
+                reason=uncertain("entropy", score, place + 1, len(pool)) + unlike(distance),
             )
         )
-    return in_order(picks)
+    return picks
 
 
-def _unlike(distance: float) -> str:
+def unlike(distance: float) -> str:
+    """The reason of a pick of k-center in words, to follow others."""
     if math.isinf(distance):  # the first pick, and nothing labelled
         return ""
     return f"; least like labelled and picked images (distance {distance:.2f})"

@@ -16,12 +16,11 @@ import numpy as np
 import torch
 from joblib import Parallel, delayed  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from torch import nn
 
 import pipeline
-from pipeline.acquisition import STRATEGIES, strategy
+from pipeline.acquisition import query, strategy
 from pipeline.acquisition.pool import ByClass, Pool
-from pipeline.backtest import head
+from pipeline.backtest import head, scores
 from pipeline.backtest.features import Features
 from pipeline.backtest.labelled_set import LabelledSet
 from pipeline.backtest.windows import Windows
@@ -125,7 +124,7 @@ class Bench:
 
     def miou(
         self, labelled_NW: NDArray[np.bool_], seed: int, place: int
-    ) -> tuple[nn.Module, float]:
+    ) -> tuple[head.Head, float]:
         """A head trained on these windows of the pool, and its mIoU; `place` counts the rounds."""
         cells_MD, classes_M = self._known(labelled_NW)
         # The seed of the head goes with the round, not with the strategy: pairs share its luck.
@@ -142,7 +141,7 @@ class Bench:
 
     def _asked(
         self,
-        network: nn.Module,
+        network: head.Head,
         name: str,
         plan: Plan,
         labelled_NW: NDArray[np.bool_],
@@ -152,26 +151,31 @@ class Bench:
         candidates = np.argwhere(~labelled_NW)
         names = tuple(self._id(row, window) for row, window in candidates)
         images_N = np.unique(candidates[:, 0])
-        found = head.score(
-            network, self.pool.cells_NPD[images_N], self.windows, self.acquire.top_share
-        )
+        chosen_by = self.acquire.strategy if name == DEFAULT else name
+        cells_NPD = self.pool.cells_NPD[images_N]
+        needs = strategy(chosen_by).needs
+        found = scores.score(network, cells_NPD, self.windows, self.acquire.top_share, needs)
         at = np.searchsorted(images_N, candidates[:, 0]), candidates[:, 1]
         _, classes_M = self._known(labelled_NW)
         counts_K = np.bincount(classes_M, minlength=self.num_classes)
+        spent = int(labelled_NW.sum()) - plan.start * self.windows.count
         pool = Pool(
             sample_ids=names,
-            scores_N=found.entropy_NW[at],
+            scores={name: values_NW[at] for name, values_NW in found.scores.items()},
+            gradients_NG=None if found.gradients_NWG is None else found.gradients_NWG[at],
+            spent_share=spent / (plan.rounds * plan.query_size),
             embeddings_ND=self.embeddings_NWE[~labelled_NW],
             labelled_embeddings_MD=self.embeddings_NWE[labelled_NW],
             by_class=ByClass(
                 entropy_NK=found.class_entropy_NWK[at],
                 shares_NK=found.class_shares_NWK[at],
                 labelled_shares_K=counts_K / max(1, counts_K.sum()),
+                names=self.data.classes,
             ),
         )
-        choose = STRATEGIES[self.acquire.strategy if name == DEFAULT else name]
         rng = np.random.default_rng([self.acquire.seed, seed, int(labelled_NW.sum())])
-        chosen = {pick.sample_id for pick in choose(pool, plan.query_size, self.acquire, rng)}
+        picks = query(chosen_by, pool, plan.query_size, self.acquire, rng)
+        chosen = {pick.sample_id for pick in picks}
         asked_NW = np.zeros_like(labelled_NW)
         asked_NW[~labelled_NW] = [name in chosen for name in names]
         return asked_NW

@@ -1,13 +1,12 @@
 """The small network that a fast backtest retrains each round on frozen features.
 
-N images, W windows and P cells of an image, M labelled cells, D features of a cell, K classes.
+N images, P cells of an image, M labelled cells, D features of a cell, K classes.
 """
 
 from __future__ import annotations
 
-import math
+import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,7 +14,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.backtest.windows import Windows
 from pipeline.metrics import confusion_matrix, iou_per_class, mean_iou
 
 # On CamVid's val with all 295 masks, one thread: mIoU .47 after 300 steps with 64 hidden units,
@@ -25,17 +23,19 @@ SETTING = (HIDDEN, BATCH, RATE, WEIGHT_DECAY)
 IMAGES_AT_ONCE = 32
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Uncertainty:
-    """What a head says about images that have no mask; entropies over log K, in [0, 1]."""
+class Head(nn.Module):
+    """A hidden layer, the classes, and the same network at earlier steps."""
 
-    entropy_NW: NDArray[np.float64]
-    """Of whole images the mean over the most uncertain share of the cells, of smaller windows the
-    mean."""
-    class_entropy_NWK: NDArray[np.float64]
-    """Mean of entropy times the class's probability."""
-    class_shares_NWK: NDArray[np.float64]
-    """Mean probability of each class."""
+    def __init__(self, width: int, num_classes: int) -> None:
+        super().__init__()
+        self.hidden = nn.Sequential(nn.Linear(width, HIDDEN), nn.ReLU())
+        self.classes = nn.Linear(HIDDEN, num_classes)
+        self.earlier: list[Head] = []  # a plain list: not trained on
+
+    def forward(self, cells_MD: Tensor) -> Tensor:
+        """Logits MK."""
+        logits_MK: Tensor = self.classes(self.hidden(cells_MD))
+        return logits_MK
 
 
 def fit(
@@ -44,49 +44,26 @@ def fit(
     num_classes: int,
     seed: int,
     steps: int = STEPS,
-) -> nn.Module:
+) -> Head:
     """A head trained on labelled cells by cross-entropy; the same seed gives the same bits."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        width = cells_MD.shape[-1]
-        network = nn.Sequential(nn.Linear(width, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, num_classes))
+        network = Head(cells_MD.shape[-1], num_classes)
         cells, classes = torch.from_numpy(cells_MD), torch.from_numpy(classes_M).long()
         optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        for _ in range(steps if len(classes) else 0):
+        earlier = []
+        for step in range(steps if len(classes) else 0):
+            if step in (steps // 3, 2 * steps // 3):
+                earlier.append(copy.deepcopy(network).eval())
             rows = torch.randint(len(classes), (BATCH,))
             loss = F.cross_entropy(network(cells[rows].float()), classes[rows])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
+    network.earlier = earlier
     return network.eval()
-
-
-def score(
-    head: nn.Module, cells_NPD: NDArray[np.float16], windows: Windows, top_share: float
-) -> Uncertainty:
-    """What `head` is unsure about, window by window."""
-    entropies, by_class, shares = [], [], []
-    for _, probs_NPK in _probs(head, cells_NPD):
-        entropy_NP = torch.special.entr(probs_NPK).sum(-1) / math.log(probs_NPK.shape[-1])
-        entropy_NP = entropy_NP.clamp(0, 1)
-        if windows.count == 1:
-            count = max(1, round(top_share * entropy_NP.shape[1]))
-            top_N = entropy_NP.topk(count, dim=1, sorted=False).values.mean(1)
-            entropies.append(top_N[:, None].double().numpy())
-        else:
-            entropies.append(windows.means(entropy_NP.double().numpy()))
-        by_class.append(windows.means((entropy_NP[..., None] * probs_NPK).double().numpy()))
-        shares.append(windows.means(probs_NPK.double().numpy()))
-    entropy_NW, class_entropy_NWK, class_shares_NWK = (
-        np.concatenate(parts).clip(0, 1) for parts in (entropies, by_class, shares)
-    )
-    return Uncertainty(
-        entropy_NW=entropy_NW,
-        class_entropy_NWK=class_entropy_NWK,
-        class_shares_NWK=class_shares_NWK,
-    )
 
 
 def miou(
@@ -97,14 +74,16 @@ def miou(
 ) -> float:
     """Mean IoU over the cells of all images together; 0 where no class occurs."""
     total_KK = torch.zeros(num_classes, num_classes, dtype=torch.long)
-    for first, probs_NPK in _probs(head, cells_NPD):
+    for first, probs_NPK in probs_of(head, cells_NPD):
         truth_NP = torch.from_numpy(masks_NP[first : first + len(probs_NPK)].astype(np.int64))
         total_KK += confusion_matrix(probs_NPK.max(dim=-1).indices, truth_NP, num_classes)
     return mean_iou(iou_per_class(total_KK)) or 0.0
 
 
-@torch.inference_mode()
-def _probs(head: nn.Module, cells_NPD: NDArray[np.float16]) -> Iterator[tuple[int, Tensor]]:
+def probs_of(head: nn.Module, cells_NPD: NDArray[np.float16]) -> Iterator[tuple[int, Tensor]]:
+    """(row of the first image, probs_NPK), some images at a time."""
     for first in range(0, len(cells_NPD), IMAGES_AT_ONCE):
         cells = torch.from_numpy(cells_NPD[first : first + IMAGES_AT_ONCE].astype(np.float32))
-        yield first, head(cells).softmax(dim=-1)
+        with torch.inference_mode():
+            probs_NPK = head(cells).softmax(dim=-1)
+        yield first, probs_NPK

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from pipeline import layout
-from pipeline.acquisition import strategy
+from pipeline.acquisition import query, strategy
 from pipeline.acquisition.pool import ByClass, Floats, Pool
+from pipeline.acquisition.strategies import SCORES
 from pipeline.config import Params
 from pipeline.data.formats.images import load_mask
 from pipeline.data.manifest import Sample, read_manifest
@@ -22,7 +24,7 @@ def run(root: Path, params: Params) -> None:
     """Write the query of the current domain; only the header when nothing may or can be asked."""
     if params.domain is None:
         raise ConfigError("domain: null; `ssl-loop domain add` brings the first images")
-    choose = strategy(params.acquire.strategy)
+    strategy(params.acquire.strategy)  # refused before anything is read
     samples = read_manifest(root / layout.MANIFEST)
     candidates = candidates_of(samples, params.domain)
     size = query_size(samples, params, params.domain)
@@ -31,19 +33,9 @@ def run(root: Path, params: Params) -> None:
         return
     # The count moves on with every merge, so each round draws anew and a repeated one alike.
     rng = np.random.default_rng([params.acquire.seed, _num_annotated(samples)])
-    embeddings_ND = _read_embeddings(root, candidates)
-    scores = _read_scores(root / layout.SCORES, candidates, params.num_classes)
-    pool = Pool(
-        sample_ids=tuple(sample.sample_id for sample in candidates),
-        scores_N=None if scores is None else scores["entropy"].to_numpy(np.float64),
-        embeddings_ND=embeddings_ND,
-        # No row of the candidates': the width, where nothing is labelled.
-        labelled_embeddings_MD=np.concatenate(
-            [embeddings_ND[:0], *_labelled_embeddings(root, samples)]
-        ),
-        by_class=None if scores is None else _by_class(root, scores, samples, params.num_classes),
-    )
-    write_query(root / layout.QUERY, choose(pool, size, params.acquire, rng))
+    pool = _pool(root, params, samples, candidates)
+    name = params.acquire.strategy
+    write_query(root / layout.QUERY, query(name, pool, size, params.acquire, rng))
 
 
 def candidates_of(samples: list[Sample], domain: str) -> list[Sample]:
@@ -58,6 +50,28 @@ def query_size(samples: list[Sample], params: Params, domain: str) -> int:
     spent = sum(sample.answered for sample in samples if sample.domain == domain)
     left = max(0, params.budget(domain) - spent)
     return min(params.query_size(domain), left, len(candidates_of(samples, domain)))
+
+
+def _pool(root: Path, params: Params, samples: list[Sample], candidates: list[Sample]) -> Pool:
+    embeddings_ND = _read_embeddings(root, candidates)
+    # No row of the candidates': the width, where nothing is labelled.
+    covered = [embeddings_ND[:0], *_labelled_embeddings(root, samples)]
+    domain = candidates[0].domain
+    spent = sum(sample.answered for sample in samples if sample.domain == domain)
+    pool = Pool(
+        sample_ids=tuple(sample.sample_id for sample in candidates),
+        embeddings_ND=embeddings_ND,
+        labelled_embeddings_MD=np.concatenate(covered),
+        spent_share=min(1.0, spent / max(1, params.budget(domain))),
+    )
+    table = _read_scores(root / layout.SCORES, candidates, params.num_classes)
+    if table is None:
+        return pool
+    return replace(
+        pool,
+        scores={name: table[name].to_numpy(np.float64) for name in SCORES if name in table},
+        by_class=_by_class(root, table, samples, params.classes),
+    )
 
 
 def _num_annotated(samples: list[Sample]) -> int:
@@ -86,7 +100,10 @@ def _class_columns(num_classes: int) -> list[str]:
     return [f"{name}_{index}" for name in ("entropy", "class") for index in range(num_classes)]
 
 
-def _by_class(root: Path, scores: pd.DataFrame, samples: list[Sample], num_classes: int) -> ByClass:
+def _by_class(
+    root: Path, scores: pd.DataFrame, samples: list[Sample], classes: tuple[str, ...]
+) -> ByClass:
+    num_classes = len(classes)
     values = scores[_class_columns(num_classes)].to_numpy(np.float64)
     counts_K = np.zeros(num_classes, dtype=np.int64)
     for sample in samples:
@@ -97,6 +114,7 @@ def _by_class(root: Path, scores: pd.DataFrame, samples: list[Sample], num_class
         entropy_NK=values[:, :num_classes],
         shares_NK=values[:, num_classes:],
         labelled_shares_K=counts_K / max(1, counts_K.sum()),
+        names=classes,
     )
 
 

@@ -65,32 +65,6 @@ def test_a_head_learns_what_cells_show_and_nothing_without_any() -> None:
     assert all(torch.equal(one, other) for one, other in pairs)
 
 
-class Fixed(torch.nn.Module):
-    """Features are probabilities."""
-
-    def forward(self, cells: torch.Tensor) -> torch.Tensor:
-        return cells.log()
-
-
-NINE = -(0.9 * np.log2(0.9) + 0.1 * np.log2(0.1))  # bits of doubt between .9 and .1
-PROBS = np.array([[[0.5, 0.5], [1.0, 1e-7], [0.9, 0.1], [0.9, 0.1]]]).astype(np.float16)
-
-
-def test_uncertainty_of_whole_images_by_hand() -> None:
-    found = head.score(Fixed(), PROBS, windows_of((8, 8), None), top_share=0.25)
-    assert found.entropy_NW[0] == pytest.approx([1.0], abs=1e-3)
-    expected = [(0.5 + 2 * 0.9 * NINE) / 4, (0.5 + 2 * 0.1 * NINE) / 4]
-    assert found.class_entropy_NWK[0, 0] == pytest.approx(expected, abs=2e-3)
-    assert found.class_shares_NWK[0, 0] == pytest.approx([3.3 / 4, 0.7 / 4], abs=2e-3)
-
-
-def test_uncertainty_of_regions_by_hand() -> None:
-    # 2 x 2 cells; a region of 4 x 8 pixels would be a row, of 4 x 4 a cell.
-    found = head.score(Fixed(), PROBS, windows_of((8, 8), 4), top_share=0.25)
-    assert found.entropy_NW[0] == pytest.approx([1.0, 0.0, NINE, NINE], abs=2e-3)
-    assert found.class_shares_NWK[0, :, 0] == pytest.approx([0.5, 1.0, 0.9, 0.9], abs=1e-3)
-
-
 def test_regions_cut_an_image_evenly() -> None:
     windows = windows_of((24, 32), 12)  # 6 x 8 cells of 4 pixels into 2 x 3 windows
     assert windows.count == 6

@@ -76,7 +76,7 @@ def test_the_most_uncertain_candidates_are_asked_for(tmp_path: Path) -> None:
     samples[9] = sample("day/09", split="val", mask="m", origin="ground_truth")
     samples += [sample("dusk/00"), sample("dusk/01", mask="m", origin="ground_truth")]
     write_workspace(tmp_path, samples)
-    run(tmp_path, params())
+    run(tmp_path, params(audit_share=0.0))
     assert ids(tmp_path) == ["day/08", "day/07", "day/06", "day/05"]
     assert query(tmp_path)[0].reason == "uncertain (entropy 0.08, top 1 of 9)"
 

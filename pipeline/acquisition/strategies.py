@@ -1,0 +1,69 @@
+"""The table of strategies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from pipeline.acquisition.class_weighted_entropy import class_weighted_entropy
+from pipeline.acquisition.entropy_k_center import entropy_k_center
+from pipeline.acquisition.k_center import k_center
+from pipeline.acquisition.most_uncertain import most_uncertain
+from pipeline.acquisition.pool import Pick, Pool
+from pipeline.acquisition.power import power
+from pipeline.acquisition.random import random
+from pipeline.acquisition.stratified_random import stratified_random
+from pipeline.config import AcquireParams
+from pipeline.errors import ConfigError
+
+
+class Choose(Protocol):
+    """A rule from scores and embeddings to candidates."""
+
+    def __call__(
+        self, pool: Pool, num: int, params: AcquireParams, rng: np.random.Generator, /
+    ) -> list[Pick]:
+        """`num` distinct candidates of at least as many, the surest choice first, with reasons."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategy:
+    """One way to choose."""
+
+    choose: Choose
+    needs: tuple[str, ...] = ()
+    """What the pool must hold: a score's name, `by_class`, `gradients` or `labelled`."""
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """The scores among its needs."""
+        return tuple(name for name in self.needs if name in SCORES)
+
+
+SCORES = ("entropy", "margin", "least_confidence", "bald", "disagreement", "instability")
+
+STRATEGIES: dict[str, Strategy] = {
+    "bald": Strategy(choose=most_uncertain("bald"), needs=("bald",)),
+    "class_weighted_entropy": Strategy(choose=class_weighted_entropy, needs=("by_class",)),
+    "disagreement": Strategy(choose=most_uncertain("disagreement"), needs=("disagreement",)),
+    "entropy": Strategy(choose=most_uncertain("entropy"), needs=("entropy",)),
+    "entropy_k_center": Strategy(choose=entropy_k_center, needs=("entropy",)),
+    "k_center": Strategy(choose=k_center, needs=("labelled",)),
+    "margin": Strategy(choose=most_uncertain("margin"), needs=("margin",)),
+    "power_bald": Strategy(choose=power("bald"), needs=("bald",)),
+    "random": Strategy(choose=random),
+    "st_reliability": Strategy(choose=most_uncertain("instability"), needs=("instability",)),
+    "stratified_random": Strategy(choose=stratified_random, needs=("by_class",)),
+}
+
+
+def strategy(name: str) -> Strategy:
+    """The row of STRATEGIES; ConfigError lists the known names."""
+    if name not in STRATEGIES:
+        raise ConfigError(
+            f"acquire.strategy = {name!r}: unknown; known here: {', '.join(sorted(STRATEGIES))}"
+        )
+    return STRATEGIES[name]
