@@ -7,7 +7,12 @@ from typing import Protocol
 
 import numpy as np
 
+from pipeline.acquisition.badge import badge
+from pipeline.acquisition.clasp_k_center import clasp_k_center
+from pipeline.acquisition.clasp_pe import clasp_pe
 from pipeline.acquisition.class_weighted_entropy import class_weighted_entropy
+from pipeline.acquisition.cluster_margin import cluster_margin
+from pipeline.acquisition.domain_density import domain_density
 from pipeline.acquisition.entropy_k_center import entropy_k_center
 from pipeline.acquisition.k_center import k_center
 from pipeline.acquisition.most_uncertain import most_uncertain
@@ -15,6 +20,7 @@ from pipeline.acquisition.pool import Pick, Pool
 from pipeline.acquisition.power import power
 from pipeline.acquisition.random import random
 from pipeline.acquisition.stratified_random import stratified_random
+from pipeline.acquisition.typiclust import typiclust
 from pipeline.config import AcquireParams
 from pipeline.errors import ConfigError
 
@@ -46,9 +52,14 @@ class Strategy:
 SCORES = ("entropy", "margin", "least_confidence", "bald", "disagreement", "instability")
 
 STRATEGIES: dict[str, Strategy] = {
+    "badge": Strategy(choose=badge, needs=("gradients",)),
     "bald": Strategy(choose=most_uncertain("bald"), needs=("bald",)),
+    "clasp_k_center": Strategy(choose=clasp_k_center, needs=("by_class",)),
+    "clasp_pe": Strategy(choose=clasp_pe, needs=("by_class",)),
     "class_weighted_entropy": Strategy(choose=class_weighted_entropy, needs=("by_class",)),
+    "cluster_margin": Strategy(choose=cluster_margin, needs=("margin",)),
     "disagreement": Strategy(choose=most_uncertain("disagreement"), needs=("disagreement",)),
+    "domain_density": Strategy(choose=domain_density, needs=("entropy",)),
     "entropy": Strategy(choose=most_uncertain("entropy"), needs=("entropy",)),
     "entropy_k_center": Strategy(choose=entropy_k_center, needs=("entropy",)),
     "k_center": Strategy(choose=k_center, needs=("labelled",)),
@@ -57,6 +68,7 @@ STRATEGIES: dict[str, Strategy] = {
     "random": Strategy(choose=random),
     "st_reliability": Strategy(choose=most_uncertain("instability"), needs=("instability",)),
     "stratified_random": Strategy(choose=stratified_random, needs=("by_class",)),
+    "typiclust": Strategy(choose=typiclust, needs=("labelled",)),
 }
 
 
