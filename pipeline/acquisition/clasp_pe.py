@@ -20,11 +20,11 @@ def clasp_pe(pool: Pool, num: int, params: AcquireParams, rng: np.random.Generat
 
     The noise falls as the budget is spent: early on a score is worth little (section 3.2 there).
     """
-    return list(stratified(pool, num, rng))
+    return list(_stratified(pool, num, rng))
 
 
-def stratified(pool: Pool, num: int, rng: np.random.Generator) -> Iterator[Pick]:
-    """`num` picks: class after class in a drawn order, as evenly as the number allows."""
+def _stratified(pool: Pool, num: int, rng: np.random.Generator) -> Iterator[Pick]:
+    """Class after class in a drawn order, as evenly as the number allows."""
     found = pool.known_by_class
     power = (MOST_SHARPNESS / LEAST_SHARPNESS) ** pool.spent_share
     sharpness = LEAST_SHARPNESS * power

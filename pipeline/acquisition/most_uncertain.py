@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
-from pipeline.acquisition.pool import Pick, Pool
+from pipeline.acquisition.pool import Choose, Pick, Pool
 from pipeline.config import AcquireParams
 
 
 def most_uncertain(
     name: str,
-) -> Callable[[Pool, int, AcquireParams, np.random.Generator], list[Pick]]:
+) -> Choose:
     """The rule that picks literally the top by the score of this name, ties by id."""
 
     def choose(pool: Pool, num: int, params: AcquireParams, rng: np.random.Generator) -> list[Pick]:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.config import AcquireParams
 from pipeline.errors import DataError
 from pipeline.query import Source
 
@@ -118,6 +119,16 @@ class Pick:
     """In words, for the annotator and the report."""
     source: Source = "strategy"
     """audit = drawn uniformly from all candidates, whichever the strategy."""
+
+
+class Choose(Protocol):
+    """A rule from scores and embeddings to candidates."""
+
+    def __call__(
+        self, pool: Pool, num: int, params: AcquireParams, rng: np.random.Generator, /
+    ) -> list[Pick]:
+        """`num` distinct candidates of at least as many, the surest choice first, with reasons."""
+        ...
 
 
 def in_order(picks: Iterable[Pick]) -> list[Pick]:

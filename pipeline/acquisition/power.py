@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.acquisition.most_uncertain import uncertain
-from pipeline.acquisition.pool import Floats, Pick, Pool
+from pipeline.acquisition.pool import Choose, Floats, Pick, Pool
 from pipeline.config import AcquireParams
 
 LEAST = 1e-12  # log of a score of 0 stays finite: drawn last, but drawn
@@ -16,7 +14,7 @@ LEAST = 1e-12  # log of a score of 0 stays finite: drawn last, but drawn
 
 def power(
     name: str,
-) -> Callable[[Pool, int, AcquireParams, np.random.Generator], list[Pick]]:
+) -> Choose:
     """Without replacement, the chance of each in proportion to its score (Kirsch et al. 2023).
 
     Near-duplicates share one score, so the top of a list repeats itself; a draw does not.

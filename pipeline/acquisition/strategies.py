@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
-
-import numpy as np
 
 from pipeline.acquisition.badge import badge
-from pipeline.acquisition.clasp_k_center import clasp_k_center
 from pipeline.acquisition.clasp_pe import clasp_pe
 from pipeline.acquisition.class_weighted_entropy import class_weighted_entropy
 from pipeline.acquisition.cluster_margin import cluster_margin
 from pipeline.acquisition.domain_density import domain_density
-from pipeline.acquisition.entropy_k_center import entropy_k_center
+from pipeline.acquisition.far_apart import (
+    clasp_k_center,
+    class_weighted_k_center,
+    entropy_k_center,
+)
 from pipeline.acquisition.k_center import k_center
 from pipeline.acquisition.most_uncertain import most_uncertain
-from pipeline.acquisition.pool import Pick, Pool
+from pipeline.acquisition.pool import Choose
 from pipeline.acquisition.power import power
 from pipeline.acquisition.random import random
 from pipeline.acquisition.stratified_random import stratified_random
 from pipeline.acquisition.typiclust import typiclust
-from pipeline.config import AcquireParams
 from pipeline.errors import ConfigError
-
-
-class Choose(Protocol):
-    """A rule from scores and embeddings to candidates."""
-
-    def __call__(
-        self, pool: Pool, num: int, params: AcquireParams, rng: np.random.Generator, /
-    ) -> list[Pick]:
-        """`num` distinct candidates of at least as many, the surest choice first, with reasons."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +46,7 @@ STRATEGIES: dict[str, Strategy] = {
     "clasp_k_center": Strategy(choose=clasp_k_center, needs=("by_class",)),
     "clasp_pe": Strategy(choose=clasp_pe, needs=("by_class",)),
     "class_weighted_entropy": Strategy(choose=class_weighted_entropy, needs=("by_class",)),
+    "class_weighted_k_center": Strategy(choose=class_weighted_k_center, needs=("by_class",)),
     "cluster_margin": Strategy(choose=cluster_margin, needs=("margin",)),
     "disagreement": Strategy(choose=most_uncertain("disagreement"), needs=("disagreement",)),
     "domain_density": Strategy(choose=domain_density, needs=("entropy",)),
