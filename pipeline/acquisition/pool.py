@@ -55,7 +55,8 @@ class Pool:
     embeddings_ND: Floats
     """One vector per candidate."""
     labelled_embeddings_MD: Floats
-    """Vectors of what is labelled already, in every domain; M may be 0."""
+    """Vectors of what is labelled already, in every domain, in order of their values; M may be
+    0."""
     scores: Mapping[str, Floats] = field(default_factory=dict)
     """N values in [0, 1] per name (pipeline.acquisition.strategies.SCORES), higher = less certain;
     empty while there is no trained model."""
@@ -71,6 +72,8 @@ class Pool:
         order = np.argsort(np.array(self.sample_ids, dtype=np.str_), kind="stable")
         for name, value in _rows_of(self, order).items():
             object.__setattr__(self, name, value)
+        known_MD = self.labelled_embeddings_MD
+        object.__setattr__(self, "labelled_embeddings_MD", known_MD[np.lexsort(known_MD.T)])
 
     def __len__(self) -> int:
         return len(self.sample_ids)

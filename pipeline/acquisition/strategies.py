@@ -14,6 +14,7 @@ from pipeline.acquisition.far_apart import (
     class_weighted_k_center,
     entropy_k_center,
 )
+from pipeline.acquisition.herding import herding
 from pipeline.acquisition.k_center import k_center
 from pipeline.acquisition.most_uncertain import most_uncertain
 from pipeline.acquisition.pool import Choose
@@ -52,6 +53,7 @@ STRATEGIES: dict[str, Strategy] = {
     "domain_density": Strategy(choose=domain_density, needs=("entropy",)),
     "entropy": Strategy(choose=most_uncertain("entropy"), needs=("entropy",)),
     "entropy_k_center": Strategy(choose=entropy_k_center, needs=("entropy",)),
+    "herding": Strategy(choose=herding, needs=("labelled",)),
     "k_center": Strategy(choose=k_center, needs=("labelled",)),
     "margin": Strategy(choose=most_uncertain("margin"), needs=("margin",)),
     "power_bald": Strategy(choose=power("bald"), needs=("bald",)),

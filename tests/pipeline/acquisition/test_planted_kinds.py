@@ -127,7 +127,28 @@ def test_domain_density_prefers_the_new_domain_to_the_old_and_to_outliers() -> N
     assert all(20 <= int(pick.sample_id[-4:]) < 40 for pick in picks)
 
 
-@pytest.mark.parametrize("name", ["typiclust", "domain_density", "clasp_k_center"])
+def test_herding_keeps_the_proportions_of_the_pool_with_what_is_labelled() -> None:
+    embeddings = clusters([120, 60, 20])
+    counts = np.zeros(3, dtype=int)
+    pool = make_pool(None, embeddings, labelled=np.eye(3)[[0]])
+    for pick in query("herding", pool, 19, NO_AUDIT, rng_of()):
+        counts[kind(pick.sample_id, embeddings)] += 1
+    assert counts.tolist() == [11, 6, 2]  # with the label 12, 6 and 2 of 20
+    lopsided = make_pool(None, embeddings, labelled=np.repeat(np.eye(3)[[0]], 12, axis=0))
+    picks = query("herding", lopsided, 8, NO_AUDIT, rng_of())
+    assert sorted(kind(pick.sample_id, embeddings) for pick in picks) == [1] * 6 + [2] * 2
+
+
+def test_an_older_domain_neither_attracts_nor_repels_herding() -> None:
+    embeddings = np.pad(clusters([40, 20]), ((0, 0), (0, 1)))
+    far = np.repeat(np.array([[0.0, 0.0, 9.0]]), 30, axis=0)
+    near = np.eye(3)[[0]]
+    alone = query("herding", make_pool(None, embeddings, near), 5, NO_AUDIT, rng_of())
+    beside = make_pool(None, embeddings, np.concatenate([near, far]))
+    assert ids(query("herding", beside, 5, NO_AUDIT, rng_of())) == ids(alone)
+
+
+@pytest.mark.parametrize("name", ["herding", "typiclust", "domain_density", "clasp_k_center"])
 def test_one_candidate_is_enough(name: str) -> None:
     pool = make_pool(np.array([0.5]), np.ones((1, 2)), labelled=np.zeros((1, 2)))
     pool = with_classes(pool, np.array([[0.1, 0.2]]), np.array([[0.5, 0.5]]), [0.5, 0.5])
