@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from pipeline.data.formats import FORMATS
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -19,7 +21,18 @@ def _count(flag: str, default: int, text: str, *, least: int = 1) -> Callable[[C
 
 @click.command("backtest")
 @click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--fast", is_flag=True, help="A small head on features of a frozen encoder: minutes.")
+@click.option(
+    "--fast",
+    "mode",
+    flag_value="fast",
+    help="A small head on features of a frozen encoder: minutes.",
+)
+@click.option(
+    "--full",
+    "mode",
+    flag_value="full",
+    help="The model and method of the loop, trained anew after every query: hours.",
+)
 @click.option(
     "--strategies",
     default="default,random",
@@ -52,11 +65,26 @@ def _count(flag: str, default: int, text: str, *, least: int = 1) -> Callable[[C
     help="val: blocks held out of the train split, per domain.",
 )
 @click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(sorted(FORMATS)),
+    default="folder",
+    show_default=True,
+    help="How the files lie in DIRECTORY.",
+)
+@click.option(
+    "--workspace",
+    "-w",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Take the knobs of this workspace's params.yaml where --set says nothing.",
+)
+@click.option(
     "--set",
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A knob of embed, image or acquire, such as embed.encoder_weights=FILE.",
+    help="A knob of embed, image or acquire, such as embed.encoder_weights=FILE; with --full "
+    "also of model, train or method.",
 )
 @click.option(
     "--json",
@@ -73,26 +101,25 @@ def _count(flag: str, default: int, text: str, *, least: int = 1) -> Callable[[C
 @click.option(
     "--cache",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where features and finished replays are kept, so that a stopped run goes on "
+    help="Where features and finished rounds are kept, so that a stopped run goes on "
     "[default: the user's cache folder].",
 )
-def backtest(directory: Path, fast: bool, **options: Any) -> None:
+def backtest(directory: Path, mode: str | None, **options: Any) -> None:
     """Does choosing images pay on your data? Replays the loop on a labelled folder.
 
-    DIRECTORY holds images/, masks/, classes.csv and splits.csv (id, split, domain); people's
-    answers are its masks. Every strategy asks from the split train, is answered, learns, and is
-    judged; the verdict says whether it beats asking at random.
+    DIRECTORY holds images/, masks/ and classes.csv; people's answers are its masks. Every strategy
+    asks, is answered, learns, and is judged; the verdict says whether it beats asking at random.
+    With a splits.csv (id, split, domain) the images of its split train may be asked for; else all.
 
     \b
     ssl-loop backtest camvid --fast --strategies default,random --seeds 5 --html backtest.html
     """  # fmt: skip
-    if not fast:
-        raise click.UsageError("say --fast: replays with real training are not there yet")
-    from pipeline.backtest import page
-    from pipeline.backtest.command import run_fast
+    if mode is None:
+        raise click.UsageError("say --fast (minutes) or --full (real trainings: hours)")
+    from pipeline.backtest import command, page
     from pipeline.files import write_json
 
-    result = run_fast(_request(directory, **options))
+    result = command.run(_request(directory, mode, **options))
     if options["json_path"]:
         write_json(options["json_path"], result)
     if options["html_path"]:
@@ -100,18 +127,24 @@ def backtest(directory: Path, fast: bool, **options: Any) -> None:
     click.echo(result["verdict"])
 
 
-def _request(directory: Path, **options: Any) -> Any:
+def _request(directory: Path, mode: str, **options: Any) -> Any:
     from flows.settings import parse_settings
+    from pipeline import layout
     from pipeline.backtest.command import Request
-    from pipeline.backtest.fast import Plan
+    from pipeline.backtest.plan import Plan
+    from pipeline.config import load_params
 
     names = tuple(name.strip() for name in options["strategies"].split(",") if name.strip())
     shape = {name: options[name] for name in ("start", "rounds", "query_size", "seeds")}
     region_px = options["region_size"] if options["query_unit"] == "region" else None
+    workspace = options["workspace"]
     return Request(
         root=directory,
         plan=Plan(strategies=names, region_px=region_px, **shape),
+        mode=mode,
         score_on=options["score_on"],
+        file_format=options["file_format"],
+        workspace=load_params(workspace / layout.PARAMS) if workspace else None,
         settings=parse_settings(options["settings"]),
         cache=options["cache"],
     )

@@ -1,7 +1,7 @@
 """The loop replayed on labelled data with an oracle: the same stages, no services, no people.
 
-`replay` runs the real stages; `fast` retrains a small head on cached features of a frozen encoder
-and so compares strategies in minutes.
+`replay` runs the real stages; a `plan` compares strategies by retraining a small head on cached
+features of a frozen encoder (`fast`, minutes) or by real trainings (`full`).
 """
 
 from pipeline.backtest.replay import answer_query as answer_query

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from pydantic import Field
-
-from pipeline.backtest import fast
-from pipeline.backtest.features import features_of
-from pipeline.backtest.labelled_set import ScoreOn, read_labelled_set
+from pipeline.backtest import fast, full
+from pipeline.backtest.labelled_set import LabelledSet, ScoreOn, read_labelled_set
+from pipeline.backtest.plan import Measured, Plan
 from pipeline.backtest.verdict import summary, verdict
-from pipeline.backtest.windows import windows_of
 from pipeline.blocks import Block, parse_block
-from pipeline.config import AcquireParams, EmbedParams, ImageParams
-from pipeline.progress import say
+from pipeline.config import Params
+from pipeline.data.formats import FORMATS
 
 
-class Settings(Block):
-    """What `--set` may change."""
+class Mode(NamedTuple):
+    """How models are trained in a replay."""
 
-    embed: EmbedParams = Field(default_factory=EmbedParams)
-    image: ImageParams = Field(default_factory=lambda: ImageParams(height_px=192, width_px=256))
-    acquire: AcquireParams = Field(default_factory=AcquireParams)
+    settings: type[Block]
+    measure: Callable[[LabelledSet, Plan, Any, Path], Measured]
+    """Given the set, the plan, settings and the folder where finished work is kept."""
+
+
+MODES = {
+    "fast": Mode(fast.Settings, fast.measure),
+    "full": Mode(full.Settings, full.measure),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,35 +36,36 @@ class Request:
     """What a user asks for."""
 
     root: Path
-    plan: fast.Plan
+    plan: Plan
+    mode: str = "fast"
+    """A row of MODES."""
     score_on: ScoreOn = "val"
+    file_format: str = "folder"
+    """A row of FORMATS: how the files lie under `root`."""
+    workspace: Params | None = None
+    """Whose knobs are taken where `settings` says nothing, and whose classes where `root` does."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Blocks embed, image, acquire of params.yaml."""
+    """Blocks of params.yaml that the mode knows."""
     cache: Path | None = None
-    """Where features and finished replays are kept; None: in the user's cache folder."""
+    """Where finished work is kept; None: in the user's cache folder."""
 
 
-def run_fast(request: Request) -> dict[str, Any]:
+def run(request: Request) -> dict[str, Any]:
     """The result as JSON has it; what was finished before is not repeated."""
-    asked = parse_block(Settings, request.settings, source="--set")
-    data = read_labelled_set(request.root, request.score_on)
-    plan = request.plan
-    windows = windows_of((asked.image.height_px, asked.image.width_px), plan.region_px)
-    fast.check(plan, len(data.pool), windows.count)
-    if asked.embed.encoder_weights is None:
-        say(
-            "embed.encoder_weights is null: features of a random encoder, of which little can be "
-            "learnt; --set embed.encoder_weights=FILE, or hub"
-        )
-    folder = request.cache or default_cache()
-    pool, scored = features_of(data, asked.embed, asked.image, folder)
-    bench = fast.Bench(data=data, pool=pool, scored=scored, acquire=asked.acquire, windows=windows)
-    curves = fast.run(bench, plan, folder / pool.key)
-    full = bench.full_supervision(plan.seeds)
-    found = summary(curves, fast.labels_of(plan, len(data.pool), windows.count), full)
+    mode = MODES[request.mode]
+    plan, workspace = request.plan, request.workspace
+    knobs = workspace.model_dump(include=set(mode.settings.model_fields)) if workspace else {}
+    asked: Any = parse_block(mode.settings, _changed(knobs, request.settings), source="--set")
+    data = read_labelled_set(
+        FORMATS[request.file_format](request.root),
+        request.score_on,
+        classes=workspace.classes if workspace else None,
+    )
+    measured = mode.measure(data, plan, asked, request.cache or default_cache())
+    found = summary(measured.curves, measured.labels, measured.full_supervision)
     return {
         "data": request.root.resolve().name,
-        "mode": "fast",
+        "mode": request.mode,
         "query_unit": "image" if plan.region_px is None else "region",
         "labels_unit": "images" if plan.region_px is None else "% of the pool's pixels",
         "score_on": request.score_on,
@@ -69,8 +73,8 @@ def run_fast(request: Request) -> dict[str, Any]:
         "num_scored": len(data.scored),
         "num_seeds": plan.seeds,
         "default": asked.acquire.strategy,
-        "encoder": _named(asked.embed),
-        "full_supervision_miou": round(full, 6),
+        "model": measured.model,
+        "full_supervision_miou": round(measured.full_supervision, 6),
         "strategies": found,
         "verdict": verdict(found),
     }
@@ -82,7 +86,12 @@ def default_cache() -> Path:
     return Path(base) / "ssl-loop" / "backtest"
 
 
-def _named(embed: EmbedParams) -> str:
-    given = embed.encoder_weights
-    weights = "random weights" if given is None else Path(given).name
-    return f"{embed.encoder}, {weights}"
+def _changed(knobs: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested blocks with some values replaced."""
+    found = dict(knobs)
+    for key, value in changes.items():
+        below = found.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            value = _changed(below, value)
+        found[key] = value
+    return found

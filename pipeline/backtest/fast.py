@@ -6,9 +6,8 @@ whole image is one window.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -16,68 +15,29 @@ import numpy as np
 import torch
 from joblib import Parallel, delayed  # type: ignore[import-untyped]
 from numpy.typing import NDArray
+from pydantic import Field
 
-import pipeline
 from pipeline.acquisition import query, strategy
 from pipeline.acquisition.pool import ByClass, Pool
 from pipeline.backtest import head, scores
-from pipeline.backtest.features import Features
+from pipeline.backtest.features import Features, features_of, named
 from pipeline.backtest.labelled_set import LabelledSet
-from pipeline.backtest.windows import Windows
-from pipeline.config import AcquireParams
-from pipeline.errors import ConfigError
+from pipeline.backtest.plan import Measured, Plan, strategy_of, training_seed
+from pipeline.backtest.windows import Windows, windows_of
+from pipeline.blocks import Block
+from pipeline.config import AcquireParams, EmbedParams, ImageParams
 from pipeline.files import write_json
-from pipeline.progress import Progress
+from pipeline.progress import Progress, say
 from pipeline.threads import usable_processors
 from pipeline.types import IGNORE
 
-DEFAULT = "default"  # as a strategy's name: the one that acquire.strategy says
 
+class Settings(Block):
+    """What `--set` may change."""
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What is compared."""
-
-    strategies: tuple[str, ...]
-    """Rows of STRATEGIES, or `default`."""
-    start: int
-    """Images labelled before the first query, drawn uniformly, the same for every strategy."""
-    rounds: int
-    """Queries answered."""
-    query_size: int
-    """Images per query, or regions."""
-    seeds: int
-    region_px: int | None = None
-    """Side of the regions that are asked for, in pixels of the images the features are made of;
-    None: whole images are."""
-
-
-def labels_of(plan: Plan, num_pool: int, num_windows: int) -> list[int] | list[float]:
-    """How much is labelled before each query and after the last: images, or % of the pool's pixels.
-
-    Regions are taken to be equally large.
-    """
-    if plan.region_px is None:
-        return [plan.start + place * plan.query_size for place in range(plan.rounds + 1)]
-    asked = [plan.start * num_windows + at * plan.query_size for at in range(plan.rounds + 1)]
-    return [round(100 * each / (num_pool * num_windows), 4) for each in asked]
-
-
-def check(plan: Plan, num_pool: int, num_windows: int) -> None:
-    """ConfigError unless the pool can answer all of the plan and all strategies exist."""
-    for name in plan.strategies:
-        if name != DEFAULT:
-            strategy(name)
-    if len(set(plan.strategies)) != len(plan.strategies):
-        raise ConfigError(f"strategies {', '.join(plan.strategies)}: one is named twice")
-    what = "images" if plan.region_px is None else "regions"
-    asked, there = plan.rounds * plan.query_size, (num_pool - plan.start) * num_windows
-    if plan.start > num_pool or asked > there:
-        raise ConfigError(
-            f"{plan.start} images to start and {plan.rounds} queries of {plan.query_size} {what}: "
-            f"the pool has {num_pool} images, which leaves {max(0, there)} {what} to ask for; "
-            "lower --start, --rounds or --query-size"
-        )
+    embed: EmbedParams = Field(default_factory=EmbedParams)
+    image: ImageParams = Field(default_factory=lambda: ImageParams(height_px=192, width_px=256))
+    acquire: AcquireParams = Field(default_factory=AcquireParams)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,13 +56,6 @@ class Bench:
         """K."""
         return len(self.data.classes)
 
-    def full_supervision(self, seeds: int) -> float:
-        """mIoU with the masks of the whole pool, mean over the seeds."""
-        found = Parallel(n_jobs=usable_processors())(
-            delayed(_ceiling)(self, seed) for seed in range(seeds)
-        )
-        return float(np.mean(found))
-
     def replay(self, name: str, plan: Plan, seed: int) -> list[float]:
         """mIoU before each query and after the last."""
         labelled_NW = self.start_set(plan, seed)
@@ -117,9 +70,8 @@ class Bench:
     def start_set(self, plan: Plan, seed: int) -> NDArray[np.bool_]:
         """labelled_NW: the whole images that a seed starts from."""
         num = len(self.data.pool)
-        rng = np.random.default_rng([self.acquire.seed, seed])
         labelled_NW = np.zeros((num, self.windows.count), dtype=bool)
-        labelled_NW[rng.choice(num, size=plan.start, replace=False)] = True
+        labelled_NW[plan.start_set(num, self.acquire, seed)] = True
         return labelled_NW
 
     def miou(
@@ -127,9 +79,8 @@ class Bench:
     ) -> tuple[head.Head, float]:
         """A head trained on these windows of the pool, and its mIoU; `place` counts the rounds."""
         cells_MD, classes_M = self._known(labelled_NW)
-        # The seed of the head goes with the round, not with the strategy: pairs share its luck.
-        seed_of_head = 1000 * seed + place
-        network = head.fit(cells_MD, classes_M, self.num_classes, seed_of_head, self.head_steps)
+        own = training_seed(seed, place)
+        network = head.fit(cells_MD, classes_M, self.num_classes, own, self.head_steps)
         scored = self.scored
         return network, head.miou(network, scored.cells_NPD, scored.masks_NP, self.num_classes)
 
@@ -151,7 +102,7 @@ class Bench:
         candidates = np.argwhere(~labelled_NW)
         names = tuple(self._id(row, window) for row, window in candidates)
         images_N = np.unique(candidates[:, 0])
-        chosen_by = self.acquire.strategy if name == DEFAULT else name
+        chosen_by = strategy_of(name, self.acquire)
         cells_NPD = self.pool.cells_NPD[images_N]
         needs = strategy(chosen_by).needs
         found = scores.score(network, cells_NPD, self.windows, self.acquire.top_share, needs)
@@ -201,17 +152,43 @@ class Bench:
         return f"{name}#{window // self.windows.columns},{window % self.windows.columns}"
 
 
+def measure(data: LabelledSet, plan: Plan, asked: Settings, cache: Path) -> Measured:
+    """Replays of the plan with a small head; features and replays are kept in `cache`."""
+    windows = windows_of((asked.image.height_px, asked.image.width_px), plan.region_px)
+    plan.check(len(data.pool), windows.count)
+    if asked.embed.encoder_weights is None:
+        say(
+            "embed.encoder_weights is null: features of a random encoder, of which little can be "
+            "learnt; --set embed.encoder_weights=FILE, or hub"
+        )
+    pool, scored = features_of(data, asked.embed, asked.image, cache)
+    bench = Bench(data=data, pool=pool, scored=scored, acquire=asked.acquire, windows=windows)
+    kept = cache / pool.key
+    ceiling = run(bench, plan.all_labels(len(data.pool)), kept)["random"]
+    return Measured(
+        curves=run(bench, plan, kept),
+        labels=plan.labels(len(data.pool), windows.count),
+        full_supervision=float(np.mean(ceiling)),
+        model=f"a small head on features of a frozen encoder ({named(asked.embed)})",
+    )
+
+
 def run(bench: Bench, plan: Plan, kept: Path) -> dict[str, list[list[float]]]:
     """mIoU per strategy, seed and round; replays that `kept` holds from before are not repeated.
 
     One replay per processor at a time; each is written as it ends.
     """
-    jobs = [(name, seed) for seed in range(plan.seeds) for name in plan.strategies]
-    files = {job: kept / f"{_said(bench, plan, job[0])}-seed-{job[1]}.json" for job in jobs}
+    facts = ["fast", head.SETTING, bench.head_steps]
+    files = {
+        (name, seed): kept / f"{plan.replay_name(name, bench.acquire, facts)}-{seed}.json"
+        for seed in range(plan.seeds)
+        for name in plan.strategies
+    }
     _ = bench.embeddings_NWE  # made once, here, and not by every replay
-    missing = [job for job in jobs if not files[job].exists()]
+    jobs = {file: job for job, file in files.items()}  # one each where names mean the same
+    missing = {file: job for file, job in jobs.items() if not file.exists()}
     replays = Parallel(n_jobs=usable_processors(), return_as="generator_unordered")(
-        delayed(_replay)(bench, plan, job, files[job]) for job in missing
+        delayed(_replay)(bench, plan, job, file) for file, job in missing.items()
     )
     with Progress("replays", len(jobs), done=len(jobs) - len(missing)) as progress:
         for name, seed in replays:
@@ -220,23 +197,8 @@ def run(bench: Bench, plan: Plan, kept: Path) -> dict[str, list[list[float]]]:
     return {name: [read[name, seed] for seed in range(plan.seeds)] for name in plan.strategies}
 
 
-def _ceiling(bench: Bench, seed: int) -> float:
-    torch.set_num_threads(1)
-    everything_NW = np.ones((len(bench.data.pool), bench.windows.count), dtype=bool)
-    return bench.miou(everything_NW, seed, 0)[1]
-
-
 def _replay(bench: Bench, plan: Plan, job: tuple[str, int], file: Path) -> tuple[str, int]:
     # Several threads on such small products wait for one another longer than they compute.
     torch.set_num_threads(1)
     write_json(file, bench.replay(job[0], plan, job[1]))
     return job
-
-
-def _said(bench: Bench, plan: Plan, name: str) -> str:
-    """A file's name: the strategy and everything that its replays depend on but the features."""
-    acquire = bench.acquire.model_dump()
-    shape = asdict(plan) | {"strategies": None, "seeds": None}
-    said = [pipeline.__version__, head.SETTING, bench.head_steps, acquire, shape, name]
-    text = json.dumps(said, sort_keys=True)
-    return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

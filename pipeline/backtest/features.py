@@ -50,11 +50,18 @@ class Features:
     """Of everything the features depend on."""
 
 
+def named(embed: EmbedParams) -> str:
+    """The encoder in words."""
+    given = embed.encoder_weights
+    weights = "random weights" if given is None else Path(given).name
+    return f"{embed.encoder}, {weights}"
+
+
 def features_of(
     data: LabelledSet, embed: EmbedParams, image: ImageParams, cache: Path
 ) -> tuple[Features, Features]:
     """Of the pool and of what judges; read from the folder `cache` if they were made before."""
-    key = _key(data, embed, image)
+    key = key_of(data, embed, image)
     file = cache / f"{key}.npz"
     if not file.exists():
         _make(data, embed, (image.height_px, image.width_px), file)
@@ -71,8 +78,8 @@ def features_of(
     return pool, scored
 
 
-def _key(data: LabelledSet, embed: EmbedParams, image: ImageParams) -> str:
-    """Of everything the features depend on; files by size and time of change."""
+def key_of(data: LabelledSet, embed: EmbedParams, image: ImageParams) -> str:
+    """Of everything that features depend on; files by size and time of change."""
     files = [path for e in (*data.pool, *data.scored) for path in (e.image, e.mask)]
     if embed.encoder_weights and Path(embed.encoder_weights).is_file():
         files.append(Path(embed.encoder_weights))

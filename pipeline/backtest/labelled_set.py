@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline.data.formats import read_classes
+from pipeline.data.formats import Source, read_classes
 from pipeline.errors import DataError
 
 ScoreOn = Literal["val", "test"]
@@ -38,14 +38,19 @@ class LabelledSet:
     """Judge every model; nobody learns from them."""
 
 
-def read_labelled_set(root: Path, score_on: ScoreOn = "val") -> LabelledSet:
-    """`root`/images, masks, classes.csv and splits.csv (id, split, domain; train = the pool).
+def read_labelled_set(
+    source: Source, score_on: ScoreOn = "val", classes: Sequence[str] | None = None
+) -> LabelledSet:
+    """Images, masks and splits (id, split, domain; train = the pool) of `source`.
 
-    val: blocks of consecutive names of the train split, per domain, every fifth one; so video
-    frames are judged away from their neighbours. test: the split test, with the whole train split
-    as pool. DataError lists what is absent.
+    Without splits every image that has a mask is in train. val: blocks of consecutive names of the
+    train split, per domain, every fifth one; so video frames are judged away from their neighbours.
+    test: the split test, with the whole train split as pool. `classes` where the source names none.
+    DataError lists what is absent.
     """
-    rows = _rows(root / "splits.csv")
+    if source.masks is None:
+        raise DataError(f"{source.images}: no folder of masks beside it, and so no answers")
+    rows = _rows(source.splits) if source.splits else _all_in_train(source.masks)
     domains = sorted({domain for _, _, domain in rows})
     train = {
         d: [n for n, split, own in rows if own == d and split in TRAIN_SPLITS] for d in domains
@@ -59,13 +64,13 @@ def read_labelled_set(root: Path, score_on: ScoreOn = "val") -> LabelledSet:
         scored = [(n, d) for d in domains for n in train[d] if n in held[d]]
     if not pool or not scored:
         raise DataError(
-            f"{root / 'splits.csv'}: {len(pool)} images to ask for and {len(scored)} to judge by; "
-            f"expected some of each: splits train and {score_on}"
+            f"{source.splits or source.masks}: {len(pool)} images to ask for and {len(scored)} to "
+            f"judge by; expected some of each: splits train and {score_on}"
         )
     return LabelledSet(
-        classes=read_classes(root / "classes.csv"),
-        pool=_examples(root, pool),
-        scored=_examples(root, scored),
+        classes=_classes(source, classes),
+        pool=_examples(source.images, source.masks, pool),
+        scored=_examples(source.images, source.masks, scored),
     )
 
 
@@ -80,9 +85,18 @@ def held_out(names: Sequence[str]) -> list[str]:
     return [n for place, n in enumerate(ordered) if place // block % VAL_EVERY == middle]
 
 
+def _classes(source: Source, otherwise: Sequence[str] | None) -> tuple[str, ...]:
+    if source.classes is not None:
+        return read_classes(source.classes)
+    if otherwise is None:
+        raise DataError(
+            f"{source.images.parent}: no classes.csv; write one with columns index,name, or name a "
+            "--workspace with these classes"
+        )
+    return tuple(otherwise)
+
+
 def _rows(path: Path) -> list[tuple[str, str, str]]:
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; expected a CSV with columns id,split[,domain]")
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         if not {"id", "split"} <= set(reader.fieldnames or ()):
@@ -95,14 +109,17 @@ def _rows(path: Path) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _examples(root: Path, chosen: Sequence[tuple[str, str]]) -> tuple[Example, ...]:
-    images = {path.stem: path for path in sorted((root / "images").glob("*")) if path.is_file()}
-    masks = root / "masks"
-    absent = [name for name, _ in chosen if name not in images]
+def _all_in_train(masks: Path) -> list[tuple[str, str, str]]:
+    return [(path.stem, "train", "all") for path in sorted(masks.glob("*.png"))]
+
+
+def _examples(images: Path, masks: Path, chosen: Sequence[tuple[str, str]]) -> tuple[Example, ...]:
+    there = {path.stem: path for path in sorted(images.glob("*")) if path.is_file()}
+    absent = [name for name, _ in chosen if name not in there]
     absent += [f"{name} (mask)" for name, _ in chosen if not (masks / f"{name}.png").is_file()]
     if absent:
-        raise DataError(f"{root}: {len(absent)} file(s) absent: {', '.join(absent[:8])}")
+        raise DataError(f"{images.parent}: {len(absent)} file(s) absent: {', '.join(absent[:8])}")
     return tuple(
-        Example(name=name, domain=domain, image=images[name], mask=masks / f"{name}.png")
+        Example(name=name, domain=domain, image=there[name], mask=masks / f"{name}.png")
         for name, domain in sorted(chosen)
     )

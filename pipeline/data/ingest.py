@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import re
 import shutil
 import sys
@@ -21,7 +20,7 @@ from pipeline.data.formats.images import is_plain, load_image, load_mask, plain_
 from pipeline.data.formats.tables import read_splits as read_splits
 from pipeline.data.manifest import Sample, write_manifest
 from pipeline.errors import DataError, WorkspaceError
-from pipeline.files import replacing, sha256_file
+from pipeline.files import alone, replacing, sha256_file
 from pipeline.types import INGEST_SPLITS, Split
 
 # A stem becomes part of paths, URLs and the ids people see.
@@ -238,14 +237,8 @@ def _sample(name: str, item: _Item, image: Path, mask: Path | None) -> Sample:
 @contextmanager
 def _alone(destination: Path) -> Iterator[None]:
     """One ingest at a time, so that a half-done folder found here is a killed one's: removed."""
-    destination.mkdir(parents=True, exist_ok=True)
-    with (destination / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise WorkspaceError(
-                f"{destination}: another `domain add` is at work; start again when it has ended"
-            ) from None
+    busy = f"{destination}: another `domain add` is at work; start again when it has ended"
+    with alone(destination / ".lock", busy):
         for left in destination.glob(f"{HALF_DONE}*"):
             shutil.rmtree(left)
         yield

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.backtest.features import _key
+from pipeline.backtest.features import key_of
 from pipeline.backtest.labelled_set import Example, LabelledSet
 from pipeline.config import EmbedParams, ImageParams
 
 
 @pytest.mark.parametrize("changed", ["image.png", "mask.png", "weights.safetensors"])
-def test_a_changed_file_is_another_key(tmp_path: Path, changed: str) -> None:
+def test_a_changed_file_is_anotherkey_of(tmp_path: Path, changed: str) -> None:
     for name in ("image.png", "mask.png", "weights.safetensors"):
         (tmp_path / name).write_text("first")
     example = Example(
@@ -21,8 +21,8 @@ def test_a_changed_file_is_another_key(tmp_path: Path, changed: str) -> None:
     )
     data = LabelledSet(classes=("road",), pool=(example,), scored=(example,))
     embed = EmbedParams(encoder_weights=str(tmp_path / "weights.safetensors"))
-    before = _key(data, embed, ImageParams())
-    assert _key(data, embed, ImageParams()) == before
+    before = key_of(data, embed, ImageParams())
+    assert key_of(data, embed, ImageParams()) == before
     (tmp_path / changed).write_text("other")
     os.utime(tmp_path / changed, ns=(1, 1))
-    assert _key(data, embed, ImageParams()) != before
+    assert key_of(data, embed, ImageParams()) != before

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.backtest.labelled_set import held_out, read_labelled_set
+from pipeline.data.formats.folder import locate
 from pipeline.errors import DataError
 
 
@@ -35,7 +36,7 @@ def test_every_fifth_block_of_neighbours_is_held_out() -> None:
 
 
 def test_val_is_held_out_of_each_domain(tmp_path: Path) -> None:
-    data = read_labelled_set(lay_out(tmp_path, two_domains()))
+    data = read_labelled_set(locate(lay_out(tmp_path, two_domains())))
     assert len(data.scored) == 40 + 10
     assert {example.domain for example in data.scored} == {"day", "dusk"}
     assert len(data.pool) == 250 - 50
@@ -44,7 +45,7 @@ def test_val_is_held_out_of_each_domain(tmp_path: Path) -> None:
 
 
 def test_test_is_judged_with_the_whole_train_split_as_pool(tmp_path: Path) -> None:
-    data = read_labelled_set(lay_out(tmp_path, two_domains()), "test")
+    data = read_labelled_set(locate(lay_out(tmp_path, two_domains())), "test")
     assert [example.name for example in data.scored] == ["seen_once"]
     assert len(data.pool) == 250
 
@@ -54,7 +55,7 @@ def test_what_is_absent_is_named(tmp_path: Path) -> None:
     (root / "masks" / "day007.png").unlink()
     (root / "images" / "dusk003.jpg").unlink()
     with pytest.raises(DataError, match=r"2 file\(s\) absent: dusk003, day007 \(mask\)"):
-        read_labelled_set(root)
+        read_labelled_set(locate(root))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,31 @@ def test_bad_splits_are_refused(tmp_path: Path, text: str, said: str) -> None:
     root = lay_out(tmp_path, two_domains())
     (root / "splits.csv").write_text(text)
     with pytest.raises(DataError, match=said):
-        read_labelled_set(root)
+        read_labelled_set(locate(root))
+
+
+def test_without_splits_every_image_with_a_mask_is_in_the_pool_or_judges(tmp_path: Path) -> None:
+    root = lay_out(tmp_path, two_domains())
     (root / "splits.csv").unlink()
-    with pytest.raises(DataError, match="no such file"):
-        read_labelled_set(root)
+    (root / "images" / "unlabelled.jpg").touch()
+    data = read_labelled_set(locate(root))
+    assert len(data.pool) + len(data.scored) == 252
+    assert {example.domain for example in data.pool} == {"all"}
+    with pytest.raises(DataError, match="0 to judge by; expected some of each: splits train and t"):
+        read_labelled_set(locate(root), "test")
+
+
+def test_classes_come_from_the_folder_or_from_the_workspace(tmp_path: Path) -> None:
+    root = lay_out(tmp_path, two_domains())
+    assert read_labelled_set(locate(root), classes=("a", "b", "c")).classes == ("road", "car")
+    (root / "classes.csv").unlink()
+    assert read_labelled_set(locate(root), classes=("a", "b", "c")).classes == ("a", "b", "c")
+    with pytest.raises(DataError, match=r"no classes\.csv; write one"):
+        read_labelled_set(locate(root))
+
+
+def test_a_folder_without_masks_has_no_answers(tmp_path: Path) -> None:
+    root = lay_out(tmp_path, two_domains())
+    (root / "masks").rename(root / "truth")
+    with pytest.raises(DataError, match="no folder of masks"):
+        read_labelled_set(locate(root))

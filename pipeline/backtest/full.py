@@ -1,0 +1,259 @@
+"""Strategies compared by real trainings: the stages of the loop, one training at a time.
+
+All images are one domain of one workspace folder, and what people have answered is in a file per
+replay: the workspace's manifest follows from it, so a killed backtest goes on at its round, and a
+killed training at its checkpoint.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from pipeline import layout
+from pipeline.backtest.features import key_of
+from pipeline.backtest.labelled_set import LabelledSet
+from pipeline.backtest.plan import Measured, Plan, strategy_of, training_seed
+from pipeline.backtest.replay import take_in
+from pipeline.blocks import Block
+from pipeline.config import (
+    AcquireParams,
+    DomainParams,
+    EmbedParams,
+    ImageParams,
+    LoopParams,
+    MethodParams,
+    ModelParams,
+    Params,
+    TrainParams,
+)
+from pipeline.data.ingest import validate_and_stage
+from pipeline.data.manifest import Sample, read_manifest, with_mask, write_manifest
+from pipeline.errors import ConfigError
+from pipeline.files import alone, write_json
+from pipeline.metrics import iou_per_class, mean_iou
+from pipeline.progress import Progress
+from pipeline.query import parse_query
+from pipeline.stages import acquire, embed, predict, train_teacher
+from pipeline.stages.evaluate import teacher_confusions
+from pipeline.training.checkpoints import WITHOUT_EFFECT
+
+DOMAIN = "all"
+ALL_MASKS = Path("data/all_masks.csv")  # the manifest if people had answered everything
+TRAINED = Path("models/trained.json")  # what models/teacher was trained on and how
+
+
+class Settings(Block):
+    """What `--set` may change."""
+
+    image: ImageParams = Field(default_factory=ImageParams)
+    model: ModelParams = Field(default_factory=ModelParams)
+    train: TrainParams = Field(default_factory=TrainParams)
+    method: MethodParams = Field(default_factory=MethodParams)
+    embed: EmbedParams = Field(default_factory=EmbedParams)
+    acquire: AcquireParams = Field(default_factory=AcquireParams)
+
+
+def measure(data: LabelledSet, plan: Plan, asked: Settings, cache: Path) -> Measured:
+    """Replays of the plan with real trainings; images and finished rounds are kept in `cache`."""
+    if plan.region_px is not None:
+        raise ConfigError("--full asks for whole images only; --fast can ask for regions")
+    plan.check(len(data.pool))
+    kept = cache / key_of(data, asked.embed, asked.image)
+    root = kept / "workspace"
+    with alone(kept / ".lock", f"{root}: another backtest is at work on these images"):
+        if not root.exists():
+            lay_out(data, root)
+        bench = Bench(root=root, params=_params(data, asked))
+        ceiling = run(bench, plan.all_labels(len(data.pool)), kept)["random"]
+        curves = run(bench, plan, kept)
+    trained = f"{asked.model.name}, {asked.method.name}, {asked.train.steps} steps"
+    return Measured(
+        curves=curves,
+        labels=plan.labels(len(data.pool)),
+        full_supervision=float(np.mean(ceiling)),
+        model=f"{trained}, at {asked.image.height_px}x{asked.image.width_px} pixels",
+    )
+
+
+class Bench:
+    """A workspace of which all masks are known, and where its models are trained."""
+
+    def __init__(self, *, root: Path, params: Params) -> None:
+        """`root` as `lay_out` made it."""
+        self.root, self.params = root, params
+        self._samples = read_manifest(root / ALL_MASKS)
+        self.pool = [sample.sample_id for sample in self._samples if sample.split == "pool"]
+
+    def miou(self, labelled: Sequence[str], seed: int, place: int) -> float:
+        """Of the teacher trained on the masks of `labelled`, on what judges, all pixels together.
+
+        models/teacher is that teacher then.
+        """
+        write_manifest(self.root / layout.MANIFEST, _answered(self._samples, set(labelled)))
+        own = training_seed(seed, place) + self.params.train.seed
+        params = _with(self.params, train={"seed": own})
+        # The first training of a seed is the same for all strategies.
+        trained = [sorted(labelled), params.model_dump(mode="json", exclude={"acquire"})]
+        marker = self.root / TRAINED
+        if not marker.exists() or json.loads(marker.read_text()) != trained:
+            marker.unlink(missing_ok=True)
+            train_teacher.run(self.root, params)
+            write_json(marker, trained)
+        found_KK = teacher_confusions(self.root, params, "test")[DOMAIN]
+        return mean_iou(iou_per_class(found_KK)) or 0.0
+
+    def query(self, name: str, plan: Plan, seed: int) -> list[str]:
+        """Whom a strategy asks for next, by what models/teacher predicts."""
+        own = self.params.acquire
+        changes = {
+            "strategy": strategy_of(name, own),
+            "query_size": plan.query_size,
+            "seed": training_seed(seed, own.seed),
+        }
+        params = _with(self.params, acquire=changes)
+        if not (self.root / layout.EMBEDDINGS / f"{DOMAIN}.npz").exists():
+            embed.run(self.root, params)
+        predict.run(self.root, params)
+        acquire.run(self.root, params)
+        text = (self.root / layout.QUERY).read_text(encoding="utf-8")
+        return [row.sample_id for row in parse_query(text)]
+
+
+@dataclass
+class Replay:
+    """How far one strategy has come with one seed."""
+
+    file: Path
+    name: str
+    seed: int
+    labelled: list[str]
+    """Samples in the order in which they were answered."""
+    miou: list[float]
+
+    def turn(self, bench: Bench, plan: Plan) -> None:
+        """One more round: train, judge, ask, unless it is the last."""
+        place = len(self.miou)
+        self.miou.append(bench.miou(self.labelled, self.seed, place))
+        if place < plan.rounds:
+            self.labelled += bench.query(self.name, plan, self.seed)
+        write_json(self.file, {"labelled": self.labelled, "miou": self.miou})
+
+    def __str__(self) -> str:
+        """For the progress bar."""
+        return f"{self.name}, seed {self.seed}, round {len(self.miou) - 1}: {self.miou[-1]:.3f}"
+
+
+def run(bench: Bench, plan: Plan, kept: Path) -> dict[str, list[list[float]]]:
+    """mIoU per strategy, seed and round; rounds that `kept` holds from before are not repeated.
+
+    Seeds outermost and strategies innermost: what is compared is trained early.
+    """
+    knobs = bench.params.model_dump(mode="json", exclude={"acquire": True, "train": WITHOUT_EFFECT})
+    facts = ["full", knobs]
+    files = {
+        (name, seed): kept / f"{plan.replay_name(name, bench.params.acquire, facts)}-{seed}.json"
+        for seed in range(plan.seeds)
+        for name in plan.strategies
+    }
+    replays = {file: _started(bench, plan, *job, file) for job, file in files.items()}
+    done = sum(len(each.miou) for each in replays.values())
+    with Progress("rounds", len(replays) * (plan.rounds + 1), done=done) as progress:
+        for seed in range(plan.seeds):
+            for place in range(plan.rounds + 1):
+                for each in replays.values():
+                    if each.seed == seed and len(each.miou) == place:
+                        each.turn(bench, plan)
+                        progress.advance(note=each.__str__)
+    return {
+        name: [replays[files[name, seed]].miou for seed in range(plan.seeds)]
+        for name in plan.strategies
+    }
+
+
+def lay_out(data: LabelledSet, root: Path) -> None:
+    """All images and masks checked and copied to a workspace folder, whole or not at all.
+
+    What judges is the split test there: it must not steer a training.
+    """
+    making = root.with_name(f"{root.name}.making")
+    shutil.rmtree(making, ignore_errors=True)
+    source = making / "source"
+    rows = [("id", "split")]
+    for split, examples in (("labelled", data.pool), ("test", data.scored)):
+        for example in examples:
+            _link(example.image, source / "images" / example.image.name)
+            _link(example.mask, source / "masks" / f"{example.name}.png")
+            rows.append((example.name, split))
+    with (source / "splits.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    validate_and_stage(
+        name=DOMAIN,
+        images=source / "images",
+        masks=source / "masks",
+        splits=source / "splits.csv",
+        classes=data.classes,
+        existing_domains=(),
+        destination=making / "incoming",
+    )
+    take_in(making / root.name, making / "incoming" / DOMAIN)
+    (making / root.name / layout.MANIFEST).rename(making / root.name / ALL_MASKS)
+    (making / root.name).rename(root)
+    shutil.rmtree(making)
+
+
+def _link(target: Path, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(target.resolve())
+
+
+def _params(data: LabelledSet, asked: Settings) -> Params:
+    blocks = {name: getattr(asked, name) for name in Settings.model_fields}
+    # What judges is not monitored, and so no guard decides by it.
+    blocks["train"] = asked.train.model_copy(update={"monitor_share": 0.0})
+    return Params(
+        classes=data.classes,
+        domain=DOMAIN,
+        domains={DOMAIN: DomainParams()},
+        loop=LoopParams(budget=len(data.pool)),
+        **blocks,
+    )
+
+
+def _with(params: Params, **changes: dict[str, Any]) -> Params:
+    """Params with knobs of some blocks changed."""
+    blocks = {
+        name: getattr(params, name).model_copy(update=knobs) for name, knobs in changes.items()
+    }
+    return params.model_copy(update=blocks)
+
+
+def _answered(samples: Sequence[Sample], labelled: set[str]) -> list[Sample]:
+    """The manifest once people gave the masks of `labelled`."""
+    found = []
+    for sample in samples:
+        if sample.sample_id in labelled:
+            sample = with_mask(
+                sample, mask=sample.mask, sha256=sample.mask_sha256, split=sample.split
+            )
+        elif sample.split == "pool":
+            sample = replace(sample, mask="", mask_sha256="", origin="")
+        found.append(sample)
+    return found
+
+
+def _started(bench: Bench, plan: Plan, name: str, seed: int, file: Path) -> Replay:
+    """What `file` holds of a replay, or its start set."""
+    if file.exists():
+        return Replay(file=file, name=name, seed=seed, **json.loads(file.read_text()))
+    rows = plan.start_set(len(bench.pool), bench.params.acquire, seed)
+    labelled = [bench.pool[row] for row in rows]
+    return Replay(file=file, name=name, seed=seed, labelled=labelled, miou=[])
