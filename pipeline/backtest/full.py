@@ -29,14 +29,13 @@ from pipeline.config import (
     DomainParams,
     EmbedParams,
     ImageParams,
-    LoopParams,
     MethodParams,
     ModelParams,
     Params,
     TrainParams,
 )
 from pipeline.data.ingest import validate_and_stage
-from pipeline.data.manifest import Sample, read_manifest, with_mask, write_manifest
+from pipeline.data.manifest import Sample, read_manifest, write_manifest
 from pipeline.errors import ConfigError
 from pipeline.files import alone, write_json
 from pipeline.metrics import iou_per_class, mean_iou
@@ -75,12 +74,13 @@ def measure(data: LabelledSet, plan: Plan, asked: Settings, cache: Path) -> Meas
         bench = Bench(root=root, params=_params(data, asked))
         ceiling = run(bench, plan.all_labels(len(data.pool)), kept)["random"]
         curves = run(bench, plan, kept)
-    trained = f"{asked.model.name}, {asked.method.name}, {asked.train.steps} steps"
+    size = f"{asked.image.height_px}x{asked.image.width_px} pixels"
+    steps = f"{asked.method.name} for {asked.train.steps} steps at {size}"
     return Measured(
         curves=curves,
         labels=plan.labels(len(data.pool)),
         full_supervision=float(np.mean(ceiling)),
-        model=f"{trained}, at {asked.image.height_px}x{asked.image.width_px} pixels",
+        model=f"{asked.model.name} trained by {steps}",
     )
 
 
@@ -93,16 +93,17 @@ class Bench:
         self._samples = read_manifest(root / ALL_MASKS)
         self.pool = [sample.sample_id for sample in self._samples if sample.split == "pool"]
 
-    def miou(self, labelled: Sequence[str], seed: int, place: int) -> float:
-        """Of the teacher trained on the masks of `labelled`, on what judges, all pixels together.
+    def miou(self, start: Sequence[str], asked: Sequence[str], seed: int, place: int) -> float:
+        """Of the teacher trained on these samples' masks, on what judges, all pixels together.
 
         models/teacher is that teacher then.
         """
-        write_manifest(self.root / layout.MANIFEST, _answered(self._samples, set(labelled)))
+        known = _answered(self._samples, set(start), set(asked))
+        write_manifest(self.root / layout.MANIFEST, known)
         own = training_seed(seed, place) + self.params.train.seed
         params = _with(self.params, train={"seed": own})
         # The first training of a seed is the same for all strategies.
-        trained = [sorted(labelled), params.model_dump(mode="json", exclude={"acquire"})]
+        trained = [sorted([*start, *asked]), params.model_dump(mode="json", exclude={"acquire"})]
         marker = self.root / TRAINED
         if not marker.exists() or json.loads(marker.read_text()) != trained:
             marker.unlink(missing_ok=True)
@@ -119,7 +120,8 @@ class Bench:
             "query_size": plan.query_size,
             "seed": training_seed(seed, own.seed),
         }
-        params = _with(self.params, acquire=changes)
+        budget = {"budget": plan.rounds * plan.query_size}
+        params = _with(self.params, acquire=changes, loop=budget)
         if not (self.root / layout.EMBEDDINGS / f"{DOMAIN}.npz").exists():
             embed.run(self.root, params)
         predict.run(self.root, params)
@@ -135,17 +137,18 @@ class Replay:
     file: Path
     name: str
     seed: int
-    labelled: list[str]
-    """Samples in the order in which they were answered."""
+    start: list[str]
+    asked: list[str]
+    """Samples in the order in which they were asked for."""
     miou: list[float]
 
     def turn(self, bench: Bench, plan: Plan) -> None:
         """One more round: train, judge, ask, unless it is the last."""
         place = len(self.miou)
-        self.miou.append(bench.miou(self.labelled, self.seed, place))
+        self.miou.append(bench.miou(self.start, self.asked, self.seed, place))
         if place < plan.rounds:
-            self.labelled += bench.query(self.name, plan, self.seed)
-        write_json(self.file, {"labelled": self.labelled, "miou": self.miou})
+            self.asked += bench.query(self.name, plan, self.seed)
+        write_json(self.file, {"start": self.start, "asked": self.asked, "miou": self.miou})
 
     def __str__(self) -> str:
         """For the progress bar."""
@@ -223,7 +226,6 @@ def _params(data: LabelledSet, asked: Settings) -> Params:
         classes=data.classes,
         domain=DOMAIN,
         domains={DOMAIN: DomainParams()},
-        loop=LoopParams(budget=len(data.pool)),
         **blocks,
     )
 
@@ -236,15 +238,13 @@ def _with(params: Params, **changes: dict[str, Any]) -> Params:
     return params.model_copy(update=blocks)
 
 
-def _answered(samples: Sequence[Sample], labelled: set[str]) -> list[Sample]:
-    """The manifest once people gave the masks of `labelled`."""
+def _answered(samples: Sequence[Sample], start: set[str], asked: set[str]) -> list[Sample]:
+    """The manifest with the masks known from the start and those that people gave since."""
     found = []
     for sample in samples:
-        if sample.sample_id in labelled:
-            sample = with_mask(
-                sample, mask=sample.mask, sha256=sample.mask_sha256, split=sample.split
-            )
-        elif sample.split == "pool":
+        if sample.sample_id in asked:
+            sample = replace(sample, origin="annotated")
+        elif sample.split == "pool" and sample.sample_id not in start:
             sample = replace(sample, mask="", mask_sha256="", origin="")
         found.append(sample)
     return found
@@ -255,5 +255,5 @@ def _started(bench: Bench, plan: Plan, name: str, seed: int, file: Path) -> Repl
     if file.exists():
         return Replay(file=file, name=name, seed=seed, **json.loads(file.read_text()))
     rows = plan.start_set(len(bench.pool), bench.params.acquire, seed)
-    labelled = [bench.pool[row] for row in rows]
-    return Replay(file=file, name=name, seed=seed, labelled=labelled, miou=[])
+    start = [bench.pool[row] for row in rows]
+    return Replay(file=file, name=name, seed=seed, start=start, asked=[], miou=[])

@@ -95,7 +95,7 @@ def compare(
             f"{name}: {POINTS * mean:+.1f} points to {reference} with one seed: nothing to go by."
         )
     told = (
-        f"{POINTS * mean:+.1f} points of mIoU over the curve ({POINTS * low:+.1f} to "
+        f"{POINTS * mean:+.1f} points of mIoU on average over the curve ({POINTS * low:+.1f} to "
         f"{POINTS * high:+.1f}, {num_seeds} seeds)"
     )
     verb = "is" if num_seeds >= ENOUGH_SEEDS else "seems"
@@ -106,11 +106,16 @@ def compare(
     return f"{name} is as good as {reference}, as far as {num_seeds} seeds tell: {told}."
 
 
+def sentences(strategies: Mapping[str, Mapping[str, Any]], reference: str = "random") -> list[str]:
+    """One on every strategy but the reference; none without the reference."""
+    return [
+        compare(name, row[f"aulc_minus_{reference}"], len(row["miou"]), reference)
+        for name, row in strategies.items()
+        if name != reference and f"aulc_minus_{reference}" in row
+    ]
+
+
 def verdict(strategies: Mapping[str, Mapping[str, Any]]) -> str:
     """The sentences on all strategies but random."""
-    said = [
-        compare(name, row["aulc_minus_random"], len(row["miou"]))
-        for name, row in strategies.items()
-        if name != "random" and "aulc_minus_random" in row
-    ]
+    said = sentences(strategies)
     return " ".join(said) or "Nothing to compare: `random` and another strategy have to run."

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.report.facts import RoundFacts
@@ -178,6 +179,16 @@ def draw_panels(
             else:
                 axes.set_axis_off()
         return _inline(figure)
+
+
+def standalone(svg: str) -> str:
+    """A chart of `draw_panels` as a file of its own, in the colours of the page's light theme."""
+    css = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
+    for name, colour in re.findall(r"--(\w+): (#\w+);", css.split("@media")[0]):
+        svg = svg.replace(f"var(--{name})", colour)
+    opening = '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" '
+    svg = svg.replace("<svg ", opening, 1).replace('style="', 'style="background: #ffffff; ', 1)
+    return re.sub(r"font-family: inherit;? ?", "", svg) + "\n"
 
 
 def _inline(figure: Figure) -> str:

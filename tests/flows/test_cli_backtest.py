@@ -70,11 +70,43 @@ def test_regions_cost_a_share_of_the_pixels(folder: Path, tmp_path: Path) -> Non
     assert result["strategies"]["random"]["labels"] == [6.25, 9.375]  # of 16 images of 24 regions
 
 
+def test_real_trainings_give_the_same_figures_with_a_workspaces_knobs(
+    folder: Path, tmp_path: Path
+) -> None:
+    out, workspace = tmp_path / "out.json", tmp_path / "workspace"
+    workspace.mkdir()
+    (workspace / "params.yaml").write_text(
+        "classes: [a, b]\n"
+        "image: {height_px: 32, width_px: 64}\n"
+        "model: {name: pspnet, encoder: tu-test_efficientnet}\n"
+        "embed: {encoder: tu-test_efficientnet}\n"
+        "train: {steps: 9, batch_labelled: 2, batch_unlabelled: 2}\n"
+    )
+    words = [str(folder), "--strategies", "random", "--start", "2", "--rounds", "1", "--seeds", "1"]
+    words += ["--json", str(out), "--html", str(tmp_path / "page.html")]
+    words += ["--cache", str(tmp_path / "cache"), "--workspace", str(workspace)]
+    code, output = run(*words, "--full", "--set", "train.steps=2")
+    assert code == 0, output
+    full = json.loads(out.read_text())
+    assert full["model"] == "pspnet trained by fixmatch for 2 steps at 32x64 pixels"
+    assert full["strategies"]["random"]["labels"] == [2, 6]
+    assert [len(seed) for seed in full["strategies"]["random"]["miou"]] == [2]
+    assert "pspnet trained by fixmatch" in (tmp_path / "page.html").read_text()
+    code, output = run(*words, "--fast", "--set", "embed.encoder=tu-mobilenetv2_100")
+    assert code == 0, output
+    fast = json.loads(out.read_text())
+    assert set(full) == set(fast)
+    assert set(full["strategies"]["random"]) == set(fast["strategies"]["random"])
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "--fast"),
-        (["--fast", "--strategies", "best"], "'best': unknown; known here: class_weighted"),
+        ([], "say --fast (minutes) or --full"),
+        (["--full", "--query-unit", "region"], "--full asks for whole images only"),
+        (["--full", "--set", "loop.budget=3"], "loop: unknown key; known here: image, model, tr"),
+        (["--fast", "--format", "nonesuch"], "'nonesuch' is not"),
+        (["--fast", "--strategies", "best"], "'best': unknown; known here: "),
         (["--fast", "--rounds", "40"], "the pool has 16 images, which leaves 8"),
         (["--fast", "--set", "train.steps=3"], "train: unknown key; known here: embed, image"),
         (["--fast", *SHAPE, "--set", "embed.encoder=nonesuch"], "nonesuch"),

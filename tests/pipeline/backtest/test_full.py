@@ -81,8 +81,9 @@ def test_strategies_share_the_start_and_its_training(
     seeds = {params.train.seed for params in trained}
     assert len(seeds) == 2 * 3  # a seed's rounds; not its strategies
     for name, replay in kept(tmp_path / "cache").items():
-        assert len(set(replay["labelled"])) == len(replay["labelled"]), f"{name} asked twice"
-        assert len(replay["labelled"]) in (6, 8)
+        labelled = [*replay["start"], *replay["asked"]]
+        assert len(set(labelled)) == len(labelled), f"{name} asked twice"
+        assert len(labelled) == (8 if len(replay["miou"]) == 1 else 6)
 
 
 def test_finished_rounds_are_not_repeated(
@@ -132,18 +133,20 @@ def test_a_killed_backtest_goes_on_at_its_step(
 
 def test_masks_that_nobody_gave_teach_nothing(data: LabelledSet, tmp_path: Path) -> None:
     bench = new_bench(data, tmp_path / "w")
-    labelled = bench.pool[:3]
-    first = bench.miou(labelled, 0, 0), bench.query("entropy", PLAN, 0)
+    start, asked = bench.pool[:2], bench.pool[2:3]
+    first = bench.miou(start, asked, 0, 1), bench.query("entropy", PLAN, 0)
     (bench.root / full.TRAINED).unlink()
     for name in bench.pool[3:]:
         (bench.root / layout.sample_png(layout.masks_dir("all"), Path(name).name)).write_text("no")
-    assert (bench.miou(labelled, 0, 0), bench.query("entropy", PLAN, 0)) == first
-    assert not set(first[1]) & set(labelled)
+    assert (bench.miou(start, asked, 0, 1), bench.query("entropy", PLAN, 0)) == first
+    assert not set(first[1]) & {*start, *asked}
+    origins = [sample.origin for sample in read_manifest(bench.root / layout.MANIFEST)]
+    assert origins == [*["ground_truth"] * 2, "annotated", *[""] * 5, *["ground_truth"] * 2]
 
 
 def test_what_judges_steers_no_training(data: LabelledSet, tmp_path: Path) -> None:
     bench = new_bench(data, tmp_path / "w")
-    bench.miou(bench.pool, 0, 0)
+    bench.miou(bench.pool, [], 0, 0)
     told = json.loads((bench.root / layout.TEACHER_TRAINING).read_text())
     assert told["labelled"] == 8
     assert told["monitor"] == []

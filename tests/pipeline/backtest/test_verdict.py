@@ -63,6 +63,30 @@ def test_pairs_are_compared_seed_by_seed() -> None:
     assert verdict.verdict(found).startswith("new seems better than random: +2.0 points")
 
 
+@pytest.mark.parametrize(
+    ("gains", "said"),
+    [
+        ((0.02, 0.01, 0.03, 0.02, 0.02), "new is better than random: +2.0 points"),
+        ((0.02, -0.03, 0.01, -0.01, 0.01), "new is as good as random, as far as 5 seeds tell"),
+        ((-0.02, -0.01, -0.03, -0.02, -0.02), "new is worse than random: -2.0 points"),
+    ],
+)
+def test_curves_become_the_sentence_that_fits_them(gains: tuple[float, ...], said: str) -> None:
+    random = [[0.1 * seed, 0.1 * seed + 0.2] for seed in range(5)]
+    new = [[value + gain for value in curve] for curve, gain in zip(random, gains, strict=True)]
+    stratified = [[value - 0.1 for value in curve] for curve in random]
+    curves = {"random": random, "stratified_random": stratified, "new": new}
+    found = verdict.summary(curves, [4, 8], full=0.6)
+    first, second = verdict.sentences(found)
+    assert first.startswith("stratified_random is worse than random: -10.0 points")
+    assert second.startswith(said)
+    assert verdict.verdict(found) == f"{first} {second}"
+    against = verdict.sentences(found, "stratified_random")
+    assert against[1].startswith("new is better than stratified_random: +")
+    mean = found["new"]["aulc_minus_stratified_random"][0]
+    assert mean == pytest.approx(0.1 + sum(gains) / 5)
+
+
 def test_without_random_nothing_is_claimed() -> None:
     found = verdict.summary({"new": [[0.1, 0.2]]}, [4, 8], full=0.6)
     assert "random" in verdict.verdict(found)

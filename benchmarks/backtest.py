@@ -1,0 +1,143 @@
+"""Does choosing images pay? Fast backtests of CamVid and DSB2018, and of regions of CamVid.
+
+`python -m benchmarks.backtest --data DIR` runs whatever is missing, one case after the other, and
+writes backtest/<case>.{json,svg} and backtest.md beside the other results. Finished replays are
+kept (--cache), so a stopped run goes on and a new strategy costs its own replays only. Judged on
+blocks held out of the train split; `--score-on test` judges on the split test instead, writes
+<case>-test.json and records the day in it: to be done when nothing is left to choose.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.camvid import ENCODER, locate
+from benchmarks.camvid_report import RESULTS, machine, markdown, read_json
+from pipeline.acquisition import STRATEGIES
+from pipeline.backtest.command import Request, run
+from pipeline.backtest.page import columns_of, curves_svg, rows_of
+from pipeline.backtest.plan import DEFAULT, Plan
+from pipeline.config import AcquireParams
+from pipeline.files import write_json, write_text
+
+# The one that acquire.strategy says runs as `default`.
+ALL = (DEFAULT, "random", *sorted(set(STRATEGIES) - {AcquireParams().strategy, "random"}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One data set and one way to ask."""
+
+    folder: str
+    size: tuple[int, int]
+    """Height and width in pixels of what the encoder sees."""
+    start: int
+    rounds: int
+    query_size: int
+    region_px: int | None = None
+
+
+CASES = {
+    "camvid": Case(folder="camvid", size=(192, 256), start=12, rounds=8, query_size=8),
+    "dsb2018": Case(folder="dsb2018", size=(256, 256), start=8, rounds=6, query_size=4),
+    # 1 % of the pixels to start, 0.5 % more in each round: 192 regions an image, 295 images.
+    "camvid_regions": Case(
+        folder="camvid", size=(192, 256), start=3, rounds=8, query_size=283, region_px=16
+    ),
+}
+
+
+def main() -> None:
+    """Run the cases, then write the table of all that are kept."""
+    args = arguments()
+    weights = locate(args.data).weights
+    for name in args.cases:
+        found = run(request_of(CASES[name], args, weights))
+        kept = RESULTS / "backtest" / f"{name}{'' if args.score_on == 'val' else '-test'}.json"
+        if args.score_on == "test":
+            seen = read_json(kept)["test_read"] if kept.exists() else []
+            found["test_read"] = [*seen, datetime.datetime.now(datetime.UTC).date().isoformat()]
+        write_json(kept, found)
+        write_text(kept.with_suffix(".svg"), curves_svg(found))
+        write_report({file.stem: read_json(file) for file in sorted(kept.parent.glob("*.json"))})
+
+
+def arguments() -> argparse.Namespace:
+    """What to run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="holds the sets and encoders/")
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--strategies", nargs="+", choices=(DEFAULT, *STRATEGIES), default=ALL)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, help="fewer than the case has, for a try")
+    parser.add_argument("--score-on", choices=("val", "test"), default="val")
+    parser.add_argument("--cache", type=Path, help="as of ssl-loop backtest")
+    return parser.parse_args()
+
+
+def request_of(case: Case, args: argparse.Namespace, weights: Path) -> Request:
+    """The backtest of a case, as `ssl-loop backtest` would ask for it."""
+    plan = Plan(
+        strategies=tuple(args.strategies),
+        start=case.start,
+        rounds=args.rounds or case.rounds,
+        query_size=case.query_size,
+        seeds=args.seeds,
+        region_px=case.region_px,
+    )
+    encoder = {
+        "encoder": ENCODER,
+        "encoder_weights": str(weights),
+        "encoder_options": {"pad_type": "same"},
+        "normalisation": "symmetric",
+    }
+    height_px, width_px = case.size
+    return Request(
+        root=args.data / case.folder,
+        plan=plan,
+        score_on=args.score_on,
+        settings={"embed": encoder, "image": {"height_px": height_px, "width_px": width_px}},
+        cache=args.cache,
+    )
+
+
+def write_report(found: Mapping[str, Mapping[str, Any]]) -> None:
+    """backtest.md from the results there are."""
+    lines = [
+        "# Does choosing images pay?",
+        "",
+        "`python -m benchmarks.backtest --data DIR`: `ssl-loop backtest --fast`, in points of mIoU "
+        f"(docs/backtest.md says how to read it), {machine()}.",
+        "",
+    ]
+    for name, result in found.items():
+        lines += [f"## {name}", "", *section(name, result), ""]
+    write_text(RESULTS / "backtest.md", "\n".join(lines))
+
+
+def section(name: str, result: Mapping[str, Any]) -> Sequence[str]:
+    """One case: what was run, table, curves."""
+    read = ", ".join(result.get("test_read", []))
+    return [
+        f"{result['num_pool']} images to ask for, {result['num_scored']} of {result['score_on']} "
+        f"to judge by{f' (read {read})' if read else ''}, {result['num_seeds']} seeds; all masks: "
+        f"{100 * result['full_supervision_miou']:.1f}. `default`: `{result['default']}`.",
+        "",
+        *markdown(
+            [
+                {"strategy": row, **dict(zip(columns_of(result), figures, strict=True))}
+                for row, figures in rows_of(result)
+            ]
+        ),
+        "",
+        f"![Learning curves of {name}](backtest/{name}.svg)",
+    ]
+
+
+if __name__ == "__main__":
+    main()
