@@ -57,14 +57,19 @@ def main() -> None:
     args = arguments()
     weights = locate(args.data).weights
     for name in args.cases:
-        found = run(request_of(CASES[name], args, weights))
-        kept = RESULTS / "backtest" / f"{name}{'' if args.score_on == 'val' else '-test'}.json"
-        if args.score_on == "test":
-            seen = read_json(kept)["test_read"] if kept.exists() else []
-            found["test_read"] = [*seen, datetime.datetime.now(datetime.UTC).date().isoformat()]
-        write_json(kept, found)
-        write_text(kept.with_suffix(".svg"), curves_svg(found))
-        write_report({file.stem: read_json(file) for file in sorted(kept.parent.glob("*.json"))})
+        keep(name, run(request_of(CASES[name], args, weights)))
+
+
+def keep(name: str, found: dict[str, Any]) -> None:
+    """<case>.json and .svg, and backtest.md anew; of the split test, every day it was read."""
+    folder, on_test = RESULTS / "backtest", found["score_on"] == "test"
+    kept = folder / f"{name}{'-test' if on_test else ''}.json"
+    if on_test:
+        seen = read_json(kept)["test_read"] if kept.exists() else []
+        found["test_read"] = [*seen, datetime.datetime.now(datetime.UTC).date().isoformat()]
+    write_json(kept, found)
+    write_text(kept.with_suffix(".svg"), curves_svg(found))
+    write_report({file.stem: read_json(file) for file in sorted(folder.glob("*.json"))})
 
 
 def arguments() -> argparse.Namespace:
@@ -125,7 +130,7 @@ def section(name: str, result: Mapping[str, Any]) -> Sequence[str]:
     read = ", ".join(result.get("test_read", []))
     return [
         f"{result['num_pool']} images to ask for, {result['num_scored']} of {result['score_on']} "
-        f"to judge by{f' (read {read})' if read else ''}, {result['num_seeds']} seeds; all masks: "
+        f"to judge by{f' (read {read})' if read else ''}, {result['num_seeds']} seed(s); all masks: "
         f"{100 * result['full_supervision_miou']:.1f}. `default`: `{result['default']}`.",
         "",
         *markdown(

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 PLAIN_EVERY_S = 5.0
 BAR_EVERY_S = 0.25
+SLOW, LONG_S = 0.1, 600.0  # a rate below is told as seconds each, a time above in minutes
 
 
 class Progress:
@@ -56,7 +57,9 @@ class Progress:
     def _say(self, now: float, text: str) -> None:
         rate = (self._done - self._first) / max(now - self._started, 1e-9)
         left_s = (self._total - self._done) / rate if rate else 0.0
-        facts = [f"{rate:.1f}/s", f"{left_s:.0f} s left", *([text] if text else [])]
+        speed = f"{rate:.1f}/s" if rate > SLOW or not rate else f"{1 / rate:.0f} s each"
+        left = f"{left_s:.0f} s left" if left_s < LONG_S else f"{left_s / 60:.0f} min left"
+        facts = [speed, left, *([text] if text else [])]
         say(f"{self._label}: {self._done}/{self._total}, {', '.join(facts)}", self._stream)
 
     def __enter__(self) -> Progress:

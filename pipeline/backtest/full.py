@@ -113,7 +113,7 @@ class Bench:
         return mean_iou(iou_per_class(found_KK)) or 0.0
 
     def query(self, name: str, plan: Plan, seed: int) -> list[str]:
-        """Whom a strategy asks for next, by what models/teacher predicts."""
+        """What a strategy asks for next, by what models/teacher predicts."""
         own = self.params.acquire
         changes = {
             "strategy": strategy_of(name, own),

@@ -50,3 +50,19 @@ def test_a_terminal_gets_a_bar() -> None:
     assert "train: 100%" in stream.getvalue()
     assert "4/4" in stream.getvalue()
     assert "loss 0.500" in stream.getvalue()
+
+
+def test_slow_things_are_told_in_seconds_each_and_long_ones_in_minutes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    stream = io.StringIO()
+    with Progress("rounds", 9, stream=stream) as shown:
+        for _ in range(2):
+            now += 90.0
+            shown.advance()
+    assert stream.getvalue().splitlines() == [
+        "rounds: 1/9, 90 s each, 12 min left",
+        "rounds: 2/9, 90 s each, 10 min left",
+    ]

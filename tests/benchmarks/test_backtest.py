@@ -1,0 +1,54 @@
+"""The backtest benchmark: what it asks for, and what it keeps. The replays are pipeline's."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import backtest
+from pipeline.acquisition import STRATEGIES
+from pipeline.backtest.plan import DEFAULT
+from pipeline.config import AcquireParams
+from tests.pipeline.backtest.test_page import result_of
+
+
+def new_arguments(**changes) -> argparse.Namespace:
+    """Of the command without options."""
+    defaults = {"data": Path("sets"), "strategies": backtest.ALL, "seeds": 5, "rounds": None}
+    return argparse.Namespace(**{**defaults, "score_on": "val", "cache": None, **changes})
+
+
+def test_every_strategy_runs_once() -> None:
+    assert set(backtest.ALL) == {DEFAULT, *STRATEGIES} - {AcquireParams().strategy}
+    assert len(set(backtest.ALL)) == len(backtest.ALL)
+
+
+def test_a_case_is_what_the_command_asks_for() -> None:
+    case = backtest.CASES["camvid_regions"]
+    request = backtest.request_of(case, new_arguments(rounds=2), Path("weights"))
+    assert request.root == Path("sets/camvid")
+    assert (request.plan.rounds, request.plan.region_px, request.plan.seeds) == (2, 16, 5)
+    assert request.settings["image"] == {"height_px": 192, "width_px": 256}
+    assert request.settings["embed"]["encoder_weights"] == "weights"
+
+
+def test_the_split_test_is_kept_apart_with_every_day_it_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backtest, "RESULTS", tmp_path)
+    backtest.keep("leaves", result_of("random", "default"))
+    for _ in range(2):
+        backtest.keep("leaves", {**result_of("random", "default"), "score_on": "test"})
+    kept = {
+        file.name: json.loads(file.read_text()) for file in (tmp_path / "backtest").glob("*.j*")
+    }
+    assert "test_read" not in kept["leaves.json"]
+    assert len(kept["leaves-test.json"]["test_read"]) == 2
+    text = (tmp_path / "backtest.md").read_text()
+    assert "![Learning curves of leaves](backtest/leaves.svg)" in text
+    assert (tmp_path / "backtest/leaves.svg").exists()
+    assert "5 of test to judge by (read 20" in text
+    assert "| default | 32.0 | +1.0 (+1.0 to +1.0) | 42.0 | 12 | 12 | more |" in text
