@@ -127,10 +127,11 @@ def write_report(found: Mapping[str, Mapping[str, Any]]) -> None:
 
 def section(name: str, result: Mapping[str, Any]) -> Sequence[str]:
     """One case: what was run, table, curves."""
-    read = ", ".join(result.get("test_read", []))
+    days = ", ".join(result.get("test_read", []))
+    read = f" (read {days})" if days else ""
     return [
         f"{result['num_pool']} images to ask for, {result['num_scored']} of {result['score_on']} "
-        f"to judge by{f' (read {read})' if read else ''}, {result['num_seeds']} seed(s); all masks: "
+        f"to judge by{read}, {result['num_seeds']} seed(s); all masks: "
         f"{100 * result['full_supervision_miou']:.1f}. `default`: `{result['default']}`.",
         "",
         *markdown(
