@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import math
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
 
-from pipeline.acquisition.diversity import k_center, medoids
+from pipeline.acquisition import diversity
+from pipeline.acquisition.diversity import Reals, k_center, medoids
 from pipeline.acquisition.pool import Floats
 
 
@@ -48,6 +50,101 @@ def test_k_center_covers_within_twice_the_best_radius() -> None:
 def test_k_center_prefers_the_earlier_row_and_never_repeats() -> None:
     points = np.array([[1.0], [0.0], [1.0], [0.0]])
     assert [row for row, _ in k_center(points, np.array([[0.5]]), 4)] == [0, 1, 2, 3]
+
+
+def classical(points: Reals, covered: Reals, num: int) -> list[tuple[int, float]]:
+    """Algorithm 1, a pass over all points per centre; float64 by differences."""
+    points, gaps = points.astype(np.float64), np.full(len(points), np.inf)
+    chosen: list[tuple[int, float]] = []
+    for centre in covered.astype(np.float64):
+        gaps = np.minimum(gaps, np.linalg.norm(points - centre, axis=1))
+    for _ in range(num):
+        row = int(gaps.argmax())
+        chosen.append((row, float(gaps[row])))
+        gaps = np.minimum(gaps, np.linalg.norm(points - points[row], axis=1))
+        gaps[[row for row, _ in chosen]] = -1
+    return chosen
+
+
+def gaussian(rng: np.random.Generator, num: int) -> Floats:
+    return rng.normal(size=(num, 16))
+
+
+def of_few(rng: np.random.Generator, num: int) -> Floats:
+    """At most 10 distinct points."""
+    return gaussian(rng, 10)[rng.integers(10, size=num)]
+
+
+def near_duplicates(rng: np.random.Generator, num: int) -> Floats:
+    """10 places, points a millionth apart."""
+    return of_few(rng, num) + 1e-6 * gaussian(rng, num)
+
+
+def far_from_zero(rng: np.random.Generator, num: int) -> Floats:
+    """|a|^2 + |b|^2 - 2ab has no correct digit left."""
+    return 1e8 + gaussian(rng, num)
+
+
+def on_a_grid(rng: np.random.Generator, num: int) -> Floats:
+    """Nearly every choice is a tie."""
+    return rng.integers(3, size=(num, 3)).astype(np.float64)
+
+
+def tiny(rng: np.random.Generator, num: int) -> Floats:
+    """Squares underflow in float32."""
+    return 1e-24 * gaussian(rng, num)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "make", [gaussian, of_few, near_duplicates, far_from_zero, on_a_grid, tiny]
+)
+@pytest.mark.parametrize("seed", range(4))
+def test_k_center_is_the_classical_to_the_last_digit(
+    seed: int, make: Any, kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(seed)
+    monkeypatch.setattr(diversity, "BLOCK", int(rng.integers(1, 40)))
+    monkeypatch.setattr(diversity, "PRODUCTS", int(rng.integers(1, 500)))
+    total = int(rng.integers(2, 200))
+    points = make(rng, total).astype(kind)
+    for num_covered in (0, 1, 25):
+        covered = points[rng.integers(total, size=num_covered)]
+        num = int(rng.integers(1, total + 1))
+        assert k_center(points, covered, num) == classical(points, covered, num)
+
+
+def test_k_center_chooses_all_points_and_duplicates_last() -> None:
+    points = np.array([[0.1, 0.2], [0.3, 0.1], [0.1, 0.2]])
+    assert k_center(points, points[:0], 3) == [
+        (0, math.inf),
+        (1, pytest.approx(math.sqrt(0.05))),
+        (2, 0.0),
+    ]
+
+
+def test_k_center_needs_few_passes_over_all_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    lowered: list[int] = []
+    lower = diversity._Bounds.lower
+
+    def counted(self: Any, centres: Reals) -> None:
+        lowered.append(len(centres))
+        lower(self, centres)
+
+    monkeypatch.setattr(diversity._Bounds, "lower", counted)
+    points = np.random.default_rng(0).normal(size=(20_000, 32)).astype(np.float32)
+    k_center(points, points[:0], 200)
+    assert len(lowered) <= 12  # the first two choices need one each
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_k_center_refuses_what_products_cannot_bound(value: float) -> None:
+    points = np.ones((3, 2), dtype=np.float32)
+    points[1, 0] = value
+    with pytest.raises(ValueError, match="expected finite values"):
+        k_center(points, points[:0], 1)
+    with pytest.raises(ValueError, match="expected finite values"):
+        k_center(points[:1], points, 1)
 
 
 def test_k_center_refuses_more_centres_than_points() -> None:
