@@ -1,7 +1,13 @@
-"""A domain arrives: checked whole, copied to .ssl-loop/incoming, taken in by a later tick."""
+"""A domain arrives: checked whole, copied to .ssl-loop/incoming, taken in by a later tick.
+
+What was left out of it comes in again when a person says so.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from flows.steps.take_in import OPTIONS
@@ -9,6 +15,8 @@ from flows.workspace import Workspace
 from pipeline import layout
 from pipeline.config import check_domain_name
 from pipeline.data.ingest import IngestSummary, validate_and_stage
+from pipeline.data.manifest import parse_manifest, write_manifest
+from pipeline.errors import DataError
 from pipeline.files import write_json
 
 
@@ -21,6 +29,7 @@ def add_domain(  # noqa: PLR0913 - one keyword per option of the command
     splits: Path | None = None,
     query_size: int | None = None,
     budget: int | None = None,
+    keep_all: bool = False,
 ) -> IngestSummary:
     """What was staged; needs no lock, so it works while a round is computed.
 
@@ -42,4 +51,41 @@ def add_domain(  # noqa: PLR0913 - one keyword per option of the command
         existing_domains=tuple(params.domains),
         destination=root / layout.INCOMING,
         before_publish=lambda folder: write_json(folder / OPTIONS, chosen),
+        keep_all=keep_all,
     )
+
+
+def let_in(root: Path, domain: str, names: Sequence[str] = ()) -> list[str]:
+    """Ids of images that were left out and no longer are: the named, or all of the domain.
+
+    DataError for a name that is not left out, and where none is.
+    """
+    workspace = Workspace(root)
+    workspace.require()
+    with workspace.lock():
+        waits = root / layout.INCOMING / domain / "samples.csv"
+        # HEAD's, since a killed merge may have left another in the working copy.
+        text = waits.read_bytes() if waits.exists() else workspace.show("HEAD", layout.MANIFEST)
+        samples = parse_manifest(text.decode())
+        out = [item.sample_id for item in samples if item.domain == domain and item.left_out]
+        chosen = [_full(domain, name) for name in names] or out
+        if not out:
+            raise DataError(f"domain {domain!r}: no image is left out")
+        if unknown := sorted(set(chosen) - set(out)):
+            raise DataError(
+                f"{', '.join(unknown[:5])}: not left out; of this domain {len(out)} are: "
+                f"{', '.join(out[:5])}"
+            )
+        after = [replace(s, left_out="") if s.sample_id in chosen else s for s in samples]
+        if waits.exists():
+            arrived = waits.stat()
+            write_manifest(waits, after)
+            os.utime(waits, ns=(arrived.st_atime_ns, arrived.st_mtime_ns))  # its turn is by this
+        else:
+            write_manifest(root / layout.MANIFEST, after)
+            workspace.commit([layout.MANIFEST], f"Let in {len(chosen)} images of {domain}")
+    return chosen
+
+
+def _full(domain: str, name: str) -> str:
+    return name if name.startswith(f"{domain}/") else f"{domain}/{name}"

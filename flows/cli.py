@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import click
 
-from flows import cli_backtest, cli_methods, cli_models
+from flows import cli_backtest, cli_domain, cli_methods, cli_models
 from flows.cli_options import AS_JSON, WORKSPACE
 
 _EPILOG = """\b
@@ -72,38 +72,6 @@ def init(directory: Path, classes: Path, settings: tuple[str, ...], here: bool) 
     Workspace.create(directory, class_names=names, overrides=overrides, here=here)
     click.echo(f"{directory}: a workspace for {len(names)} classes: {', '.join(names)}")
     click.echo(f"Next: cd {directory} && ssl-loop domain add NAME --images DIR")
-
-
-@main.group()
-def domain() -> None:
-    """Imaging conditions: a camera, a site, a season."""
-
-
-@domain.command("add")
-@click.argument("name")
-@click.option("--images", type=click.Path(path_type=Path), required=True, help="Folder of images.")
-@click.option(
-    "--masks",
-    type=click.Path(path_type=Path),
-    help="Folder of class-index PNG masks with the images' names.",
-)
-@click.option(
-    "--splits",
-    type=click.Path(path_type=Path),
-    help="CSV with columns id,split; split = labelled | pool | val | test.",
-)
-@click.option("--query-size", type=click.IntRange(min=1), help="Samples per query in this domain.")
-@click.option("--budget", type=click.IntRange(min=0), help="Answers allowed here, skips included.")
-@WORKSPACE
-def domain_add(name: str, workspace: Path, **options: Any) -> None:
-    """Check and copy a folder of images; the loop takes it in when its turn comes.
-
-    Every file is checked first; if one is bad, all bad ones are listed and nothing is copied.
-    """
-    from flows.arrival import add_domain
-
-    summary = add_domain(workspace, name, **options)
-    click.echo(summary)
 
 
 @main.command()
@@ -279,6 +247,7 @@ def evaluate(workspace: Path, split: Literal["val", "test"]) -> None:
     click.echo(json.dumps(evaluate_split(workspace, params, split), indent=1))
 
 
+main.add_command(cli_domain.domain)
 main.add_command(cli_models.models)
 main.add_command(cli_methods.methods)
 main.add_command(cli_models.export)

@@ -16,7 +16,7 @@ from flows.position import Position, round_tags
 from pipeline import layout
 from pipeline.colours import class_colours
 from pipeline.query import parse_query
-from pipeline.report.facts import ExampleFacts, QueryItemFacts, Report, RoundFacts
+from pipeline.report.facts import ExampleFacts, LeftOutFacts, QueryItemFacts, Report, RoundFacts
 
 NUM_EXAMPLES = 4
 _METRICS = (layout.EVALUATION, layout.TEACHER_TRAINING)
@@ -112,6 +112,7 @@ def render_report(loop: Loop) -> Path:
         },
         query=_query(loop),
         pseudo_label_examples=_examples(loop, here),
+        left_out=_left_out(loop, here),
         versions=_versions(loop, here),
         confidence_threshold=loop.params.method.confidence_threshold,
         links=services.links(loop.root),
@@ -157,6 +158,14 @@ def _examples(loop: Loop, here: Position) -> tuple[ExampleFacts, ...]:
                 )
             )
     return tuple(found)
+
+
+def _left_out(loop: Loop, here: Position) -> tuple[LeftOutFacts, ...]:
+    return tuple(
+        LeftOutFacts(sample_id=s.sample_id, reason=s.left_out, image_path=loop.root / s.image)
+        for s in loop.workspace.manifest()
+        if s.left_out and s.domain == here.domain
+    )
 
 
 def _versions(loop: Loop, here: Position) -> dict[str, str]:

@@ -60,7 +60,11 @@ def merge(loop: Loop, here: Position) -> int:
     for sample in changed:
         _place_mask(loop.root, sample)
     _place_records(loop, domains)
-    after = [replace(sample, skips=skips[sample.sample_id]) for sample in after]
+    left_out = _left_out(loop)
+    after = [
+        replace(sample, skips=skips[sample.sample_id], left_out=left_out[sample.sample_id])
+        for sample in after
+    ]
     write_manifest(loop.root / layout.MANIFEST, after)
     folders = [
         folder
@@ -87,6 +91,12 @@ def _back_to_tag(loop: Loop, here: Position, domains: list[str]) -> None:
     for path in set(pointers) - set(at_tag):
         (loop.root / path).unlink(missing_ok=True)
         shutil.rmtree(loop.root / path.with_suffix(""), ignore_errors=True)
+
+
+def _left_out(loop: Loop) -> dict[str, str]:
+    """By HEAD, not the round's tag: people may have let images in since."""
+    manifest = parse_manifest(loop.workspace.show("HEAD", layout.MANIFEST).decode())
+    return {sample.sample_id: sample.left_out for sample in manifest}
 
 
 def _audit_picks(session: Session, domain: str) -> list[str]:

@@ -7,9 +7,9 @@ import shutil
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image
@@ -18,6 +18,7 @@ from tqdm import tqdm
 from pipeline import layout
 from pipeline.data.formats.images import is_plain, load_image, load_mask, plain_suffix, save_mask
 from pipeline.data.formats.tables import read_splits as read_splits
+from pipeline.data.hygiene import Look, in_words, look_at, to_leave_out
 from pipeline.data.manifest import Sample, write_manifest
 from pipeline.errors import DataError, WorkspaceError
 from pipeline.files import alone, replacing, sha256_file
@@ -38,6 +39,7 @@ class IngestSummary:
     counts: dict[str, int]  # images per split of INGEST_SPLITS
     converted: int  # images stored as 8-bit RGB PNG
     notes: tuple[str, ...] = ()  # what was changed or looks odd, one per file
+    left_out: Mapping[str, str] = field(default_factory=dict)  # sample_id -> why
 
     @property
     def num_images(self) -> int:
@@ -45,12 +47,13 @@ class IngestSummary:
         return sum(self.counts.values())
 
     def __str__(self) -> str:
-        """Counts, then the notes."""
+        """Counts, then the notes, then what is left out."""
         counts = ", ".join(f"{count} {split}" for split, count in self.counts.items() if count)
         text = f"domain {self.domain}: {self.num_images} images ({counts})"
         if self.converted:
             text += f"; {self.converted} stored as 8-bit RGB PNG"
-        return "\n  ".join([text, *(f"warning: {note}" for note in self.notes)])
+        notes = [f"warning: {note}" for note in self.notes]
+        return "\n  ".join([text, *notes, *in_words(self.domain, self.left_out)])
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class _Item:
     image: Path
     split: str
     mask: Path | None
+    left_out: str = ""
 
 
 def validate_and_stage(  # noqa: PLR0913 - one keyword per fact of a domain's arrival
@@ -72,11 +76,13 @@ def validate_and_stage(  # noqa: PLR0913 - one keyword per fact of a domain's ar
     destination: Path,
     progress: Progress | None = None,
     before_publish: Callable[[Path], None] | None = None,
+    keep_all: bool = False,
 ) -> IngestSummary:
     """Check every file, then build `destination`/`name`: images/, masks/, samples.csv.
 
     DataError lists all offending files, and then nothing is left behind. Without `progress` a bar
     is shown on a terminal. `before_publish` may add files to the folder before it gets its name.
+    Pool images that no label would help with are marked as left out, unless `keep_all`.
     """
     with _alone(destination):
         if name in existing_domains or (destination / name).exists():
@@ -84,7 +90,9 @@ def validate_and_stage(  # noqa: PLR0913 - one keyword per fact of a domain's ar
             raise DataError(f"domain {name!r} is {state}; choose another name")
         items = _plan(images, masks, splits)
         steps = _steps(2 * len(items), f"domain {name}", progress)
-        notes = _check(items, len(classes), steps)
+        notes, looks = _check(items, len(classes), steps)
+        left_out = to_leave_out(looks, {i.stem for i in items if keep_all or i.split != "pool"})
+        items = [replace(item, left_out=left_out.get(item.stem, "")) for item in items]
         with _building(destination, name) as folder:
             converted = _store(folder, name, items, len(classes), steps)
             if before_publish:
@@ -95,6 +103,7 @@ def validate_and_stage(  # noqa: PLR0913 - one keyword per fact of a domain's ar
         counts={split: counts[split] for split in INGEST_SPLITS},
         converted=converted,
         notes=tuple(notes),
+        left_out={f"{name}/{stem}": why for stem, why in left_out.items()},
     )
 
 
@@ -158,18 +167,27 @@ def _by_stem(folder: Path) -> tuple[dict[str, Path], list[str]]:
     return files, bad
 
 
-def _check(items: Sequence[_Item], num_classes: int, steps: Iterator[None]) -> list[str]:
-    """Decode everything; notes on what will be changed, DataError on all that is unusable."""
+def _check(
+    items: Sequence[_Item], num_classes: int, steps: Iterator[None]
+) -> tuple[list[str], dict[str, Look]]:
+    """Decode everything; notes on what will be changed, and a look at each image by stem.
+
+    DataError on all that is unusable.
+    """
     bad: list[str] = []
     notes: list[str] = []
+    looks: dict[str, Look] = {}
     for item in items:
         size = None
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
             try:
-                size = load_image(item.image).shape[:2]
+                image_HWC = load_image(item.image)
             except DataError as error:
                 bad.append(str(error))
+            else:
+                size = image_HWC.shape[:2]
+                looks[item.stem] = look_at(image_HWC)
         notes += [str(warning.message) for warning in caught]
         if item.mask:
             try:
@@ -184,7 +202,7 @@ def _check(items: Sequence[_Item], num_classes: int, steps: Iterator[None]) -> l
                     )
         next(steps)
     _refuse(bad)
-    return notes
+    return notes, looks
 
 
 def _refuse(bad: Sequence[str]) -> None:
@@ -231,6 +249,7 @@ def _sample(name: str, item: _Item, image: Path, mask: Path | None) -> Sample:
         mask=(layout.masks_dir(name) / mask.name).as_posix() if mask else "",
         mask_sha256=sha256_file(mask) if mask else "",
         origin="ground_truth" if mask else "",
+        left_out=item.left_out,
     )
 
 

@@ -27,6 +27,7 @@ class Sample:
     mask_sha256: str = ""
     origin: Origin = ""
     skips: int = 0  # how often people said no to it; such a sample is not asked for again
+    left_out: str = ""  # why no label of it would help, by pipeline.data.hygiene; "" = it may
 
     @property
     def labelled(self) -> bool:
@@ -36,7 +37,7 @@ class Sample:
     @property
     def unlabelled(self) -> bool:
         """In the pool without a mask: the unlabelled stream and the candidates of a query."""
-        return self.split == "pool" and not self.mask
+        return self.split == "pool" and not self.mask and not self.left_out
 
     @property
     def answered(self) -> bool:

@@ -62,6 +62,15 @@ class ExampleFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeftOutFacts:
+    """One image that the loop does without."""
+
+    sample_id: str
+    reason: str
+    image_path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """Everything on the page."""
 
@@ -87,6 +96,8 @@ class Report:
     """Name to address; an address other than http(s) is shown as text."""
     confidence_threshold: float = 0.95
     """tau: below it a pixel of an example is shown as unreliable."""
+    left_out: tuple[LeftOutFacts, ...] = ()
+    """Of this domain, in order of ids."""
 
     def __post_init__(self) -> None:
         """ValueError unless every class has its colour."""

@@ -11,9 +11,10 @@ from markupsafe import Markup
 
 from pipeline.files import write_text
 from pipeline.report import charts, pictures, training_charts, words
-from pipeline.report.facts import ExampleFacts, QueryItemFacts, Report
+from pipeline.report.facts import ExampleFacts, LeftOutFacts, QueryItemFacts, Report
 
 TEMPLATE = "report.html.j2"
+NUM_LEFT_OUT_SHOWN, THUMBNAIL_PX = 24, 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,7 @@ def render(report: Report, out_path: Path) -> None:
         predicted=any(item.pseudo_label_path for item in report.query),
         query=[_query_item(item, report) for item in report.query],
         examples=[_example(item, report) for item in report.pseudo_label_examples],
+        left_out=[_left_out(item) for item in report.left_out[:NUM_LEFT_OUT_SHOWN]],
         curves=Markup(charts.learning_curves(report.rounds)),
         coverage=Markup(charts.coverage(report.rounds)),
         training=Markup(training_charts.training_curves(report.training)),
@@ -132,6 +134,10 @@ def _query_item(item: QueryItemFacts, report: Report) -> dict[str, Any]:
     if item.uncertainty_path:
         shown["heat"] = pictures.heat_map(item.uncertainty_path)
     return shown
+
+
+def _left_out(item: LeftOutFacts) -> dict[str, Any]:
+    return {"facts": item, "photo": pictures.small_image(item.image_path, THUMBNAIL_PX)}
 
 
 def _example(item: ExampleFacts, report: Report) -> dict[str, Any]:

@@ -27,9 +27,9 @@ STRIPE_PX = 8  # period of the hatching, two of them light
 HEAT = ("#000004", "#3b0f70", "#8c2981", "#de4968", "#fe9f6d", "#fcfdbf")
 
 
-def small_image(path: Path) -> Pixels:
-    """The image, at most LONG_SIDE_PX on its long side; DataError if it cannot be read."""
-    return np.asarray(_shrunk(Image.fromarray(load_image(path))))
+def small_image(path: Path, long_side_px: int = LONG_SIDE_PX) -> Pixels:
+    """The image, its long side at most so long; DataError if it cannot be read."""
+    return np.asarray(_shrunk(Image.fromarray(load_image(path)), long_side_px))
 
 
 def overlay(image_HWC: Pixels, mask_path: Path, colours: Sequence[str]) -> Pixels:
@@ -87,8 +87,8 @@ def _small_grey(path: Path, like_HWC: Pixels) -> Pixels:
         return np.asarray(opened.resize((width_px, height_px), Image.Resampling.NEAREST))
 
 
-def _shrunk(image: Image.Image) -> Image.Image:
-    """At most LONG_SIDE_PX on the long side; never enlarged."""
-    scale = min(1.0, LONG_SIDE_PX / max(image.size))
+def _shrunk(image: Image.Image, long_side_px: int = LONG_SIDE_PX) -> Image.Image:
+    """Never enlarged."""
+    scale = min(1.0, long_side_px / max(image.size))
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return image.resize(size, Image.Resampling.LANCZOS)

@@ -58,6 +58,9 @@ def test_a_workspace_from_init_to_status(tmp_path: Path, classes: Path, images: 
     assert made.exit_code == 0, made.output
     assert load_params(root / "params.yaml").train.steps == 7
     added = ssl_loop("domain", "add", "day", "--images", images, "--budget", "2", "-w", root)
+    assert "left out of the loop: 3, kept on disk\n    day/photo0: blank: all of it" in added.output
+    let_in = ssl_loop("domain", "let-in", "day", "photo0", "photo1", "-w", root)
+    assert let_in.output == "domain day: 2 image(s) let in\n"
     assert added.exit_code == 0, added.output
     found = json.loads(ssl_loop("status", "--json", "-w", root).output)
     assert found["waiting_domains"] == ["day"]

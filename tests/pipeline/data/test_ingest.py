@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -324,6 +325,44 @@ def test_two_ingests_at_once_do_not_meet(folder: Folder) -> None:
         process.communicate("\n")
     assert process.returncode == 0
     assert set(os.listdir(folder.destination)) == {".lock", "day"}  # noqa: PTH208
+
+
+def test_pool_images_that_no_label_helps_are_kept_but_left_out(folder: Folder) -> None:
+    for stem in ("a", "b"):
+        folder.image(f"{stem}.png", height=32, width=32)
+    shutil.copy(folder.images / "b.png", folder.images / "c.png")
+    Image.open(folder.images / "b.png").save(folder.images / "d.bmp")  # other bytes, same pixels
+    for stem in ("blank", "labelled"):
+        Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(folder.images / f"{stem}.png")
+    folder.mask("labelled.png", height=32, width=32)
+    summary = ingest(folder)
+    assert summary.counts == {"labelled": 1, "pool": 5, "val": 0, "test": 0}
+    assert summary.left_out == {
+        "day/blank": "duplicate: the same pixels as labelled",
+        "day/c": "duplicate: the same pixels as b",
+        "day/d": "duplicate: the same pixels as b",
+    }
+    assert "day/c: duplicate: the same pixels as b" in str(summary)
+    rows = staged(folder)
+    assert {name: row.left_out for name, row in rows.items() if row.left_out} == summary.left_out
+    assert [name for name, row in rows.items() if row.unlabelled] == ["day/a", "day/b"]
+    assert len([*(folder.destination / "day/images").iterdir()]) == 6  # nothing is lost
+
+
+def test_a_pool_image_that_is_a_test_image_too_is_left_out(folder: Folder) -> None:
+    folder.image("z.png")
+    shutil.copy(folder.images / "z.png", folder.images / "a.png")
+    folder.mask("z.png")
+    summary = ingest(folder, splits=folder.splits({"z": "test", "a": "pool"}))
+    assert summary.left_out == {"day/a": "duplicate: the same pixels as z"}
+
+
+def test_all_is_kept_where_a_person_says_so(folder: Folder) -> None:
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(folder.images / "blank.png")
+    summary = ingest(folder, keep_all=True)
+    assert summary.left_out == {}
+    assert "left out" not in str(summary)
+    assert staged(folder)["day/blank"].unlabelled
 
 
 def test_ingest_starts_without_torch() -> None:

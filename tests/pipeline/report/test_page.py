@@ -13,7 +13,7 @@ from PIL import Image
 
 from pipeline.errors import DataError
 from pipeline.report import render
-from pipeline.report.facts import Report, RoundFacts
+from pipeline.report.facts import LeftOutFacts, Report, RoundFacts
 
 Make = Callable[..., Report]
 VOID = {"meta", "img", "br"}
@@ -188,6 +188,23 @@ def test_a_second_domain_gets_a_curve_and_a_row(
 def test_an_empty_query_says_so(make_report: Make, tmp_path: Path) -> None:
     page = Page(html_of(make_report(query=()), tmp_path))
     assert "Nothing is asked for: the budget is spent or no image is left." in page.text
+
+
+def test_what_is_left_out_is_shown_with_its_reason(make_report: Make, tmp_path: Path) -> None:
+    image = make_report().query[0].image_path
+    facts = tuple(
+        LeftOutFacts(
+            sample_id=f"day/junk{k:02}", reason="blank: <b>all</b> of it", image_path=image
+        )
+        for k in range(30)
+    )
+    page = Page(html_of(make_report(left_out=facts), tmp_path))
+    assert "Left out: 30 images that no label would help with" in page.text
+    assert "blank: <b>all</b> of it" in page.text
+    assert "ssl-loop domain let-in day" in page.text
+    assert "The first 24; all are named in data/manifest.csv." in page.text
+    assert ("day/junk23" in page.text, "day/junk24" in page.text) == (True, False)
+    assert "Left out" not in Page(html_of(make_report(), tmp_path)).text
 
 
 def test_sixteen_large_images_stay_below_5_mb(make_report: Make, tmp_path: Path) -> None:
