@@ -14,7 +14,7 @@ import os
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
@@ -29,7 +29,6 @@ NUM_PICKS, NUM_CDIST_PICKS = 500, 30
 DIMENSION = 256
 NUM_CLUSTERS = 50
 ROWS_AT_ONCE = 10_000
-REPEATS = 3
 KINDS = ("gaussian", "clustered")
 
 Points = NDArray[np.float32]
@@ -37,28 +36,30 @@ Points = NDArray[np.float32]
 
 def main() -> None:
     """Measure, print, write."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3, help="of which the medians are shown")
+    repeats = parser.parse_args().repeats
     found = [
         {"kind": kind}
-        | {
-            name: value
-            for measure in (large, beside_product, beside_cdist)
-            for name, value in in_own_process(measure, kind).items()
-        }
+        | in_own_process(large, kind, 1)
+        | in_own_process(beside_product, kind, repeats)
+        | in_own_process(beside_cdist, kind, repeats)
         for kind in KINDS
     ]
-    write_json(RESULTS / "k_center.json", found)
+    write_json(RESULTS / "k_center.json", {"repeats": repeats, "found": found})
     lines = [
         "# Exact k-center: 500 choices",
         "",
-        f"`python -m benchmarks.k_center`: points of {DIMENSION} float32, nothing covered. "
-        f"{machine()}, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')}. Seconds are "
-        f"medians of {REPEATS}, of one for the million. `product`: norms cached, a matrix-vector "
-        "product per choice; for 1,000,000 five times its 200,000. `cdist`: `torch.cdist` per "
-        f"choice, {NUM_CDIST_PICKS} choices timed and scaled up to {NUM_PICKS}. Same choices: the "
-        f"set of 500 beside `product`, the first {NUM_CDIST_PICKS} in order beside `cdist`. Peak "
-        "memory is that of the million's whole process, the points among it. Bars: at most half "
-        "of `product`, 30 times faster than `cdist`, peak under 2.5 GB.",
+        f"`python -m benchmarks.k_center --repeats {repeats}`: points of {DIMENSION} float32, "
+        f"nothing covered. {machine()}, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '-')}, "
+        f"load {os.getloadavg()[1]:.0f} at the end. Medians, of one run for the million; CPU "
+        "seconds beside those of the clock, since they suffer less from other work. `product`: "
+        "norms cached, a matrix-vector product per choice; for 1,000,000 five times its 200,000. "
+        f"`cdist`: `torch.cdist` per choice, {NUM_CDIST_PICKS} choices timed and scaled up to "
+        f"{NUM_PICKS}. Same choices: the set of 500 beside `product`, the first {NUM_CDIST_PICKS} "
+        "in order beside `cdist`. Peak memory is that of the million's whole process, the points "
+        "among it. Bars: at most half of `product`, 30 times faster than `cdist`, peak under 2.5 "
+        "GB.",
         "",
         *(line for row in found for line in table(row)),
     ]
@@ -68,76 +69,88 @@ def main() -> None:
 
 def table(found: dict[str, Any]) -> list[str]:
     """One row per number of points; the kinds of points differ in figures alone."""
+    product, cdist = np.array(found["product"]), np.array(found["cdist"])
     compared = [
-        ("1,000,000", found["large s"], 5 * found["product s"], "product"),
-        ("200,000", found["beside product s"], found["product s"], "product"),
-        ("50,000", found["beside cdist s"], found["cdist s"], "cdist"),
+        ("1,000,000", found["large"], 5 * product, "product", "-"),
+        ("200,000", found["beside product"], product, "product", found["same set as product"]),
+        ("50,000", found["beside cdist"], cdist, "cdist", found["same first as cdist"]),
     ]
-    same = (None, found["same set as product"], found["same first as cdist"])
     rows = [
         {
             "points": points,
-            "k_center s": f"{own_s:.2f}",
+            "k_center s": f"{own[0]:.2f}",
+            "CPU s": f"{own[1]:.2f}",
             "beside": other,
-            "its s": f"{other_s:.1f}",
-            "times faster": f"{other_s / own_s:.1f}",
-            "same choices": {None: "-", True: "yes", False: "no"}[choices],
+            "its s": f"{its[0]:.1f}",
+            "its CPU s": f"{its[1]:.1f}",
+            "times faster": f"{its[0] / own[0]:.1f}",
+            "by CPU": f"{its[1] / own[1]:.1f}",
+            "same choices": {"-": "-", True: "yes", False: "no"}[same],
         }
-        for (points, own_s, other_s, other), choices in zip(compared, same, strict=True)
+        for points, own, its, other, same in compared
     ]
     peak = f"{found['kind'].capitalize()} points; peak memory {found['large peak GB']} GB:"
     return [peak, "", *markdown(rows), ""]
 
 
-def in_own_process(measure: Callable[[str], dict[str, Any]], kind: str) -> dict[str, Any]:
+def in_own_process(
+    measure: Callable[[str, int], dict[str, Any]], kind: str, repeats: int
+) -> dict[str, Any]:
     """So that one's peak memory and threads are not another's."""
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")  # imports take longer than runs
     with ProcessPoolExecutor(1, mp_context=context) as executor:
-        found = executor.submit(measure, kind).result()
+        found = executor.submit(measure, kind, repeats).result()
     print(kind, found, flush=True)
     return found
 
 
-def large(kind: str) -> dict[str, Any]:
+def large(kind: str, repeats: int) -> dict[str, Any]:
     """A million points."""
     points_ND = features(kind, 1_000_000)
-    _, seconds = timed(lambda: k_center(points_ND, points_ND[:0], NUM_PICKS))
+    times = [
+        timed(lambda: k_center(points_ND, points_ND[:0], NUM_PICKS))[1] for _ in range(repeats)
+    ]
     peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"large s": round(seconds, 2), "large peak GB": round(peak_kb * 1024 / 1e9, 2)}
+    return {"large": medians(times), "large peak GB": round(peak_kb * 1024 / 1e9, 2)}
 
 
-def beside_product(kind: str) -> dict[str, Any]:
+def beside_product(kind: str, repeats: int) -> dict[str, Any]:
     """200,000 points; alternately, since the machine's other work comes and goes."""
     points_ND = features(kind, 200_000)
     own, plain = [], []
-    for _ in range(REPEATS):
-        picks, seconds = timed(lambda: k_center(points_ND, points_ND[:0], NUM_PICKS))
-        own.append(seconds)
-        rows, seconds = timed(lambda: product_per_pick(points_ND, NUM_PICKS))
-        plain.append(seconds)
+    for _ in range(repeats):
+        picks, times = timed(lambda: k_center(points_ND, points_ND[:0], NUM_PICKS))
+        own.append(times)
+        rows, times = timed(lambda: product_per_pick(points_ND, NUM_PICKS))
+        plain.append(times)
     return {
-        "beside product s": round(statistics.median(own), 2),
-        "product s": round(statistics.median(plain), 2),
+        "beside product": medians(own),
+        "product": medians(plain),
         "same set as product": {row for row, _ in picks} == set(rows),
         "same order as product": [row for row, _ in picks] == rows,
     }
 
 
-def beside_cdist(kind: str) -> dict[str, Any]:
+def beside_cdist(kind: str, repeats: int) -> dict[str, Any]:
     """50,000 points."""
     points_ND = features(kind, 50_000)
     cdist_per_pick(points_ND, 1)  # imports torch
     own, plain = [], []
-    for _ in range(REPEATS):
-        picks, seconds = timed(lambda: k_center(points_ND, points_ND[:0], NUM_PICKS))
-        own.append(seconds)
-        rows, seconds = timed(lambda: cdist_per_pick(points_ND, NUM_CDIST_PICKS))
-        plain.append(seconds * NUM_PICKS / NUM_CDIST_PICKS)
+    for _ in range(repeats):
+        picks, times = timed(lambda: k_center(points_ND, points_ND[:0], NUM_PICKS))
+        own.append(times)
+        rows, times = timed(lambda: cdist_per_pick(points_ND, NUM_CDIST_PICKS))
+        plain.append(tuple(value * NUM_PICKS / NUM_CDIST_PICKS for value in times))
     return {
-        "beside cdist s": round(statistics.median(own), 2),
-        "cdist s": round(statistics.median(plain), 2),
+        "beside cdist": medians(own),
+        "cdist": medians(plain),
         "same first as cdist": [row for row, _ in picks[:NUM_CDIST_PICKS]] == rows,
     }
+
+
+def medians(times: Sequence[tuple[float, ...]]) -> list[float]:
+    """Of the clock's and of the CPU's seconds."""
+    return [round(statistics.median(values), 2) for values in zip(*times, strict=True)]
 
 
 def features(kind: str, num: int) -> Points:
@@ -181,11 +194,11 @@ def cdist_per_pick(points_ND: Points, num: int) -> list[int]:
     return rows
 
 
-def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """What it returns, and seconds."""
-    started = time.perf_counter()
+def timed(work: Callable[[], Any]) -> tuple[Any, tuple[float, float]]:
+    """What it returns; seconds by the clock and of all threads' CPU."""
+    clock, cpu = time.perf_counter(), time.process_time()
     found = work()
-    return found, time.perf_counter() - started
+    return found, (time.perf_counter() - clock, time.process_time() - cpu)
 
 
 if __name__ == "__main__":
