@@ -132,7 +132,17 @@ def record_query(session: Session, workspace: Workspace, domain: str, round_inde
     """The round and what it asks for, from the tag's query.csv."""
     repository.add_round(session, domain=domain, round_index=round_index)
     rows = parse_query(workspace.show(round_tag(domain, round_index), layout.QUERY).decode())
-    items = [repository.QueryRow(**asdict(row) | {"regions": row.regions or None}) for row in rows]
+    items = [
+        repository.QueryRow(
+            sample_id=row.sample_id,
+            rank=row.rank,
+            score=row.score,
+            source=row.source,
+            reason=row.reason,
+            regions=row.regions or None,
+        )
+        for row in rows
+    ]
     repository.upsert_query_items(session, domain, round_index, items)
 
 

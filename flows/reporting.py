@@ -14,6 +14,8 @@ from flows import services
 from flows.loop import Loop
 from flows.position import Position, round_tags
 from pipeline import layout
+from pipeline.answers import read_answers
+from pipeline.audit import AuditEstimate, audit_estimate
 from pipeline.colours import class_colours
 from pipeline.query import parse_query
 from pipeline.report.facts import ExampleFacts, LeftOutFacts, QueryItemFacts, Report, RoundFacts
@@ -114,12 +116,21 @@ def render_report(loop: Loop) -> Path:
         pseudo_label_examples=_examples(loop, here),
         left_out=_left_out(loop, here),
         versions=_versions(loop, here),
+        audit=audit_of(loop, here.domain),
         confidence_threshold=loop.params.method.confidence_threshold,
         links=services.links(loop.root),
     )
     path = loop.root / layout.REPORT
     render(report, path)
     return path
+
+
+def audit_of(loop: Loop, domain: str) -> AuditEstimate | None:
+    """The audit estimate of a domain; None where nothing drawn at random was merged yet."""
+    answers = [row for row in read_answers(loop.root / layout.ANSWERS) if row.domain == domain]
+    if not any(row.source == "audit" for row in answers):
+        return None
+    return audit_estimate(answers, loop.params.num_classes)
 
 
 def _query(loop: Loop) -> tuple[QueryItemFacts, ...]:

@@ -10,9 +10,12 @@ from db.repository import item_states, ls_tasks
 from db.session import session_scope
 from flows.loop import Loop
 from flows.position import Position, round_tags
+from flows.reporting import audit_of
 from flows.services import ServiceStatus
 from flows.steps.take_in import waiting
 from pipeline import layout
+from pipeline.audit import AuditEstimate
+from pipeline.audit import describe as audit_words
 from pipeline.query import parse_query
 
 
@@ -35,6 +38,7 @@ class Status:
     model_tag: str | None
     miou: dict[str, dict[str, float | None]]  # baseline and teacher on val, per domain
     transductive: bool  # that teacher learnt from val and test images, without their masks
+    audit: AuditEstimate | None  # on the domain's images drawn at random; None before the first
 
     def as_json(self) -> str:
         """For `--json`."""
@@ -60,6 +64,8 @@ def describe(found: Status, services: list[ServiceStatus]) -> str:
             f"  {marks.get(kind, kind)} on val: {_by_domain(miou)}"
             for kind, miou in found.miou.items()
         ]
+    if found.audit:
+        lines.append(f"on images drawn at random: {audit_words(found.audit)}")
     for service in services:
         state = "answers" if service.answering else "runs" if service.alive else "is down"
         lines.append(f"{service.name} {state}{f' at {service.url}' if service.url else ''}")
@@ -105,6 +111,7 @@ def status(loop: Loop) -> Status:
         model_tag=newest,
         miou=_miou(evaluation),
         transductive=evaluation.get("transductive", False),
+        audit=audit_of(loop, here.domain) if here else None,
     )
 
 

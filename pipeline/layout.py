@@ -22,6 +22,7 @@ METRICS = Path("metrics")
 EVALUATION = Path("metrics/evaluation.json")
 BASELINE_TRAINING = Path("metrics/train_baseline.json")
 TEACHER_TRAINING = Path("metrics/train_teacher.json")
+ANSWERS = Path("metrics/answers.csv")
 REPORT = Path("report/index.html")
 PRIVATE = Path(".ssl-loop")  # git-ignored: ledger.db, inbox, incoming, checkpoints, lock, logs
 CHECKPOINTS = Path(".ssl-loop/checkpoints")

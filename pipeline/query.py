@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, Protocol, get_args
@@ -48,25 +49,35 @@ class QueryRow:
     reason: str
     regions: str = ""
     """Which parts to annotate; "" = the whole image."""
+    chance: float | None = None
+    """With which an audit pick was drawn, in (0, 1]; None where it was chosen."""
 
 
 COLUMNS = tuple(field.name for field in fields(QueryRow))
+LATER = ("chance",)  # columns that queries of older rounds lack
 
 
-def write_query(path: Path, picks: Iterable[Chosen]) -> None:
-    """Write picks in their order; scores have 6 decimals, so that equal queries are equal files."""
+def write_query(path: Path, picks: Sequence[Chosen], *, num_candidates: int) -> None:
+    """Write picks in their order; scores have 6 decimals, so that equal queries are equal files.
+
+    `num_candidates` is what the audit picks were drawn from, each with the same chance.
+    """
+    num_drawn = sum(pick.source == "audit" for pick in picks)
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
     for rank, pick in enumerate(picks, start=1):
-        writer.writerow([rank, pick.sample_id, f"{pick.score:.6f}", pick.source, pick.reason, ""])
+        chance = f"{num_drawn / num_candidates:.9f}" if pick.source == "audit" else ""
+        score = f"{pick.score:.6f}"
+        writer.writerow([rank, pick.sample_id, score, pick.source, pick.reason, "", chance])
     write_text(path, file.getvalue())
 
 
 def parse_query(text: str, *, source: str = "query.csv") -> list[QueryRow]:
     """The rows of a query.csv's text, rank 1 first; DataError names the line and the value."""
     reader = csv.DictReader(io.StringIO(text))
-    if tuple(reader.fieldnames or ()) != COLUMNS:
+    absent = set(COLUMNS) - set(reader.fieldnames or ())
+    if absent - set(LATER) or set(reader.fieldnames or ()) - set(COLUMNS):
         raise DataError(f"{source}: columns {reader.fieldnames}, expected {list(COLUMNS)}")
     rows = [_row(row, f"{source}:{line}") for line, row in enumerate(reader, start=2)]
     for place, row in enumerate(rows, start=1):
@@ -78,12 +89,11 @@ def parse_query(text: str, *, source: str = "query.csv") -> list[QueryRow]:
 def _row(row: dict[str, str], where: str) -> QueryRow:
     if not (row["rank"] or "").isdecimal():
         raise DataError(f"{where}: rank {row['rank']!r}, expected a whole number")
-    try:
-        score = float(row["score"])
-    except (TypeError, ValueError):
-        score = -1.0
+    score, chance = _number(row["score"]), _number(row.get("chance"))
     if not 0 <= score <= 1:
         raise DataError(f"{where}: score {row['score']!r}, expected a number in [0, 1]")
+    if row.get("chance") and not 0 < chance <= 1:
+        raise DataError(f"{where}: chance {row['chance']!r}, expected a number above 0, at most 1")
     if row["source"] not in get_args(Source):
         raise DataError(f"{where}: source {row['source']!r}, expected one of {get_args(Source)}")
     return QueryRow(
@@ -93,4 +103,13 @@ def _row(row: dict[str, str], where: str) -> QueryRow:
         source=row["source"],  # type: ignore[arg-type]
         reason=row["reason"],
         regions=row["regions"],
+        chance=chance if row.get("chance") else None,
     )
+
+
+def _number(text: str | None) -> float:
+    """NaN, which lies in no range, for what is no number."""
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return math.nan

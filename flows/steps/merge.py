@@ -31,7 +31,9 @@ from db.tables import Annotation, ItemState, QuerySource
 from flows.loop import Loop, inbox
 from flows.position import Position
 from flows.records import WHO, AnnotationRecord, merged_key, read_records, tool_facts_path
+from flows.scoring import answers_so_far
 from pipeline import layout
+from pipeline.answers import write_answers
 from pipeline.data.manifest import Sample, parse_manifest, with_mask, write_manifest
 from pipeline.errors import WorkspaceError
 from pipeline.files import replacing, sha256_file, write_json
@@ -66,6 +68,7 @@ def merge(loop: Loop, here: Position) -> int:
         for sample in after
     ]
     write_manifest(loop.root / layout.MANIFEST, after)
+    write_answers(loop.root / layout.ANSWERS, answers_so_far(loop, here, after))
     folders = [
         folder
         for domain in domains
@@ -201,7 +204,7 @@ def _skips(session: Session, domains: list[str]) -> Counter[str]:
 
 
 def _seal(loop: Loop, here: Position, folders: list[Path], changed: list[Sample]) -> None:
-    paths = [layout.MANIFEST]
+    paths = [layout.MANIFEST, layout.ANSWERS]
     paths += [folder.with_name(f"{folder.name}.dvc") for folder in folders]
     paths += sorted({folder.parent / ".gitignore" for folder in folders})
     message = f"Merge round {here.round_index} of {here.domain}: {len(changed)} masks"

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.audit import AuditEstimate
+
 
 @dataclass(frozen=True, kw_only=True)
 class RoundFacts:
@@ -94,6 +96,8 @@ class Report:
     """Name to version or hash, in the order to show."""
     links: dict[str, str]
     """Name to address; an address other than http(s) is shown as text."""
+    audit: AuditEstimate | None = None
+    """Of this domain, over the rounds merged so far; None = nothing is drawn at random yet."""
     confidence_threshold: float = 0.95
     """tau: below it a pixel of an example is shown as unreliable."""
     left_out: tuple[LeftOutFacts, ...] = ()

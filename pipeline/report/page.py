@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from pipeline.audit import describe
 from pipeline.files import write_text
 from pipeline.report import charts, pictures, training_charts, words
 from pipeline.report.facts import ExampleFacts, LeftOutFacts, QueryItemFacts, Report
@@ -57,6 +58,7 @@ def render(report: Report, out_path: Path) -> None:
         headline=words.headline(report),
         findings=words.findings(report),
         current=words.current(report),
+        audit=describe(report.audit) if report.audit else "",
         classes=_class_rows(report),
         domains=_domain_rows(report),
         predicted=any(item.pseudo_label_path for item in report.query),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.audit import describe
 from pipeline.report.facts import Report, RoundFacts
 
 NOT_YET = "not yet measurable"
@@ -108,6 +109,7 @@ def findings(report: Report) -> list[str]:
     found = [
         _teacher_against_baseline(report),
         _transductive(report),
+        _audit(report),
         _guard(report),
         _classes(report),
         _forgetting(report),
@@ -143,6 +145,12 @@ def _transductive(report: Report) -> str:
         "The teacher is transductive: the val and test images themselves, without masks, were "
         "among its unlabelled images, so its mIoU says nothing about images it has never seen."
     )
+
+
+def _audit(report: Report) -> str:
+    if report.audit is None or report.audit.miou is None:
+        return ""
+    return f"On images drawn at random: {describe(report.audit)}"
 
 
 def _guard(report: Report) -> str:

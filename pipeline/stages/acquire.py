@@ -29,13 +29,13 @@ def run(root: Path, params: Params) -> None:
     candidates = candidates_of(samples, params.domain)
     size = query_size(samples, params, params.domain)
     if size == 0:
-        write_query(root / layout.QUERY, [])
+        write_query(root / layout.QUERY, [], num_candidates=len(candidates))
         return
     # The count moves on with every merge, so each round draws anew and a repeated one alike.
     rng = np.random.default_rng([params.acquire.seed, _num_annotated(samples)])
     pool = _pool(root, params, samples, candidates)
-    name = params.acquire.strategy
-    write_query(root / layout.QUERY, query(name, pool, size, params.acquire, rng))
+    picks = query(params.acquire.strategy, pool, size, params.acquire, rng)
+    write_query(root / layout.QUERY, picks, num_candidates=len(candidates))
 
 
 def candidates_of(samples: list[Sample], domain: str) -> list[Sample]:

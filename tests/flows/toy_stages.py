@@ -72,13 +72,15 @@ def predict(params: Params) -> None:
     write_text(layout.SCORES, "toy")
     for folder in (layout.PSEUDO_LABELS, layout.CONFIDENCE, layout.UNCERTAINTY):
         (folder / str(params.domain)).mkdir(parents=True)
-    for sample in read_manifest(layout.MANIFEST):
+    samples = read_manifest(layout.MANIFEST)
+    said = sum(s.labelled for s in samples) % params.num_classes  # one class, another each round
+    for sample in samples:
         if sample.domain == params.domain and sample.split == "pool":
             with Image.open(sample.image) as image:
                 size = image.size
             for folder in (layout.PSEUDO_LABELS, layout.CONFIDENCE, layout.UNCERTAINTY):
-                blank = Image.fromarray(np.zeros(size[::-1], np.uint8))
-                blank.save(layout.sample_png(folder, sample.sample_id))
+                flat = Image.fromarray(np.full(size[::-1], said, np.uint8))
+                flat.save(layout.sample_png(folder, sample.sample_id))
 
 
 def acquire(params: Params) -> None:
@@ -89,10 +91,11 @@ def acquire(params: Params) -> None:
     chosen = candidates[: max(0, min(left, params.query_size(domain)))]
     with layout.QUERY.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["rank", "sample_id", "score", "source", "reason", "regions"])
+        writer.writerow(["rank", "sample_id", "score", "source", "reason", "regions", "chance"])
         for rank, sample_id in enumerate(chosen, start=1):
             source = "audit" if rank == len(chosen) else "strategy"
-            writer.writerow([rank, sample_id, f"{1 / rank:.6f}", source, "toy", ""])
+            chance = f"{1 / len(candidates):.9f}" if source == "audit" else ""
+            writer.writerow([rank, sample_id, f"{1 / rank:.6f}", source, "toy", "", chance])
 
 
 if __name__ == "__main__":

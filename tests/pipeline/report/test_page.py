@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.audit import AuditEstimate
 from pipeline.errors import DataError
 from pipeline.report import render
 from pipeline.report.facts import LeftOutFacts, Report, RoundFacts
@@ -91,6 +92,18 @@ def test_a_transductive_teacher_is_marked_in_every_table(
     assert "Round 2 of day: 28 labels, transductive teacher 0.60 mIoU" in page.text
     assert "Rounds: day/r2." in page.text
     assert page.text.count("transductive: val and test images") == 3  # curve, rounds, classes
+
+
+def test_the_audit_estimate_has_its_section_only_where_there_is_one(
+    make_report: Make, tmp_path: Path
+) -> None:
+    assert "drawn at random" not in Page(html_of(make_report(), tmp_path)).text
+    few = AuditEstimate(num_images=4, miou=None, low=None, high=None, no_answer=0, no_teacher=1)
+    page = Page(html_of(make_report(audit=few), tmp_path))
+    assert "Too few images for a number: 4 images drawn at random" in page.text
+    known = replace(few, num_images=12, miou=0.61, low=0.55, high=0.67)
+    page = Page(html_of(make_report(audit=known), tmp_path))
+    assert page.text.count("0.61 mIoU, 0.55 to 0.67 with 95 % confidence") == 2  # findings, section
 
 
 def test_the_page_opens_offline(make_report: Make, tmp_path: Path) -> None:

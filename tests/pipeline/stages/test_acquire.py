@@ -119,6 +119,15 @@ def test_without_scores_the_start_is_cold(tmp_path: Path) -> None:
     assert sorted(row.source for row in query(tmp_path)) == ["audit", *["cold_start"] * 3]
 
 
+@pytest.mark.parametrize("strategy", ["random", "stratified_random", "entropy_k_center"])
+def test_an_audit_pick_says_with_which_chance_it_was_drawn(tmp_path: Path, strategy: str) -> None:
+    write_workspace(tmp_path, [*day(10), sample("day/no", skips=1)])
+    run(tmp_path, params(strategy=strategy, audit_share=0.5))
+    rows = query(tmp_path)
+    assert [row.chance for row in rows if row.source == "audit"] == [0.2, 0.2]
+    assert {row.chance for row in rows if row.source != "audit"} == {None}
+
+
 def test_what_is_labelled_in_an_older_domain_is_kept_away_from(tmp_path: Path) -> None:
     # dusk/04, labelled, looks exactly like day/04, which is the most uncertain.
     dusk = [sample(f"dusk/{place:02d}") for place in range(4)]

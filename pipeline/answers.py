@@ -1,0 +1,110 @@
+"""`metrics/answers.csv`: every answer beside what the teacher had said, one line per query item.
+
+Rewritten by every merge. The audit estimate is read from it. H height, W width.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import DataError
+from pipeline.files import write_text
+from pipeline.query import Source
+from pipeline.types import IGNORE
+
+Mask = NDArray[np.uint8]
+Counts = tuple[
+    tuple[int, int, int], ...
+]  # (class in truth, class predicted, pixels), all there are
+_BYTE = 256  # class indices are bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One query item with its answer, or drawn at random and left without one."""
+
+    item_id: str
+    """`<domain>/<stem>/r<round_index>`."""
+    source: Source
+    chance: float | None
+    """With which it was drawn, in (0, 1]; None where it was chosen, or nobody noted the chance."""
+    mask_sha256: str
+    """Of the mask that people gave; "" = no answer."""
+    counts: Counts
+    """Pixels by truth and by what the teacher of the asking round said before it could learn from
+    the answer; () = no answer, or no teacher yet."""
+
+    @property
+    def domain(self) -> str:
+        """Of the sample that was asked for."""
+        return self.item_id.split("/", 1)[0]
+
+
+COLUMNS = tuple(field.name for field in fields(Answer))
+
+
+def compare(truth_HW: Mask, predicted_HW: Mask) -> Counts:
+    """Pixels by (truth, prediction); those that either leaves at IGNORE do not count."""
+    valid = (truth_HW != IGNORE) & (predicted_HW != IGNORE)
+    cells = np.bincount(truth_HW[valid].astype(np.int64) * _BYTE + predicted_HW[valid])
+    return tuple((int(c) // _BYTE, int(c) % _BYTE, int(cells[c])) for c in np.flatnonzero(cells))
+
+
+def write_answers(path: Path, answers: Iterable[Answer]) -> None:
+    """Write answers sorted by item, so that equal contents are equal files."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in sorted(answers, key=lambda row: row.item_id):
+        chance = "" if row.chance is None else repr(row.chance)
+        counts = " ".join(":".join(map(str, cell)) for cell in row.counts)
+        writer.writerow([row.item_id, row.source, chance, row.mask_sha256, counts])
+    write_text(path, file.getvalue())
+
+
+def parse_answers(text: str, *, source: str = "metrics/answers.csv") -> list[Answer]:
+    """The answers of a file's text; DataError names the line and the value that is wrong."""
+    reader = csv.DictReader(io.StringIO(text))
+    if tuple(reader.fieldnames or ()) != COLUMNS:
+        raise DataError(f"{source}: columns {reader.fieldnames}, expected {list(COLUMNS)}")
+    return [_answer(row, f"{source}:{line}") for line, row in enumerate(reader, start=2)]
+
+
+def read_answers(path: Path) -> list[Answer]:
+    """As `parse_answers`; none where nothing was merged yet."""
+    return parse_answers(path.read_text("utf-8"), source=str(path)) if path.exists() else []
+
+
+def _answer(row: dict[str, str], where: str) -> Answer:
+    if row["source"] not in get_args(Source):
+        raise DataError(f"{where}: source {row['source']!r}, expected one of {get_args(Source)}")
+    try:
+        chance = float(row["chance"]) if row["chance"] else None
+    except ValueError:
+        chance = -1.0
+    if chance is not None and not 0 < chance <= 1:
+        raise DataError(f"{where}: chance {row['chance']!r}, expected a number above 0, at most 1")
+    return Answer(
+        item_id=row["item_id"],
+        source=row["source"],  # type: ignore[arg-type]
+        chance=chance,
+        mask_sha256=row["mask_sha256"],
+        counts=_counts(row["counts"] or "", where),
+    )
+
+
+def _counts(text: str, where: str) -> Counts:
+    cells = [tuple(cell.split(":")) for cell in text.split()]
+    if any(len(cell) != 3 or not all(part.isdecimal() for part in cell) for cell in cells):
+        raise DataError(
+            f"{where}: counts {text[:60]!r}, expected truth:predicted:pixels, each >= 0"
+        )
+    return tuple((int(t), int(p), int(n)) for t, p, n in cells)
