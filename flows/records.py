@@ -22,8 +22,9 @@ from flows.workspace import Workspace
 from pipeline import layout
 from pipeline.data.manifest import parse_manifest
 from pipeline.files import write_json
-from pipeline.query import parse_query
+from pipeline.query import QueryRow, parse_query
 from pipeline.stages import STAGES
+from pipeline.stopping import Advice, parse_advice
 
 WHO = "ssl-loop"
 
@@ -128,10 +129,25 @@ def record_ingest(session: Session, workspace: Workspace, domain: str) -> None:
     )
 
 
+def advice_at(workspace: Workspace, tag: str) -> Advice | None:
+    """What a computed round says about stopping; None for a round that did not say it yet."""
+    if not workspace.exists_at(tag, layout.STOPPING):
+        return None
+    return parse_advice(workspace.show(tag, layout.STOPPING).decode())
+
+
+def asked_at(workspace: Workspace, tag: str) -> list[QueryRow]:
+    """What a computed round asks people for, as tagged; nothing where a stopping rule closed it."""
+    advice = advice_at(workspace, tag)
+    if advice and advice.closes:
+        return []
+    return parse_query(workspace.show(tag, layout.QUERY).decode())
+
+
 def record_query(session: Session, workspace: Workspace, domain: str, round_index: int) -> None:
-    """The round and what it asks for, from the tag's query.csv."""
+    """The round and what it asks for."""
     repository.add_round(session, domain=domain, round_index=round_index)
-    rows = parse_query(workspace.show(round_tag(domain, round_index), layout.QUERY).decode())
+    rows = asked_at(workspace, round_tag(domain, round_index))
     items = [
         repository.QueryRow(
             sample_id=row.sample_id,

@@ -19,6 +19,7 @@ from pipeline.audit import AuditEstimate, audit_estimate
 from pipeline.colours import class_colours
 from pipeline.query import parse_query
 from pipeline.report.facts import ExampleFacts, LeftOutFacts, QueryItemFacts, Report, RoundFacts
+from pipeline.stopping import Advice, parse_advice
 
 NUM_EXAMPLES = 4
 _METRICS = (layout.EVALUATION, layout.TEACHER_TRAINING)
@@ -91,6 +92,7 @@ def render_report(loop: Loop) -> Path:
     from pipeline.report import render  # matplotlib: only when a report is wanted
 
     here = loop.require_position()
+    advice = _advice(loop)
     rounds = round_facts(loop)
     computed = [
         row for row in rounds if (row.domain, row.round_index) != (here.domain, here.round_index)
@@ -112,11 +114,12 @@ def render_report(loop: Loop) -> Path:
             "baseline": _json(loop.root / layout.BASELINE_TRAINING),
             "teacher": _json(loop.root / layout.TEACHER_TRAINING),
         },
-        query=_query(loop),
+        query=() if advice and advice.closes else _query(loop),
         pseudo_label_examples=_examples(loop, here),
         left_out=_left_out(loop, here),
         versions=_versions(loop, here),
         audit=audit_of(loop, here.domain),
+        stopping=advice,
         confidence_threshold=loop.params.method.confidence_threshold,
         links=services.links(loop.root),
     )
@@ -131,6 +134,11 @@ def audit_of(loop: Loop, domain: str) -> AuditEstimate | None:
     if not any(row.source == "audit" for row in answers):
         return None
     return audit_estimate(answers, loop.params.num_classes)
+
+
+def _advice(loop: Loop) -> Advice | None:
+    path = loop.root / layout.STOPPING
+    return parse_advice(path.read_text()) if path.exists() else None
 
 
 def _query(loop: Loop) -> tuple[QueryItemFacts, ...]:

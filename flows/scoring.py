@@ -18,11 +18,11 @@ from db.tables import Verdict
 from flows.annotators.masks import decode_annotation
 from flows.loop import Loop
 from flows.position import Position, round_tag
+from flows.records import asked_at
 from pipeline import layout
 from pipeline.answers import Answer, Counts, compare, parse_answers
 from pipeline.data.formats.images import load_mask
 from pipeline.data.manifest import Sample
-from pipeline.query import parse_query
 
 
 def answers_so_far(loop: Loop, here: Position, samples: Sequence[Sample]) -> list[Answer]:
@@ -55,8 +55,8 @@ def _answers_at(loop: Loop, here: Position) -> list[Answer]:
 
 def _asked(loop: Loop, session: Session, domain: str, round_index: int) -> list[Answer]:
     """Accepted items and audit picks of one round, not compared yet."""
-    query = loop.workspace.show(round_tag(domain, round_index), layout.QUERY).decode()
-    chances = {row.sample_id: row.chance for row in parse_query(query)}
+    rows = asked_at(loop.workspace, round_tag(domain, round_index))
+    chances = {row.sample_id: row.chance for row in rows}
     masks = {
         version.item_id: version.mask_sha256
         for version in annotation_versions(session, domain, round_index)

@@ -10,13 +10,16 @@ from db.repository import item_states, ls_tasks
 from db.session import session_scope
 from flows.loop import Loop
 from flows.position import Position, round_tags
+from flows.records import advice_at, asked_at
 from flows.reporting import audit_of
 from flows.services import ServiceStatus
 from flows.steps.take_in import waiting
 from pipeline import layout
 from pipeline.audit import AuditEstimate
 from pipeline.audit import describe as audit_words
-from pipeline.query import parse_query
+from pipeline.stopping import Advice, why_finished
+from pipeline.stopping import as_json as advice_as_json
+from pipeline.stopping import describe as advice_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +42,16 @@ class Status:
     miou: dict[str, dict[str, float | None]]  # baseline and teacher on val, per domain
     transductive: bool  # that teacher learnt from val and test images, without their masks
     audit: AuditEstimate | None  # on the domain's images drawn at random; None before the first
+    stopping: Advice | None  # what the newest computed round says
 
     def as_json(self) -> str:
         """For `--json`."""
-        return json.dumps(asdict(self), indent=1)
+        plain = asdict(self)
+        if self.stopping:
+            plain["stopping"] = advice_as_json(self.stopping) | {
+                "in_words": " ".join(advice_words(self.stopping))
+            }
+        return json.dumps(plain, indent=1)
 
 
 def describe(found: Status, services: list[ServiceStatus]) -> str:
@@ -66,6 +75,8 @@ def describe(found: Status, services: list[ServiceStatus]) -> str:
         ]
     if found.audit:
         lines.append(f"on images drawn at random: {audit_words(found.audit)}")
+    if found.stopping:
+        lines += [f"stopping: {sentence}" for sentence in advice_words(found.stopping)]
     for service in services:
         state = "answers" if service.answering else "runs" if service.alive else "is down"
         lines.append(f"{service.name} {state}{f' at {service.url}' if service.url else ''}")
@@ -76,7 +87,7 @@ def _stands(found: Status) -> str:
     if not found.computed:
         return "to be computed by the next tick"
     if not found.asked:
-        return "finished, budget spent or nothing left to ask"
+        return f"finished, {why_finished(found.stopping)}"
     return f"waiting for people, {found.answered}/{found.asked} answered"
 
 
@@ -112,13 +123,14 @@ def status(loop: Loop) -> Status:
         miou=_miou(evaluation),
         transductive=evaluation.get("transductive", False),
         audit=audit_of(loop, here.domain) if here else None,
+        stopping=advice_at(loop.workspace, newest) if newest else None,
     )
 
 
 def _query_counts(loop: Loop, here: Position | None) -> tuple[int, int, int]:
     if here is None or not here.computed:
         return 0, 0, 0
-    rows = parse_query(loop.workspace.show(here.tag, layout.QUERY).decode())
+    rows = asked_at(loop.workspace, here.tag)
     with session_scope(loop.ledger, read_only=True) as session:
         tasks = ls_tasks(session, here.domain, here.round_index)
         states = item_states(session, here.domain, here.round_index)

@@ -13,12 +13,13 @@ from db.repository import find_event
 from db.session import session_scope
 from flows.loop import Loop
 from flows.position import Position, ingest_tag
-from flows.records import closed_key
+from flows.records import advice_at, closed_key
 from flows.steps.collect import collect
 from flows.steps.merge import merge
 from flows.steps.publish import publish, query_of
 from flows.steps.reproduce import ensure_recorded, reproduce_stage, seal_round, stages
 from flows.steps.take_in import take_in, waiting
+from pipeline.stopping import why_finished
 
 Run = Callable[..., Any]
 
@@ -59,7 +60,8 @@ def _advance(loop: Loop, run: Run) -> str | None:
         return None
     ensure_recorded(loop, here)
     if not query_of(loop, here):
-        return f"finished {here.domain}: budget spent or nothing left to ask, at {here.tag}"
+        why = why_finished(advice_at(loop.workspace, here.tag))
+        return f"finished {here.domain}: {why}, at {here.tag}"
     run(publish, loop, here, name=f"publish:{here.tag}")
     progress = run(collect, loop, here, name=f"collect:{here.tag}")
     if not progress.settled:

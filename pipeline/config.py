@@ -189,6 +189,17 @@ class LoopParams(Block):
     """Where a domain has no val split: share of its random picks that becomes val on arrival."""
     round_timeout_h: Annotated[float, Field(gt=0)] = 168.0
     """A round closes after this long with what is there."""
+    stop: Literal["advise", "auto"] = "advise"
+    """What the two rules below do when one says stop: tell people, or close the domain as a spent
+    budget does."""
+    stop_set_size: PositiveInt = 64
+    """Unlabelled images, the same in all rounds, on which a teacher is compared with the last."""
+    stop_agreement: Share = 0.95
+    """Stop when the mean IoU between the two is at least this ..."""
+    stop_rounds: PositiveInt = 3
+    """... for so many rounds."""
+    stop_gain_per_hour: Annotated[float, Field(ge=0, le=1)] = 0.002
+    """Stop when an hour of annotation brings less mIoU than this, 95 % sure; 0 = never."""
     branch: str = "main"
     """The workspace's branch; the loop refuses to commit to another."""
 

@@ -39,6 +39,7 @@ LAYERS = {
     "acquisition": 1,
     "audit": 1,
     "data": 1,
+    "stopping": 1,
     "models": 1,
     "answers": WORDS,
     "blocks": WORDS,

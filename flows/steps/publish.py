@@ -11,16 +11,16 @@ from flows import services
 from flows.annotators.types import Project, PushItem
 from flows.loop import Loop
 from flows.position import Position, item_id
-from flows.records import WHO, published_key, record_query
+from flows.records import WHO, asked_at, published_key, record_query
 from pipeline import layout
 from pipeline.data.manifest import Sample
 from pipeline.errors import DataError
-from pipeline.query import QueryRow, parse_query
+from pipeline.query import QueryRow
 
 
 def query_of(loop: Loop, here: Position) -> list[QueryRow]:
     """The round's query as tagged, never the working copy."""
-    return parse_query(loop.workspace.show(here.tag, layout.QUERY).decode())
+    return asked_at(loop.workspace, here.tag)
 
 
 def publish(loop: Loop, here: Position) -> None:

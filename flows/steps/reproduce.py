@@ -7,6 +7,7 @@ from pathlib import Path
 
 from db.repository import find_event, record_event
 from db.session import session_scope
+from flows.advice import write_advice
 from flows.loop import Loop
 from flows.position import Position
 from flows.records import WHO, record_round, record_turn, sealed_key, stage_key
@@ -44,8 +45,9 @@ def reproduce_stage(loop: Loop, here: Position, stage: str) -> None:
 
 
 def seal_round(loop: Loop, here: Position) -> None:
-    """Render the report, commit what the stages made, tag it, put its facts into the ledger."""
+    """Advise, render the report, commit what the stages made, tag it, record its facts."""
     workspace = loop.workspace
+    write_advice(loop, here)
     render_report(loop)
     workspace.commit(present(loop.root, ROUND_PATHS), f"Round {here.round_index} of {here.domain}")
     workspace.tag(here.tag, f"round {here.round_index} of {here.domain}: models and query")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.audit import AuditEstimate
+from pipeline.stopping import Advice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +99,8 @@ class Report:
     """Name to address; an address other than http(s) is shown as text."""
     audit: AuditEstimate | None = None
     """Of this domain, over the rounds merged so far; None = nothing is drawn at random yet."""
+    stopping: Advice | None = None
+    """What the round says about stopping."""
     confidence_threshold: float = 0.95
     """tau: below it a pixel of an example is shown as unreliable."""
     left_out: tuple[LeftOutFacts, ...] = ()

@@ -13,6 +13,8 @@ from pipeline.audit import describe
 from pipeline.files import write_text
 from pipeline.report import charts, pictures, training_charts, words
 from pipeline.report.facts import ExampleFacts, LeftOutFacts, QueryItemFacts, Report
+from pipeline.stopping import describe as describe_advice
+from pipeline.stopping import why_finished
 
 TEMPLATE = "report.html.j2"
 NUM_LEFT_OUT_SHOWN, THUMBNAIL_PX = 24, 200
@@ -59,6 +61,8 @@ def render(report: Report, out_path: Path) -> None:
         findings=words.findings(report),
         current=words.current(report),
         audit=describe(report.audit) if report.audit else "",
+        stopping=describe_advice(report.stopping) if report.stopping else [],
+        why_finished=why_finished(report.stopping),
         classes=_class_rows(report),
         domains=_domain_rows(report),
         predicted=any(item.pseudo_label_path for item in report.query),

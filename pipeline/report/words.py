@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline import stopping
 from pipeline.audit import describe
 from pipeline.report.facts import Report, RoundFacts
 
@@ -114,6 +115,7 @@ def findings(report: Report) -> list[str]:
         _classes(report),
         _forgetting(report),
         _people(report),
+        *_stopping(report),
         _asked(report),
     ]
     return [sentence for sentence in found if sentence]
@@ -215,9 +217,15 @@ def _people(report: Report) -> str:
     return text + "."
 
 
+def _stopping(report: Report) -> list[str]:
+    if report.stopping is None or not report.stopping.num_rounds:
+        return []
+    return [stopping.forecast_words(report.stopping), *stopping.verdict(report.stopping)]
+
+
 def _asked(report: Report) -> str:
     if not report.query:
-        return "Nothing is asked for: the budget is spent or no image is left."
+        return f"Nothing is asked for: {stopping.why_finished(report.stopping)}."
     audit = sum(item.source == "audit" for item in report.query)
     text = f"This round asks for {count(len(report.query), 'image')}"
     return text + (f", {audit} of them at random as a fair sample." if audit else ".")

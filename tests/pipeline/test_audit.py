@@ -188,9 +188,7 @@ def test_it_is_told_in_words() -> None:
     assert describe(few) == (
         "Too few images for a number: 1 image drawn at random, at least 10 are needed."
     )
-    found = AuditEstimate(
-        num_images=14, miou=0.612, low=0.55, high=0.67, no_answer=1, no_teacher=2
-    )
+    found = AuditEstimate(num_images=14, miou=0.612, low=0.55, high=0.67, no_answer=1, no_teacher=2)
     assert describe(found) == (
         "0.61 mIoU, 0.55 to 0.67 with 95 % confidence, on 14 images drawn at random, each judged "
         "by the teacher of its round before it learnt from the label. Left out: 1 without an "

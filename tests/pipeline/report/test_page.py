@@ -200,7 +200,7 @@ def test_a_second_domain_gets_a_curve_and_a_row(
 
 def test_an_empty_query_says_so(make_report: Make, tmp_path: Path) -> None:
     page = Page(html_of(make_report(query=()), tmp_path))
-    assert "Nothing is asked for: the budget is spent or no image is left." in page.text
+    assert "Nothing is asked for: budget spent or nothing left to ask." in page.text
 
 
 def test_what_is_left_out_is_shown_with_its_reason(make_report: Make, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_findings_say_what_is_bad_too(make_report: Make, evaluation: Evaluation)
     assert "Largest loss: road (\N{MINUS SIGN}0.05)" in text
     assert "Largest gain" not in text
     assert "the teacher fell on dusk (\N{MINUS SIGN}0.04)" in text
-    assert "Nothing is asked for: the budget is spent or no image is left." in text
+    assert "Nothing is asked for: budget spent or nothing left to ask." in text
 
 
 def test_a_teacher_below_the_baseline_is_called_so(make_report: Make, round_row: Row) -> None:

@@ -1,0 +1,70 @@
+"""What a computed round says about stopping, from its predictions and from the rounds before."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+
+import numpy as np
+from PIL import Image
+
+from flows.loop import Loop
+from flows.position import Position, round_tag
+from flows.reporting import round_facts
+from pipeline import layout
+from pipeline.files import replacing, write_json
+from pipeline.stopping import (
+    Advice,
+    Classes,
+    advise,
+    agreement,
+    as_json,
+    parse_advice,
+    stop_set,
+    thinned,
+)
+
+
+def write_advice(loop: Loop, here: Position) -> Advice:
+    """metrics/stop_set.npz and metrics/stopping.json of the round in the working copy."""
+    now = _predictions(loop, here)
+    with replacing(loop.root / layout.STOP_SET) as beside, beside.open("wb") as file:
+        np.savez_compressed(file, **now)  # type: ignore[arg-type]
+    rounds = [row for row in round_facts(loop) if row.domain == here.domain]
+    left = sum(s.unlabelled for s in loop.workspace.manifest() if s.domain == here.domain)
+    accepted = sum(row.accepted for row in rounds if row.minutes is not None)
+    minutes = sum(row.minutes or 0.0 for row in rounds)
+    found = advise(
+        [(row.labelled, row.miou_teacher) for row in rounds if row.miou_teacher is not None],
+        left,
+        minutes / accepted if accepted else None,
+        _agreements(loop, here, now),
+        loop.params.loop,
+    )
+    write_json(loop.root / layout.STOPPING, as_json(found))
+    return found
+
+
+def _predictions(loop: Loop, here: Position) -> dict[str, Classes]:
+    """Of the stop set, as far as it is unlabelled still; none without a teacher."""
+    samples = {s.sample_id: s for s in loop.workspace.manifest() if s.domain == here.domain}
+    # Whatever people were to label, whether they did by now or not: so the set stays the same.
+    open_at_first = [name for name, s in samples.items() if s.origin == "annotated" or s.unlabelled]
+    found = {}
+    for name in stop_set(open_at_first, loop.params.loop.stop_set_size):
+        path = loop.root / layout.sample_png(layout.PSEUDO_LABELS, name)
+        if samples[name].unlabelled and path.exists():
+            with Image.open(path) as png:
+                found[name] = thinned(np.asarray(png, dtype=np.uint8))
+    return found
+
+
+def _agreements(loop: Loop, here: Position, now: Mapping[str, Classes]) -> list[float]:
+    """The domain's so far and this round's, if both rounds had a teacher."""
+    before = round_tag(here.domain, here.round_index - 1)
+    if here.round_index == 0 or not loop.workspace.exists_at(before, layout.STOP_SET):
+        return []
+    earlier = parse_advice(loop.workspace.show(before, layout.STOPPING).decode()).agreements
+    with np.load(io.BytesIO(loop.workspace.show(before, layout.STOP_SET))) as arrays:
+        latest = agreement(dict(arrays), now)
+    return [*earlier] if latest is None else [*earlier, round(latest, 6)]
