@@ -12,7 +12,10 @@ from flows.loop import Loop
 from flows.position import Position, round_tag
 from flows.reporting import round_facts
 from pipeline import layout
+from pipeline.answers import read_answers
+from pipeline.cost import MIN_ANSWERS, timed
 from pipeline.files import replacing, write_json
+from pipeline.query import parse_query
 from pipeline.stopping import (
     Advice,
     Classes,
@@ -32,17 +35,25 @@ def write_advice(loop: Loop, here: Position) -> Advice:
         np.savez_compressed(file, **now)  # type: ignore[arg-type]
     rounds = [row for row in round_facts(loop) if row.domain == here.domain]
     left = sum(s.unlabelled for s in loop.workspace.manifest() if s.domain == here.domain)
-    accepted = sum(row.accepted for row in rounds if row.minutes is not None)
-    minutes = sum(row.minutes or 0.0 for row in rounds)
     found = advise(
         [(row.labelled, row.miou_teacher) for row in rounds if row.miou_teacher is not None],
         left,
-        minutes / accepted if accepted else None,
+        _minutes(loop),
         _agreements(loop, here, now),
         loop.params.loop,
     )
     write_json(loop.root / layout.STOPPING, as_json(found))
     return found
+
+
+def _minutes(loop: Loop) -> float | None:
+    """What an image of the query takes on average; None while nobody's pace is known."""
+    query = parse_query((loop.root / layout.QUERY).read_text())
+    expected = [row.minutes for row in query if row.minutes is not None]
+    measured = timed(read_answers(loop.root / layout.ANSWERS))
+    if not expected or len(measured) < MIN_ANSWERS:
+        return None
+    return sum(expected) / len(expected)
 
 
 def _predictions(loop: Loop, here: Position) -> dict[str, Classes]:

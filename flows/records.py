@@ -156,6 +156,7 @@ def record_query(session: Session, workspace: Workspace, domain: str, round_inde
             source=row.source,
             reason=row.reason,
             regions=row.regions or None,
+            expected_minutes=row.minutes,
         )
         for row in rows
     ]

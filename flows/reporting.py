@@ -154,6 +154,7 @@ def _query(loop: Loop) -> tuple[QueryItemFacts, ...]:
             image_path=loop.root / images[row.sample_id],
             pseudo_label_path=_made(loop.root, layout.PSEUDO_LABELS, row.sample_id),
             uncertainty_path=_made(loop.root, layout.UNCERTAINTY, row.sample_id),
+            minutes=row.minutes,
         )
         for row in (parse_query(path.read_text()) if path.exists() else [])
     )

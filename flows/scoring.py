@@ -7,7 +7,7 @@ the working copy by then.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sqlalchemy.orm import Session
@@ -20,7 +20,8 @@ from flows.loop import Loop
 from flows.position import Position, round_tag
 from flows.records import asked_at
 from pipeline import layout
-from pipeline.answers import Answer, Counts, compare, parse_answers
+from pipeline.answers import Answer, compare, parse_answers
+from pipeline.cost import shape_of
 from pipeline.data.formats.images import load_mask
 from pipeline.data.manifest import Sample
 
@@ -32,19 +33,13 @@ def answers_so_far(loop: Loop, here: Position, samples: Sequence[Sample]) -> lis
     already are taken over, unless the mask was edited since.
     """
     by_id = {sample.sample_id: sample for sample in samples}
-    known = {(row.item_id, row.mask_sha256): row.counts for row in _answers_at(loop, here)}
-    found = []
+    known = {(row.item_id, row.mask_sha256): row for row in _answers_at(loop, here)}
+    found: list[Answer] = []
     with session_scope(loop.ledger, read_only=True) as session:
         for domain in dict.fromkeys(sample.domain for sample in samples):
             for round_index in rounds(session, domain):
                 found += _asked(loop, session, domain, round_index)
-        for place, row in enumerate(found):
-            sample = by_id[row.item_id.rsplit("/", 1)[0]]
-            if row.mask_sha256:  # of the newest answer, which may be to a later question
-                key = (row.item_id, sample.mask_sha256)
-                counts = known[key] if key in known else _counts(loop, session, key[0], sample)
-                found[place] = replace(row, mask_sha256=sample.mask_sha256, counts=counts)
-    return found
+        return [_compared(loop, session, row, by_id, known) for row in found]
 
 
 def _answers_at(loop: Loop, here: Position) -> list[Answer]:
@@ -57,8 +52,8 @@ def _asked(loop: Loop, session: Session, domain: str, round_index: int) -> list[
     """Accepted items and audit picks of one round, not compared yet."""
     rows = asked_at(loop.workspace, round_tag(domain, round_index))
     chances = {row.sample_id: row.chance for row in rows}
-    masks = {
-        version.item_id: version.mask_sha256
+    given = {
+        version.item_id: version
         for version in annotation_versions(session, domain, round_index)
         if version.verdict is Verdict.ACCEPTED
     }
@@ -67,20 +62,36 @@ def _asked(loop: Loop, session: Session, domain: str, round_index: int) -> list[
             item_id=item.item_id,
             source=item.source.value,
             chance=chances.get(item.sample_id),
-            mask_sha256=masks.get(item.item_id) or "",
+            mask_sha256=(given[item.item_id].mask_sha256 or "") if item.item_id in given else "",
             counts=(),
+            lead_s=given[item.item_id].lead_time_s if item.item_id in given else None,
         )
         for item in query_items(session, domain, round_index)
-        if item.item_id in masks or item.source == "audit"
+        if item.item_id in given or item.source == "audit"
     ]
 
 
-def _counts(loop: Loop, session: Session, item_id: str, sample: Sample) -> Counts:
-    """() where nothing was sent for want of a teacher."""
-    sent = pre_annotation(session, item_id)
-    if not sent:
-        return ()
+def _compared(
+    loop: Loop,
+    session: Session,
+    row: Answer,
+    samples: Mapping[str, Sample],
+    known: Mapping[tuple[str, str], Answer],
+) -> Answer:
+    """With the image's newest mask as truth, which may have come with a later question."""
+    sample = samples[row.item_id.rsplit("/", 1)[0]]
+    if not row.mask_sha256:
+        return row
+    before = known.get((row.item_id, sample.mask_sha256))
+    if before is not None:
+        return replace(before, lead_s=row.lead_s)
+    row = replace(row, mask_sha256=sample.mask_sha256)
+    sent = pre_annotation(session, row.item_id)
+    if not sent:  # for want of a teacher
+        return row
     truth_HW = load_mask(loop.root / sample.mask, loop.params.num_classes)
     height, width = truth_HW.shape
     predicted_HW = decode_annotation(sent, [], loop.params.classes, size=(height, width))
-    return compare(truth_HW, predicted_HW)
+    shape = shape_of(predicted_HW)
+    counts = compare(truth_HW, predicted_HW)
+    return replace(row, counts=counts, boundary=shape.boundary, regions=shape.regions)

@@ -17,6 +17,7 @@ from flows.steps.take_in import waiting
 from pipeline import layout
 from pipeline.audit import AuditEstimate
 from pipeline.audit import describe as audit_words
+from pipeline.query import QueryRow
 from pipeline.stopping import Advice, why_finished
 from pipeline.stopping import as_json as advice_as_json
 from pipeline.stopping import describe as advice_words
@@ -31,6 +32,7 @@ class Status:
     round_index: int | None
     computed: bool
     asked: int  # rows of the tagged query
+    expected_minutes: float | None  # of people's time for all of them
     published: int  # of them, tasks made
     answered: int  # of them, accepted, skipped or given up
     merged: int  # masks from people in the data, all domains
@@ -88,7 +90,9 @@ def _stands(found: Status) -> str:
         return "to be computed by the next tick"
     if not found.asked:
         return f"finished, {why_finished(found.stopping)}"
-    return f"waiting for people, {found.answered}/{found.asked} answered"
+    minutes = found.expected_minutes
+    work = "" if minutes is None else f", about {minutes:.0f} min of work in all"
+    return f"waiting for people, {found.answered}/{found.asked} answered{work}"
 
 
 def _by_domain(miou: dict[str, float | None]) -> str:
@@ -105,13 +109,16 @@ def status(loop: Loop) -> Status:
     rounds = round_tags(params.domains, loop.workspace.tags_merged())
     newest = rounds[-1][2] if rounds else None
     evaluation = _evaluation(loop, newest)
-    asked, published, answered = _query_counts(loop, here)
+    query = asked_at(loop.workspace, here.tag) if here and here.computed else []
+    asked, published, answered = _query_counts(loop, here, query)
+    minutes = [row.minutes for row in query if row.minutes is not None]
     return Status(
         workspace=str(loop.root),
         domain=here.domain if here else None,
         round_index=here.round_index if here else None,
         computed=bool(here and here.computed),
         asked=asked,
+        expected_minutes=round(sum(minutes), 2) if minutes else None,
         published=published,
         answered=answered,
         merged=sum(sample.origin == "annotated" for sample in samples),
@@ -127,15 +134,14 @@ def status(loop: Loop) -> Status:
     )
 
 
-def _query_counts(loop: Loop, here: Position | None) -> tuple[int, int, int]:
+def _query_counts(loop: Loop, here: Position | None, query: list[QueryRow]) -> tuple[int, int, int]:
     if here is None or not here.computed:
         return 0, 0, 0
-    rows = asked_at(loop.workspace, here.tag)
     with session_scope(loop.ledger, read_only=True) as session:
         tasks = ls_tasks(session, here.domain, here.round_index)
         states = item_states(session, here.domain, here.round_index)
     answered = sum(state.settled for state in states.values())
-    return len(rows), len(tasks), answered
+    return len(query), len(tasks), answered
 
 
 def _evaluation(loop: Loop, tag: str | None) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from flows.git import Git
 from flows.params_file import apply_changes, check_changes
 from flows.processes import kill_survivors, run, stream
 from pipeline import layout
+from pipeline.answers import write_answers
 from pipeline.config import Params, load_params
 from pipeline.data.manifest import Sample, read_manifest, write_manifest
 from pipeline.errors import WorkspaceError
@@ -244,8 +245,11 @@ class Workspace:
         _append_lines(self.root / ".dvcignore", _DVCIGNORE)
         if not (self.root / layout.MANIFEST).exists():
             write_manifest(self.root / layout.MANIFEST, [])
+        if not (self.root / layout.ANSWERS).exists():
+            write_answers(self.root / layout.ANSWERS, [])
         paths = [".gitignore", ".dvcignore", ".dvc/.gitignore", ".dvc/config"]
         paths += [str(path) for path in (layout.PARAMS, layout.DVC_YAML, layout.MANIFEST)]
+        paths.append(str(layout.ANSWERS))
         if self.git.says("rev-parse", "--verify", "HEAD") is None:
             self.git.run("commit", "--quiet", "--allow-empty", "--no-verify", "-m", "Begin")
         self.commit([Path(path) for path in paths], "A new workspace of ssl-loop")

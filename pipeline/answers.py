@@ -1,14 +1,16 @@
 """`metrics/answers.csv`: every answer beside what the teacher had said, one line per query item.
 
-Rewritten by every merge. The audit estimate is read from it. H height, W width.
+Rewritten by every merge. The audit estimate and people's pace are read from it.
+H height, W width.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import get_args
 
@@ -41,6 +43,12 @@ class Answer:
     counts: Counts
     """Pixels by truth and by what the teacher of the asking round said before it could learn from
     the answer; () = no answer, or no teacher yet."""
+    lead_s: float | None = None
+    """Seconds that the answer took, by the tool's clock."""
+    boundary: float | None = None
+    """Of the pre-annotation (pipeline.cost.Shape); None = none was sent, or no answer came."""
+    regions: int | None = None
+    """As `boundary`."""
 
     @property
     def domain(self) -> str:
@@ -49,6 +57,7 @@ class Answer:
 
 
 COLUMNS = tuple(field.name for field in fields(Answer))
+NUMBERS = ("chance", "lead_s", "boundary", "regions")
 
 
 def compare(truth_HW: Mask, predicted_HW: Mask) -> Counts:
@@ -61,12 +70,11 @@ def compare(truth_HW: Mask, predicted_HW: Mask) -> Counts:
 def write_answers(path: Path, answers: Iterable[Answer]) -> None:
     """Write answers sorted by item, so that equal contents are equal files."""
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")  # None is an empty cell
+    writer.writeheader()
     for row in sorted(answers, key=lambda row: row.item_id):
-        chance = "" if row.chance is None else repr(row.chance)
         counts = " ".join(":".join(map(str, cell)) for cell in row.counts)
-        writer.writerow([row.item_id, row.source, chance, row.mask_sha256, counts])
+        writer.writerow(asdict(row) | {"counts": counts})
     write_text(path, file.getvalue())
 
 
@@ -86,10 +94,8 @@ def read_answers(path: Path) -> list[Answer]:
 def _answer(row: dict[str, str], where: str) -> Answer:
     if row["source"] not in get_args(Source):
         raise DataError(f"{where}: source {row['source']!r}, expected one of {get_args(Source)}")
-    try:
-        chance = float(row["chance"]) if row["chance"] else None
-    except ValueError:
-        chance = -1.0
+    numbers = {name: _number(row, name, where) for name in NUMBERS}
+    chance, regions = numbers["chance"], numbers["regions"]
     if chance is not None and not 0 < chance <= 1:
         raise DataError(f"{where}: chance {row['chance']!r}, expected a number above 0, at most 1")
     return Answer(
@@ -98,7 +104,23 @@ def _answer(row: dict[str, str], where: str) -> Answer:
         chance=chance,
         mask_sha256=row["mask_sha256"],
         counts=_counts(row["counts"] or "", where),
+        lead_s=numbers["lead_s"],
+        boundary=numbers["boundary"],
+        regions=None if regions is None else int(regions),
     )
+
+
+def _number(row: dict[str, str], name: str, where: str) -> float | None:
+    """None for an empty cell."""
+    try:
+        value = float(row[name]) if row[name] else None
+    except ValueError:
+        value = -1.0
+    if value is not None and not 0 <= value < math.inf:
+        raise DataError(
+            f"{where}: {name} {row[name]!r}, expected a number of at least 0, or nothing"
+        )
+    return value
 
 
 def _counts(text: str, where: str) -> Counts:

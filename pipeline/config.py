@@ -16,6 +16,7 @@ from ruamel.yaml.error import YAMLError
 
 from pipeline.blocks import Block, parse_block
 from pipeline.errors import ConfigError
+from pipeline.loop_params import AnnotationParams, LoopParams
 from pipeline.types import MAX_CLASSES
 
 DOMAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -176,44 +177,10 @@ class AcquireParams(Block):
     """An image's score is the mean over this share of its most uncertain pixels."""
     prefilter: PositiveInt = 8
     """entropy_k_center looks at the `prefilter * b` most uncertain."""
+    strategy_unit_of_gain: Literal["per_image", "per_minute"] = "per_image"
+    """per_minute = scores are divided by the minutes that an image is expected to take people."""
     seed: Annotated[int, Field(ge=0)] = 0
     """For the random share and ties."""
-
-
-class LoopParams(Block):
-    """When rounds end and what is kept for judging."""
-
-    budget: Annotated[int, Field(ge=0)] = 16
-    """Answers allowed per domain, skips included: people's time is spent on both."""
-    val_share: Annotated[float, Field(ge=0, le=0.9)] = 0.5
-    """Where a domain has no val split: share of its random picks that becomes val on arrival."""
-    round_timeout_h: Annotated[float, Field(gt=0)] = 168.0
-    """A round closes after this long with what is there."""
-    stop: Literal["advise", "auto"] = "advise"
-    """What the two rules below do when one says stop: tell people, or close the domain as a spent
-    budget does."""
-    stop_set_size: PositiveInt = 64
-    """Unlabelled images, the same in all rounds, on which a teacher is compared with the last."""
-    stop_agreement: Share = 0.95
-    """Stop when the mean IoU between the two is at least this ..."""
-    stop_rounds: PositiveInt = 3
-    """... for so many rounds."""
-    stop_gain_per_hour: Annotated[float, Field(ge=0, le=1)] = 0.002
-    """Stop when an hour of annotation brings less mIoU than this, 95 % sure; 0 = never."""
-    branch: str = "main"
-    """The workspace's branch; the loop refuses to commit to another."""
-
-
-class AnnotationParams(Block):
-    """The tool people annotate in."""
-
-    tool: str = "label_studio"
-    """A row of flows.annotators.ANNOTATORS."""
-    url: str | None = None
-    """An existing server; null = the one that `ssl-loop up` starts. The token is never kept here:
-    it comes from LABEL_STUDIO_API_KEY or .ssl-loop/secrets.json."""
-    title: str = "ssl-loop"
-    """Prefix of the project names in the tool; one project per domain."""
 
 
 class Params(Block):

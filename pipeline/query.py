@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, Protocol, get_args
 
 from pipeline.errors import DataError
@@ -51,16 +52,25 @@ class QueryRow:
     """Which parts to annotate; "" = the whole image."""
     chance: float | None = None
     """With which an audit pick was drawn, in (0, 1]; None where it was chosen."""
+    minutes: float | None = None
+    """Of people's time that it is expected to take (pipeline/cost.py)."""
 
 
 COLUMNS = tuple(field.name for field in fields(QueryRow))
-LATER = ("chance",)  # columns that queries of older rounds lack
+LATER = ("chance", "minutes")  # columns that queries of older rounds lack
 
 
-def write_query(path: Path, picks: Sequence[Chosen], *, num_candidates: int) -> None:
+def write_query(
+    path: Path,
+    picks: Sequence[Chosen],
+    *,
+    num_candidates: int,
+    minutes: Mapping[str, float] = MappingProxyType({}),
+) -> None:
     """Write picks in their order; scores have 6 decimals, so that equal queries are equal files.
 
-    `num_candidates` is what the audit picks were drawn from, each with the same chance.
+    `num_candidates` is what the audit picks were drawn from, each with the same chance; `minutes`
+    is what each sample is expected to take.
     """
     num_drawn = sum(pick.source == "audit" for pick in picks)
     file = io.StringIO()
@@ -68,8 +78,9 @@ def write_query(path: Path, picks: Sequence[Chosen], *, num_candidates: int) -> 
     writer.writerow(COLUMNS)
     for rank, pick in enumerate(picks, start=1):
         chance = f"{num_drawn / num_candidates:.9f}" if pick.source == "audit" else ""
+        time = f"{minutes[pick.sample_id]:.2f}" if pick.sample_id in minutes else ""
         score = f"{pick.score:.6f}"
-        writer.writerow([rank, pick.sample_id, score, pick.source, pick.reason, "", chance])
+        writer.writerow([rank, pick.sample_id, score, pick.source, pick.reason, "", chance, time])
     write_text(path, file.getvalue())
 
 
@@ -89,13 +100,15 @@ def parse_query(text: str, *, source: str = "query.csv") -> list[QueryRow]:
 def _row(row: dict[str, str], where: str) -> QueryRow:
     if not (row["rank"] or "").isdecimal():
         raise DataError(f"{where}: rank {row['rank']!r}, expected a whole number")
-    score, chance = _number(row["score"]), _number(row.get("chance"))
+    score, chance, minutes = (_number(row.get(name)) for name in ("score", "chance", "minutes"))
     if not 0 <= score <= 1:
         raise DataError(f"{where}: score {row['score']!r}, expected a number in [0, 1]")
     if row.get("chance") and not 0 < chance <= 1:
         raise DataError(f"{where}: chance {row['chance']!r}, expected a number above 0, at most 1")
     if row["source"] not in get_args(Source):
         raise DataError(f"{where}: source {row['source']!r}, expected one of {get_args(Source)}")
+    if row.get("minutes") and not 0 <= minutes < math.inf:
+        raise DataError(f"{where}: minutes {row['minutes']!r}, expected a number of at least 0")
     return QueryRow(
         rank=int(row["rank"]),
         sample_id=row["sample_id"],
@@ -104,6 +117,7 @@ def _row(row: dict[str, str], where: str) -> QueryRow:
         reason=row["reason"],
         regions=row["regions"],
         chance=chance if row.get("chance") else None,
+        minutes=minutes if row.get("minutes") else None,
     )
 
 

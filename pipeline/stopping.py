@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import LoopParams
 from pipeline.errors import DataError
+from pipeline.loop_params import LoopParams
 
 Floats = NDArray[np.float64]
 Classes = NDArray[np.uint8]

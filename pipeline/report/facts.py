@@ -51,6 +51,8 @@ class QueryItemFacts:
     """Class indices; None without a trained model."""
     uncertainty_path: Path | None
     """255 * entropy / log K."""
+    minutes: float | None = None
+    """Of people's time that it is expected to take."""
 
 
 @dataclass(frozen=True, kw_only=True)

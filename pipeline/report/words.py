@@ -228,4 +228,7 @@ def _asked(report: Report) -> str:
         return f"Nothing is asked for: {stopping.why_finished(report.stopping)}."
     audit = sum(item.source == "audit" for item in report.query)
     text = f"This round asks for {count(len(report.query), 'image')}"
+    expected = [item.minutes for item in report.query if item.minutes is not None]
+    if expected:
+        text += f", about {minutes(sum(expected))} of people's time"
     return text + (f", {audit} of them at random as a fair sample." if audit else ".")

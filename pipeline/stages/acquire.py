@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline import layout
+from pipeline import cost, layout
 from pipeline.acquisition import query, strategy
 from pipeline.acquisition.pool import ByClass, Floats, Pool
 from pipeline.acquisition.strategies import SCORES
+from pipeline.answers import read_answers
 from pipeline.config import Params
 from pipeline.data.formats.images import load_mask
 from pipeline.data.manifest import Sample, read_manifest
@@ -35,7 +36,12 @@ def run(root: Path, params: Params) -> None:
     rng = np.random.default_rng([params.acquire.seed, _num_annotated(samples)])
     pool = _pool(root, params, samples, candidates)
     picks = query(params.acquire.strategy, pool, size, params.acquire, rng)
-    write_query(root / layout.QUERY, picks, num_candidates=len(candidates))
+    write_query(
+        root / layout.QUERY,
+        picks,
+        num_candidates=len(candidates),
+        minutes=_minutes(root, candidates, params.num_classes),
+    )
 
 
 def candidates_of(samples: list[Sample], domain: str) -> list[Sample]:
@@ -74,6 +80,17 @@ def _pool(root: Path, params: Params, samples: list[Sample], candidates: list[Sa
     )
 
 
+def _minutes(root: Path, candidates: list[Sample], num_classes: int) -> dict[str, float]:
+    """What each candidate is expected to take, at the pace of the answers so far."""
+    table = _read_scores(root / layout.SCORES, candidates, num_classes)
+    shapes: list[cost.Shape | None] = [None] * len(candidates)
+    if table is not None:
+        shapes = [cost.Shape(*row) for row in zip(table["boundary"], table["regions"], strict=True)]
+    pace = cost.fit(cost.timed(read_answers(root / layout.ANSWERS)))
+    minutes_N = cost.expected_minutes(pace, shapes)
+    return {sample.sample_id: m for sample, m in zip(candidates, minutes_N.tolist(), strict=True)}
+
+
 def _num_annotated(samples: list[Sample]) -> int:
     return sum(sample.origin == "annotated" for sample in samples)
 
@@ -85,7 +102,8 @@ def _read_scores(path: Path, candidates: list[Sample], num_classes: int) -> pd.D
     table = pd.read_parquet(path).set_index("sample_id")
     if table.empty:
         return None
-    absent = [name for name in _class_columns(num_classes) if name not in table.columns]
+    needed = [*_class_columns(num_classes), "boundary", "regions"]
+    absent = [name for name in needed if name not in table.columns]
     if absent:
         raise DataError(
             f"{path}: lacks the column(s) {', '.join(absent[:4])}; repeat the stage: "

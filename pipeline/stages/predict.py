@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pipeline import layout
 from pipeline.config import Params
+from pipeline.cost import shape_of
 from pipeline.data.datasets import ImageStore
 from pipeline.data.formats.images import save_mask
 from pipeline.data.manifest import Sample, check_files, read_manifest
@@ -36,6 +37,8 @@ COLUMNS = {
     "mean_entropy": "float64",
     "mean_confidence": "float64",
     "reliable_share": "float64",
+    "boundary": "float64",
+    "regions": "int64",
 }
 
 
@@ -111,6 +114,7 @@ def _scores(sample: Sample, predicted: Prediction, params: Params) -> dict[str, 
     reliable_HW = predicted.confidence_HW >= params.method.confidence_threshold
     counts = torch.bincount(predicted.classes_HW.flatten(), minlength=params.num_classes)
     shares = (counts / counts.sum()).tolist()
+    shape = shape_of(predicted.classes_HW.numpy())
     return {
         "sample_id": sample.sample_id,
         "domain": sample.domain,
@@ -119,6 +123,8 @@ def _scores(sample: Sample, predicted: Prediction, params: Params) -> dict[str, 
         "mean_entropy": float(predicted.entropy_HW.mean()),
         "mean_confidence": float(predicted.confidence_HW.mean()),
         "reliable_share": float(reliable_HW.float().mean()),
+        "boundary": shape.boundary,
+        "regions": shape.regions,
         **{f"class_{index}": share for index, share in enumerate(shares)},
         **{f"entropy_{index}": each for index, each in enumerate(predicted.entropy_K.tolist())},
     }

@@ -9,7 +9,7 @@ from pipeline.answers import Answer, compare, parse_answers, read_answers, write
 from pipeline.errors import DataError
 from pipeline.types import IGNORE
 
-HEADER = "item_id,source,chance,mask_sha256,counts\n"
+HEADER = "item_id,source,chance,mask_sha256,counts,lead_s,boundary,regions\n"
 
 
 def test_answers_survive_the_file_sorted_by_item(tmp_path: Path) -> None:
@@ -19,6 +19,9 @@ def test_answers_survive_the_file_sorted_by_item(tmp_path: Path) -> None:
         chance=2 / 37,
         mask_sha256="m",
         counts=((0, 0, 12), (0, 254, 3)),
+        lead_s=81.5,
+        boundary=2 / 3,
+        regions=4,
     )
     silent = Answer(item_id="day/a/r0", source="audit", chance=0.1, mask_sha256="", counts=())
     chosen = Answer(item_id="day/c/r1", source="strategy", chance=None, mask_sha256="n", counts=())
@@ -44,13 +47,16 @@ def test_compare_counts_pixels_that_both_know() -> None:
     [
         ("", "columns"),
         ("item_id,source\n", "columns"),
-        (HEADER + "day/a/r0,luck,0.1,m,\n", "answers.csv:2: source 'luck', expected one of"),
-        (HEADER + "day/a/r0,audit,0,m,\n", "chance '0', expected a number above 0"),
-        (HEADER + "day/a/r0,audit,1.5,m,\n", "chance '1.5'"),
-        (HEADER + "day/a/r0,audit,nan,m,\n", "chance 'nan'"),
-        (HEADER + "day/a/r0,audit,x,m,\n", "chance 'x'"),
-        (HEADER + "day/a/r0,audit,0.1,m,0:1\n", "counts '0:1', expected truth:predicted:pixels"),
-        (HEADER + "day/a/r0,audit,0.1,m,0:1:-3\n", "counts '0:1:-3'"),
+        (HEADER + "day/a/r0,luck,0.1,m,,,,\n", "answers.csv:2: source 'luck', expected one of"),
+        (HEADER + "day/a/r0,audit,0,m,,,,\n", "chance '0', expected a number above 0"),
+        (HEADER + "day/a/r0,audit,1.5,m,,,,\n", "chance '1.5'"),
+        (HEADER + "day/a/r0,audit,nan,m,,,,\n", "chance 'nan'"),
+        (HEADER + "day/a/r0,audit,x,m,,,,\n", "chance 'x'"),
+        (HEADER + "day/a/r0,audit,0.1,m,0:1,,,\n", "counts '0:1', expected truth:predicted:pixels"),
+        (HEADER + "day/a/r0,audit,0.1,m,0:1:-3,,,\n", "counts '0:1:-3'"),
+        (HEADER + "day/a/r0,audit,0.1,m,,-2,,\n", "lead_s '-2', expected a number of at least 0"),
+        (HEADER + "day/a/r0,audit,0.1,m,,,inf,\n", "boundary 'inf'"),
+        (HEADER + "day/a/r0,audit,0.1,m,,,,many\n", "regions 'many'"),
     ],
 )
 def test_a_damaged_file_is_refused_with_its_line(text: str, message: str) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config import LoopParams
 from pipeline.errors import DataError
+from pipeline.loop_params import LoopParams
 from pipeline.stopping import (
     EXPONENTS_C,
     LEFT_G,

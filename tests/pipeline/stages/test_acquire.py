@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from pipeline import layout
+from pipeline.answers import Answer, write_answers
 from pipeline.config import Params, parse_params
 from pipeline.data.formats.images import save_mask
 from pipeline.data.manifest import Sample, write_manifest
@@ -56,6 +57,7 @@ def write_workspace(root: Path, samples: list[Sample], *, scored: bool = True) -
     share = [1 - place / 100 for place, _ in enumerate(names)]
     scores |= {"class_0": [1 - each for each in share], "class_1": share}
     scores |= {"entropy_0": [0.2] * len(names), "entropy_1": [0.1 * each for each in share]}
+    scores |= {"boundary": [10.0 + at for at, _ in enumerate(names)], "regions": [20] * len(names)}
     if any(item.mask for item in samples):
         save_mask(root / "m", np.array([[0] * 9 + [1], [255] * 10], dtype=np.uint8))
     pd.DataFrame(scores).to_parquet(root / layout.SCORES)
@@ -126,6 +128,30 @@ def test_an_audit_pick_says_with_which_chance_it_was_drawn(tmp_path: Path, strat
     rows = query(tmp_path)
     assert [row.chance for row in rows if row.source == "audit"] == [0.2, 0.2]
     assert {row.chance for row in rows if row.source != "audit"} == {None}
+
+
+def test_every_pick_carries_the_minutes_that_people_s_pace_predicts(tmp_path: Path) -> None:
+    write_workspace(tmp_path, day(6))
+    run(tmp_path, params(audit_share=0.0))
+    # Nobody answered yet: the prior, for 10 and more sides of boundary and 20 regions.
+    expected = {f"day/{at:02d}": round(8 - 7 + 0.1 * (10 + at) + 0.05 * 20, 2) for at in range(6)}
+    assert [row.minutes for row in query(tmp_path)] == [expected[name] for name in ids(tmp_path)]
+    quick = [
+        Answer(
+            item_id=f"day/x{at}/r0", source="strategy", chance=None, mask_sha256="m", counts=(),
+            lead_s=30.0, boundary=12.0, regions=20,
+        )
+        for at in range(12)
+    ]  # fmt: skip
+    write_answers(tmp_path / layout.ANSWERS, quick)
+    run(tmp_path, params(audit_share=0.0))
+    assert all(0.3 < (row.minutes or 0) < 0.8 for row in query(tmp_path))
+
+
+def test_without_a_teacher_every_image_takes_the_same(tmp_path: Path) -> None:
+    write_workspace(tmp_path, day(), scored=False)
+    run(tmp_path, params())
+    assert {row.minutes for row in query(tmp_path)} == {8.0}
 
 
 def test_what_is_labelled_in_an_older_domain_is_kept_away_from(tmp_path: Path) -> None:

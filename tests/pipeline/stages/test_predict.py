@@ -19,7 +19,8 @@ from pipeline.stages.predict import predict_pixels, top_mean
 
 COLUMNS = [
     "sample_id", "domain", "labelled", "entropy", "mean_entropy", "mean_confidence",
-    "reliable_share", "class_0", "class_1", "class_2", "entropy_0", "entropy_1", "entropy_2",
+    "reliable_share", "boundary", "regions",
+    "class_0", "class_1", "class_2", "entropy_0", "entropy_1", "entropy_2",
 ]  # fmt: skip
 
 

@@ -1,0 +1,45 @@
+"""The knobs of rounds and people: what `params.yaml` says under `loop` and `annotation`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipeline.blocks import Block
+
+
+class LoopParams(Block):
+    """When rounds end and what is kept for judging."""
+
+    budget: Annotated[int, Field(ge=0)] = 16
+    """Answers allowed per domain, skips included: people's time is spent on both."""
+    val_share: Annotated[float, Field(ge=0, le=0.9)] = 0.5
+    """Where a domain has no val split: share of its random picks that becomes val on arrival."""
+    round_timeout_h: Annotated[float, Field(gt=0)] = 168.0
+    """A round closes after this long with what is there."""
+    stop: Literal["advise", "auto"] = "advise"
+    """What the two rules below do when one says stop: tell people, or close the domain as a spent
+    budget does."""
+    stop_set_size: Annotated[int, Field(ge=1)] = 64
+    """Unlabelled images, the same in all rounds, on which a teacher is compared with the last."""
+    stop_agreement: Annotated[float, Field(ge=0, le=1)] = 0.95
+    """Stop when the mean IoU between the two is at least this ..."""
+    stop_rounds: Annotated[int, Field(ge=1)] = 3
+    """... for so many rounds."""
+    stop_gain_per_hour: Annotated[float, Field(ge=0, le=1)] = 0.002
+    """Stop when an hour of annotation brings less mIoU than this, 95 % sure; 0 = never."""
+    branch: str = "main"
+    """The workspace's branch; the loop refuses to commit to another."""
+
+
+class AnnotationParams(Block):
+    """The tool people annotate in."""
+
+    tool: str = "label_studio"
+    """A row of flows.annotators.ANNOTATORS."""
+    url: str | None = None
+    """An existing server; null = the one that `ssl-loop up` starts. The token is never kept here:
+    it comes from LABEL_STUDIO_API_KEY or .ssl-loop/secrets.json."""
+    title: str = "ssl-loop"
+    """Prefix of the project names in the tool; one project per domain."""
