@@ -188,7 +188,7 @@ def describe(found: Advice) -> list[str]:
     if found.agreements:
         said.append(
             f"Predictions on the stop set agree with the round before's by "
-            f"{found.agreements[-1]:.2f} (mean IoU)."
+            f"{found.agreements[-1]:.3f} (mean IoU)."
         )
     return said + verdict(found)
 

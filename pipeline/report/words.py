@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline import stopping
-from pipeline.audit import describe
 from pipeline.report.facts import Report, RoundFacts
 
 NOT_YET = "not yet measurable"
@@ -150,9 +149,13 @@ def _transductive(report: Report) -> str:
 
 
 def _audit(report: Report) -> str:
-    if report.audit is None or report.audit.miou is None:
+    found = report.audit
+    if found is None or found.miou is None or found.low is None or found.high is None:
         return ""
-    return f"On images drawn at random: {describe(report.audit)}"
+    return (
+        f"On {count(found.num_images, 'image')} drawn at random, the teachers of their rounds have "
+        f"{_with_unit(found.miou)} ({found.low:.2f} to {found.high:.2f})."
+    )
 
 
 def _guard(report: Report) -> str:

@@ -175,7 +175,7 @@ def test_it_is_told_in_words() -> None:
         in said[0]
     )
     assert said[1] == (
-        "Predictions on the stop set agree with the round before's by 0.90 (mean IoU)."
+        "Predictions on the stop set agree with the round before's by 0.900 (mean IoU)."
     )
     assert describe(advise(RISING, 0, 6.0, [], LoopParams())) == [
         "Every image has its label: there is nothing left to gain here."

@@ -13,8 +13,10 @@ from PIL import Image
 
 from pipeline.audit import AuditEstimate
 from pipeline.errors import DataError
+from pipeline.loop_params import LoopParams
 from pipeline.report import render
 from pipeline.report.facts import LeftOutFacts, Report, RoundFacts
+from pipeline.stopping import advise
 
 Make = Callable[..., Report]
 VOID = {"meta", "img", "br"}
@@ -103,7 +105,28 @@ def test_the_audit_estimate_has_its_section_only_where_there_is_one(
     assert "Too few images for a number: 4 images drawn at random" in page.text
     known = replace(few, num_images=12, miou=0.61, low=0.55, high=0.67)
     page = Page(html_of(make_report(audit=known), tmp_path))
-    assert page.text.count("0.61 mIoU, 0.55 to 0.67 with 95 % confidence") == 2  # findings, section
+    assert page.text.count("0.61 mIoU, 0.55 to 0.67 with 95 % confidence") == 1
+    assert "On 12 images drawn at random, the teachers of their rounds have 0.61 mIoU" in page.text
+
+
+def test_the_page_says_what_stopping_would_lose(make_report: Make, tmp_path: Path) -> None:
+    points = [(12, 0.37), (20, 0.42), (28, 0.45)]
+    going = advise(points, 50, 6.0, [0.9], LoopParams())
+    page = Page(html_of(make_report(stopping=going), tmp_path))
+    assert page.text.count("If you stop now, expected loss") == 2  # findings, section
+    assert "agree with the round before's by 0.900" in page.text
+    assert "Advice" not in page.text
+    done = advise(points, 50, 6.0, [1.0] * 3, LoopParams(stop="auto"))
+    page = Page(html_of(make_report(stopping=done, query=()), tmp_path))
+    assert page.text.count("The domain is closed: predictions on the stop set") == 2
+    assert page.text.count("Nothing is asked for: predictions on the stop set") == 2
+
+
+def test_a_query_tells_its_minutes(make_report: Make, tmp_path: Path) -> None:
+    (item,) = make_report().query
+    text = Page(html_of(make_report(query=(replace(item, minutes=2.41),)), tmp_path)).text
+    assert "This round asks for 1 image, about 2.4 min of people's time." in text
+    assert "score 0.63, about 2.4 min" in text
 
 
 def test_the_page_opens_offline(make_report: Make, tmp_path: Path) -> None:
