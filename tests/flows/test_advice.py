@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from db import repository
 from db.session import session_scope
@@ -35,26 +36,34 @@ def test_every_round_advises_and_people_decide(
 ) -> None:
     stage_domain(toy, "day", labelled=2, pool=12, val=2)
     loop = open_toy(toy)
-    loop.workspace.write_params({"loop": {**HASTY, "budget": 6}})
+    loop.workspace.write_params({"loop": {**HASTY, "budget": 12}, "acquire": {"query_size": 4}})
     tick(loop)
-    assert turn(loop, people) == "waiting 0/3: 3 open (day/r1)"
-    found = json.loads(status(loop).as_json())["stopping"]
+    assert turn(loop, people) == "waiting 0/4: 4 open (day/r1)"
+    now = status(loop)
+    assert now.expected_minutes == 4 * 12
+    assert "0/4 answered, about 48 min of work in all" in describe(now, [])
+    found = json.loads(now.as_json())["stopping"]
     assert found["in_words"].startswith("Too few rounds to say what stopping would lose: 2")
     assert "Advice: stop: predictions on the stop set" in found["in_words"]
     assert (found["forecast"], found["closes"], len(found["agreements"])) == (None, False, 1)
     turn(loop, people)
     found = json.loads(status(loop).as_json())["stopping"]
     assert found["in_words"].startswith("If you stop now, expected loss 0.")
-    assert found["forecast"]["num_left"] == 6
-    assert found["gain_per_hour"]["mean"] > 0
+    assert found["forecast"]["num_left"] == 4
+    # Eight answers: people's pace is known, so the next 4 images are 4 x 12 minutes.
+    gain = found["forecast"]["gain"]["mean"]
+    assert found["gain_per_hour"]["mean"] == pytest.approx(gain / (4 * 12 / 60))
     assert found["in_words"].split(".")[0] in describe(status(loop), [])
     # The same images in every round, as far as they have no label.
     kept = [
         np.load(io.BytesIO(loop.workspace.show(f"day/r{k}", layout.STOP_SET))).files
         for k in range(3)
     ]
-    assert [len(names) for names in kept] == [12, 9, 6]
+    assert [len(names) for names in kept] == [12, 8, 4]
     assert set(kept[2]) < set(kept[1]) < set(kept[0])
+    with session_scope(loop.ledger, read_only=True) as session:
+        items = repository.query_items(session, "day", 2)
+    assert [item.expected_minutes for item in items] == [12.0] * 4
 
 
 def test_a_rule_closes_the_domain_as_a_spent_budget_does(

@@ -91,11 +91,13 @@ def acquire(params: Params) -> None:
     chosen = candidates[: max(0, min(left, params.query_size(domain)))]
     with layout.QUERY.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["rank", "sample_id", "score", "source", "reason", "regions", "chance"])
+        head = ["rank", "sample_id", "score", "source", "reason", "regions", "chance", "minutes"]
+        writer.writerow(head)
         for rank, sample_id in enumerate(chosen, start=1):
             source = "audit" if rank == len(chosen) else "strategy"
             chance = f"{1 / len(candidates):.9f}" if source == "audit" else ""
-            writer.writerow([rank, sample_id, f"{1 / rank:.6f}", source, "toy", "", chance])
+            score = f"{1 / rank:.6f}"
+            writer.writerow([rank, sample_id, score, source, "toy", "", chance, "12.00"])
 
 
 if __name__ == "__main__":
