@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from prefect.artifacts import (
     create_link_artifact,
@@ -20,7 +21,8 @@ from flows.position import Position, round_tags
 from flows.steps.publish import publish, query_of
 from flows.steps.reproduce import seal_round
 from pipeline import layout
-from pipeline.query import QueryRow
+from pipeline.query import QueryImage
+from pipeline.regions import framed
 
 THUMBNAIL_PX = 160
 
@@ -63,14 +65,14 @@ def _round_row(loop: Loop, domain: str, round_index: int, tag: str) -> dict[str,
 
 def show_query(loop: Loop, here: Position) -> None:
     """The round's query with thumbnails, and the way to its project."""
-    rows = query_of(loop, here)
+    images = query_of(loop, here)
     paths = {sample.sample_id: sample.image for sample in loop.workspace.manifest()}
     lines = [
         f"# Query of round {here.round_index} of {here.domain}",
         "",
         "| rank | image | sample | score | why |",
         "|---:|---|---|---:|---|",
-        *(_query_line(loop, row, paths[row.sample_id]) for row in rows),
+        *(_query_line(loop, image, paths[image.sample_id]) for image in images),
     ]
     create_markdown_artifact(
         markdown="\n".join(lines), key="query", description=f"What {here.tag} asks people for"
@@ -80,15 +82,17 @@ def show_query(loop: Loop, here: Position) -> None:
     )
 
 
-def _query_line(loop: Loop, row: QueryRow, image: str) -> str:
+def _query_line(loop: Loop, asked: QueryImage, image: str) -> str:
     with Image.open(loop.root / image) as opened:
         picture = opened.convert("RGB")
+        if asked.boxes:
+            picture = Image.fromarray(framed(np.asarray(picture), asked.boxes))
         picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
         buffer = io.BytesIO()
         picture.save(buffer, "JPEG", quality=70)
     data = base64.b64encode(buffer.getvalue()).decode()
-    reason = row.reason.replace("|", "\\|")
+    reason = asked.reason.replace("|", "\\|")
     return (
-        f"| {row.rank} | ![{row.sample_id}](data:image/jpeg;base64,{data}) | {row.sample_id} "
-        f"| {row.score:.3f} | {reason} |"
+        f"| {asked.rank} | ![{asked.sample_id}](data:image/jpeg;base64,{data}) "
+        f"| {asked.sample_id} | {asked.score:.3f} | {reason} |"
     )

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from db.session import Ledger, open_ledger
 from flows import services
 from flows.annotators import ANNOTATORS
@@ -17,7 +20,9 @@ from flows.position import Position, position
 from flows.workspace import Workspace
 from pipeline import layout
 from pipeline.config import Params
+from pipeline.data.formats.images import save_mask
 from pipeline.errors import ConfigError, WorkspaceError
+from pipeline.files import sha256_file
 
 Log = Callable[[str], None]
 _LOG = logging.getLogger("ssl-loop")
@@ -99,3 +104,12 @@ def project_prefix(root: Path, title: str) -> str:
 def inbox(root: Path, name: str) -> Path:
     """A file of the inbox: what the tool gave, kept until a merge puts it into git and DVC."""
     return root / layout.INBOX / name
+
+
+def keep_mask(root: Path, mask_HW: npt.NDArray[np.uint8]) -> str:
+    """SHA-256 of the mask's file, which is its name in the inbox."""
+    beside = inbox(root, "incoming-mask.png")
+    save_mask(beside, mask_HW)
+    digest = sha256_file(beside)
+    beside.replace(inbox(root, f"{digest}.png"))
+    return digest

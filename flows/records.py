@@ -17,12 +17,14 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from db import repository
+from db.tables import QueryItem
 from flows.position import ingest_tag, round_tag
 from flows.workspace import Workspace
 from pipeline import layout
 from pipeline.data.manifest import parse_manifest
 from pipeline.files import write_json
-from pipeline.query import QueryRow, parse_query
+from pipeline.query import QueryImage, QueryRow, by_image, parse_query
+from pipeline.regions import Box
 from pipeline.stages import STAGES
 from pipeline.stopping import Advice, parse_advice
 
@@ -81,6 +83,19 @@ def read_records(root: Path, domains: list[str]) -> list[AnnotationRecord]:
     return sorted(
         records.values(), key=lambda r: (r.updated_at, r.tool_annotation_id, r.raw_sha256)
     )
+
+
+def answers_dir(root: Path, item_id: str) -> Path:
+    """Where merges keep what was answered to an item: data/<domain>/annotations/<stem>/r<k>."""
+    domain, rest = item_id.split("/", 1)
+    return root / layout.annotations_dir(domain) / rest
+
+
+def mask_file(root: Path, item_id: str, mask_sha256: str) -> Path | None:
+    """An answer's own mask, in the inbox or where a merge put it; None where it is in neither."""
+    name = f"{mask_sha256}.png"
+    places = (root / layout.INBOX / name, answers_dir(root, item_id) / name)
+    return next((place for place in places if place.exists()), None)
 
 
 def stage_key(domain: str, round_index: int, stage: str) -> str:
@@ -150,17 +165,36 @@ def record_query(session: Session, workspace: Workspace, domain: str, round_inde
     rows = asked_at(workspace, round_tag(domain, round_index))
     items = [
         repository.QueryRow(
-            sample_id=row.sample_id,
-            rank=row.rank,
-            score=row.score,
-            source=row.source,
-            reason=row.reason,
-            regions=row.regions or None,
-            expected_minutes=row.minutes,
+            sample_id=image.sample_id,
+            rank=image.rank,
+            score=image.score,
+            source=image.source,
+            reason=image.reason,
+            regions=_regions(image),
+            expected_minutes=image.minutes,
         )
-        for row in rows
+        for image in by_image(rows)
     ]
     repository.upsert_query_items(session, domain, round_index, items)
+
+
+def _regions(image: QueryImage) -> list[dict[str, Any]] | None:
+    """Every box with the row of the query that asks for it; None for a whole image."""
+    return [
+        {"box": list(box), "rank": row.rank, "score": row.score, "source": row.source}
+        | {"reason": row.reason}
+        for row in image.rows
+        for box in row.regions
+    ] or None
+
+
+def boxes_of(item: QueryItem, *, source: str | None = None) -> tuple[Box, ...]:
+    """The regions that a query item asks for, all or those of one source; () = the whole image."""
+    return tuple(
+        Box(*region["box"])
+        for region in item.regions or ()
+        if source is None or region["source"] == source
+    )
 
 
 def record_round(session: Session, workspace: Workspace, domain: str, round_index: int) -> None:

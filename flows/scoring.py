@@ -10,20 +10,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 from sqlalchemy.orm import Session
 
-from db.repository import annotation_versions, pre_annotation, query_items, rounds
+from db.repository import (
+    annotation_versions,
+    find_query_item,
+    pre_annotation,
+    query_items,
+    rounds,
+)
 from db.session import session_scope
-from db.tables import Verdict
+from db.tables import QueryItem, Verdict
 from flows.annotators.masks import decode_annotation
 from flows.loop import Loop
 from flows.position import Position, round_tag
-from flows.records import asked_at
+from flows.records import asked_at, boxes_of
 from pipeline import layout
 from pipeline.answers import Answer, compare, parse_answers
 from pipeline.cost import shape_of
 from pipeline.data.formats.images import load_mask
 from pipeline.data.manifest import Sample
+from pipeline.regions import inside
+from pipeline.types import IGNORE
 
 
 def answers_so_far(loop: Loop, here: Position, samples: Sequence[Sample]) -> list[Answer]:
@@ -51,7 +60,7 @@ def _answers_at(loop: Loop, here: Position) -> list[Answer]:
 def _asked(loop: Loop, session: Session, domain: str, round_index: int) -> list[Answer]:
     """Accepted items and audit picks of one round, not compared yet."""
     rows = asked_at(loop.workspace, round_tag(domain, round_index))
-    chances = {row.sample_id: row.chance for row in rows}
+    chances = {row.sample_id: row.chance for row in rows if row.chance is not None}
     given = {
         version.item_id: version
         for version in annotation_versions(session, domain, round_index)
@@ -60,15 +69,20 @@ def _asked(loop: Loop, session: Session, domain: str, round_index: int) -> list[
     return [
         Answer(
             item_id=item.item_id,
-            source=item.source.value,
+            source="audit" if _is_audit(item) else item.source.value,
             chance=chances.get(item.sample_id),
             mask_sha256=(given[item.item_id].mask_sha256 or "") if item.item_id in given else "",
             counts=(),
             lead_s=given[item.item_id].lead_time_s if item.item_id in given else None,
         )
         for item in query_items(session, domain, round_index)
-        if item.item_id in given or item.source == "audit"
+        if item.item_id in given or _is_audit(item)
     ]
+
+
+def _is_audit(item: QueryItem) -> bool:
+    """Whether it, or one of its regions, was drawn at random."""
+    return bool(boxes_of(item, source="audit")) if item.regions else item.source == "audit"
 
 
 def _compared(
@@ -93,5 +107,9 @@ def _compared(
     height, width = truth_HW.shape
     predicted_HW = decode_annotation(sent, [], loop.params.classes, size=(height, width))
     shape = shape_of(predicted_HW)
+    asked = find_query_item(session, row.item_id)
+    boxes = boxes_of(asked, source="audit") or boxes_of(asked) if asked else ()
+    if boxes:  # of an image with regions drawn at random these alone are compared
+        truth_HW = np.where(inside(boxes, (height, width)), truth_HW, np.uint8(IGNORE))
     counts = compare(truth_HW, predicted_HW)
     return replace(row, counts=counts, boundary=shape.boundary, regions=shape.regions)

@@ -17,7 +17,7 @@ from flows.steps.take_in import waiting
 from pipeline import layout
 from pipeline.audit import AuditEstimate
 from pipeline.audit import describe as audit_words
-from pipeline.query import QueryRow
+from pipeline.query import QueryRow, by_image
 from pipeline.stopping import Advice, why_finished
 from pipeline.stopping import as_json as advice_as_json
 from pipeline.stopping import describe as advice_words
@@ -31,7 +31,7 @@ class Status:
     domain: str | None
     round_index: int | None
     computed: bool
-    asked: int  # rows of the tagged query
+    asked: int  # images of the tagged query
     expected_minutes: float | None  # of people's time for all of them
     published: int  # of them, tasks made
     answered: int  # of them, accepted, skipped or given up
@@ -141,7 +141,7 @@ def _query_counts(loop: Loop, here: Position | None, query: list[QueryRow]) -> t
         tasks = ls_tasks(session, here.domain, here.round_index)
         states = item_states(session, here.domain, here.round_index)
     answered = sum(state.settled for state in states.values())
-    return len(query), len(tasks), answered
+    return len(by_image(query)), len(tasks), answered
 
 
 def _evaluation(loop: Loop, tag: str | None) -> dict[str, Any]:

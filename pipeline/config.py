@@ -17,6 +17,7 @@ from ruamel.yaml.error import YAMLError
 from pipeline.blocks import Block, parse_block
 from pipeline.errors import ConfigError
 from pipeline.loop_params import AnnotationParams, LoopParams
+from pipeline.regions import Grid, grid_of
 from pipeline.types import MAX_CLASSES
 
 DOMAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -31,7 +32,7 @@ class DomainParams(Block):
     """What one domain overrides; an empty block takes the general values."""
 
     query_size: PositiveInt | None = None
-    """Samples per query here; null = acquire.query_size."""
+    """Samples, or regions, per query here; null = acquire.query_size."""
     budget: Annotated[int, Field(ge=0)] | None = None
     """Answers allowed here; null = loop.budget."""
 
@@ -169,8 +170,13 @@ class AcquireParams(Block):
 
     strategy: str = "entropy_k_center"
     """A row of pipeline.acquisition.STRATEGIES."""
+    query_unit: Literal["image", "region"] = "image"
+    """What people are asked for: whole images, or rectangular regions of any of them."""
+    region_size_px: Annotated[int, Field(ge=4)] = 16
+    """Side of a region, about, in pixels of the images at image.height_px x width_px, as in
+    `ssl-loop backtest --region-size`: images are cut evenly into as many as fit."""
     query_size: PositiveInt = 8
-    """Samples per query (b)."""
+    """Samples per query (b); with query_unit: region, regions."""
     audit_share: Share = 0.2
     """Share of a query drawn uniformly at random: an unbiased look at the domain."""
     top_share: Annotated[float, Field(gt=0, le=1)] = 0.1
@@ -226,6 +232,14 @@ class Params(Block):
     def num_classes(self) -> int:
         """K."""
         return len(self.classes)
+
+    @property
+    def grid(self) -> Grid | None:
+        """The regions of every image; None where people are asked for whole images."""
+        if self.acquire.query_unit == "image":
+            return None
+        size = (self.image.height_px, self.image.width_px)
+        return grid_of(size, self.acquire.region_size_px, finest=size)
 
     def query_size(self, domain: str) -> int:
         """Samples per query in `domain`."""

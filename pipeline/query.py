@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
@@ -13,8 +13,10 @@ from typing import Literal, Protocol, get_args
 
 from pipeline.errors import DataError
 from pipeline.files import write_text
+from pipeline.regions import Box, parse_boxes
 
 Source = Literal["strategy", "audit", "cold_start"]
+Region = tuple[str, Box]  # sample_id and where in it
 
 
 class Chosen(Protocol):
@@ -48,12 +50,54 @@ class QueryRow:
     """In [0, 1], higher = sooner."""
     source: Source
     reason: str
-    regions: str = ""
-    """Which parts to annotate; "" = the whole image."""
+    regions: tuple[Box, ...] = ()
+    """Which parts to annotate, one a row as `acquire` writes them; () = the whole image."""
     chance: float | None = None
     """With which an audit pick was drawn, in (0, 1]; None where it was chosen."""
     minutes: float | None = None
     """Of people's time that it is expected to take (pipeline/cost.py)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryImage:
+    """All rows of one image: what people are asked for at once, in one task."""
+
+    rank: int
+    """From 1, the first image to be annotated."""
+    rows: tuple[QueryRow, ...]
+    """At least one, in their order."""
+
+    @property
+    def sample_id(self) -> str:
+        """The image."""
+        return self.rows[0].sample_id
+
+    @property
+    def score(self) -> float:
+        """The highest."""
+        return self.rows[0].score
+
+    @property
+    def source(self) -> Source:
+        """Of the row with the highest score."""
+        return self.rows[0].source
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """Which parts to annotate; () = the whole image."""
+        return tuple(box for row in self.rows for box in row.regions)
+
+    @property
+    def reason(self) -> str:
+        """In words."""
+        first = self.rows[0].reason
+        return first if len(self.rows) == 1 else f"{len(self.rows)} regions, first: {first}"
+
+    @property
+    def minutes(self) -> float | None:
+        """Of people's time that it is expected to take; None where that is not known."""
+        known = [row.minutes for row in self.rows if row.minutes is not None]
+        return sum(known) if known else None
 
 
 COLUMNS = tuple(field.name for field in fields(QueryRow))
@@ -66,11 +110,13 @@ def write_query(
     *,
     num_candidates: int,
     minutes: Mapping[str, float] = MappingProxyType({}),
+    regions: Mapping[str, Region] = MappingProxyType({}),
 ) -> None:
     """Write picks in their order; scores have 6 decimals, so that equal queries are equal files.
 
     `num_candidates` is what the audit picks were drawn from, each with the same chance; `minutes`
-    is what each sample is expected to take.
+    is what each is expected to take; `regions` says which image and box an id means that is no
+    sample's own.
     """
     num_drawn = sum(pick.source == "audit" for pick in picks)
     file = io.StringIO()
@@ -79,8 +125,9 @@ def write_query(
     for rank, pick in enumerate(picks, start=1):
         chance = f"{num_drawn / num_candidates:.9f}" if pick.source == "audit" else ""
         time = f"{minutes[pick.sample_id]:.2f}" if pick.sample_id in minutes else ""
+        name, box = regions.get(pick.sample_id, (pick.sample_id, ""))
         score = f"{pick.score:.6f}"
-        writer.writerow([rank, pick.sample_id, score, pick.source, pick.reason, "", chance, time])
+        writer.writerow([rank, name, score, pick.source, pick.reason, box, chance, time])
     write_text(path, file.getvalue())
 
 
@@ -95,6 +142,17 @@ def parse_query(text: str, *, source: str = "query.csv") -> list[QueryRow]:
         if row.rank != place:
             raise DataError(f"{source}: rank {row.rank} at place {place}, expected 1, 2, 3, ...")
     return rows
+
+
+def by_image(rows: Iterable[QueryRow]) -> list[QueryImage]:
+    """The rows image by image, in the order in which the images come up first."""
+    found: dict[str, list[QueryRow]] = {}
+    for row in rows:
+        found.setdefault(row.sample_id, []).append(row)
+    return [
+        QueryImage(rank=rank, rows=tuple(of_image))
+        for rank, of_image in enumerate(found.values(), start=1)
+    ]
 
 
 def _row(row: dict[str, str], where: str) -> QueryRow:
@@ -115,7 +173,7 @@ def _row(row: dict[str, str], where: str) -> QueryRow:
         score=score,
         source=row["source"],  # type: ignore[arg-type]
         reason=row["reason"],
-        regions=row["regions"],
+        regions=parse_boxes(row["regions"] or "", where),
         chance=chance if row.get("chance") else None,
         minutes=minutes if row.get("minutes") else None,
     )

@@ -53,6 +53,7 @@ LAYERS = {
     "metrics": WORDS,
     "progress": WORDS,
     "query": WORDS,
+    "regions": WORDS,
     "memory": WORDS,
     "threads": WORDS,
     "types": WORDS,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from db.repository.annotations import (
     RoundAnswers,
+    accepted_items,
     annotated_count,
     annotation_versions,
     answers,
@@ -26,6 +27,7 @@ from db.repository.queries import (
     add_round,
     add_samples,
     domains,
+    find_query_item,
     item_id_of,
     ls_tasks,
     pre_annotation,
@@ -44,6 +46,7 @@ from db.repository.training import (
 __all__ = [
     "QueryRow",
     "RoundAnswers",
+    "accepted_items",
     "add_domain",
     "add_round",
     "add_samples",
@@ -57,6 +60,7 @@ __all__ = [
     "facts_hash",
     "find_annotation",
     "find_event",
+    "find_query_item",
     "item_id_of",
     "item_states",
     "latest_accepted",

@@ -151,6 +151,12 @@ def latest_accepted(session: Session, domain: str | None = None) -> dict[str, An
     return dict(session.execute(statement).tuples().all())
 
 
+def accepted_items(session: Session) -> dict[str, Annotation]:
+    """`item_id -> its newest accepted annotation`: an image may have been asked for repeatedly."""
+    statement = select(Annotation).where(Annotation.verdict == Verdict.ACCEPTED)
+    return {row.item_id: row for row in session.scalars(statement.order_by(*_OLDEST_FIRST))}
+
+
 def annotated_count(session: Session, domain: str | None = None) -> int:
     """Samples with an accepted annotation: what the budget is counted in."""
     statement = _of(select(func.count(QueryItem.sample_id.distinct())), domain, None)

@@ -107,6 +107,11 @@ def query_items(session: Session, domain: str, round_index: int) -> list[QueryIt
     return list(session.scalars(statement.order_by(QueryItem.rank)))
 
 
+def find_query_item(session: Session, item_id: str) -> QueryItem | None:
+    """The item of this name."""
+    return session.get(QueryItem, item_id)
+
+
 def record_ls_task(  # noqa: PLR0913 - one keyword per column
     session: Session,
     *,

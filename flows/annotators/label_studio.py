@@ -175,7 +175,7 @@ class LabelStudio:
         base = f"/api/projects/{project.project_id}/import"
         # At most 100 files a request (more: 500), each under a name of its own (only the last of
         # equal names is taken); ids come in the order sent.
-        files = [(str(i), (one.image.name, one.image.read_bytes())) for i, one in enumerate(items)]
+        files = [(str(i), one.file) for i, one in enumerate(items)]
         uploads = self.http.upload(base, files, commit_to_project="false")["file_upload_ids"]
         if len(uploads) != len(items):
             raise ServiceError(f"{project.url}: {len(uploads)} of {len(items)} images were taken")

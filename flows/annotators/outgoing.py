@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from io import BytesIO
 from typing import Any
 
 from PIL import Image
 
 from flows.annotators.masks import encode_result
 from flows.annotators.types import PushItem, Region
+from pipeline.data.formats.images import load_image
 from pipeline.errors import DataError
+from pipeline.regions import Box, boxes_text, framed
+
+ONLY_INSIDE = "Label only inside the frames: what is painted outside is not used."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +33,14 @@ class Upload:
         return self.item.item_id
 
     @property
-    def image(self) -> Path:
-        """The file to upload."""
-        return self.item.image
+    def file(self) -> tuple[str, bytes]:
+        """Name and content of the image to upload: the file itself, or with its regions framed."""
+        image, regions = self.item.image, self.item.regions
+        if not regions:
+            return image.name, image.read_bytes()
+        content = BytesIO()
+        Image.fromarray(framed(load_image(image), regions)).save(content, "PNG")
+        return f"{image.stem}.png", content.getvalue()
 
     def task(self, image_url: str) -> dict[str, Any]:
         """The body Label Studio takes.
@@ -39,6 +48,10 @@ class Upload:
         An item without pre-annotation gets an empty prediction: its score is what orders tasks,
         and a project without any prediction of its version is served at random.
         """
+        reason = {"reason": self.item.reason}
+        if self.item.regions:
+            text = f"{self.item.reason}. {ONLY_INSIDE}"
+            reason = {"reason": text, "regions": boxes_text(self.item.regions)}
         return {
             "data": {
                 "image": image_url,
@@ -46,7 +59,7 @@ class Upload:
                 "sample_id": self.item.sample_id,
                 # Data columns sort as text: fixed digits, so that 0.1 and 5e-05 keep their order.
                 "uncertainty": f"{self.item.uncertainty:.6f}",
-                "reason": self.item.reason,
+                **reason,
             },
             "predictions": [
                 {
@@ -94,3 +107,6 @@ def _check(item: PushItem) -> None:
         raise DataError(
             f"pre-annotation of {mask_HW.shape[:2]} for an image of {size} (height, width)"
         )
+    whole = Box(0, 0, size[1], size[0])
+    if beyond := [str(box) for box in item.regions if not whole.holds(box)]:
+        raise DataError(f"regions {beyond} reach beyond the image of {size} (height, width)")

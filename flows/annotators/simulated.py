@@ -19,10 +19,12 @@ import numpy as np
 from flows.annotators import strokes
 from flows.annotators.label_studio_http import Http
 from flows.annotators.label_studio_project import config_classes
-from flows.annotators.masks import changed_pixels, decode_annotation
+from flows.annotators.masks import Mask, changed_pixels, decode_annotation
 from flows.annotators.types import Region
 from pipeline.data.formats.images import load_mask
 from pipeline.errors import ConfigError, DataError
+from pipeline.regions import inside, parse_boxes
+from pipeline.types import IGNORE
 
 # Left on a task that was answered unreadably once, so that no process does so twice.
 ONCE_UNDECODABLE = "simulated_undecodable"
@@ -188,7 +190,7 @@ class SimulatedAnnotator:
             kind = "plain"
         prediction = task["predictions"][0] if task["predictions"] else {"id": None, "result": []}
         before = prediction["result"]
-        truth_HW = load_mask(self._truth_file(sample_id), len(class_names))
+        truth_HW = self._truth(task, len(class_names))
         height, width = truth_HW.shape
         before_HW = decode_annotation(before, [], class_names, size=(height, width))
         aim_HW = strokes.aim(before_HW, truth_HW, self.behaviour.boundary_noise_px, rng)
@@ -239,6 +241,15 @@ class SimulatedAnnotator:
         if answer.kind == "double_submit":
             self.http.post(path, body)
         return annotation_id
+
+    def _truth(self, task: dict[str, Any], num_classes: int) -> Mask:
+        """The true mask of what the task asks for; 255 elsewhere."""
+        truth_HW = load_mask(self._truth_file(task["data"]["sample_id"]), num_classes)
+        boxes = parse_boxes(task["data"].get("regions", ""), f"task {task['id']}")
+        if not boxes:
+            return truth_HW
+        asked_HW = inside(boxes, (truth_HW.shape[0], truth_HW.shape[1]))
+        return np.where(asked_HW, truth_HW, np.uint8(IGNORE))
 
     def _truth_file(self, sample_id: str) -> Path:
         domain, _, stem = sample_id.partition("/")

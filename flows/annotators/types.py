@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.regions import Box
+
 Region = dict[str, Any]
 OnProgress = Callable[[int, int], None]  # items done, items in all
 
@@ -34,6 +36,7 @@ class PushItem:
     uncertainty: float  # [0, 1]; the highest is asked first
     reason: str  # in words, for the annotator
     pre_annotation_HW: npt.NDArray[np.uint8] | None  # class indices at the image's size, 255 = none
+    regions: tuple[Box, ...] = ()  # what is asked for, in the image's pixels; () = all of it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from db.repository import (
     annotation_versions,
     find_annotation,
     find_event,
+    find_query_item,
     item_states,
     ls_tasks,
     pre_annotation,
@@ -25,22 +26,23 @@ from db.repository import (
     watermark,
 )
 from db.session import session_scope
-from db.tables import ItemState
+from db.tables import Annotation, ItemState
 from flows.annotators.masks import changed_pixels, decode_annotation
 from flows.annotators.types import Project, PulledAnnotation
-from flows.loop import Loop, inbox
+from flows.loop import Loop, keep_mask
 from flows.position import Position
 from flows.records import (
     WHO,
     AnnotationRecord,
+    boxes_of,
     closed_key,
+    mask_file,
     published_key,
     reopened_key,
     write_record,
 )
-from pipeline.data.formats.images import save_mask
 from pipeline.errors import AnnotationError
-from pipeline.files import sha256_file
+from pipeline.regions import Box, inside
 from pipeline.types import IGNORE
 
 Mask = npt.NDArray[np.uint8]
@@ -69,6 +71,16 @@ class Progress:
         return f"{self.answered}/{self.total}: {self.open} open{gone}"
 
 
+class Sent(NamedTuple):
+    """What people were asked."""
+
+    item_id: str
+    result: list[dict[str, Any]]
+    """The pre-annotation."""
+    regions: tuple[Box, ...]
+    """() = the whole image."""
+
+
 def collect(loop: Loop, here: Position) -> Progress:
     """Pull, validate, keep, record; returns how far the round is."""
     project = loop.project(here.domain)
@@ -95,10 +107,12 @@ def _keep(loop: Loop, project: Project, pulled: PulledAnnotation, item_id: str) 
             raw_sha256=_digest(pulled.result),
         )
         sent = pre_annotation(session, item_id) or []
+        item = find_query_item(session, item_id)
+        regions = boxes_of(item) if item else ()
     # Judged once: a later version of the decoder must not contradict what is recorded.
-    if known is not None and _has_mask(loop, known.mask_sha256):
+    if known is not None and _has_mask(loop, known):
         return
-    record = _judge(loop, project, pulled, item_id, sent)
+    record = _judge(loop, project, pulled, Sent(item_id, sent, regions))
     # The file first: the ledger never points to something that is not there.
     write_record(loop.root, record)
     with session_scope(loop.ledger) as session:
@@ -108,20 +122,18 @@ def _keep(loop: Loop, project: Project, pulled: PulledAnnotation, item_id: str) 
         loop.log(f"{item_id}: {record.verdict} by {record.annotator}{why}")
 
 
-def _judge(
-    loop: Loop, project: Project, pulled: PulledAnnotation, item_id: str, sent: list[dict[str, Any]]
-) -> AnnotationRecord:
+def _judge(loop: Loop, project: Project, pulled: PulledAnnotation, sent: Sent) -> AnnotationRecord:
     verdict, why, mask_sha256, changed = "accepted", "", None, None
     if pulled.was_cancelled:
         verdict = "skipped"
     else:
         try:
-            mask_HW, changed = _decode(loop, pulled, item_id, sent)
-            mask_sha256 = _keep_mask(loop, mask_HW)
+            mask_HW, changed = _decode(loop, pulled, sent)
+            mask_sha256 = keep_mask(loop.root, mask_HW)
         except AnnotationError as error:
             verdict, why = "quarantined", str(error)
     return AnnotationRecord(
-        item_id=item_id,
+        item_id=sent.item_id,
         project_id=project.project_id,
         task_id=pulled.task_id,
         tool_annotation_id=pulled.annotation_id,
@@ -143,34 +155,37 @@ def _digest(result: list[dict[str, Any]]) -> str:
     return hashlib.sha256(raw.encode()).hexdigest()
 
 
-def _has_mask(loop: Loop, mask_sha256: str | None) -> bool:
+def _has_mask(loop: Loop, known: Annotation) -> bool:
     """Whether the mask of a recorded annotation is still at hand, waiting or merged."""
-    if mask_sha256 is None or inbox(loop.root, f"{mask_sha256}.png").exists():
+    digest = known.mask_sha256
+    if digest is None or mask_file(loop.root, known.item_id, digest):
         return True
-    return any(sample.mask_sha256 == mask_sha256 for sample in loop.workspace.manifest())
+    return any(sample.mask_sha256 == digest for sample in loop.workspace.manifest())
 
 
-def _decode(
-    loop: Loop, pulled: PulledAnnotation, item_id: str, sent: list[dict[str, Any]]
-) -> tuple[Mask, int]:
-    """The mask and how many pixels people changed; AnnotationError if it says nothing."""
-    sample_id = item_id.rsplit("/", 1)[0]
+def _decode(loop: Loop, pulled: PulledAnnotation, sent: Sent) -> tuple[Mask, int]:
+    """The mask and how many pixels people changed; AnnotationError if it says nothing.
+
+    What is painted outside the regions that were asked for is left out: people go over the edge,
+    and parts of an image that they chose would bias what is learnt.
+    """
+    sample_id = sent.item_id.rsplit("/", 1)[0]
     sample = next(s for s in loop.workspace.manifest() if s.sample_id == sample_id)
     with Image.open(loop.root / sample.image) as image:
         size = (image.height, image.width)
     classes = loop.params.classes
-    mask_HW = decode_annotation(pulled.result, sent, classes, size=size)
+    mask_HW = decode_annotation(pulled.result, sent.result, classes, size=size)
+    if sent.regions:
+        asked_HW = inside(sent.regions, size)
+        if left_out := int(((mask_HW != IGNORE) & ~asked_HW).sum()):
+            loop.log(f"{sent.item_id}: {left_out} pixel(s) outside the regions are left out")
+        mask_HW = np.where(asked_HW, mask_HW, np.uint8(IGNORE))
     if not (mask_HW != IGNORE).any():
-        raise AnnotationError("no pixel carries a label: paint at least one region, or skip")
-    return mask_HW, changed_pixels(mask_HW, sent, classes)
-
-
-def _keep_mask(loop: Loop, mask_HW: Mask) -> str:
-    beside = inbox(loop.root, "incoming-mask.png")
-    save_mask(beside, mask_HW)
-    digest = sha256_file(beside)
-    beside.replace(inbox(loop.root, f"{digest}.png"))
-    return digest
+        where = " inside the frames" if sent.regions else ""
+        raise AnnotationError(
+            f"no pixel{where} carries a label: paint at least one region, or skip"
+        )
+    return mask_HW, changed_pixels(mask_HW, sent.result, classes)
 
 
 def _reopen_quarantined(loop: Loop, here: Position) -> None:

@@ -22,16 +22,23 @@ from db.repository import (
     latest_accepted,
     ls_tasks,
     pre_annotation,
-    query_items,
     record_event,
     rounds,
 )
 from db.session import session_scope
-from db.tables import Annotation, ItemState, QuerySource
+from db.tables import Annotation, ItemState
 from flows.loop import Loop, inbox
 from flows.position import Position
-from flows.records import WHO, AnnotationRecord, merged_key, read_records, tool_facts_path
+from flows.records import (
+    WHO,
+    AnnotationRecord,
+    answers_dir,
+    merged_key,
+    read_records,
+    tool_facts_path,
+)
 from flows.scoring import answers_so_far
+from flows.steps.partial import audit_picks, partial_answers, place_pieces, with_regions
 from pipeline import layout
 from pipeline.answers import write_answers
 from pipeline.data.manifest import Sample, parse_manifest, with_mask, write_manifest
@@ -51,17 +58,24 @@ def merge(loop: Loop, here: Position) -> int:
     _back_to_tag(loop, here, domains)
     with session_scope(loop.ledger, read_only=True) as session:
         accepted = latest_accepted(session)
-        random_picks = [s for domain in domains for s in _audit_picks(session, domain)]
+        random_picks = [s for domain in domains for s in audit_picks(session, domain)]
         skips = _skips(session, domains)
+        partial = partial_answers(session, domains)
     answered = [sample_id for sample_id in random_picks if sample_id in accepted]
     val_ids = _val_picks(answered, before, loop.params.loop.val_share)
-    after = [_answered(s, accepted.get(s.sample_id), val_ids) for s in before]
+    after = [
+        with_regions(loop.root, s, partial[s.sample_id], val=s.sample_id in val_ids)
+        if s.sample_id in partial
+        else _answered(s, accepted.get(s.sample_id), val_ids)
+        for s in before
+    ]
     changed = [
         new for old, new in zip(before, after, strict=True) if new.mask_sha256 != old.mask_sha256
     ]
     for sample in changed:
         _place_mask(loop.root, sample)
     _place_records(loop, domains)
+    place_pieces(loop.root, partial.values())
     left_out = _left_out(loop)
     after = [
         replace(sample, skips=skips[sample.sample_id], left_out=left_out[sample.sample_id])
@@ -100,16 +114,6 @@ def _left_out(loop: Loop) -> dict[str, str]:
     """By HEAD, not the round's tag: people may have let images in since."""
     manifest = parse_manifest(loop.workspace.show("HEAD", layout.MANIFEST).decode())
     return {sample.sample_id: sample.left_out for sample in manifest}
-
-
-def _audit_picks(session: Session, domain: str) -> list[str]:
-    """Samples that were drawn uniformly at random, in the order in which they were asked for."""
-    return [
-        item.sample_id
-        for round_index in rounds(session, domain)
-        for item in query_items(session, domain, round_index)
-        if item.source is QuerySource.AUDIT
-    ]
 
 
 def _val_picks(answered: Iterable[str], samples: Iterable[Sample], val_share: float) -> set[str]:
@@ -188,8 +192,7 @@ def _said_once(session: Session, domain: str) -> list[dict[str, Any]]:
 
 def record_path(root: Path, record: AnnotationRecord) -> Path:
     """Where a merged record lies: data/<domain>/annotations/<stem>/r<k>/<version>.json."""
-    domain, rest = record.item_id.split("/", 1)
-    return root / layout.annotations_dir(domain) / rest / record.file_name
+    return answers_dir(root, record.item_id) / record.file_name
 
 
 def _skips(session: Session, domains: list[str]) -> Counter[str]:

@@ -1,4 +1,4 @@
-"""Publish: every row of the tagged query becomes exactly one task in the annotation tool."""
+"""Publish: every image of the tagged query becomes exactly one task in the annotation tool."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ from flows.records import WHO, asked_at, published_key, record_query
 from pipeline import layout
 from pipeline.data.manifest import Sample
 from pipeline.errors import DataError
-from pipeline.query import QueryRow
+from pipeline.query import QueryImage, by_image
+from pipeline.regions import inside
+from pipeline.types import IGNORE
 
 
-def query_of(loop: Loop, here: Position) -> list[QueryRow]:
+def query_of(loop: Loop, here: Position) -> list[QueryImage]:
     """The round's query as tagged, never the working copy."""
-    return asked_at(loop.workspace, here.tag)
+    return by_image(asked_at(loop.workspace, here.tag))
 
 
 def publish(loop: Loop, here: Position) -> None:
-    """Send what has no task yet; done when rows in the tag = rows in the ledger = tasks made."""
-    rows = query_of(loop, here)
+    """Send what has no task yet; done when images in the tag = in the ledger = tasks made."""
+    images = query_of(loop, here)
     with session_scope(loop.ledger) as session:
         record_query(session, loop.workspace, here.domain, here.round_index)
         known = set(ls_tasks(session, here.domain, here.round_index))
-    missing = [row for row in rows if item_id(row.sample_id, here.round_index) not in known]
+    missing = [one for one in images if item_id(one.sample_id, here.round_index) not in known]
     if missing:
         project = loop.project(here.domain)
-        loop.log(f"publishing {len(missing)} of {len(rows)} to {project.url}")
+        loop.log(f"publishing {len(missing)} of {len(images)} to {project.url}")
         _push(loop, here, project, missing)
         services.ensure_hook(loop.root, loop.annotator, project)
     with session_scope(loop.ledger) as session:
@@ -43,13 +45,13 @@ def publish(loop: Loop, here: Position) -> None:
             domain=here.domain,
             round_index=here.round_index,
             key=published_key(here.domain, here.round_index),
-            detail={"items": len(rows)},
+            detail={"items": len(images)},
         )
 
 
-def _push(loop: Loop, here: Position, project: Project, rows: list[QueryRow]) -> None:
+def _push(loop: Loop, here: Position, project: Project, images: list[QueryImage]) -> None:
     samples = {sample.sample_id: sample for sample in loop.workspace.manifest()}
-    items = [_push_item(loop, row, samples, here.round_index) for row in rows]
+    items = [_push_item(loop, image, samples, here.round_index) for image in images]
     pushed = loop.annotator.push(
         project,
         items,
@@ -68,19 +70,26 @@ def _push(loop: Loop, here: Position, project: Project, rows: list[QueryRow]) ->
             )
 
 
-def _push_item(loop: Loop, row: QueryRow, samples: dict[str, Sample], round_index: int) -> PushItem:
-    if row.sample_id not in samples:
-        raise DataError(f"query.csv asks for {row.sample_id}, which data/manifest.csv lacks")
-    mask_file = loop.root / layout.sample_png(layout.PSEUDO_LABELS, row.sample_id)
+def _push_item(
+    loop: Loop, asked: QueryImage, samples: dict[str, Sample], round_index: int
+) -> PushItem:
+    if asked.sample_id not in samples:
+        raise DataError(f"query.csv asks for {asked.sample_id}, which data/manifest.csv lacks")
+    mask_file = loop.root / layout.sample_png(layout.PSEUDO_LABELS, asked.sample_id)
     mask = None
     if mask_file.exists():
         with Image.open(mask_file) as png:
             mask = np.asarray(png, dtype=np.uint8)
+        if asked.boxes:
+            mask = np.where(
+                inside(asked.boxes, (mask.shape[0], mask.shape[1])), mask, np.uint8(IGNORE)
+            )
     return PushItem(
-        item_id=item_id(row.sample_id, round_index),
-        sample_id=row.sample_id,
-        image=loop.root / samples[row.sample_id].image,
-        uncertainty=row.score,
-        reason=row.reason,
+        item_id=item_id(asked.sample_id, round_index),
+        sample_id=asked.sample_id,
+        image=loop.root / samples[asked.sample_id].image,
+        uncertainty=asked.score,
+        reason=asked.reason,
         pre_annotation_HW=mask,
+        regions=asked.boxes,
     )

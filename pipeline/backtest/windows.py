@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.backtest.features import CELL_PX
+from pipeline.regions import Grid, grid_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,10 +43,5 @@ def windows_of(size: tuple[int, int], region_px: int | None) -> Windows:
     The image is cut evenly, at cells' borders, so windows at its edge are not smaller.
     """
     cells = (size[0] // CELL_PX, size[1] // CELL_PX)
-    if region_px is None:
-        rows, columns = 1, 1
-    else:
-        rows, columns = (max(1, min(side, round(side * CELL_PX / region_px))) for side in cells)
-    row_H = np.arange(cells[0]) * rows // cells[0]
-    column_W = np.arange(cells[1]) * columns // cells[1]
-    return Windows(window_P=(row_H[:, None] * columns + column_W).reshape(-1), columns=columns)
+    grid = Grid(1, 1) if region_px is None else grid_of(size, region_px, cells)
+    return Windows(window_P=grid.region_of(cells), columns=grid.columns)

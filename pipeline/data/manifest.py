@@ -11,6 +11,7 @@ from typing import get_args
 
 from pipeline.errors import DataError
 from pipeline.files import replacing, sha256_file
+from pipeline.regions import Box, parse_boxes
 from pipeline.types import SPLITS, Origin, Split
 
 
@@ -28,6 +29,7 @@ class Sample:
     origin: Origin = ""
     skips: int = 0  # how often people said no to it; such a sample is not asked for again
     left_out: str = ""  # why no label of it would help, by pipeline.data.hygiene; "" = it may
+    regions: str = ""  # boxes that people answered or refused, where not asked for as a whole
 
     @property
     def labelled(self) -> bool:
@@ -36,16 +38,24 @@ class Sample:
 
     @property
     def unlabelled(self) -> bool:
-        """In the pool without a mask: the unlabelled stream and the candidates of a query."""
-        return self.split == "pool" and not self.mask and not self.left_out
+        """In the pool with pixels that nobody was asked for: the unlabelled stream and the
+        candidates of a query. An image of which regions are known is labelled and this too."""
+        known_whole = self.mask and not self.regions
+        return self.split == "pool" and not known_whole and not self.left_out
 
     @property
-    def answered(self) -> bool:
-        """People gave a mask or said no: what a budget counts."""
-        return self.origin == "annotated" or self.skips > 0
+    def boxes(self) -> tuple[Box, ...]:
+        """`regions` as boxes."""
+        return parse_boxes(self.regions, self.sample_id)
+
+    @property
+    def num_answers(self) -> int:
+        """How often people gave a mask or said no, region by region: what a budget counts."""
+        return len(self.boxes) or int(self.origin == "annotated" or self.skips > 0)
 
 
 COLUMNS = tuple(field.name for field in fields(Sample))
+WHOLE_IMAGES = COLUMNS[:-1]  # the last column is there once regions were asked for
 
 
 def read_manifest(path: Path) -> list[Sample]:
@@ -58,7 +68,7 @@ def read_manifest(path: Path) -> list[Sample]:
 def parse_manifest(text: str, *, source: str = "data/manifest.csv") -> list[Sample]:
     """As `read_manifest`, from text: how a tag's manifest is read."""
     reader = csv.DictReader(io.StringIO(text))
-    if tuple(reader.fieldnames or ()) != COLUMNS:
+    if tuple(reader.fieldnames or ()) not in (COLUMNS, WHOLE_IMAGES):
         raise DataError(f"{source}: columns {reader.fieldnames}, expected {list(COLUMNS)}")
     return [_sample(row, f"{source}:{line}") for line, row in enumerate(reader, start=2)]
 
@@ -71,14 +81,16 @@ def _sample(row: dict[str, str], where: str) -> Sample:
         raise DataError(f"{where}: origin {origin!r}, expected one of {get_args(Origin)}")
     if not row["skips"].isdecimal():
         raise DataError(f"{where}: skips {row['skips']!r}, expected a whole number")
+    parse_boxes(row.get("regions", ""), where)
     return Sample(**{**row, "skips": int(row["skips"])})  # type: ignore[arg-type]
 
 
 def write_manifest(path: Path, samples: Iterable[Sample]) -> None:
     """Write samples sorted by domain and id, so that equal contents are equal files."""
     rows = sorted(samples, key=lambda sample: (sample.domain, sample.sample_id))
+    columns = COLUMNS if any(row.regions for row in rows) else WHOLE_IMAGES
     with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
 

@@ -53,7 +53,7 @@ def candidates_of(samples: list[Sample], domain: str) -> list[Sample]:
 
 def query_size(samples: list[Sample], params: Params, domain: str) -> int:
     """How many to ask for: what the domain's query size, budget and candidates all allow."""
-    spent = sum(sample.answered for sample in samples if sample.domain == domain)
+    spent = sum(sample.num_answers for sample in samples if sample.domain == domain)
     left = max(0, params.budget(domain) - spent)
     return min(params.query_size(domain), left, len(candidates_of(samples, domain)))
 
@@ -63,7 +63,7 @@ def _pool(root: Path, params: Params, samples: list[Sample], candidates: list[Sa
     # No row of the candidates': the width, where nothing is labelled.
     covered = [embeddings_ND[:0], *_labelled_embeddings(root, samples)]
     domain = candidates[0].domain
-    spent = sum(sample.answered for sample in samples if sample.domain == domain)
+    spent = sum(sample.num_answers for sample in samples if sample.domain == domain)
     pool = Pool(
         sample_ids=tuple(sample.sample_id for sample in candidates),
         embeddings_ND=embeddings_ND,

@@ -45,7 +45,9 @@ def training_key(
     """`<stage>-<hash>` of params, the samples' images and masks, encoder weights, code version."""
     knobs = params.model_dump(mode="json", include={"classes", "image", "model", "method"})
     knobs["train"] = params.train.model_dump(mode="json", exclude=WITHOUT_EFFECT)
-    inputs = [(s.sample_id, s.image_sha256, s.mask_sha256, s.labelled) for s in samples]
+    inputs = [
+        (s.sample_id, s.image_sha256, s.mask_sha256, s.labelled, s.unlabelled) for s in samples
+    ]
     content = json.dumps([stage, pipeline.__version__, knobs, inputs, encoder_sha256])
     return f"{stage}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 

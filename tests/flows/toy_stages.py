@@ -16,8 +16,9 @@ from PIL import Image
 
 from pipeline import layout
 from pipeline.config import Params, load_params
-from pipeline.data.manifest import read_manifest
+from pipeline.data.manifest import Sample, read_manifest
 from pipeline.files import write_json, write_text
+from pipeline.regions import Box
 
 
 def main() -> None:
@@ -86,18 +87,33 @@ def predict(params: Params) -> None:
 def acquire(params: Params) -> None:
     domain = str(params.domain)
     samples = [s for s in read_manifest(layout.MANIFEST) if s.domain == domain]
-    left = params.budget(domain) - sum(s.answered for s in samples)
-    candidates = sorted(s.sample_id for s in samples if s.unlabelled and not s.skips)
+    left = params.budget(domain) - sum(s.num_answers for s in samples)
+    candidates = [
+        (s.sample_id, box)
+        for s in sorted(samples, key=lambda s: s.sample_id)
+        if s.unlabelled and not s.skips
+        for box in boxes(params, s)
+    ]
     chosen = candidates[: max(0, min(left, params.query_size(domain)))]
     with layout.QUERY.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         head = ["rank", "sample_id", "score", "source", "reason", "regions", "chance", "minutes"]
         writer.writerow(head)
-        for rank, sample_id in enumerate(chosen, start=1):
+        for rank, (sample_id, box) in enumerate(chosen, start=1):
             source = "audit" if rank == len(chosen) else "strategy"
             chance = f"{1 / len(candidates):.9f}" if source == "audit" else ""
             score = f"{1 / rank:.6f}"
-            writer.writerow([rank, sample_id, score, source, "toy", "", chance, "12.00"])
+            writer.writerow([rank, sample_id, score, source, "toy", box, chance, "12.00"])
+
+
+def boxes(params: Params, sample: Sample) -> list[Box | str]:
+    """What may be asked of an image: all of it, or each of its regions that nobody was."""
+    if params.grid is None:
+        return [] if sample.mask else [""]
+    with Image.open(sample.image) as image:
+        size = (image.height, image.width)
+    found = [params.grid.box(region, size) for region in range(params.grid.count)]
+    return [box for box in found if not any(box.meets(known) for known in sample.boxes)]
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import pytest
 
 from pipeline.acquisition.pool import Pick
 from pipeline.errors import DataError
-from pipeline.query import QueryRow, parse_query, write_query
+from pipeline.query import QueryRow, by_image, parse_query, write_query
+from pipeline.regions import Box
 
 OLD_HEADER = "rank,sample_id,score,source,reason,regions\n"
 HEADER = OLD_HEADER.replace("\n", ",chance,minutes\n")
@@ -35,6 +36,37 @@ def test_a_query_survives_the_file(tmp_path: Path) -> None:
     ]
 
 
+def test_regions_are_rows_of_their_image(tmp_path: Path) -> None:
+    picks = [
+        Pick(sample_id=name, score=score, reason=f"why {name}", source=source)
+        for name, score, source in (
+            ("day/b#0,1", 0.9, "strategy"),
+            ("day/a#2,0", 0.5, "audit"),
+            ("day/b#1,1", 0.4, "strategy"),
+        )
+    ]
+    boxes = {
+        "day/b#0,1": Box(8, 0, 8, 6),
+        "day/a#2,0": Box(0, 12, 8, 6),
+        "day/b#1,1": Box(8, 6, 8, 6),
+    }
+    regions = {name: (name.split("#")[0], box) for name, box in boxes.items()}
+    minutes = dict.fromkeys(boxes, 0.5)
+    write_query(tmp_path / "query.csv", picks, num_candidates=8, minutes=minutes, regions=regions)
+    text = (tmp_path / "query.csv").read_text()
+    assert '1,day/b,0.900000,strategy,"why day/b#0,1","8,0,8,6",,0.50\n' in text
+    rows = parse_query(text)
+    assert [row.regions for row in rows] == [(box,) for box in boxes.values()]
+    first, second = by_image(rows)
+    assert (first.rank, first.sample_id, first.score, first.source) == (1, "day/b", 0.9, "strategy")
+    assert first.boxes == (Box(8, 0, 8, 6), Box(8, 6, 8, 6))
+    assert first.reason == "2 regions, first: why day/b#0,1"
+    assert (first.minutes, second.minutes) == (1.0, 0.5)
+    assert rows[1].chance == pytest.approx(1 / 8)
+    assert (second.rank, second.sample_id, second.source) == (2, "day/a", "audit")
+    assert second.reason == "why day/a#2,0"
+
+
 def test_an_empty_query_is_a_header(tmp_path: Path) -> None:
     write_query(tmp_path / "query.csv", [], num_candidates=0)
     assert (tmp_path / "query.csv").read_text() == HEADER
@@ -57,6 +89,7 @@ def test_a_query_of_an_older_round_is_read(tmp_path: Path) -> None:
         (HEADER + "1,day/a,1.5,audit,why,,,\n", "score '1.5', expected a number in"),
         (HEADER + "1,day/a,nan,audit,why,,,\n", "score 'nan'"),
         (HEADER + "1,day/a,,audit,why,,,\n", "score ''"),
+        (HEADER + "1,day/a,0.5,audit,why,all,,\n", "query.csv:2: regions 'all', expected x,y,w,h"),
         (HEADER + "1,day/a,0.5,luck,why,,,\n", "source 'luck', expected one of"),
         (HEADER + "1,day/a,0.5,audit,why,,0,\n", "chance '0', expected a number above 0"),
         (HEADER + "1,day/a,0.5,audit,why,,1.1,\n", "chance '1.1'"),
