@@ -131,9 +131,14 @@ class Grid:
         left, right = (_start(at, self.columns, size[1]) for at in (column, column + 1))
         return Box(left, top, right - left, bottom - top)
 
-    def name(self, region: int) -> str:
-        """`row,column`, for ids and people."""
-        return "{},{}".format(*divmod(region, self.columns))
+    def ids(self, sample_id: str) -> list[str]:
+        """The ids of an image's regions, in order."""
+        return [region_id(sample_id, region, self.columns) for region in range(self.count)]
+
+
+def region_id(sample_id: str, region: int, columns: int) -> str:
+    """`sample_id#row,column`: a candidate of its own."""
+    return f"{sample_id}#{region // columns},{region % columns}"
 
 
 def grid_of(size: tuple[int, int], region_px: int, finest: tuple[int, int]) -> Grid:

@@ -28,6 +28,7 @@ from pipeline.blocks import Block
 from pipeline.config import AcquireParams, EmbedParams, ImageParams
 from pipeline.files import write_json
 from pipeline.progress import Progress, say
+from pipeline.regions import region_id
 from pipeline.threads import usable_processors
 from pipeline.types import IGNORE
 
@@ -149,7 +150,7 @@ class Bench:
         name = f"{example.domain}/{example.name}"
         if self.windows.count == 1:
             return name
-        return f"{name}#{window // self.windows.columns},{window % self.windows.columns}"
+        return region_id(name, window, self.windows.columns)
 
 
 def measure(data: LabelledSet, plan: Plan, asked: Settings, cache: Path) -> Measured:

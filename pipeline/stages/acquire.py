@@ -18,7 +18,10 @@ from pipeline.data.formats.images import load_mask
 from pipeline.data.manifest import Sample, read_manifest
 from pipeline.errors import ConfigError, DataError
 from pipeline.query import write_query
+from pipeline.stages.candidates import images_of, labelled_ids, regions_of
 from pipeline.types import IGNORE
+
+WHOLE = ("sample_ids", "embeddings_ND")
 
 
 def run(root: Path, params: Params) -> None:
@@ -27,50 +30,48 @@ def run(root: Path, params: Params) -> None:
         raise ConfigError("domain: null; `ssl-loop domain add` brings the first images")
     strategy(params.acquire.strategy)  # refused before anything is read
     samples = read_manifest(root / layout.MANIFEST)
-    candidates = candidates_of(samples, params.domain)
-    size = query_size(samples, params, params.domain)
+    regions = regions_of(root, params, samples)
+    names = list(regions) if params.grid else images_of(samples, params.domain)
+    size = min(len(names), query_size(samples, params, params.domain))
     if size == 0:
-        write_query(root / layout.QUERY, [], num_candidates=len(candidates))
+        write_query(root / layout.QUERY, [], num_candidates=len(names))
         return
     # The count moves on with every merge, so each round draws anew and a repeated one alike.
     rng = np.random.default_rng([params.acquire.seed, _num_annotated(samples)])
-    pool = _pool(root, params, samples, candidates)
+    pool = _pool(root, params, samples, names)
     picks = query(params.acquire.strategy, pool, size, params.acquire, rng)
     write_query(
         root / layout.QUERY,
         picks,
-        num_candidates=len(candidates),
-        minutes=_minutes(root, candidates, params.num_classes),
+        num_candidates=len(names),
+        minutes=_minutes(root, names, params.num_classes),
+        regions=regions,
     )
-
-
-def candidates_of(samples: list[Sample], domain: str) -> list[Sample]:
-    """What may be asked for in `domain`: unlabelled, and never refused by a person."""
-    return [
-        item for item in samples if item.domain == domain and item.unlabelled and not item.skips
-    ]
 
 
 def query_size(samples: list[Sample], params: Params, domain: str) -> int:
-    """How many to ask for: what the domain's query size, budget and candidates all allow."""
-    spent = sum(sample.num_answers for sample in samples if sample.domain == domain)
-    left = max(0, params.budget(domain) - spent)
-    return min(params.query_size(domain), left, len(candidates_of(samples, domain)))
+    """How many to ask for: what the domain's query size and budget allow."""
+    return min(params.query_size(domain), max(0, params.budget(domain) - _spent(samples, domain)))
 
 
-def _pool(root: Path, params: Params, samples: list[Sample], candidates: list[Sample]) -> Pool:
-    embeddings_ND = _read_embeddings(root, candidates)
-    # No row of the candidates': the width, where nothing is labelled.
-    covered = [embeddings_ND[:0], *_labelled_embeddings(root, samples)]
-    domain = candidates[0].domain
-    spent = sum(sample.num_answers for sample in samples if sample.domain == domain)
+def _spent(samples: list[Sample], domain: str) -> int:
+    return sum(sample.num_answers for sample in samples if sample.domain == domain)
+
+
+def _pool(root: Path, params: Params, samples: list[Sample], names: list[str]) -> Pool:
+    domain = str(params.domain)
+    embeddings_ND = _read_embeddings(root, params, names)
+    labelled = labelled_ids(root, params, samples)
+    # An empty part of the candidates': the width, where nothing is labelled. What an older domain
+    # taught need not be asked again.
+    covered = [embeddings_ND[:0], *(_read_embeddings(root, params, ids) for ids in labelled)]
     pool = Pool(
-        sample_ids=tuple(sample.sample_id for sample in candidates),
+        sample_ids=tuple(names),
         embeddings_ND=embeddings_ND,
         labelled_embeddings_MD=np.concatenate(covered),
-        spent_share=min(1.0, spent / max(1, params.budget(domain))),
+        spent_share=min(1.0, _spent(samples, domain) / max(1, params.budget(domain))),
     )
-    table = _read_scores(root / layout.SCORES, candidates, params.num_classes)
+    table = _read_scores(root / layout.SCORES, names, params.num_classes)
     if table is None:
         return pool
     return replace(
@@ -80,22 +81,22 @@ def _pool(root: Path, params: Params, samples: list[Sample], candidates: list[Sa
     )
 
 
-def _minutes(root: Path, candidates: list[Sample], num_classes: int) -> dict[str, float]:
+def _minutes(root: Path, names: list[str], num_classes: int) -> dict[str, float]:
     """What each candidate is expected to take, at the pace of the answers so far."""
-    table = _read_scores(root / layout.SCORES, candidates, num_classes)
-    shapes: list[cost.Shape | None] = [None] * len(candidates)
+    table = _read_scores(root / layout.SCORES, names, num_classes)
+    shapes: list[cost.Shape | None] = [None] * len(names)
     if table is not None:
         shapes = [cost.Shape(*row) for row in zip(table["boundary"], table["regions"], strict=True)]
     pace = cost.fit(cost.timed(read_answers(root / layout.ANSWERS)))
     minutes_N = cost.expected_minutes(pace, shapes)
-    return {sample.sample_id: m for sample, m in zip(candidates, minutes_N.tolist(), strict=True)}
+    return dict(zip(names, minutes_N.tolist(), strict=True))
 
 
 def _num_annotated(samples: list[Sample]) -> int:
-    return sum(sample.origin == "annotated" for sample in samples)
+    return sum(len(sample.boxes) or sample.origin == "annotated" for sample in samples)
 
 
-def _read_scores(path: Path, candidates: list[Sample], num_classes: int) -> pd.DataFrame | None:
+def _read_scores(path: Path, names: list[str], num_classes: int) -> pd.DataFrame | None:
     """One row per candidate, in their order; None when the file is empty: no trained model."""
     if not path.exists():
         raise DataError(f"{path}: no such file; the stage predict writes it: `dvc repro predict`")
@@ -109,9 +110,8 @@ def _read_scores(path: Path, candidates: list[Sample], num_classes: int) -> pd.D
             f"{path}: lacks the column(s) {', '.join(absent[:4])}; repeat the stage: "
             "`dvc repro --force predict`"
         )
-    wanted = [sample.sample_id for sample in candidates]
-    _refuse_absent([name for name in wanted if name not in table.index], path, "predict")
-    return table.loc[wanted]
+    _refuse_absent([name for name in names if name not in table.index], path, "predict")
+    return table.loc[names]
 
 
 def _class_columns(num_classes: int) -> list[str]:
@@ -136,27 +136,19 @@ def _by_class(
     )
 
 
-def _read_embeddings(root: Path, samples: list[Sample]) -> Floats:
-    """One row per sample, in order; all of one domain."""
-    path = root / layout.EMBEDDINGS / f"{samples[0].domain}.npz"
+def _read_embeddings(root: Path, params: Params, names: list[str]) -> Floats:
+    """One row per image or region, in order; all of one domain."""
+    path = root / layout.EMBEDDINGS / f"{names[0].split('/')[0]}.npz"
     if not path.exists():
         raise DataError(f"{path}: no such file; the stage embed writes it: `dvc repro embed`")
+    ids, vectors = ("region_ids", "region_embeddings_ND") if params.grid else WHOLE
     with np.load(path, allow_pickle=False) as arrays:
-        rows = {str(name): row for row, name in enumerate(arrays["sample_ids"])}
-        vectors = arrays["embeddings_ND"].astype(np.float64)
-    wanted = [sample.sample_id for sample in samples]
-    _refuse_absent([name for name in wanted if name not in rows], path, "embed")
-    return vectors[[rows[name] for name in wanted]]
-
-
-def _labelled_embeddings(root: Path, samples: list[Sample]) -> list[Floats]:
-    """One array per domain with labels: what an older domain taught need not be asked again."""
-    labelled = [sample for sample in samples if sample.labelled]
-    domains = sorted({sample.domain for sample in labelled})
-    return [
-        _read_embeddings(root, [sample for sample in labelled if sample.domain == domain])
-        for domain in domains
-    ]
+        if ids not in arrays:
+            raise DataError(f"{path}: lacks regions; repeat the stage: `dvc repro --force embed`")
+        rows = {str(name): row for row, name in enumerate(arrays[ids])}
+        vectors_ND = arrays[vectors].astype(np.float64)
+    _refuse_absent([name for name in names if name not in rows], path, "embed")
+    return vectors_ND[[rows[name] for name in names]]
 
 
 def _refuse_absent(absent: list[str], path: Path, stage: str) -> None:

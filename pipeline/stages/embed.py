@@ -1,6 +1,7 @@
 """Stage `embed`: one feature vector per image of a domain, from a frozen encoder.
 
-Shape suffixes: N samples, B of them at once, C channels, H height, W width, D embedding.
+Shape suffixes: N samples, B of them at once, C channels, H height, W width, D embedding, R regions
+of an image.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.files import replacing
 from pipeline.models import build_encoder
 from pipeline.progress import Progress
+from pipeline.regions import Grid
 
 BATCH = 16  # images at once; more gains nothing on two cores
 SEED = 0  # of an encoder without weights: its random features must not change between rounds
@@ -32,8 +34,9 @@ SEED = 0  # of an encoder without weights: its random features must not change b
 def run(root: Path, params: Params, *, domain: str | None = None) -> None:
     """Write predictions/embeddings/<domain>.npz: `sample_ids` and `embeddings_ND`, rows of norm 1.
 
-    Every image of the domain, in order of ids; the same images give the same bytes. `domain`
-    defaults to the current one.
+    Every image of the domain, in order of ids; the same images give the same bytes. Where people
+    are asked for regions, `region_ids` and `region_embeddings_ND` too. `domain` defaults to the
+    current one.
     """
     name = domain if domain is not None else params.domain
     if name is None or name not in params.domains:
@@ -44,28 +47,40 @@ def run(root: Path, params: Params, *, domain: str | None = None) -> None:
     samples.sort(key=lambda sample: sample.sample_id)
     # Masks come and go between rounds; this stage depends on images alone.
     check_files(root, [replace(sample, mask="") for sample in samples])
-    embeddings_ND = _embed(root, params, samples)
+    arrays = _embed(root, params, samples)
     with replacing(root / layout.EMBEDDINGS / f"{name}.npz") as beside, beside.open("wb") as file:
-        ids = np.array([sample.sample_id for sample in samples], dtype=np.str_)
-        np.savez(file, sample_ids=ids, embeddings_ND=embeddings_ND)
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
-def _embed(root: Path, params: Params, samples: list[Sample]) -> NDArray[np.float32]:
+def _embed(root: Path, params: Params, samples: list[Sample]) -> dict[str, NDArray[np.generic]]:
     fabric = Fabric(accelerator=params.train.device, devices=1)
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
         encoder = fabric.to_device(build_encoder(params.embed))
     store = ImageStore(root, params.image, cache_mib=0)
-    parts: list[torch.Tensor] = []
+    wholes: list[torch.Tensor] = []
+    regions: list[torch.Tensor] = []
     with Progress(f"embed {samples[0].domain}", len(samples)) as progress, torch.inference_mode():
         for first in range(0, len(samples), BATCH):
             batch = samples[first : first + BATCH]
             images_BCHW = torch.stack([store.image(sample) for sample in batch])
             pixels_BCHW = normalise(fabric.to_device(images_BCHW), params.embed.normalisation)
             _, *maps = encoder(pixels_BCHW)  # the first is the image itself
-            parts.append(pooled(maps).cpu())
+            wholes.append(pooled(maps).cpu())
+            if params.grid:
+                regions.append(pooled_regions(maps, params.grid).cpu())
             progress.advance(len(batch))
-    return torch.cat(parts).numpy().astype(np.float32)
+    names = [sample.sample_id for sample in samples]
+    arrays: dict[str, NDArray[np.generic]] = {
+        "sample_ids": np.array(names, dtype=np.str_),
+        "embeddings_ND": torch.cat(wholes).numpy().astype(np.float32),
+    }
+    if params.grid:
+        ids = [region for name in names for region in params.grid.ids(name)]
+        arrays["region_ids"] = np.array(ids, dtype=np.str_)
+        # Half of the space: there are dozens to an image, of some hundred numbers each.
+        arrays["region_embeddings_ND"] = torch.cat(regions).numpy().astype(np.float16)
+    return arrays
 
 
 def pooled(maps: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -76,3 +91,14 @@ def pooled(maps: Sequence[torch.Tensor]) -> torch.Tensor:
     """
     means = [F.normalize(features.mean(dim=(2, 3)), dim=1) for features in maps]
     return F.normalize(torch.cat(means, dim=1), dim=1)
+
+
+def pooled_regions(maps: Sequence[torch.Tensor], grid: Grid) -> torch.Tensor:
+    """(B R)xD rows of norm 1, image by image: as `pooled`, over each region instead.
+
+    Where a scale's cells are larger than a region it takes those that it lies in.
+    """
+    size = (grid.rows, grid.columns)
+    means = [F.normalize(F.adaptive_avg_pool2d(features, size), dim=1) for features in maps]
+    joined_BDHW = F.normalize(torch.cat(means, dim=1), dim=1)
+    return joined_BDHW.permute(0, 2, 3, 1).reshape(-1, joined_BDHW.shape[1])

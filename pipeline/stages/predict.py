@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ from pipeline.files import replacing
 from pipeline.inference import image_size, logits_of, pick_device, resize_logits
 from pipeline.models import load_model
 from pipeline.progress import Progress, say
+from pipeline.regions import Grid
 
 FOLDERS = (layout.PSEUDO_LABELS, layout.CONFIDENCE, layout.UNCERTAINTY)
 ROWS_PX = 256  # rows scored at once: an image of 12 megapixels and 20 classes stays below 1 GiB
@@ -59,6 +61,7 @@ class Prediction(NamedTuple):
 def run(root: Path, params: Params) -> None:
     """Write predictions/scores.parquet and the PNGs of every pool sample of the current domain.
 
+    One row per sample, or per region where people are asked for regions.
     Without a trained teacher the table and the folders are empty.
     """
     _empty_folders(root)
@@ -75,9 +78,14 @@ def run(root: Path, params: Params) -> None:
         if store is not None:
             device = pick_device(params.train.device)
             for sample, logits_KHW in logits_of(model, pool, store, device):
-                predicted = predict_pixels(logits_KHW, image_size(root / sample.image))
+                size = image_size(root / sample.image)
+                predicted = predict_pixels(logits_KHW, size)
                 _write_images(root, sample, predicted)
-                rows.append(_scores(sample, predicted, params))
+                if params.grid is None:
+                    rows.append(_scores(sample, predicted, params))
+                else:
+                    logits_KHW = resize_logits(logits_KHW, size)
+                    rows += _region_scores(sample, logits_KHW, params.grid, params)
                 progress.advance()
     _write_scores(root, rows, params.num_classes)
 
@@ -108,6 +116,18 @@ def top_mean(values_HW: Tensor, share: float) -> float:
     """Mean of the largest `share` of the pixels, at least one."""
     count = max(1, round(share * values_HW.numel()))
     return float(values_HW.flatten().topk(count, sorted=False).values.mean())
+
+
+def _region_scores(
+    sample: Sample, logits_KHW: Tensor, grid: Grid, params: Params
+) -> Iterator[dict[str, object]]:
+    """Each region as if it were an image; its entropy is the mean, since it is small as it is."""
+    size = (logits_KHW.shape[1], logits_KHW.shape[2])
+    for region, name in enumerate(grid.ids(sample.sample_id)):
+        box = grid.box(region, size)
+        predicted = predict_pixels(logits_KHW[:, *box.slices], (box.height, box.width))
+        row = _scores(sample, predicted, params)
+        yield row | {"sample_id": name, "entropy": row["mean_entropy"]}
 
 
 def _scores(sample: Sample, predicted: Prediction, params: Params) -> dict[str, object]:

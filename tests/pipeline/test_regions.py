@@ -45,7 +45,7 @@ def test_a_grid_deals_out_every_pixel_once_and_evenly(size: tuple[int, int]) -> 
         assert box.width - size[1] // 4 in (0, 1)
         assert box.height - size[0] // 3 in (0, 1)
     assert (seen_HW == 1).all()
-    assert grid.name(7) == "1,3"
+    assert grid.ids("day/a")[7] == "day/a#1,3"
 
 
 def test_regions_have_about_the_side_that_is_asked_for() -> None:
