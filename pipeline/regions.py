@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from pipeline.errors import DataError
 
 _BOX = re.compile(r"(\d+),(\d+),(\d+),(\d+)")
-DIMMED = 0.5  # of the light outside the regions: what lies there can still be told
-FRAME_SHARE = 1 / 200  # of the long side: a line that is seen before anybody zooms in
+DIMMED = 0.6  # of the light outside the regions: what lies there can still be told
+FRAME_SHARE = 1 / 300  # of the long side: a line that is seen before anybody zooms in
 
 
 class Box(NamedTuple):

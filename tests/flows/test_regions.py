@@ -23,6 +23,7 @@ from pipeline.regions import Box, inside
 from pipeline.types import IGNORE
 from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import CLASSES, SIZE, stage_domain, truth
+from tests.flows.toy_stages import bands
 
 Open = Callable[[Path], Loop]
 REGIONS = 6  # of an image: 2 x 3
@@ -72,11 +73,11 @@ def test_a_task_is_an_image_with_all_its_regions_and_rounds_add_to_its_mask(
     assert images[0].reason == "6 regions, first: toy"
     for image in images:
         assert asked_of(loop, f"{image.sample_id}/r0") == image.boxes
-    # The pre-annotation, all of class 0 here, stands only where something is asked for.
+    # The pre-annotation stands only where something is asked for.
     for task in people.tasks():
         sent = decode_annotation(task["result"], [], CLASSES, size=SIZE)
         asked = inside(asked_of(loop, task["item_id"]), SIZE)
-        np.testing.assert_array_equal(sent, np.where(asked, 0, IGNORE))
+        np.testing.assert_array_equal(sent, np.where(asked, bands(*SIZE, 3), IGNORE))
 
     # What is painted outside the regions is left out, and said.
     whole, part = people.open_items()

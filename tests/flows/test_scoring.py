@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from flows.closing import close_round
@@ -14,7 +13,8 @@ from flows.tick import tick
 from pipeline import layout
 from pipeline.answers import Answer, compare, parse_answers
 from tests.fake_annotator import FakeAnnotator
-from tests.flows.conftest import SIZE, stage_domain, truth
+from tests.flows.conftest import CLASSES, SIZE, stage_domain, truth
+from tests.flows.toy_stages import bands
 
 Open = Callable[[Path], Loop]
 
@@ -25,7 +25,7 @@ def answers_at(loop: Loop, tag: str) -> dict[str, Answer]:
 
 
 def against(seed: int, said: int) -> object:
-    return compare(truth(seed), np.full(SIZE, said, np.uint8))
+    return compare(truth(seed), bands(*SIZE, len(CLASSES), said))
 
 
 def test_every_answer_is_compared_with_the_pre_annotation(

@@ -74,14 +74,19 @@ def predict(params: Params) -> None:
     for folder in (layout.PSEUDO_LABELS, layout.CONFIDENCE, layout.UNCERTAINTY):
         (folder / str(params.domain)).mkdir(parents=True)
     samples = read_manifest(layout.MANIFEST)
-    said = sum(s.labelled for s in samples) % params.num_classes  # one class, another each round
+    first = sum(s.labelled for s in samples) % params.num_classes  # other bands each round
     for sample in samples:
         if sample.domain == params.domain and sample.split == "pool":
             with Image.open(sample.image) as image:
-                size = image.size
+                guess_HW = bands(image.height, image.width, params.num_classes, first)
             for folder in (layout.PSEUDO_LABELS, layout.CONFIDENCE, layout.UNCERTAINTY):
-                flat = Image.fromarray(np.full(size[::-1], said, np.uint8))
-                flat.save(layout.sample_png(folder, sample.sample_id))
+                Image.fromarray(guess_HW).save(layout.sample_png(folder, sample.sample_id))
+
+
+def bands(height: int, width: int, num_classes: int, first: int = 0) -> np.ndarray:
+    """What the toy model sees everywhere: the classes as level bands, `first` on top."""
+    rows = np.arange(height) * num_classes // height
+    return np.repeat(((rows + first) % num_classes).astype(np.uint8)[:, None], width, axis=1)
 
 
 def acquire(params: Params) -> None:

@@ -66,4 +66,4 @@ def test_a_framed_image_shows_its_regions_as_they_are_and_the_rest_dimmed() -> N
     assert (shown[40:50, 90] == 255).all()
     assert (shown[30, 189:] == 255).all()
     assert (shown[38, 50:90] == 0).all()
-    np.testing.assert_array_equal(shown[80:, :180], image[80:, :180] // 2)
+    np.testing.assert_allclose(shown[80:, :180], image[80:, :180] * 0.6, atol=1)

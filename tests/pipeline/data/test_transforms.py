@@ -154,3 +154,16 @@ def test_boxes_have_the_area_aspect_and_rate_asked_for() -> None:
 def test_boxes_at_the_ends_of_probability() -> None:
     assert not transforms.random_boxes(seeded(), 20, 32, 32, 0.0).any()
     assert transforms.random_boxes(seeded(), 20, 32, 32, 1.0).any((1, 2)).all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_labelled_region_moves_with_its_image_and_nothing_else_gets_a_label(seed: int) -> None:
+    image_CHW = torch.zeros(3, 64, 96, dtype=torch.uint8)
+    image_CHW[:, 20:36, 40:64] = 255
+    mask_HW = torch.full((64, 96), IGNORE, dtype=torch.uint8)
+    mask_HW[20:36, 40:64] = 1
+    draw = torch.Generator().manual_seed(seed)
+    image, mask, _ = transforms.weak_view(image_CHW, mask_HW, draw, size=(64, 96))
+    # Bright only where the region is; half-way at its rescaled edges, a quarter at its corners.
+    assert (image[0][mask == 1] >= 50).all()
+    assert (image[0][mask == IGNORE] <= 155).all()

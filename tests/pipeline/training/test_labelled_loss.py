@@ -166,3 +166,28 @@ def test_the_order_of_the_classes_does_not_matter(
     one = loss_of(logits_BKHW, masks_BHW, **knobs)
     other = loss_of(logits_BKHW[:, order], renamed_BHW, **permuted)
     assert one.item() == pytest.approx(other.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "symmetric_cross_entropy"])
+@pytest.mark.parametrize("ohem", [False, True])
+@pytest.mark.parametrize("weighed", [False, True])
+def test_of_an_image_with_a_labelled_region_only_that_teaches(
+    logits_BKHW: Tensor, loss: str, ohem: bool, weighed: bool
+) -> None:
+    # Few labels among many pixels: the region is less than what OHEM keeps at least.
+    masks_BHW = torch.full((2, 6, 8), IGNORE)
+    masks_BHW[1, 2:4, 3:4] = torch.tensor([[0], [2]])
+    params = TrainParams(loss=loss, ohem=ohem)  # type: ignore[arg-type]
+    weights_K = torch.tensor([1.0, 2.0, 0.5]) if weighed else None
+    labelled = build_labelled_loss(params, weights_K)
+    labelled(Fixed(logits_BKHW, logits_BKHW), torch.zeros(2, 3, 6, 8), masks_BHW).backward()
+    assert logits_BKHW.grad is not None
+    known_BHW = masks_BHW != IGNORE
+    gradients_BHWK = logits_BKHW.grad.movedim(1, -1)
+    assert torch.count_nonzero(gradients_BHWK[~known_BHW]) == 0
+    assert torch.count_nonzero(gradients_BHWK[known_BHW]) == 2 * NUM_CLASSES
+    # What lies outside does not even weigh: the region alone gives the same.
+    alone = logits_BKHW.detach()[1:, :, 2:4, 3:4].clone().requires_grad_()
+    labelled(Fixed(alone, alone), torch.zeros(1, 3, 2, 1), masks_BHW[1:, 2:4, 3:4]).backward()
+    assert alone.grad is not None
+    torch.testing.assert_close(logits_BKHW.grad[1:, :, 2:4, 3:4], alone.grad)
