@@ -172,7 +172,8 @@ class QueryItem(Base):
     domain: Mapped[str]
     round_index: Mapped[int]
     sample_id: Mapped[str] = mapped_column(ForeignKey("sample.sample_id"))
-    regions: Mapped[Any | None] = mapped_column(JSON(none_as_null=True))  # null = whole image
+    # [{"box": [x, y, width, height], "rank", "score", "source", "reason"}]; null = whole image
+    regions: Mapped[Any | None] = mapped_column(JSON(none_as_null=True))
     score: Mapped[float]
     rank: Mapped[int]
     source: Mapped[QuerySource] = mapped_column(_enum(QuerySource, "query_source"))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from db.repository import RoundAnswers, answers, domains
 from db.session import session_scope
@@ -17,7 +20,7 @@ from pipeline import layout
 from pipeline.answers import read_answers
 from pipeline.audit import AuditEstimate, audit_estimate
 from pipeline.colours import class_colours
-from pipeline.query import parse_query
+from pipeline.query import by_image, parse_query
 from pipeline.report.facts import ExampleFacts, LeftOutFacts, QueryItemFacts, Report, RoundFacts
 from pipeline.stopping import Advice, parse_advice
 
@@ -47,10 +50,26 @@ def round_facts(loop: Loop) -> tuple[RoundFacts, ...]:
             for domain in domains(session)
             for row in answers(session, domain)
         }
+    asked_by_regions = {domain for (domain, _), row in given.items() if row.regions_asked}
+    pixels = {domain: pool_pixels(loop, domain) for domain in asked_by_regions}
+    rows = [_row(*each, given.get((each[0], each[1]))) for each in found]
     return tuple(
-        _row(domain, index, tag, metrics, given.get((domain, index)))
-        for domain, index, tag, metrics in found
+        replace(row, pixel_share=given[key].pixels_accepted / pixels[row.domain])
+        if (key := (row.domain, row.round_index)) in given and row.domain in pixels
+        else row
+        for row in rows
     )
+
+
+def pool_pixels(loop: Loop, domain: str) -> int:
+    """Of all images of a domain that people may be or were asked for."""
+    total = 0
+    for sample in loop.workspace.manifest():
+        asked = sample.split == "pool" or sample.origin == "annotated"
+        if sample.domain == domain and asked and sample.origin != "ground_truth":
+            with Image.open(loop.root / sample.image) as image:  # the header alone is read
+                total += image.width * image.height
+    return total
 
 
 def _metrics_at(loop: Loop, tag: str) -> dict[Path, dict[str, Any]]:
@@ -82,6 +101,7 @@ def _row(
         corrected=given.corrected if given else 0,
         quarantined=given.quarantined if given else 0,
         minutes=given.lead_minutes if given and given.accepted else None,
+        regions=given.regions_accepted if given else 0,
         reliable_share=next(iter(training.get("reliable_share", [])[-1:]), None),
         transductive=evaluation.get("transductive", False),
     )
@@ -146,17 +166,18 @@ def _query(loop: Loop) -> tuple[QueryItemFacts, ...]:
     images = {sample.sample_id: sample.image for sample in loop.workspace.manifest()}
     return tuple(
         QueryItemFacts(
-            sample_id=row.sample_id,
-            rank=row.rank,
-            score=row.score,
-            source=row.source,
-            reason=row.reason,
-            image_path=loop.root / images[row.sample_id],
-            pseudo_label_path=_made(loop.root, layout.PSEUDO_LABELS, row.sample_id),
-            uncertainty_path=_made(loop.root, layout.UNCERTAINTY, row.sample_id),
-            minutes=row.minutes,
+            sample_id=asked.sample_id,
+            rank=asked.rank,
+            score=asked.score,
+            source=asked.source,
+            reason=asked.reason,
+            image_path=loop.root / images[asked.sample_id],
+            pseudo_label_path=_made(loop.root, layout.PSEUDO_LABELS, asked.sample_id),
+            uncertainty_path=_made(loop.root, layout.UNCERTAINTY, asked.sample_id),
+            minutes=asked.minutes,
+            boxes=asked.boxes,
         )
-        for row in (parse_query(path.read_text()) if path.exists() else [])
+        for asked in by_image(parse_query(path.read_text()) if path.exists() else [])
     )
 
 

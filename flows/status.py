@@ -6,12 +6,12 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from db.repository import item_states, ls_tasks
+from db.repository import RoundAnswers, answers, item_states, ls_tasks
 from db.session import session_scope
 from flows.loop import Loop
 from flows.position import Position, round_tags
 from flows.records import advice_at, asked_at
-from flows.reporting import audit_of
+from flows.reporting import audit_of, pool_pixels
 from flows.services import ServiceStatus
 from flows.steps.take_in import waiting
 from pipeline import layout
@@ -37,6 +37,9 @@ class Status:
     answered: int  # of them, accepted, skipped or given up
     merged: int  # masks from people in the data, all domains
     labelled: int  # images that trainings learn from, all domains
+    regions: int  # of the current domain that people answered, where not asked for whole images
+    pixel_share: float | None  # of the pixels of its pool, those in these regions
+    minutes: float  # of people's time that its answers took
     finished: bool
     waiting_domains: tuple[str, ...]
     model_revision: str | None  # commit of the newest computed round
@@ -66,6 +69,11 @@ def describe(found: Status, services: list[ServiceStatus]) -> str:
             f"domain {found.domain}, round {found.round_index}: {_stands(found)}",
             f"labels: {found.labelled} to learn from, {found.merged} from people",
         ]
+        if found.pixel_share is not None:
+            lines.append(
+                f"regions: {found.regions} answered, {100 * found.pixel_share:.2f} % of the pixels "
+                f"of {found.domain}, {found.minutes:.0f} min of people's time"
+            )
         if found.waiting_domains:
             lines.append(f"domains waiting: {', '.join(found.waiting_domains)}")
     if found.model_tag:
@@ -123,6 +131,7 @@ def status(loop: Loop) -> Status:
         answered=answered,
         merged=sum(sample.origin == "annotated" for sample in samples),
         labelled=sum(sample.labelled for sample in samples),
+        **_people(loop, here),
         finished=bool(here and here.computed and not asked and not waiting(loop.root)),
         waiting_domains=tuple(waiting(loop.root)),
         model_revision=loop.workspace.revision(newest) if newest else None,
@@ -132,6 +141,21 @@ def status(loop: Loop) -> Status:
         audit=audit_of(loop, here.domain) if here else None,
         stopping=advice_at(loop.workspace, newest) if newest else None,
     )
+
+
+def _people(loop: Loop, here: Position | None) -> dict[str, Any]:
+    """What the ledger says of the current domain's answers."""
+    given: list[RoundAnswers] = []
+    if here is not None:
+        with session_scope(loop.ledger, read_only=True) as session:
+            given = answers(session, here.domain)
+    by_regions = here is not None and any(row.regions_asked for row in given)
+    pixels = sum(row.pixels_accepted for row in given)
+    return {
+        "regions": sum(row.regions_accepted for row in given),
+        "pixel_share": pixels / pool_pixels(loop, here.domain) if here and by_regions else None,
+        "minutes": sum(row.lead_minutes for row in given),
+    }
 
 
 def _query_counts(loop: Loop, here: Position | None, query: list[QueryRow]) -> tuple[int, int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -33,6 +33,9 @@ class RoundAnswers:
     skipped: int
     quarantined: int  # annotation versions that could not be read, answered again or not
     lead_minutes: float
+    regions_asked: int = 0  # where not whole images were
+    regions_accepted: int = 0
+    pixels_accepted: int = 0  # of these regions
 
 
 def record_annotation(  # noqa: PLR0913 - one keyword per column
@@ -167,21 +170,33 @@ def answers(session: Session, domain: str) -> list[RoundAnswers]:
     """One line per round of the domain, in order."""
     return [
         _round_answers(
-            round_index,
-            item_states(session, domain, round_index).values(),
+            query_items(session, domain, round_index),
+            item_states(session, domain, round_index),
             annotation_versions(session, domain, round_index),
+            round_index=round_index,
         )
         for round_index in rounds(session, domain)
     ]
 
 
 def _round_answers(
-    round_index: int, states: Iterable[ItemState], versions: Sequence[Annotation]
+    items: Sequence[QueryItem],
+    states: Mapping[str, ItemState],
+    versions: Sequence[Annotation],
+    *,
+    round_index: int,
 ) -> RoundAnswers:
-    found = list(states)
+    found = list(states.values())
     accepted = {row.item_id: row for row in versions if row.verdict is Verdict.ACCEPTED}
     # The tool's lead time of an edit includes what came before, so the newest version has it all.
     lead_s = {row.tool_annotation_id: row.lead_time_s or 0.0 for row in versions}
+    boxes = [region["box"] for item in items for region in item.regions or ()]
+    answered = [
+        region["box"]
+        for item in items
+        if states[item.item_id] is ItemState.ACCEPTED
+        for region in item.regions or ()
+    ]
     return RoundAnswers(
         round_index=round_index,
         asked=len(found),
@@ -190,6 +205,9 @@ def _round_answers(
         skipped=found.count(ItemState.SKIPPED),
         quarantined=sum(row.verdict is Verdict.QUARANTINED for row in versions),
         lead_minutes=sum(lead_s.values()) / 60,
+        regions_asked=len(boxes),
+        regions_accepted=len(answered),
+        pixels_accepted=sum(width * height for _, _, width, height in answered),
     )
 
 

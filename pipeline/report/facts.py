@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.audit import AuditEstimate
+from pipeline.regions import Box
 from pipeline.stopping import Advice
 
 
@@ -31,6 +32,10 @@ class RoundFacts:
     minutes: float | None
     """Time of people over the accepted annotations; None = not known."""
     tag: str
+    regions: int = 0
+    """Accepted, where people are asked for regions."""
+    pixel_share: float | None = None
+    """Of the pixels of the domain's pool, those in these regions; None with whole images."""
     reliable_share: float | None = None
     """Pseudo-label coverage: mean share of reliable pixels over the pool, in [0, 1]."""
     transductive: bool = False
@@ -53,6 +58,8 @@ class QueryItemFacts:
     """255 * entropy / log K."""
     minutes: float | None = None
     """Of people's time that it is expected to take."""
+    boxes: tuple[Box, ...] = ()
+    """The regions that are asked for; () = the whole image."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,6 +67,7 @@ def render(report: Report, out_path: Path) -> None:
         domains=_domain_rows(report),
         predicted=any(item.pseudo_label_path for item in report.query),
         query=[_query_item(item, report) for item in report.query],
+        by_regions=any(row.regions for row in report.rounds),
         examples=[_example(item, report) for item in report.pseudo_label_examples],
         left_out=[_left_out(item) for item in report.left_out[:NUM_LEFT_OUT_SHOWN]],
         curves=Markup(charts.learning_curves(report.rounds)),
@@ -132,18 +133,21 @@ def _domain_rows(report: Report) -> list[DomainRow]:
 
 
 def _query_item(item: QueryItemFacts, report: Report) -> dict[str, Any]:
-    image_HWC = pictures.small_image(item.image_path)
+    image_HWC = pictures.small_image(item.image_path, item.boxes)
     shown: dict[str, Any] = {"facts": item, "photo": image_HWC, "overlay": None, "heat": None}
     if item.pseudo_label_path:
         colours = report.class_colours
-        shown["overlay"] = pictures.overlay(image_HWC, item.pseudo_label_path, colours)
+        shown["overlay"] = pictures.overlay(image_HWC, item.pseudo_label_path, colours, item.boxes)
     if item.uncertainty_path:
         shown["heat"] = pictures.heat_map(item.uncertainty_path)
     return shown
 
 
 def _left_out(item: LeftOutFacts) -> dict[str, Any]:
-    return {"facts": item, "photo": pictures.small_image(item.image_path, THUMBNAIL_PX)}
+    return {
+        "facts": item,
+        "photo": pictures.small_image(item.image_path, long_side_px=THUMBNAIL_PX),
+    }
 
 
 def _example(item: ExampleFacts, report: Report) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from pipeline.colours import rgb
 from pipeline.data.formats.images import load_image
+from pipeline.regions import Box, framed, inside
 
 Pixels = NDArray[np.uint8]
 
@@ -27,14 +28,29 @@ STRIPE_PX = 8  # period of the hatching, two of them light
 HEAT = ("#000004", "#3b0f70", "#8c2981", "#de4968", "#fe9f6d", "#fcfdbf")
 
 
-def small_image(path: Path, long_side_px: int = LONG_SIDE_PX) -> Pixels:
-    """The image, its long side at most so long; DataError if it cannot be read."""
-    return np.asarray(_shrunk(Image.fromarray(load_image(path)), long_side_px))
+def small_image(
+    path: Path, boxes: Sequence[Box] = (), *, long_side_px: int = LONG_SIDE_PX
+) -> Pixels:
+    """The image, its long side at most so long; DataError if it cannot be read.
+
+    With boxes, these are framed and the rest is dimmed, as annotators see it.
+    """
+    image_HWC = load_image(path)
+    shown_HWC = framed(image_HWC, boxes) if boxes else image_HWC
+    return np.asarray(_shrunk(Image.fromarray(shown_HWC), long_side_px))
 
 
-def overlay(image_HWC: Pixels, mask_path: Path, colours: Sequence[str]) -> Pixels:
-    """The small image with every class painted in its colour."""
-    return _painted(image_HWC, _small_grey(mask_path, image_HWC), colours)
+def overlay(
+    image_HWC: Pixels, mask_path: Path, colours: Sequence[str], boxes: Sequence[Box] = ()
+) -> Pixels:
+    """The small image with every class painted in its colour; with boxes, only inside them."""
+    painted_HWC = _painted(image_HWC, _small_grey(mask_path, image_HWC), colours)
+    if not boxes:
+        return painted_HWC
+    with Image.open(mask_path) as opened:
+        asked = Image.fromarray(inside(boxes, (opened.height, opened.width)))
+    small_HW = np.asarray(asked.resize((image_HWC.shape[1], image_HWC.shape[0])))
+    return np.where(small_HW[:, :, None], painted_HWC, image_HWC)
 
 
 def heat_map(uncertainty_path: Path) -> Pixels:

@@ -33,9 +33,9 @@ def change(now: float | None, before: float | None, decimals: int = 2) -> str:
     return ("+" if now > before else MINUS) + text
 
 
-def share(number: float | None) -> str:
+def share(number: float | None, decimals: int = 0) -> str:
     """`63 %`, or a dash."""
-    return DASH if number is None else f"{100 * number:.0f} %"
+    return DASH if number is None else f"{100 * number:.{decimals}f} %"
 
 
 def count(number: int, noun: str) -> str:

@@ -389,6 +389,30 @@ def test_the_answers_of_a_round_are_counted(session: Session) -> None:
     assert (second.asked, second.accepted, second.lead_minutes) == (0, 0, 0.0)
 
 
+def test_regions_are_counted_with_their_pixels_where_they_are_accepted(session: Session) -> None:
+    regions = {
+        "b": [{"box": [0, 0, 4, 5]}, {"box": [4, 0, 4, 5]}],
+        "c": [{"box": [0, 0, 100, 100]}],
+        "d": None,
+    }
+    rows = [row(stem, rank, regions=regions[stem]) for rank, stem in enumerate(regions, start=1)]
+    ledger_repository.upsert_query_items(session, "day", 1, rows)
+    answer(session, "day/b/r1", 1)
+    answer(session, "day/c/r1", 2, tool_annotation_id=2, verdict="skipped")
+    answer(session, "day/d/r1", 3, tool_annotation_id=3)
+    _, first = ledger_repository.answers(session, "day")
+    assert (first.asked, first.accepted, first.skipped) == (3, 2, 1)
+    assert (first.regions_asked, first.regions_accepted, first.pixels_accepted) == (3, 2, 40)
+    newest = ledger_repository.accepted_items(session)
+    assert sorted(newest) == ["day/b/r1", "day/d/r1"]
+    edited, _ = answer(session, "day/b/r1", 4)
+    assert ledger_repository.accepted_items(session)["day/b/r1"] is edited
+    found = ledger_repository.find_query_item(session, "day/c/r1")
+    assert found is not None
+    assert found.regions == regions["c"]
+    assert ledger_repository.find_query_item(session, "day/x/r0") is None
+
+
 # -- training and events
 
 

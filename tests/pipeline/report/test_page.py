@@ -266,3 +266,14 @@ def test_a_failed_rendering_leaves_the_page_before(make_report: Make, tmp_path: 
 def test_every_class_needs_a_colour(make_report: Make) -> None:
     with pytest.raises(ValueError, match="2 colours for 3 classes"):
         make_report(class_colours=("#000000", "#ffffff"))
+
+
+def test_regions_are_counted_where_people_are_asked_for_them(
+    make_report: Make, round_row: Callable[..., RoundFacts], tmp_path: Path
+) -> None:
+    plain = Page(html_of(make_report(), tmp_path))
+    assert "of thepixels" not in plain.text
+    rows = (round_row("day", 0), round_row("day", 1, regions=12, pixel_share=0.0125))
+    page = Page(html_of(make_report(rounds=rows), tmp_path))
+    assert "of thepixels" in page.text
+    assert "1.2 %" in page.text

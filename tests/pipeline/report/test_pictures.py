@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.colours import rgb
+from pipeline.regions import Box
 from pipeline.report import pictures
 
 COLOURS = ("#ff0000", "#0000ff")
@@ -81,3 +82,16 @@ def test_pictures_are_shrunk_in_proportion_and_never_enlarged(tmp_path: Path) ->
     assert pictures.small_image(small).shape == (1, 420, 3)
     tiny = save(tmp_path / "tiny.png", np.zeros((24, 32, 3), np.uint8))
     assert pictures.small_image(tiny).shape == (24, 32, 3)
+
+
+def test_of_regions_only_the_inside_is_painted_and_bright(tmp_path: Path) -> None:
+    image = save(tmp_path / "image.png", np.full((64, 96, 3), 100, np.uint8))
+    mask = save(tmp_path / "mask.png", np.zeros((64, 96), np.uint8))
+    boxes = [Box(48, 0, 48, 32)]
+    photo = pictures.small_image(image, boxes)
+    assert (photo[2:30, 50:] == 100).all()
+    assert (photo[40:, :40] == 60).all()
+    shown = pictures.overlay(photo, mask, COLOURS, boxes)
+    assert (shown[2:30, 50:, 0] > 180).all()
+    np.testing.assert_array_equal(shown[32:], photo[32:])
+    np.testing.assert_array_equal(shown[:, :48], photo[:, :48])
