@@ -26,10 +26,9 @@ NO_LABELS = "no labelled image in any domain yet"
 def train_stage(stage: str, root: Path, params: Params, *, method_name: str, model: Path) -> None:
     """Train `method_name` on all labelled images of all domains; write `model` and its curves.
 
-    `model` is the folder relative to `root`. The unlabelled stream is every pool image of every
-    domain without a mask, or with one of some regions only; with method.transductive val and test
-    images join, their masks unread. Without any labelled image the folder is a marker: trained =
-    false.
+    `model` is the folder relative to `root`. The unlabelled stream is every pool image without a
+    mask, or with one of some regions only; with method.transductive val and test images join, their
+    masks unread. Without any labelled image the folder is a marker: trained = false.
     """
     metrics = root / layout.METRICS / f"{stage}.json"
     samples = read_manifest(root / layout.MANIFEST)
