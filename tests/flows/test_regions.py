@@ -18,6 +18,7 @@ from flows.status import status
 from flows.tick import tick
 from flows.workspace import Workspace
 from pipeline import layout
+from pipeline.answers import compare, parse_answers
 from pipeline.query import by_image, parse_query
 from pipeline.regions import Box, inside
 from pipeline.types import IGNORE
@@ -77,7 +78,7 @@ def test_a_task_is_an_image_with_all_its_regions_and_rounds_add_to_its_mask(
     for task in people.tasks():
         sent = decode_annotation(task["result"], [], CLASSES, size=SIZE)
         asked = inside(asked_of(loop, task["item_id"]), SIZE)
-        np.testing.assert_array_equal(sent, np.where(asked, bands(*SIZE, 3), IGNORE))
+        np.testing.assert_array_equal(sent, np.where(asked, bands(*SIZE, 3, first=2), IGNORE))
 
     # What is painted outside the regions is left out, and said.
     whole, part = people.open_items()
@@ -146,6 +147,13 @@ def test_a_val_image_shows_what_was_drawn_at_random_alone(
     expected = np.where(inside(drawn.regions, SIZE), truth(1), IGNORE)
     np.testing.assert_array_equal(mask_of(toy, "day/img001"), expected)
     assert judge.num_answers == 2  # both were paid for
+    # What was drawn at random, and that alone, says how good the model is.
+    told = parse_answers(loop.workspace.show("day/r0-labels", layout.ANSWERS).decode())
+    (of_judge,) = [row for row in told if row.source == "audit"]
+    assert of_judge.item_id == "day/img001/r0"
+    assert of_judge.chance == pytest.approx(1 / (6 * REGIONS))
+    assert of_judge.counts == compare(expected.astype(np.uint8), bands(*SIZE, 3))
+    assert {row.item_id for row in told} == {"day/img000/r0", "day/img001/r0"}
     answer_all(people, seed=5)
     tick(loop)
     # The next random region lies in an image that teaches, or waits for its half of the picks.

@@ -15,6 +15,8 @@ from flows.annotators.simulated import AnswerSummary, Behaviour, SimulatedAnnota
 from flows.annotators.types import Project, PulledAnnotation, PushedTask, PushItem
 from pipeline.data.formats.images import save_mask
 from pipeline.errors import AnnotationError, ConfigError, DataError
+from pipeline.regions import Box, inside
+from pipeline.types import IGNORE
 from tests.flows.annotators.conftest import CLASSES, MakeItems, random_mask
 from tests.label_studio_server import Server
 
@@ -99,6 +101,25 @@ def test_without_pre_annotations_everything_is_painted(
     for one in asked.pulled():
         np.testing.assert_array_equal(asked.decoded(one), asked.true(one))
         assert {region["origin"] for region in one.result} == {"manual"}
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("masks", [True, False])
+def test_of_regions_only_these_are_answered(
+    label_studio: Server, project: Project, make_items: MakeItems, tmp_path: Path, masks: bool
+) -> None:
+    boxes = (Box(8, 0, 16, 24), Box(40, 24, 24, 24))
+    asked_HW = inside(boxes, SIZE)
+    items = []
+    for item in make_items(2, masks=masks):
+        mask = item.pre_annotation_HW
+        shown = None if mask is None else np.where(asked_HW, mask, np.uint8(IGNORE))
+        items.append(replace(item, regions=boxes, pre_annotation_HW=shown))
+    asked = Round(label_studio, project, items, tmp_path / "truth")
+    assert asked.answer().answered == 2
+    for one in asked.pulled():
+        expected = np.where(asked_HW, asked.true(one), IGNORE)
+        np.testing.assert_array_equal(asked.decoded(one), expected)
 
 
 @pytest.mark.services
