@@ -33,11 +33,11 @@ def regions_of(root: Path, params: Params, samples: Iterable[Sample]) -> dict[st
     if params.grid is None:
         return found
     for sample in candidates_of(samples, str(params.domain)):
-        size = image_size(root / sample.image)
+        size, known = image_size(root / sample.image), sample.boxes
         for region, name in enumerate(params.grid.ids(sample.sample_id)):
             box = params.grid.box(region, size)
             # Of another grid too: no pixel is asked for twice.
-            if not any(box.meets(known) for known in sample.boxes):
+            if not any(map(box.meets, known)):
                 found[name] = sample.sample_id, box
     return found
 
@@ -54,12 +54,8 @@ def _labelled_of(root: Path, grid: Grid | None, sample: Sample) -> list[str]:
     if grid is None:
         return [sample.sample_id]
     ids = grid.ids(sample.sample_id)
-    if not sample.boxes:
+    known, size = sample.boxes, image_size(root / sample.image)
+    if not known:
         return ids
-    size = image_size(root / sample.image)
     boxes = (grid.box(region, size) for region in range(grid.count))
-    return [
-        name
-        for name, box in zip(ids, boxes, strict=True)
-        if any(box.meets(known) for known in sample.boxes)
-    ]
+    return [name for name, box in zip(ids, boxes, strict=True) if any(map(box.meets, known))]

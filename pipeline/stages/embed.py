@@ -28,7 +28,9 @@ from pipeline.progress import Progress
 from pipeline.regions import Grid
 
 BATCH = 16  # images at once; more gains nothing on two cores
-SEED = 0  # of an encoder without weights: its random features must not change between rounds
+# Of a region: there are hundreds of thousands, and cosines stay as they are to about 0.09.
+REGION_FEATURES = 128
+SEED = 0  # of that projection, and of an encoder without weights: neither may change between rounds
 
 
 def run(root: Path, params: Params, *, domain: str | None = None) -> None:
@@ -78,7 +80,6 @@ def _embed(root: Path, params: Params, samples: list[Sample]) -> dict[str, NDArr
     if params.grid:
         ids = [region for name in names for region in params.grid.ids(name)]
         arrays["region_ids"] = np.array(ids, dtype=np.str_)
-        # Half of the space: there are dozens to an image, of some hundred numbers each.
         arrays["region_embeddings_ND"] = torch.cat(regions).numpy().astype(np.float16)
     return arrays
 
@@ -100,5 +101,16 @@ def pooled_regions(maps: Sequence[torch.Tensor], grid: Grid) -> torch.Tensor:
     """
     size = (grid.rows, grid.columns)
     means = [F.normalize(F.adaptive_avg_pool2d(features, size), dim=1) for features in maps]
-    joined_BDHW = F.normalize(torch.cat(means, dim=1), dim=1)
-    return joined_BDHW.permute(0, 2, 3, 1).reshape(-1, joined_BDHW.shape[1])
+    joined_BCHW = torch.cat(means, dim=1)
+    rows_NC = joined_BCHW.permute(0, 2, 3, 1).reshape(-1, joined_BCHW.shape[1])
+    return F.normalize(_narrow(rows_NC), dim=1)
+
+
+def _narrow(rows_NC: torch.Tensor) -> torch.Tensor:
+    """At most REGION_FEATURES wide: by a random projection, the same for every domain."""
+    width = rows_NC.shape[1]
+    if width <= REGION_FEATURES:
+        return rows_NC
+    draw = torch.Generator().manual_seed(SEED)
+    projection_CD = torch.randn(width, REGION_FEATURES, generator=draw)
+    return rows_NC @ projection_CD.to(rows_NC)

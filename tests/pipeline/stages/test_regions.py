@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from pipeline import layout
@@ -152,6 +153,19 @@ def test_the_embedding_of_a_region_is_of_what_it_shows() -> None:
     coarse = maps[1][1, :, 0, 1]
     joined = torch.cat([fine / fine.norm(), coarse / coarse.norm()])
     torch.testing.assert_close(rows_ND[16 + 6], joined / joined.norm())
+
+
+def test_wide_embeddings_of_regions_are_narrowed_alike() -> None:
+    maps = [torch.rand(1, 300, 4, 4), torch.rand(1, 200, 4, 4)]
+    maps[0][..., 3] = maps[0][..., 2]
+    maps[1][..., 3] = maps[1][..., 2]
+    rows_ND = embed.pooled_regions(maps, GRID)
+    assert rows_ND.shape == (16, embed.REGION_FEATURES)
+    torch.testing.assert_close(rows_ND[2], rows_ND[3])
+    torch.testing.assert_close(rows_ND, embed.pooled_regions(maps, GRID))
+    joined = torch.cat([F.normalize(each, dim=1) for each in maps], dim=1)[0].reshape(500, 16).T
+    cosines = F.normalize(joined, dim=1) @ F.normalize(joined, dim=1).T
+    assert (rows_ND @ rows_ND.T - cosines).abs().max() < 0.35
 
 
 def test_stages_of_queries_of_images_are_refused(
