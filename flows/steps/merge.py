@@ -83,24 +83,21 @@ def merge(loop: Loop, here: Position) -> int:
     ]
     write_manifest(loop.root / layout.MANIFEST, after)
     write_answers(loop.root / layout.ANSWERS, answers_so_far(loop, here, after))
-    folders = [
-        folder
-        for domain in domains
-        for folder in (layout.masks_dir(domain), layout.annotations_dir(domain))
-        if (loop.root / folder).is_dir()
-    ]
+    folders = [folder for folder in _folders(domains) if (loop.root / folder).is_dir()]
     workspace.dvc_add(folders)
     _seal(loop, here, folders, changed)
     return len(changed)
 
 
+def _folders(domains: Iterable[str]) -> list[Path]:
+    """What a merge writes into."""
+    kinds = (layout.masks_dir, layout.annotations_dir)
+    return [folder(domain) for domain in domains for folder in kinds]
+
+
 def _back_to_tag(loop: Loop, here: Position, domains: list[str]) -> None:
     """Undo whatever a killed merge left in the data folders."""
-    pointers = [
-        folder.with_name(f"{folder.name}.dvc")
-        for domain in domains
-        for folder in (layout.masks_dir(domain), layout.annotations_dir(domain))
-    ]
+    pointers = [folder.with_name(f"{folder.name}.dvc") for folder in _folders(domains)]
     at_tag = [path for path in pointers if loop.workspace.exists_at(here.tag, path)]
     if at_tag:
         loop.workspace.checkout_paths(here.tag, at_tag)
