@@ -18,10 +18,10 @@ from typing import Any
 
 from benchmarks.camvid import ENCODER, locate
 from benchmarks.camvid_report import RESULTS, machine, markdown, read_json
-from pipeline.acquisition import STRATEGIES
+from pipeline.acquisition import DEFAULT, STRATEGIES
 from pipeline.backtest.command import Request, run
 from pipeline.backtest.page import columns_of, curves_svg, rows_of
-from pipeline.backtest.plan import DEFAULT, Plan
+from pipeline.backtest.plan import Plan
 from pipeline.config import AcquireParams
 from pipeline.files import write_json, write_text
 

@@ -168,8 +168,8 @@ class EmbedParams(Block):
 class AcquireParams(Block):
     """Which images people are asked for."""
 
-    strategy: str = "entropy_k_center"
-    """A row of pipeline.acquisition.STRATEGIES."""
+    strategy: str = "default"
+    """A row of pipeline.acquisition.STRATEGIES, or default: what measured best for the unit."""
     query_unit: Literal["image", "region"] = "image"
     """What people are asked for: whole images, or rectangular regions of any of them."""
     region_size_px: Annotated[int, Field(ge=4)] = 16
@@ -182,7 +182,7 @@ class AcquireParams(Block):
     top_share: Annotated[float, Field(gt=0, le=1)] = 0.1
     """An image's score is the mean over this share of its most uncertain pixels."""
     prefilter: PositiveInt = 8
-    """entropy_k_center looks at the `prefilter * b` most uncertain."""
+    """Strategies in two steps (`..._k_center`) look at the first `prefilter * b` of the first."""
     strategy_unit_of_gain: Literal["per_image", "per_minute"] = "per_image"
     """per_minute = scores are divided by the minutes that an image is expected to take people."""
     seed: Annotated[int, Field(ge=0)] = 0

@@ -51,6 +51,6 @@ def _has(pool: Pool, row: Strategy, name: str) -> bool:
     if absent and pool.trained and absent != ["labelled"]:
         raise ConfigError(
             f"acquire.strategy = {name!r}: needs {', '.join(absent)}, which the trained model did "
-            "not give; `docs/acquisition.md` says which setting writes it"
+            "not give; see the block `uncertainty` of params.yaml"
         )
     return not absent

@@ -63,11 +63,20 @@ STRATEGIES: dict[str, Strategy] = {
     "typiclust": Strategy(choose=typiclust, needs=("labelled",)),
 }
 
+DEFAULT = "default"
+# By acquire.query_unit, chosen on val (docs/backtest.md): whole images that are spread as the pool
+# is; of regions the uncertain ones, far apart.
+DEFAULTS = {"image": "herding", "region": "entropy_k_center"}
+
+
+def resolved(name: str, query_unit: str) -> str:
+    """The row of STRATEGIES that a name in params stands for: itself, or the unit's default."""
+    return DEFAULTS[query_unit] if name == DEFAULT else name
+
 
 def strategy(name: str) -> Strategy:
     """The row of STRATEGIES; ConfigError lists the known names."""
     if name not in STRATEGIES:
-        raise ConfigError(
-            f"acquire.strategy = {name!r}: unknown; known here: {', '.join(sorted(STRATEGIES))}"
-        )
+        known = [DEFAULT, *sorted(STRATEGIES)]
+        raise ConfigError(f"acquire.strategy = {name!r}: unknown; known here: {', '.join(known)}")
     return STRATEGIES[name]

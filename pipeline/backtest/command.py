@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pipeline.acquisition import DEFAULT
 from pipeline.backtest import fast, full
 from pipeline.backtest.labelled_set import LabelledSet, ScoreOn, read_labelled_set
 from pipeline.backtest.plan import Measured, Plan
@@ -72,7 +73,7 @@ def run(request: Request) -> dict[str, Any]:
         "num_pool": len(data.pool),
         "num_scored": len(data.scored),
         "num_seeds": plan.seeds,
-        "default": asked.acquire.strategy,
+        "default": plan.strategy_of(DEFAULT, asked.acquire),
         "model": measured.model,
         "full_supervision_miou": round(measured.full_supervision, 6),
         "strategies": found,

@@ -22,7 +22,7 @@ from pipeline.acquisition.pool import ByClass, Pool
 from pipeline.backtest import head, scores
 from pipeline.backtest.features import Features, features_of, named
 from pipeline.backtest.labelled_set import LabelledSet
-from pipeline.backtest.plan import Measured, Plan, strategy_of, training_seed
+from pipeline.backtest.plan import Measured, Plan, training_seed
 from pipeline.backtest.windows import Windows, windows_of
 from pipeline.blocks import Block
 from pipeline.config import AcquireParams, EmbedParams, ImageParams
@@ -103,7 +103,7 @@ class Bench:
         candidates = np.argwhere(~labelled_NW)
         names = tuple(self._id(row, window) for row, window in candidates)
         images_N = np.unique(candidates[:, 0])
-        chosen_by = strategy_of(name, self.acquire)
+        chosen_by = plan.strategy_of(name, self.acquire)
         cells_NPD = self.pool.cells_NPD[images_N]
         needs = strategy(chosen_by).needs
         found = scores.score(network, cells_NPD, self.windows, self.acquire.top_share, needs)

@@ -21,7 +21,7 @@ from pydantic import Field
 from pipeline import layout
 from pipeline.backtest.features import key_of
 from pipeline.backtest.labelled_set import LabelledSet
-from pipeline.backtest.plan import Measured, Plan, strategy_of, training_seed
+from pipeline.backtest.plan import Measured, Plan, training_seed
 from pipeline.backtest.replay import take_in
 from pipeline.blocks import Block
 from pipeline.config import (
@@ -116,7 +116,7 @@ class Bench:
         """What a strategy asks for next, by what models/teacher predicts."""
         own = self.params.acquire
         changes = {
-            "strategy": strategy_of(name, own),
+            "strategy": plan.strategy_of(name, own),
             "query_size": plan.query_size,
             "seed": training_seed(seed, own.seed),
         }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from pipeline.backtest.plan import DEFAULT
+from pipeline.acquisition import DEFAULT
 from pipeline.backtest.verdict import POINTS, REFERENCES, SHARES, sentences
 from pipeline.files import write_text
 from pipeline.report import charts

@@ -11,11 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import pipeline
-from pipeline.acquisition import strategy
+from pipeline.acquisition import DEFAULT, resolved, strategy
 from pipeline.config import AcquireParams
 from pipeline.errors import ConfigError
-
-DEFAULT = "default"  # as a strategy's name: the one that acquire.strategy says
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +71,14 @@ class Plan:
         rng = np.random.default_rng([acquire.seed, seed])
         return rng.choice(num_pool, size=self.start, replace=False)
 
+    def strategy_of(self, name: str, acquire: AcquireParams) -> str:
+        """The row of STRATEGIES that a strategy of the plan stands for."""
+        said = acquire.strategy if name == DEFAULT else name
+        return resolved(said, "image" if self.region_px is None else "region")
+
     def replay_name(self, name: str, acquire: AcquireParams, facts: list[Any]) -> str:
         """A file's name: the strategy and what its replays depend on, `facts` beside the plan."""
-        chosen = strategy_of(name, acquire)
+        chosen = self.strategy_of(name, acquire)
         shape = asdict(self) | {"strategies": None, "seeds": None}
         knobs = acquire.model_dump(exclude={"strategy"})
         text = json.dumps([pipeline.__version__, knobs, shape, chosen, facts], sort_keys=True)
@@ -85,11 +88,6 @@ class Plan:
 def training_seed(seed: int, place: int) -> int:
     """Of the training after `place` queries: the same for all strategies, so pairs share luck."""
     return 1000 * seed + place
-
-
-def strategy_of(name: str, acquire: AcquireParams) -> str:
-    """The row of STRATEGIES that a strategy of a plan stands for."""
-    return acquire.strategy if name == DEFAULT else name
 
 
 @dataclass(frozen=True, kw_only=True)

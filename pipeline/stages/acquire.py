@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline import cost, layout
-from pipeline.acquisition import query, strategy
+from pipeline.acquisition import query, resolved, strategy
 from pipeline.acquisition.pool import ByClass, Floats, Pool
 from pipeline.acquisition.strategies import SCORES
 from pipeline.answers import read_answers
@@ -28,7 +28,8 @@ def run(root: Path, params: Params) -> None:
     """Write the query of the current domain; only the header when nothing may or can be asked."""
     if params.domain is None:
         raise ConfigError("domain: null; `ssl-loop domain add` brings the first images")
-    strategy(params.acquire.strategy)  # refused before anything is read
+    name = resolved(params.acquire.strategy, params.acquire.query_unit)
+    strategy(name)  # refused before anything is read
     samples = read_manifest(root / layout.MANIFEST)
     regions = regions_of(root, params, samples)
     names = list(regions) if params.grid else images_of(samples, params.domain)
@@ -39,12 +40,15 @@ def run(root: Path, params: Params) -> None:
     # The count moves on with every merge, so each round draws anew and a repeated one alike.
     rng = np.random.default_rng([params.acquire.seed, _num_annotated(samples)])
     pool = _pool(root, params, samples, names)
-    picks = query(params.acquire.strategy, pool, size, params.acquire, rng)
+    minutes = _minutes(root, names, params.num_classes)
+    if params.acquire.strategy_unit_of_gain == "per_minute":
+        pool = _per_minute(pool, np.array([minutes[name] for name in pool.sample_ids]))
+    picks = query(name, pool, size, params.acquire, rng)
     write_query(
         root / layout.QUERY,
         picks,
         num_candidates=len(names),
-        minutes=_minutes(root, names, params.num_classes),
+        minutes=minutes,
         regions=regions,
     )
 
@@ -90,6 +94,16 @@ def _minutes(root: Path, names: list[str], num_classes: int) -> dict[str, float]
     pace = cost.fit(cost.timed(read_answers(root / layout.ANSWERS)))
     minutes_N = cost.expected_minutes(pace, shapes)
     return dict(zip(names, minutes_N.tolist(), strict=True))
+
+
+def _per_minute(pool: Pool, minutes_N: Floats) -> Pool:
+    """Scores for a minute of people's time; strategies without scores stay as they are."""
+    scores = {name: cost.per_minute(each_N, minutes_N) for name, each_N in pool.scores.items()}
+    found = pool.by_class
+    if found is not None:
+        ratio_N = cost.per_minute(np.ones(len(pool)), minutes_N)
+        found = replace(found, entropy_NK=found.entropy_NK * ratio_N[:, None])
+    return replace(pool, scores=scores, by_class=found)
 
 
 def _num_annotated(samples: list[Sample]) -> int:

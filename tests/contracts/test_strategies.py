@@ -149,5 +149,5 @@ def test_a_query_the_pool_cannot_answer_is_refused(name: str, query_size: int) -
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="'entropi': unknown; known here: badge"):
+    with pytest.raises(ConfigError, match="'entropi': unknown; known here: default, badge"):
         strategy("entropi")

@@ -222,3 +222,23 @@ def test_predictions_of_an_older_kind_are_refused(tmp_path: Path) -> None:
     table.drop(columns=["entropy_0", "entropy_1"]).to_parquet(tmp_path / layout.SCORES)
     with pytest.raises(DataError, match=r"lacks the column\(s\) entropy_0, entropy_1; repeat"):
         run(tmp_path, params())
+
+
+def test_by_default_images_are_spread_as_the_pool_is(tmp_path: Path) -> None:
+    write_workspace(tmp_path, [*day(), sample("day/a", mask="m", origin="annotated")])
+    run(tmp_path, params(strategy="default", audit_share=0.0))
+    assert all("of the pool and" in row.reason for row in query(tmp_path))
+
+
+def test_a_score_for_a_minute_prefers_what_is_quick(tmp_path: Path) -> None:
+    write_workspace(tmp_path, day())
+    table = pd.read_parquet(tmp_path / layout.SCORES)
+    # Nearly as uncertain, and hardly any boundary to draw.
+    table["boundary"] = np.where(table.sample_id == "day/08", 0.0, 50.0)
+    table.to_parquet(tmp_path / layout.SCORES)
+    asked = {}
+    for unit in ("per_image", "per_minute"):
+        run(tmp_path, params(strategy="entropy", audit_share=0.0, strategy_unit_of_gain=unit))
+        asked[unit] = ids(tmp_path)
+    assert asked["per_image"] == ["day/11", "day/10", "day/09", "day/08"]
+    assert asked["per_minute"][0] == "day/08"
