@@ -55,6 +55,7 @@ LAYERS = {
     "progress": WORDS,
     "query": WORDS,
     "memory": WORDS,
+    "network_params": WORDS,
     "threads": WORDS,
     "types": WORDS,
 }
