@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from pipeline.audit import describe
 from pipeline.files import write_text
-from pipeline.report import charts, pictures, training_charts, words
+from pipeline.report import calibration, charts, pictures, training_charts, words
 from pipeline.report.facts import ExampleFacts, LeftOutFacts, QueryItemFacts, Report
 from pipeline.stopping import describe as describe_advice
 from pipeline.stopping import why_finished
@@ -73,6 +73,9 @@ def render(report: Report, out_path: Path) -> None:
         coverage=Markup(charts.coverage(report.rounds)),
         training=Markup(training_charts.training_curves(report.training)),
         class_curves=Markup(training_charts.class_curves(report.training, report.class_names)),
+        certainty=calibration.sentences(report),
+        reliability=Markup(calibration.diagram(report)),
+        detection=calibration.detection_rows(report),
         transductive=bool((report.evaluation or {}).get("transductive")),
         transductive_note=_transductive_note(report),
         heat=", ".join(pictures.HEAT),

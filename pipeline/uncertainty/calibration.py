@@ -20,7 +20,7 @@ Bools = NDArray[np.bool_]
 MAX_PIXELS = 400_000  # drawn of all images; 30 MB with 19 classes, standard errors under 0.1 %
 NUM_BINS = 15
 TEMPERATURES = (0.05, 20.0)  # where the search for one ends
-HALVINGS = 40  # of that range's logarithm: beyond float32's digits
+HALVINGS = 24  # of that range's logarithm: to six digits
 
 
 class PixelSample:
@@ -45,6 +45,10 @@ class PixelSample:
             labelled = self._rng.choice(labelled, self._quota, replace=False)
         self._logits.append(logits_KHW.reshape(len(logits_KHW), -1)[:, labelled].T)
         self._truth.append(mask_HW.reshape(-1)[labelled])
+
+    def __len__(self) -> int:
+        """M, drawn so far."""
+        return sum(len(truth_M) for truth_M in self._truth)
 
     @property
     def logits_MK(self) -> Floats:

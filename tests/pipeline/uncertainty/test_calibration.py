@@ -169,6 +169,7 @@ def test_pixels_are_drawn_alike_bounded_and_labelled(monkeypatch: pytest.MonkeyP
 
     one, again, other = drawn(0), drawn(0), drawn(1)
     assert one.logits_MK.shape == (100, 3)
+    assert len(one) == 100
     assert IGNORE not in one.truth_M
     np.testing.assert_array_equal(one.logits_MK[:, 0], one.truth_M)  # pixel and truth go together
     np.testing.assert_array_equal(one.truth_M, again.truth_M)
