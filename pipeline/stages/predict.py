@@ -6,7 +6,7 @@ K classes, H height, W width.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from pipeline.data.formats.images import save_mask
 from pipeline.data.manifest import Sample, check_files, read_manifest
 from pipeline.errors import ModelError
 from pipeline.files import replacing
-from pipeline.inference import dropout, flips, image_size, network_of, pick_device, views_of
+from pipeline.inference import View, dropout, flips, image_size, network_of, pick_device, views_of
 from pipeline.models import LoadedModel, load_beside, load_model
 from pipeline.progress import Progress, say
 from pipeline.stages.pixels import Prediction, Views, predict_pixels
@@ -91,14 +91,14 @@ def _views(root: Path, params: Params, model: LoadedModel, device: torch.device)
             f"{layout.TEACHER}: no snapshots beside the teacher, which predict.members asks for; "
             "`dvc repro --force train_teacher` with train.keep_snapshots: true"
         )
-    members = {
+    members: dict[str, Callable[[], list[View]]] = {
         "none": lambda: [network],
         "flips": lambda: flips(network),
         "dropout": lambda: dropout(network),
         "snapshots": lambda: [network, *snapshots],
-    }[params.predict.members]()
+    }
     return Views(
-        members=tuple(members),
+        members=tuple(members[params.predict.members]()),
         snapshots=tuple(snapshots),
         student=None if student is None else student.to(device),
     )
