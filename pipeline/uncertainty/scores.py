@@ -73,10 +73,11 @@ def entropy_bits(probs_K: Floats) -> Floats:
     numpy's log2 is the quickest there is on CPU: 0.2 ns a value with AVX-512 against 0.4 of its
     log, 2 of torch.log and 7 of torch.special.entr.
     """
-    terms_K = np.add(probs_K, TINY, order="C")
-    np.log2(terms_K, out=terms_K)
-    terms_K *= probs_K
-    return -terms_K.sum(axis=0)
+    probs_KX = probs_K.reshape(len(probs_K), -1)
+    logs_KX = probs_KX + TINY
+    np.log2(logs_KX, out=logs_KX)
+    bits_X: Floats = np.einsum("kx,kx->x", probs_KX, logs_KX)
+    return -bits_X.reshape(probs_K.shape[1:])
 
 
 def bits_of(num_classes: int) -> float:
