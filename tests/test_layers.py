@@ -42,6 +42,7 @@ LAYERS = {
     "stopping": 1,
     "models": 1,
     "answers": WORDS,
+    "uncertainty": 1,
     "blocks": WORDS,
     "colours": WORDS,
     "cost": WORDS,
@@ -55,6 +56,7 @@ LAYERS = {
     "query": WORDS,
     "regions": WORDS,
     "memory": WORDS,
+    "network_params": WORDS,
     "threads": WORDS,
     "types": WORDS,
 }

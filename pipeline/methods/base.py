@@ -123,6 +123,10 @@ class SemiSupervised(nn.Module):
         """The student."""
         return self.student
 
+    def learner(self) -> nn.Module | None:
+        """None: the student is kept."""
+        return None
+
 
 class Pair(NamedTuple):
     """Who learns, and from whom."""
@@ -192,6 +196,10 @@ class TeacherStudent(SemiSupervised):
     def result(self) -> nn.Module:
         """The teacher."""
         return self.teacher.network
+
+    def learner(self) -> nn.Module | None:
+        """The student."""
+        return self.student
 
     def _other_pairs(self) -> list[Pair]:
         return [Pair(*cast(Any, tuple(self.others)))] if self.others else []

@@ -161,6 +161,10 @@ class Method(Protocol):
         """The network to keep."""
         ...
 
+    def learner(self) -> nn.Module | None:
+        """The student that the network to keep averages; None where it is kept itself."""
+        ...
+
     def train(self, mode: bool = True) -> Any:
         """As nn.Module; a teacher stays in eval mode."""
         ...

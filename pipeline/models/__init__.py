@@ -7,7 +7,13 @@ tests/contracts/test_models.py judges it. B images, C channels, K classes, H hei
 from __future__ import annotations
 
 from pipeline.models.build import MODELS, build_model
-from pipeline.models.checkpoint import LoadedModel, load_model, save_model, save_untrained
+from pipeline.models.checkpoint import (
+    LoadedModel,
+    load_beside,
+    load_model,
+    save_model,
+    save_untrained,
+)
 from pipeline.models.encoders import build_encoder, load_encoder_weights
 
 __all__ = [
@@ -15,6 +21,7 @@ __all__ = [
     "LoadedModel",
     "build_encoder",
     "build_model",
+    "load_beside",
     "load_encoder_weights",
     "load_model",
     "save_model",

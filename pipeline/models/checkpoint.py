@@ -1,18 +1,22 @@
 """A model's folder: model.safetensors + config.json, written whole; or config.json alone.
 
+Beside them may lie other weights of the same network, such as student.safetensors.
+
 config.json is written last and holds no times, so equal trainings give equal bytes.
 """
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.config import ImageParams, ModelParams
 from pipeline.errors import ModelError
@@ -20,6 +24,7 @@ from pipeline.files import replacing, write_json
 from pipeline.models.build import build_model
 
 WEIGHTS = "model.safetensors"
+SUFFIX = ".safetensors"
 CONFIG = "config.json"
 
 
@@ -41,19 +46,24 @@ class LoadedModel:
         return ImageParams.model_validate(self.config["image"])
 
 
-def save_model(folder: Path, network: nn.Module, config: dict[str, Any]) -> None:
-    """Write weights, then `config` with trained = true."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: value.detach().cpu() for name, value in network.state_dict().items()}
-    with replacing(folder / WEIGHTS) as beside:
-        save_file({name: value.contiguous() for name, value in tensors.items()}, beside)
+def save_model(
+    folder: Path,
+    network: nn.Module,
+    config: dict[str, Any],
+    beside: Mapping[str, Mapping[str, Tensor]] | None = None,
+) -> None:
+    """Write weights, and others of the same network by name; then `config` with trained = true."""
+    _remove_weights(folder)
+    for name, weights in {**(beside or {}), Path(WEIGHTS).stem: network.state_dict()}.items():
+        tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
+        with replacing(folder / f"{name}{SUFFIX}") as unfinished:
+            save_file(tensors, unfinished)
     write_json(folder / CONFIG, {**config, "trained": True})
 
 
 def save_untrained(folder: Path, *, why: str) -> None:
     """The marker that later stages read as: there is no model yet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / WEIGHTS).unlink(missing_ok=True)
+    _remove_weights(folder)
     write_json(folder / CONFIG, {"trained": False, "why": why})
 
 
@@ -72,6 +82,21 @@ def load_model(folder: Path) -> LoadedModel:
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"{folder}: not a model of this version: {error}; train again") from error
     return LoadedModel(network.eval(), config)
+
+
+def load_beside(folder: Path, model: LoadedModel) -> dict[str, nn.Module]:
+    """By name, the networks that `save_model` wrote beside a trained `model`, in eval mode."""
+    found = {}
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        if path.name != WEIGHTS and model.network is not None:
+            found[path.stem] = copy.deepcopy(model.network)
+            found[path.stem].load_state_dict(load_file(path))
+    return found
+
+
+def _remove_weights(folder: Path) -> None:
+    for path in folder.glob(f"*{SUFFIX}"):
+        path.unlink()
 
 
 def _present(path: Path) -> Path:

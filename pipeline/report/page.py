@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from pipeline.audit import describe
 from pipeline.files import write_text
-from pipeline.report import charts, pictures, training_charts, words
+from pipeline.report import calibration, charts, pictures, training_charts, words
 from pipeline.report.facts import ExampleFacts, LeftOutFacts, QueryItemFacts, Report
 from pipeline.stopping import describe as describe_advice
 from pipeline.stopping import why_finished
@@ -42,19 +42,16 @@ class DomainRow:
     change: str
 
 
+FILTERS = (words.value, words.share, words.minutes, words.count, pictures.data_uri)
+
+
 def render(report: Report, out_path: Path) -> None:
     """Write one HTML file that opens offline; equal facts and images give equal bytes.
 
     DataError for an image that cannot be read.
     """
     environment = new_environment("pipeline.report")
-    environment.filters.update(
-        value=words.value,
-        share=words.share,
-        minutes=words.minutes,
-        count=words.count,
-        data_uri=pictures.data_uri,
-    )
+    environment.filters.update({each.__name__: each for each in FILTERS})
     page = environment.get_template(TEMPLATE).render(
         report=report,
         headline=words.headline(report),
@@ -74,6 +71,9 @@ def render(report: Report, out_path: Path) -> None:
         coverage=Markup(charts.coverage(report.rounds)),
         training=Markup(training_charts.training_curves(report.training)),
         class_curves=Markup(training_charts.class_curves(report.training, report.class_names)),
+        certainty=calibration.sentences(report),
+        reliability=Markup(calibration.diagram(report)),
+        detection=calibration.detection_rows(report),
         transductive=bool((report.evaluation or {}).get("transductive")),
         transductive_note=_transductive_note(report),
         heat=", ".join(pictures.HEAT),

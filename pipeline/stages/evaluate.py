@@ -1,11 +1,12 @@
 """Stage evaluate: IoU per class and domain, of teacher and baseline, at each mask's own size.
 
-K classes, H height, W width.
+And whether the teacher is right as often as it says. K classes, H height, W width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,18 @@ from pipeline.metrics import confusion_matrix, iou_per_class, mean_iou
 from pipeline.models import LoadedModel, load_model
 from pipeline.progress import Progress
 from pipeline.types import Split
+from pipeline.uncertainty.calibration import (
+    Bin,
+    ErrorDetection,
+    PixelSample,
+    best_temperature,
+    calibration_error,
+    class_calibration_errors,
+    error_detection,
+    reliability,
+    softmax,
+)
+from pipeline.uncertainty.scores import entropy, least_confidence, margin
 
 JUDGED = {"baseline": layout.BASELINE, "teacher": layout.TEACHER}
 DECIMALS = 6  # of an IoU; far below what a seed changes
@@ -39,16 +52,23 @@ def run(root: Path, params: Params) -> None:
         "labelled_by_domain": _by_domain(samples, labelled),
         "annotated_by_domain": _by_domain(samples, annotated),
     }
-    write_json(root / layout.EVALUATION, {**facts, **evaluate_split(root, params, "val")})
+    judged = [s for s in samples if s.split == "val" and s.mask and s.domain == params.domain]
+    pixels = PixelSample(len(judged)) if judged else None
+    facts |= evaluate_split(root, params, "val", pixels)
+    facts["calibration"] = calibration_of(pixels, params) if pixels else None
+    write_json(root / layout.EVALUATION, facts)
 
 
-def evaluate_split(root: Path, params: Params, split: Split) -> dict[str, Any]:
+def evaluate_split(
+    root: Path, params: Params, split: Split, pixels: PixelSample | None = None
+) -> dict[str, Any]:
     """IoUs of both models on a split, and whether the teacher is transductive.
 
     {"baseline" | "teacher": {domain: {split: {"miou", "num_images", "iou": {class: ...}}}},
     "transductive": bool}. `miou` and each `iou` are in [0, 1], or None where not measurable: no
     image, no trained model, a class in neither truth nor prediction. `transductive`: the teacher
-    learnt from val and test images, without their masks.
+    learnt from val and test images, without their masks. `pixels` takes what the teacher says
+    about the current domain.
     """
     samples = read_manifest(root / layout.MANIFEST)
     judged = [sample for sample in samples if sample.split == split and sample.mask]
@@ -57,7 +77,8 @@ def evaluate_split(root: Path, params: Params, split: Split) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for which, folder in JUDGED.items():
         model = load_model(root / folder)
-        found = _confusions(root, params, model, judged)
+        watched = pixels if which == "teacher" else None
+        found = _confusions(root, params, model, judged, watched)
         result[which] = {
             domain: {
                 split: {
@@ -79,8 +100,44 @@ def teacher_confusions(root: Path, params: Params, split: Split) -> dict[str, Te
     return _confusions(root, params, load_model(root / layout.TEACHER), judged)
 
 
+def calibration_of(pixels: PixelSample, params: Params) -> dict[str, Any] | None:
+    """Of the current domain, JSON's values; None without a trained teacher or a labelled pixel.
+
+    {"domain", "num_pixels", "error_rate", "temperature", "ece", "ece_after", "class_ece":
+    {class: ...}, "reliability": [{"confidence", "accuracy", "share"}], "error_detection": {score:
+    {"auroc", "aupr", "ause"} or None}}; `ece_after` is with the temperature, on the same pixels.
+    """
+    if not len(pixels):
+        return None
+    logits_MK, truth_M = pixels.logits_MK, pixels.truth_M
+    temperature = best_temperature(logits_MK, truth_M)
+    probs_MK, right_M = softmax(logits_MK), logits_MK.argmax(axis=1) == truth_M
+    bins = reliability(probs_MK.max(axis=1), right_M)
+    after = reliability(softmax(logits_MK, temperature).max(axis=1), right_M)
+    found = {
+        score.__name__: error_detection(score(probs_MK.T), ~right_M)
+        for score in (entropy, margin, least_confidence)
+    }
+    classes = zip(params.classes, class_calibration_errors(probs_MK, truth_M), strict=True)
+    return {
+        "domain": params.domain,
+        "num_pixels": len(pixels),
+        "error_rate": _rounded(float(1 - right_M.mean())),
+        "temperature": _rounded(temperature),
+        "ece": _rounded(calibration_error(bins)),
+        "ece_after": _rounded(calibration_error(after)),
+        "class_ece": {name: _rounded(error) for name, error in classes},
+        "reliability": [_all_rounded(each) for each in bins],
+        "error_detection": {name: each and _all_rounded(each) for name, each in found.items()},
+    }
+
+
 def _confusions(
-    root: Path, params: Params, model: LoadedModel, judged: Sequence[Sample]
+    root: Path,
+    params: Params,
+    model: LoadedModel,
+    judged: Sequence[Sample],
+    pixels: PixelSample | None = None,
 ) -> dict[str, Tensor]:
     """By domain; an untrained model has counted nothing."""
     counts = {sample.domain: _no_counts(params.num_classes) for sample in judged}
@@ -92,7 +149,10 @@ def _confusions(
         for sample, logits_KHW in logits_of(model, judged, store, device):
             mask_HW = torch.tensor(load_mask(root / sample.mask, params.num_classes))
             size = (mask_HW.shape[0], mask_HW.shape[1])
-            predicted_HW = resize_logits(logits_KHW, size).argmax(dim=0).cpu()
+            resized_KHW = resize_logits(logits_KHW, size)
+            predicted_HW = resized_KHW.argmax(dim=0).cpu()
+            if pixels is not None and sample.domain == params.domain:
+                pixels.add(resized_KHW.cpu().numpy(), mask_HW.numpy())
             counts[sample.domain] += confusion_matrix(predicted_HW, mask_HW, params.num_classes)
             progress.advance()
     return counts
@@ -110,6 +170,10 @@ def _ious(params: Params, confusion_KK: Tensor) -> dict[str, Any]:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, DECIMALS)
+
+
+def _all_rounded(values: Bin | ErrorDetection) -> dict[str, float | None]:
+    return {name: _rounded(value) for name, value in asdict(values).items()}
 
 
 def _by_domain(samples: Sequence[Sample], chosen: Sequence[Sample]) -> dict[str, int]:

@@ -5,11 +5,9 @@ K classes, H height, W width.
 
 from __future__ import annotations
 
-import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,14 +21,25 @@ from pipeline.cost import shape_of
 from pipeline.data.datasets import ImageStore
 from pipeline.data.formats.images import save_mask
 from pipeline.data.manifest import Sample, check_files, read_manifest
+from pipeline.errors import ModelError
 from pipeline.files import replacing
-from pipeline.inference import image_size, logits_of, pick_device, resize_logits
-from pipeline.models import load_model
+from pipeline.inference import (
+    View,
+    dropout,
+    flips,
+    image_size,
+    network_of,
+    pick_device,
+    resize_rows,
+    views_of,
+)
+from pipeline.models import LoadedModel, load_beside, load_model
 from pipeline.progress import Progress, say
 from pipeline.regions import Grid
+from pipeline.stages.pixels import Prediction, Views, predict_pixels
+from pipeline.uncertainty.aggregate import AGGREGATES, scope_of
 
 FOLDERS = (layout.PSEUDO_LABELS, layout.CONFIDENCE, layout.UNCERTAINTY)
-ROWS_PX = 256  # rows scored at once: an image of 12 megapixels and 20 classes stays below 1 GiB
 COLUMNS = {
     "sample_id": "str",
     "domain": "str",
@@ -39,23 +48,13 @@ COLUMNS = {
     "mean_entropy": "float64",
     "mean_confidence": "float64",
     "reliable_share": "float64",
+    "margin": "float64",
+    "least_confidence": "float64",
     "boundary": "float64",
     "regions": "int64",
 }
-
-
-class Prediction(NamedTuple):
-    """What the teacher says about every pixel of one image."""
-
-    classes_HW: Tensor
-    """uint8 class indices."""
-    confidence_HW: Tensor
-    """Largest probability, in [1/K, 1]."""
-    entropy_HW: Tensor
-    """Shannon entropy over log K, in [0, 1]."""
-    entropy_K: Tensor
-    """Mean over the pixels of entropy times each class's probability; sums up to the mean entropy
-    (the class-stratified entropy of ClaSP PE, 2026)."""
+# Only where they can be had: with members, with the student, with snapshots of the teacher.
+MORE_COLUMNS = ("bald", "disagreement", "instability")
 
 
 def run(root: Path, params: Params) -> None:
@@ -73,95 +72,117 @@ def run(root: Path, params: Params) -> None:
         pool = []
     check_files(root, pool)
     rows: list[dict[str, object]] = []
-    store = ImageStore(root, model.image, cache_mib=0) if pool else None
     with Progress("predict", len(pool)) as progress:
-        if store is not None:
-            device = pick_device(params.train.device)
-            for sample, logits_KHW in logits_of(model, pool, store, device):
-                size = image_size(root / sample.image)
-                predicted = predict_pixels(logits_KHW, size)
-                _write_images(root, sample, predicted)
-                if params.grid is None:
-                    rows.append(_scores(sample, predicted, params))
-                else:
-                    logits_KHW = resize_logits(logits_KHW, size)
-                    rows += _region_scores(sample, logits_KHW, params.grid, params)
-                progress.advance()
+        for sample, predicted, regions in _predictions(root, params, model, pool):
+            _write_images(root, sample, predicted)
+            if params.grid is None:
+                rows.append(_scores(sample, predicted, params))
+            else:
+                rows += _region_scores(sample, regions, params)
+            progress.advance()
     _write_scores(root, rows, params.num_classes)
 
 
-def predict_pixels(logits_KHW: Tensor, size: tuple[int, int]) -> Prediction:
-    """Class, confidence and entropy of every pixel at `size` (height, width), on the CPU."""
-    resized_KHW = resize_logits(logits_KHW, size)
-    parts = [_predict_rows(rows_KHW) for rows_KHW in torch.split(resized_KHW, ROWS_PX, dim=1)]
-    *maps, sums = zip(*parts, strict=True)
-    classes_HW, confidence_HW, entropy_HW = (torch.cat(rows).cpu() for rows in maps)
-    entropy_K = torch.stack(sums).sum(dim=0).cpu() / entropy_HW.numel()
-    return Prediction(classes_HW, confidence_HW, entropy_HW, entropy_K.clamp(0, 1))
+def _predictions(
+    root: Path, params: Params, model: LoadedModel, pool: list[Sample]
+) -> Iterator[tuple[Sample, Prediction, Iterable[Prediction]]]:
+    """Each sample, what is said about all of it, and about each of its regions where asked for."""
+    if not pool:
+        return
+    device = pick_device(params.train.device)
+    views = _views(root, params, model, device)
+    store = ImageStore(root, model.image, cache_mib=0)  # each image is seen once
+    for sample, logits in views_of(model, views.all, pool, store, device):
+        size = image_size(root / sample.image)
+        regions = _regions(views, logits, size, params.grid) if params.grid else ()
+        yield sample, predict_pixels(views, logits, size), regions
 
 
-def _predict_rows(logits_KHW: Tensor) -> Prediction:
-    """Of some rows of an image; `entropy_K` is a sum over their pixels."""
-    log_probs_KHW = logits_KHW.log_softmax(dim=0)
-    probs_KHW = log_probs_KHW.exp()
-    confidence_HW, classes_HW = probs_KHW.max(dim=0)
-    # log_softmax is finite, so 0 * log 0 never arises.
-    entropy_HW = -(probs_KHW * log_probs_KHW).sum(dim=0) / math.log(len(logits_KHW))
-    entropy_HW = entropy_HW.clamp(0, 1)
-    entropy_K = (probs_KHW * entropy_HW).sum(dim=(1, 2))
-    return Prediction(classes_HW.to(torch.uint8), confidence_HW, entropy_HW, entropy_K)
+def _views(root: Path, params: Params, model: LoadedModel, device: torch.device) -> Views:
+    """Whom to ask, by what params want and what the training kept."""
+    network = network_of(model, device)
+    beside = load_beside(root / layout.TEACHER, model)
+    student = beside.pop("student", None)
+    snapshots = [snapshot.to(device) for snapshot in beside.values()]
+    if params.predict.members == "snapshots" and not snapshots:
+        raise ModelError(
+            f"{layout.TEACHER}: no snapshots beside the teacher, which predict.members asks for; "
+            "`dvc repro --force train_teacher` with train.keep_snapshots: true"
+        )
+    members: dict[str, Callable[[], list[View]]] = {
+        "none": lambda: [network],
+        "flips": lambda: flips(network),
+        "dropout": lambda: dropout(network),
+        "snapshots": lambda: [network, *snapshots],
+    }
+    return Views(
+        members=tuple(members[params.predict.members]()),
+        snapshots=tuple(snapshots),
+        student=None if student is None else student.to(device),
+    )
 
 
-def top_mean(values_HW: Tensor, share: float) -> float:
-    """Mean of the largest `share` of the pixels, at least one."""
-    count = max(1, round(share * values_HW.numel()))
-    return float(values_HW.flatten().topk(count, sorted=False).values.mean())
+def _regions(
+    views: Views, logits: Mapping[View, Tensor], size: tuple[int, int], grid: Grid
+) -> Iterator[Prediction]:
+    """Each region as if it were an image."""
+    resized = {view: resize_rows(each, size, slice(0, size[0])) for view, each in logits.items()}
+    for region in range(grid.count):
+        box = grid.box(region, size)
+        inside = {view: each_KHW[:, *box.slices] for view, each_KHW in resized.items()}
+        yield predict_pixels(views, inside, (box.height, box.width))
 
 
 def _region_scores(
-    sample: Sample, logits_KHW: Tensor, grid: Grid, params: Params
+    sample: Sample, regions: Iterable[Prediction], params: Params
 ) -> Iterator[dict[str, object]]:
-    """Each region as if it were an image; its entropy is the mean, since it is small as it is."""
-    size = (logits_KHW.shape[1], logits_KHW.shape[2])
-    for region, name in enumerate(grid.ids(sample.sample_id)):
-        box = grid.box(region, size)
-        predicted = predict_pixels(logits_KHW[:, *box.slices], (box.height, box.width))
-        row = _scores(sample, predicted, params)
-        yield row | {"sample_id": name, "entropy": row["mean_entropy"]}
+    """Of every region; means over its pixels, since it is small as it is."""
+    means = params.predict.model_copy(update={"aggregate": "mean"})
+    params = params.model_copy(update={"predict": means})
+    if params.grid:
+        for name, predicted in zip(params.grid.ids(sample.sample_id), regions, strict=True):
+            yield _scores(sample, predicted, params) | {"sample_id": name}
 
 
 def _scores(sample: Sample, predicted: Prediction, params: Params) -> dict[str, object]:
-    reliable_HW = predicted.confidence_HW >= params.method.confidence_threshold
-    counts = torch.bincount(predicted.classes_HW.flatten(), minlength=params.num_classes)
-    shares = (counts / counts.sum()).tolist()
-    shape = shape_of(predicted.classes_HW.numpy())
+    confidence_HW = 1 - predicted.scores["least_confidence"]
+    reliable_HW = confidence_HW >= np.float32(params.method.confidence_threshold)
+    counts = np.bincount(predicted.classes_HW.reshape(-1), minlength=params.num_classes)
+    aggregate = AGGREGATES[params.predict.aggregate]
+    scope = scope_of(
+        predicted.classes_HW,
+        top_share=params.acquire.top_share,
+        exclude_boundaries=params.predict.exclude_boundaries,
+    )
+    instability = predicted.instability
+    shape = shape_of(predicted.classes_HW)
     return {
         "sample_id": sample.sample_id,
         "domain": sample.domain,
         "labelled": sample.labelled,
-        "entropy": top_mean(predicted.entropy_HW, params.acquire.top_share),
-        "mean_entropy": float(predicted.entropy_HW.mean()),
-        "mean_confidence": float(predicted.confidence_HW.mean()),
-        "reliable_share": float(reliable_HW.float().mean()),
+        "mean_entropy": float(predicted.scores["entropy"].mean(dtype=np.float64)),
+        "mean_confidence": float(confidence_HW.mean(dtype=np.float64)),
+        "reliable_share": float(reliable_HW.mean()),
         "boundary": shape.boundary,
         "regions": shape.regions,
-        **{f"class_{index}": share for index, share in enumerate(shares)},
-        **{f"entropy_{index}": each for index, each in enumerate(predicted.entropy_K.tolist())},
+        **{name: aggregate(values_HW, scope) for name, values_HW in predicted.scores.items()},
+        **({} if instability is None else {"instability": instability}),
+        **{f"class_{index}": share for index, share in enumerate(counts / counts.sum())},
+        **{f"entropy_{index}": each for index, each in enumerate(predicted.entropy_K)},
     }
 
 
 def _write_images(root: Path, sample: Sample, predicted: Prediction) -> None:
     save_mask(
-        root / layout.sample_png(layout.PSEUDO_LABELS, sample.sample_id),
-        predicted.classes_HW.numpy(),
+        root / layout.sample_png(layout.PSEUDO_LABELS, sample.sample_id), predicted.classes_HW
     )
     for folder, values_HW in (
-        (layout.CONFIDENCE, predicted.confidence_HW),
-        (layout.UNCERTAINTY, predicted.entropy_HW),
+        (layout.CONFIDENCE, 1 - predicted.scores["least_confidence"]),
+        (layout.UNCERTAINTY, predicted.scores["entropy"]),
     ):
-        grey_HW = (values_HW * 255).round().to(torch.uint8).numpy()
+        grey_HW = (values_HW * 255).round().astype(np.uint8)
         with replacing(root / layout.sample_png(folder, sample.sample_id)) as beside:
-            Image.fromarray(np.ascontiguousarray(grey_HW)).save(beside, "PNG", compress_level=1)
+            Image.fromarray(grey_HW).save(beside, "PNG", compress_level=1)
 
 
 def _empty_folders(root: Path) -> None:
@@ -173,8 +194,9 @@ def _empty_folders(root: Path) -> None:
 
 
 def _write_scores(root: Path, rows: list[dict[str, object]], num_classes: int) -> None:
+    more = [name for name in MORE_COLUMNS if rows and name in rows[0]]
     by_class = [f"{name}_{index}" for name in ("class", "entropy") for index in range(num_classes)]
-    types = COLUMNS | dict.fromkeys(by_class, "float64")
+    types = COLUMNS | dict.fromkeys([*more, *by_class], "float64")
     table = pd.DataFrame(rows, columns=list(types)).astype(types)
     with replacing(root / layout.SCORES) as beside:
         table.to_parquet(beside, index=False)

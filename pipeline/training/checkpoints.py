@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 import pipeline
 from pipeline import layout
@@ -37,6 +38,8 @@ class State(NamedTuple):
     history: dict[str, list[float]]
     points: list[dict[str, Any]]
     """What the monitor saw, of which the guard's state follows."""
+    snapshots: list[dict[str, Tensor]]
+    """Weights kept on the way."""
 
 
 def training_key(

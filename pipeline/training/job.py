@@ -45,8 +45,7 @@ def train_stage(stage: str, root: Path, params: Params, *, method_name: str, mod
     read = [*labelled, *unlabelled, *monitored]
     check_files(root, read)
     encoder_sha256 = _encoder_sha256(params)
-    key = training_key(stage, params, read, encoder_sha256)
-    checkpoints = Checkpoints(root, key)
+    checkpoints = Checkpoints(root, training_key(stage, params, read, encoder_sha256))
     job = TrainingJob(
         root=root,
         stage=stage,
@@ -55,12 +54,13 @@ def train_stage(stage: str, root: Path, params: Params, *, method_name: str, mod
         labelled=labelled,
         unlabelled=unlabelled,
         monitored=monitored,
+        keep_snapshots=params.train.keep_snapshots and model == layout.TEACHER,
     )
     trained = train(job, checkpoints)
     if not trained.main:
         return
     facts = _facts(job)
-    save_model(root / model, trained.network, _config(job, facts, encoder_sha256))
+    save_model(root / model, trained.network, _config(job, facts, encoder_sha256), trained.beside)
     write_json(metrics, {**facts, **_told(job, trained), "trained": True})
     checkpoints.remove()
 

@@ -31,6 +31,7 @@ from pipeline.training.history import History
 from pipeline.training.imbalance import class_weights, rare_classes
 from pipeline.training.labelled_loss import build_labelled_loss
 from pipeline.training.monitor import Monitor
+from pipeline.training.snapshots import Snapshots, Weights
 
 POLY_POWER = 0.9  # of the learning rate's decay, as in DeepLab
 
@@ -47,6 +48,8 @@ class TrainingJob:
     unlabelled: tuple[Sample, ...]
     monitored: tuple[Sample, ...] = ()
     """Labelled val images to look at from time to time; they teach nothing."""
+    keep_snapshots: bool = False
+    """Whether `Trained.beside` is wanted."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class Trained:
     monitor: Monitor
     guard: Guard
     main: bool
+    beside: dict[str, Weights]
+    """Other weights of the network, by name."""
 
 
 def train(job: TrainingJob, checkpoints: Checkpoints) -> Trained:
@@ -82,9 +87,15 @@ def train(job: TrainingJob, checkpoints: Checkpoints) -> Trained:
         monitor = _new_monitor(job, store, fabric.device, state)
         guard = Guard(_guarded_weight(job, method), monitor.points)
         module, optimizer = fabric.setup(cast(nn.Module, method), optimizer)
-        run = _Run(job, fabric, store, method, module, optimizer, history, monitor, guard)
+        snapshots = Snapshots(
+            job.params.train.steps, method.num_phases, list(state.snapshots) if state else []
+        )
+        run = _Run(
+            job, fabric, store, method, module, optimizer, history, monitor, guard, snapshots
+        )
         run.steps(done, checkpoints)
-    return Trained(method.result(), history, monitor, guard, fabric.is_global_zero)
+    beside = snapshots.beside(method.learner()) if job.keep_snapshots else {}
+    return Trained(method.result(), history, monitor, guard, fabric.is_global_zero, beside)
 
 
 @dataclass(frozen=True)
@@ -100,6 +111,7 @@ class _Run:
     history: History
     monitor: Monitor
     guard: Guard
+    snapshots: Snapshots
 
     def steps(self, done: int, checkpoints: Checkpoints) -> None:
         params = self.job.params.train
@@ -111,6 +123,8 @@ class _Run:
         with self._progress(done) as progress:
             for step in range(done, params.steps):
                 self.history.append(self._step(batches, step))
+                if self.job.keep_snapshots:
+                    self.snapshots.take(self.method.result(), step + 1)
                 if self.monitor.due(step + 1):
                     self._look(step + 1)
                 progress.advance(note=self.history.note)
@@ -161,8 +175,8 @@ class _Run:
         columns = self.history.columns()
         if self.fabric.is_global_zero:
             state = self.optimizer.state_dict()
-            points = self.monitor.points
-            checkpoints.save(State(done, self.method.state_dict(), state, columns, points))
+            points, kept = self.monitor.points, self.snapshots.kept
+            checkpoints.save(State(done, self.method.state_dict(), state, columns, points, kept))
 
     def _batches(self) -> Batches:
         params = self.job.params

@@ -124,7 +124,7 @@ def test_default_is_what_acquire_says(bench: fast.Bench) -> None:
 def test_finished_replays_are_kept_and_not_repeated(bench: fast.Bench, tmp_path: Path) -> None:
     found = fast.run(bench, PLAN, tmp_path)
     assert {name: len(curves) for name, curves in found.items()} == {"default": 2, "random": 2}
-    files = sorted(tmp_path.glob(f"herding-*-1.json"))
+    files = sorted(tmp_path.glob("herding-*-1.json"))
     assert len(files) == 1
     files[0].write_text(json.dumps([0.5, 0.6, 0.7]))
     for other in tmp_path.glob("random-*"):

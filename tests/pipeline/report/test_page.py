@@ -192,7 +192,8 @@ def test_what_is_unknown_is_never_zero(
         pseudo_label_examples=(),
     )
     page = Page(html_of(report, tmp_path))
-    assert page.text.lower().count("not yet measurable") == 4  # curve, two of the round, classes
+    assert page.text.lower().count("not yet measurable") == 5
+    # curve, two of the round, classes, certainty
     assert "There is no model yet, so no pre-annotation and no uncertainty." in page.text
     assert not re.search(r"\b0\.0+\b", page.text)
     assert page.named("svg") == []

@@ -57,12 +57,37 @@ def test_known_answers(make_workspace, tiny_params) -> None:
     assert baseline["iou"]["square"] == 0.0
 
 
+@pytest.mark.usefixtures("known_models")
+def test_what_is_said_of_the_teachers_certainty(make_workspace, tiny_params) -> None:
+    root: Path = make_workspace(1, 2, val=3)
+    evaluate.run(root, tiny_params())
+    result = json.loads((root / layout.EVALUATION).read_text())
+    found = result["calibration"]
+    assert found["domain"] == "day"
+    assert found["num_pixels"] == 3 * 59 * 70  # the top row is IGNORE
+    assert 0 < found["error_rate"] < 0.1
+    assert sum(each["share"] for each in found["reliability"]) == pytest.approx(1, abs=1e-4)
+    right = sum(each["share"] * each["accuracy"] for each in found["reliability"])
+    assert right == pytest.approx(1 - found["error_rate"], abs=1e-4)
+    assert set(found["class_ece"]) == set(tiny_params().classes)
+    # Its logits are small for one that is nearly always right: it is too modest.
+    assert found["temperature"] < 1
+    assert found["ece_after"] < found["ece"]
+    assert set(found["error_detection"]) == {"entropy", "margin", "least_confidence"}
+    for scores in found["error_detection"].values():
+        assert scores["auroc"] > 0.5
+        assert scores["aupr"] > found["error_rate"]
+        assert 0 <= scores["ause"] < found["error_rate"]
+
+
 def test_untrained_is_not_measurable(make_workspace, tiny_params) -> None:
     root: Path = make_workspace(0, 2, val=2)
     for folder in (layout.BASELINE, layout.TEACHER):
         save_untrained(root / folder, why="no labels")
     evaluate.run(root, tiny_params())
-    val = json.loads((root / layout.EVALUATION).read_text())["teacher"]["day"]["val"]
+    result = json.loads((root / layout.EVALUATION).read_text())
+    assert result["calibration"] is None
+    val = result["teacher"]["day"]["val"]
     assert val["miou"] is None
     assert val["num_images"] == 2
     assert set(val["iou"].values()) == {None}
@@ -71,6 +96,8 @@ def test_untrained_is_not_measurable(make_workspace, tiny_params) -> None:
 @pytest.mark.usefixtures("known_models")
 def test_without_val_images_it_is_not_measurable(make_workspace, tiny_params) -> None:
     root: Path = make_workspace(1, 1, val=0)
+    evaluate.run(root, tiny_params())
+    assert json.loads((root / layout.EVALUATION).read_text())["calibration"] is None
     val = evaluate.evaluate_split(root, tiny_params(), "val")["teacher"]["day"]["val"]
     assert val == {"miou": None, "num_images": 0, "iou": dict.fromkeys(tiny_params().classes)}
 

@@ -2,64 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
+from torch import nn
 
 from pipeline import layout
 from pipeline.config import Params
-from pipeline.models import save_untrained
+from pipeline.errors import ModelError
+from pipeline.models import LoadedModel, save_untrained
 from pipeline.stages import predict, train_teacher
-from pipeline.stages.predict import predict_pixels, top_mean
+from pipeline.uncertainty.aggregate import AGGREGATES
 
 COLUMNS = [
     "sample_id", "domain", "labelled", "entropy", "mean_entropy", "mean_confidence",
-    "reliable_share", "boundary", "regions",
+    "reliable_share", "margin", "least_confidence", "boundary", "regions",
     "class_0", "class_1", "class_2", "entropy_0", "entropy_1", "entropy_2",
 ]  # fmt: skip
-
-
-def test_confidence_and_entropy_by_hand() -> None:
-    probs_KHW = torch.tensor([[[0.5, 1.0]], [[0.5, 0.0]]])
-    predicted = predict_pixels(probs_KHW.log().clamp(min=-200), (1, 2))
-    assert predicted.confidence_HW.tolist() == [[0.5, 1.0]]
-    assert predicted.classes_HW[0, 1] == 0
-    torch.testing.assert_close(predicted.entropy_HW, torch.tensor([[1.0, 0.0]]))
-
-
-def test_entropy_of_three_classes_is_over_log_3() -> None:
-    probs_KHW = torch.tensor([0.7, 0.2, 0.1])[:, None, None]
-    expected = -sum(p * math.log(p) for p in (0.7, 0.2, 0.1)) / math.log(3)
-    assert predict_pixels(probs_KHW.log(), (1, 1)).entropy_HW.item() == pytest.approx(expected)
-
-
-def test_entropy_by_class_is_weighed_by_probability() -> None:
-    probs_KHW = torch.tensor([[[0.5, 0.9]], [[0.5, 0.1]]])
-    predicted = predict_pixels(probs_KHW.log(), (1, 2))
-    doubt = -(0.9 * math.log2(0.9) + 0.1 * math.log2(0.1))
-    expected = [(0.5 + 0.9 * doubt) / 2, (0.5 + 0.1 * doubt) / 2]
-    assert predicted.entropy_K.tolist() == pytest.approx(expected)
-    assert float(predicted.entropy_K.sum()) == pytest.approx(float(predicted.entropy_HW.mean()))
-
-
-def test_strips_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    logits_KHW = torch.rand(4, 8, 8)
-    whole = predict_pixels(logits_KHW, (50, 30))
-    monkeypatch.setattr(predict, "ROWS_PX", 7)
-    for one, other in zip(whole, predict_pixels(logits_KHW, (50, 30)), strict=True):
-        torch.testing.assert_close(one, other)
-
-
-def test_the_top_share_is_what_it_says() -> None:
-    values_HW = torch.arange(20.0).reshape(4, 5)
-    assert top_mean(values_HW, 0.1) == 18.5
-    assert top_mean(values_HW, 1.0) == 9.5
-    assert top_mean(values_HW, 0.001) == 19.0
 
 
 def test_tables_and_images(make_workspace, tiny_params) -> None:
@@ -76,7 +39,7 @@ def test_tables_and_images(make_workspace, tiny_params) -> None:
     assert table.labelled.tolist() == [True, True, False, False, False]
     shares = table[["class_0", "class_1", "class_2"]].to_numpy()
     np.testing.assert_allclose(shares.sum(axis=1), 1.0)
-    for column in ("entropy", "mean_entropy", "mean_confidence", "reliable_share"):
+    for column in COLUMNS[3:9]:
         assert table[column].between(0, 1).all()
     assert (table.entropy >= table.mean_entropy).all()
     by_class = table[["entropy_0", "entropy_1", "entropy_2"]].sum(axis=1)
@@ -92,6 +55,64 @@ def test_tables_and_images(make_workspace, tiny_params) -> None:
         assert (label == 1).mean() == pytest.approx(row.class_1)
         assert confidence.mean() / 255 == pytest.approx(row.mean_confidence, abs=2e-3)
         assert uncertainty.mean() / 255 == pytest.approx(row.mean_entropy, abs=2e-3)
+
+
+DROPPING = {"name": "deeplabv3plus"}
+KEEPING = {"keep_snapshots": True}
+
+
+@pytest.mark.parametrize(
+    ("blocks", "more"),
+    [
+        ({"predict": {"members": "flips"}}, ["bald"]),
+        ({"predict": {"members": "dropout"}, "model": DROPPING}, ["bald"]),
+        (
+            {"predict": {"members": "snapshots"}, "train": KEEPING},
+            ["bald", "disagreement", "instability"],
+        ),
+        ({"train": KEEPING, "method": {"name": "supervised"}}, ["instability"]),
+    ],
+    ids=str,
+)
+def test_scores_are_there_where_they_can_be_had(
+    make_workspace, tiny_params, blocks: dict[str, Any], more: list[str]
+) -> None:
+    root, params = make_workspace(2, 2), tiny_params(**blocks)
+    train_teacher.run(root, params)
+    predict.run(root, params)
+    table = pd.read_parquet(root / layout.SCORES)
+    assert list(table.columns) == [*COLUMNS[:11], *more, *COLUMNS[11:]]
+    for name in more:
+        assert table[name].between(0, 1).all()
+        assert table[name].max() > 1e-6
+
+
+def test_snapshots_that_are_not_there_are_asked_for(make_workspace, tiny_params) -> None:
+    root = make_workspace(2, 1)
+    train_teacher.run(root, tiny_params())
+    params = tiny_params(predict={"members": "snapshots"}, train=KEEPING)
+    with pytest.raises(ModelError, match=r"no snapshots.*dvc repro --force train_teacher"):
+        predict.run(root, params)
+
+
+def test_the_way_from_pixels_to_the_image_is_chosen(
+    make_workspace, tiny_params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_workspace(1, 0)
+    config = {"image": tiny_params().image.model_dump(), "normalisation": "symmetric"}
+    bright = nn.Conv2d(3, 3, 1)
+    nn.init.constant_(bright.weight, 0.0)
+    nn.init.constant_(bright.weight[1], 1.0)
+    monkeypatch.setattr(predict, "load_model", lambda _: LoadedModel(bright, config))
+    found = {}
+    for aggregate in AGGREGATES:
+        for exclude in (False, True):
+            chosen = {"aggregate": aggregate, "exclude_boundaries": exclude}
+            predict.run(root, tiny_params(predict=chosen))
+            table = pd.read_parquet(root / layout.SCORES)
+            found[aggregate, exclude] = table.entropy[0]
+    assert found["mean", False] == pytest.approx(table.mean_entropy[0])
+    assert len(set(found.values())) == 2 * len(AGGREGATES)
 
 
 def test_twice_gives_equal_bytes(make_workspace, tiny_params) -> None:

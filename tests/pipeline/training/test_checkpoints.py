@@ -22,7 +22,9 @@ SAMPLE = Sample(
 def state() -> State:
     point = {"step": 2, "miou": None, "precision": [0.5, None], "coverage": [0.1, 0.2]}
     optimizer: dict[str, object] = {"state": {}, "param_groups": []}
-    return State(3, {"w": torch.rand(2)}, optimizer, {"loss": [1.0]}, [point])
+    return State(
+        3, {"w": torch.rand(2)}, optimizer, {"loss": [1.0]}, [point], [{"w": torch.rand(2)}]
+    )
 
 
 def test_everything_that_decides_the_result_decides_the_key(
@@ -65,6 +67,7 @@ def test_what_was_saved_is_loaded(tmp_path: Path, state: State) -> None:
     assert loaded is not None
     assert (loaded.step, loaded.history) == (3, {"loss": [1.0]})
     assert loaded.points == state.points
+    assert torch.equal(loaded.snapshots[0]["w"], state.snapshots[0]["w"])
     assert torch.equal(loaded.method["w"], state.method["w"])
     assert Checkpoints(tmp_path, "train_teacher-1").load() is None
     files = [path.name for path in tmp_path.rglob("*") if path.is_file()]

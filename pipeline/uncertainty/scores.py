@@ -1,0 +1,85 @@
+"""Uncertainty of every pixel from its probabilities, in [0, 1].
+
+Nothing here makes probabilities sum up to 1 again: what does not is refused, or used as it is where
+the rest is rounding. Several buffers of the array's size are made on the way: give strips of a
+large image. K classes, H height, W width; `...` = any shape.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+SUM_TOLERANCE = 1e-2  # float32's softmax is off by 1e-6, half precision's by 1e-3
+TINY = np.finfo(np.float32).tiny  # added, so that 0 log 0 = 0; changes no other float32 in [0, 1]
+
+
+def entropy(probs_KHW: Floats) -> Floats:
+    """Shannon entropy over log K; ValueError unless these are probabilities."""
+    check_probs(probs_KHW)
+    return (entropy_bits(probs_KHW) / bits_of(len(probs_KHW))).clip(0, 1)
+
+
+def margin(probs_KHW: Floats) -> Floats:
+    """1 - (P1 - P2), P1 and P2 the largest two; ValueError unless these are probabilities."""
+    check_probs(probs_KHW)
+    first_HW, second_HW = np.zeros_like(probs_KHW[0]), np.zeros_like(probs_KHW[0])
+    for probs_HW in probs_KHW:
+        np.maximum(second_HW, np.minimum(first_HW, probs_HW), out=second_HW)
+        np.maximum(first_HW, probs_HW, out=first_HW)
+    return (1 - (first_HW - second_HW)).clip(0, 1)
+
+
+def least_confidence(probs_KHW: Floats) -> Floats:
+    """1 - P1, at most 1 - 1/K; ValueError unless these are probabilities.
+
+    Not rescaled to reach 1: of a calibrated model it is the probability of an error.
+    """
+    check_probs(probs_KHW)
+    return (1 - probs_KHW.max(axis=0)).clip(0, 1)
+
+
+def differs(one_KHW: Floats, other_KHW: Floats) -> Floats:
+    """1 where the likeliest classes differ, else 0."""
+    return (one_KHW.argmax(axis=0) != other_KHW.argmax(axis=0)).astype(np.float32)
+
+
+def check_probs(probs_K: NDArray[np.floating]) -> None:
+    """ValueError unless none is negative and the sums over the first axis are 1, within 1e-2.
+
+    NaN is refused too.
+    """
+    sums = probs_K.sum(axis=0)
+    low, high = float(sums.min()), float(sums.max())
+    if not (abs(low - 1) <= SUM_TOLERANCE and abs(high - 1) <= SUM_TOLERANCE):  # NaN fails too
+        raise ValueError(
+            f"probabilities of {len(probs_K)} classes sum up to between {low:.4g} and {high:.4g}: "
+            f"expected 1 within {SUM_TOLERANCE:g}; give the softmax over the first axis"
+        )
+    if float(probs_K.min()) < 0:
+        raise ValueError(
+            f"the smallest probability is {float(probs_K.min()):.4g}: expected 0 to 1; "
+            "give the softmax over the first axis"
+        )
+
+
+def entropy_bits(probs_K: Floats) -> Floats:
+    """Shannon entropy over the first axis in bits; unchecked, of any shape.
+
+    numpy's log2 is the quickest there is on CPU: 0.2 ns a value with AVX-512 against 0.4 of its
+    log, 2 of torch.log and 7 of torch.special.entr.
+    """
+    probs_KX = probs_K.reshape(len(probs_K), -1)
+    logs_KX = probs_KX + TINY
+    np.log2(logs_KX, out=logs_KX)
+    bits_X: Floats = np.einsum("kx,kx->x", probs_KX, logs_KX)
+    return -bits_X.reshape(probs_K.shape[1:])
+
+
+def bits_of(num_classes: int) -> float:
+    """The largest entropy of K classes."""
+    return math.log2(num_classes)
