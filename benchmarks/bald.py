@@ -4,7 +4,7 @@ Both sides get the same .npy file, 4 images of 360x480, 11 classes and 10 member
 of its own, alternately: seconds of a call, and how far its peak memory is above the array's. baal
 lives in an environment of its own, `build/peers/baal`, that the first run makes and fills from the
 package index (some GB, a few minutes). Writes bald.{json,md}; exit code 1 where a bar is missed.
-For a quiet machine: on a busy one the ratio was anything from 4 to 13.
+For a quiet machine: on a busy one the ratio was anything from 4 to 11.
 """
 
 from __future__ import annotations

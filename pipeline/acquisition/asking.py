@@ -14,6 +14,14 @@ from pipeline.errors import ConfigError
 # Where no pick has a score that a random one could share.
 MIDDLE = 0.5
 
+MEMBERS = "set predict.members or train.keep_snapshots (docs/uncertainty.md)"
+HINTS = {
+    "bald": MEMBERS,
+    "disagreement": MEMBERS,
+    "instability": MEMBERS,
+    "gradients": "so far only `ssl-loop backtest --fast` makes them",
+}
+
 
 def query(
     name: str, pool: Pool, query_size: int, params: AcquireParams, rng: np.random.Generator
@@ -51,6 +59,6 @@ def _has(pool: Pool, row: Strategy, name: str) -> bool:
     if absent and pool.trained and absent != ["labelled"]:
         raise ConfigError(
             f"acquire.strategy = {name!r}: needs {', '.join(absent)}, which the trained model did "
-            "not give; see the block `uncertainty` of params.yaml"
+            f"not give; {HINTS.get(absent[0], 'repeat the stage: `dvc repro --force predict`')}"
         )
     return not absent
