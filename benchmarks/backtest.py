@@ -22,11 +22,9 @@ from pipeline.acquisition import DEFAULT, STRATEGIES
 from pipeline.backtest.command import Request, run
 from pipeline.backtest.page import columns_of, curves_svg, rows_of
 from pipeline.backtest.plan import Plan
-from pipeline.config import AcquireParams
 from pipeline.files import write_json, write_text
 
-# The one that acquire.strategy says runs as `default`.
-ALL = (DEFAULT, "random", *sorted(set(STRATEGIES) - {AcquireParams().strategy, "random"}))
+ALL = (DEFAULT, "random", *sorted(set(STRATEGIES) - {"random"}))
 
 
 @dataclass(frozen=True, kw_only=True)
