@@ -42,7 +42,7 @@ def k_center(points_ND: Reals, covered_MD: Reals, num: int) -> list[tuple[int, f
         centres_CD = np.concatenate([centres_CD, added_CD])
         rows_B = bounds.highest(BLOCK)
         block_BD = points_ND[rows_B].astype(np.float64)
-        gap_B = _gaps(block_BD, centres_CD)
+        gap_B = gaps(block_BD, centres_CD)
         gap_B[bounds.values_N[rows_B] == TAKEN] = TAKEN
         picked = _pick(block_BD, rows_B, gap_B, bounds.first_but(rows_B), num - len(chosen))
         chosen += [(int(rows_B[at]), distance) for at, distance in picked]
@@ -175,8 +175,8 @@ def _medoid(points_ND: Floats, inside_N: NDArray[np.bool_]) -> tuple[int, int]:
     return int(rows[nearest]), len(rows)
 
 
-def _gaps(points_BD: Floats, centres_CD: Floats) -> Floats:
-    """Distance to the nearest centre: that of the centres which may be it, by differences."""
+def gaps(points_BD: Floats, centres_CD: Floats) -> Floats:
+    """Distance to the nearest centre, of those which may be it, by differences; inf without any."""
     gap_B = np.full(len(points_BD), np.inf)
     for piece in _pieces(len(points_BD), len(centres_CD)):
         least_BC, most_BC = _squared(points_BD[piece], centres_CD)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.acquisition.neighbours import gaps, nearest_distances
+from pipeline.acquisition.diversity import gaps
+from pipeline.acquisition.neighbours import nearest_distances
 from pipeline.acquisition.pool import Floats, Pick, Pool
 from pipeline.config import AcquireParams
 

@@ -1,6 +1,6 @@
 """How points lie among one another: distances to neighbours, and clusters.
 
-Shape suffixes: N points, M covered points, D embedding.
+Shape suffixes: N points, D embedding, U unlike points.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from pipeline.acquisition.pool import Floats
-
-MOST_CELLS = 20_000_000  # of a block of distances: 160 MB
 
 
 def nearest_distances(points_ND: Floats, num: int) -> Floats:
@@ -28,16 +26,6 @@ def nearest_distances(points_ND: Floats, num: int) -> Floats:
         found_NC, _ = NearestNeighbors(n_neighbors=count).fit(points_ND).kneighbors()
     mean_N: Floats = found_NC.mean(axis=1)
     return mean_N
-
-
-def gaps(points_ND: Floats, covered_MD: Floats) -> Floats:
-    """Per point the distance to the nearest covered one; inf where nothing is covered."""
-    found_N = np.full(len(points_ND), np.inf)
-    rows = max(1, MOST_CELLS // max(1, points_ND.size))
-    for first in range(0, len(covered_MD), rows):
-        part_BND = points_ND[None] - covered_MD[first : first + rows, None]
-        found_N = np.minimum(found_N, np.linalg.norm(part_BND, axis=-1).min(axis=0))
-    return found_N
 
 
 def clusters(points_ND: Floats, num: int, rng: np.random.Generator) -> NDArray[np.intp]:
