@@ -101,14 +101,18 @@ class SemiSupervised(nn.Module):
         known_BHW = torch.where(unlabelled.valid_BHW, pseudo_BHW, IGNORE)
         return rule(unlabelled.strong[number], known_BHW, self.setup.num_classes)
 
-    def perturbed(self, network: Network, images_BCHW: Tensor, probs_BKHW: Tensor) -> Tensor:
+    def perturbed(
+        self, network: Network, images_BCHW: Tensor, probs_BKHW: Tensor, mix: Mix | None = None
+    ) -> Tensor:
         """Logits of `network`, through one of the feature perturbations in force, if any.
 
-        `probs_BKHW` is what the target says about the same pixels.
+        `probs_BKHW` is what the target says about the same pixels, or about those of before `mix`:
+        moving K channels costs as much as a loss, so it waits until a perturbation wants them.
         """
         if not self.perturbation_names:
             return network(images_BCHW)
         perturb = draw_perturbation(self.perturbation_names)
+        probs_BKHW = probs_BKHW if mix is None else mix.moved(probs_BKHW)
         features = network.encode(images_BCHW)
         return network.decode(perturb(features, Scene(probs_BKHW, steady_decode(network))))
 

@@ -31,7 +31,7 @@ class FixMatch(TeacherStudent):
         weights_BHW, pseudo_BHW = mix.moved(weights_BHW), mix.moved(pseudo_BHW)
         valid_BHW = mix.valid(unlabelled.valid_BHW)
         images_BCHW = mix.images(unlabelled.strong[0].images_BCHW)
-        logits_BKHW = self.perturbed(pair.student, images_BCHW, mix.moved(probs_BKHW))
+        logits_BKHW = self.perturbed(pair.student, images_BCHW, probs_BKHW, mix)
         loss = reliable_cross_entropy(logits_BKHW, pseudo_BHW, weights_BHW, valid_BHW)
         return Losses({"consistency": loss}, {"reliable_share": share(weights_BHW, valid_BHW)})
 

@@ -44,7 +44,7 @@ class SelfTraining(SemiSupervised):
         valid_BHW = mix.valid(unlabelled.valid_BHW)
         labels_BHW = torch.where(valid_BHW, mix.moved(labels_BHW), IGNORE)
         images_BCHW = mix.images(unlabelled.strong[0].images_BCHW)
-        logits_BKHW = self.perturbed(self.student, images_BCHW, mix.moved(probs_BKHW))
+        logits_BKHW = self.perturbed(self.student, images_BCHW, probs_BKHW, mix)
         loss = cross_entropy(logits_BKHW, labels_BHW)
         reliable_share = share(labels_BHW != IGNORE, valid_BHW)
         return Losses({"consistency": loss}, {"reliable_share": reliable_share})

@@ -5,6 +5,7 @@ B images, C channels, K classes, H height, W width, D channels of the representa
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -62,11 +63,22 @@ class Segmenter(nn.Module):
 
     def classify(self, representation_BDhw: Tensor, like: Tensor) -> Tensor:
         """logits_BKHW at the height and width of `like`."""
-        return _resized(self.head(representation_BDhw), like)
+        logits_BKHW = _resized(self.head(representation_BDhw), like)
+        if logits_BKHW.requires_grad and logits_BKHW.is_contiguous(
+            memory_format=torch.channels_last
+        ):
+            # Losses over classes give their gradient with the channels first, and every layer
+            # below would pay for putting them last again.
+            logits_BKHW.register_hook(_channels_last)  # type: ignore[no-untyped-call]
+        return logits_BKHW
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """Logits at the images' size from what `encode` gave, perturbed or not."""
         return self.classify(self.represent(features), features[0])
+
+
+def _channels_last(grad_BKHW: Tensor) -> Tensor:
+    return grad_BKHW.contiguous(memory_format=torch.channels_last)
 
 
 def _resized(values: Tensor, like: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 
 from pipeline.config import MethodParams
 from pipeline.methods import Batch
+from pipeline.methods.features import FEATURE_PERTURBATIONS, Scene
 from pipeline.methods.fixmatch import FixMatch
 from tests.tiny_network import estrange, tiny_setup, unlabelled_batch
 
@@ -60,3 +61,25 @@ def test_without_a_reliable_pixel_the_unsupervised_gradient_is_exactly_0() -> No
     losses.terms["consistency"].backward()
     assert losses.logs["reliable_share"].item() == 0.0
     assert all(p.grad is not None and not p.grad.any() for p in method.student.parameters())
+
+
+def test_a_perturbation_sees_what_the_target_says_of_the_mixed_pixels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[torch.Tensor] = []
+
+    def look(features: list[torch.Tensor], scene: Scene) -> list[torch.Tensor]:
+        seen.append(scene.probs_BKHW)
+        return features
+
+    monkeypatch.setitem(FEATURE_PERTURBATIONS, "look", look)
+    method, batch = method_and_batch(threshold=0.6)
+    method.perturbation_names = ("look",)
+    method(batch, 5)
+    assert batch.unlabelled is not None
+    _, weak, _, (view,) = batch.unlabelled
+    plain_BKHW = method.teacher.network(weak).softmax(1)
+    for b in range(BATCH):
+        foreign_HW = view.boxes_BHW[b]
+        torch.testing.assert_close(seen[0][b][:, foreign_HW], plain_BKHW[b - 1][:, foreign_HW])
+        torch.testing.assert_close(seen[0][b][:, ~foreign_HW], plain_BKHW[b][:, ~foreign_HW])
