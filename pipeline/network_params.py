@@ -100,7 +100,7 @@ class TrainParams(Block):
 class MethodParams(Block):
     """How unlabelled images teach."""
 
-    name: str = "fixmatch"
+    name: str = "mean_teacher"
     """A row of pipeline.methods.METHODS."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.96
     """Teacher's averaging a in min(1 - 1/(t+1), a), over about 1/(1-a) steps: .96 for 300 steps

@@ -89,10 +89,10 @@ def test_real_trainings_give_the_same_figures_with_a_workspaces_knobs(
     code, output = run(*words, "--full", "--set", "train.steps=2")
     assert code == 0, output
     full = json.loads(out.read_text())
-    assert full["model"] == "pspnet trained by fixmatch for 2 steps at 32x64 pixels"
+    assert full["model"] == "pspnet trained by mean_teacher for 2 steps at 32x64 pixels"
     assert full["strategies"]["random"]["labels"] == [2, 6]
     assert [len(seed) for seed in full["strategies"]["random"]["miou"]] == [2]
-    assert "pspnet trained by fixmatch" in (tmp_path / "page.html").read_text()
+    assert "pspnet trained by mean_teacher" in (tmp_path / "page.html").read_text()
     code, output = run(*words, "--fast", "--set", "embed.encoder=tu-mobilenetv2_100")
     assert code == 0, output
     fast = json.loads(out.read_text())

@@ -65,7 +65,7 @@ BAD = {
 def test_what_is_left_out_has_a_default() -> None:
     params = parse_params(GOOD)
     assert params.num_classes == 2
-    assert params.method.name == "fixmatch"
+    assert params.method.name == "mean_teacher"
 
 
 @pytest.mark.parametrize(("changes", "complaint"), BAD.values(), ids=BAD)
