@@ -86,21 +86,35 @@ class Git:
     def _has_state(self, path: Path) -> bool:
         return (self.root / path).exists() or bool(self.run("ls-files", "--", path.as_posix()))
 
-    def tag(self, name: str, message: str) -> None:
-        """Name HEAD; again is fine, WorkspaceError when `name` is another commit already."""
-        there, head = (
-            self.says("rev-parse", "--verify", f"refs/tags/{name}^{{commit}}"),
-            self.head(),
-        )
-        if there is not None and there != head:
+    def tag(self, name: str, message: str, at: str = "HEAD") -> None:
+        """Name a commit; again is fine, WorkspaceError when `name` is another commit already."""
+        there = self.says("rev-parse", "--verify", f"refs/tags/{name}^{{commit}}")
+        commit = self.run("rev-parse", "--verify", f"{at}^{{commit}}").decode().strip()
+        if there is not None and there != commit:
             raise WorkspaceError(
-                f"tag {name} already names {there[:12]}, not HEAD {head[:12]}; a round is never "
+                f"tag {name} already names {there[:12]}, not {at} {commit[:12]}; a round is never "
                 f"done twice. Look at it with `git show {name}`; if it is not the loop's, "
                 f"`git tag -d {name}`"
             )
         if there is None:
             with self._writing():
-                self.run(*_UNATTENDED, "tag", "-a", name, "-m", message)
+                self.run(*_UNATTENDED, "tag", "-a", name, "-m", message, commit)
+
+    def files_at(self, revision: str) -> dict[str, tuple[str, str]]:
+        """`path -> (mode, hash of the blob)` of every file of a revision."""
+        listed = self.run("ls-tree", "-r", "-z", "--full-tree", revision).decode()
+        found = {}
+        for line in filter(None, listed.split("\0")):
+            head, _, path = line.partition("\t")
+            mode, _, blob = head.split()
+            found[path] = (mode, blob)
+        return found
+
+    def ensure_identity(self) -> None:
+        """Who commits, where nobody has said so: a fresh clone on a fresh machine has no name."""
+        if self.says("config", "user.email") is None:
+            self.run("config", "user.name", "ssl-loop")
+            self.run("config", "user.email", "ssl-loop@localhost")
 
     def require_branch(self, branch: str) -> None:
         """WorkspaceError naming the remedy unless on `branch` with nothing unfinished."""
@@ -148,6 +162,7 @@ class Git:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
+        self.ensure_identity()
         self.marker.parent.mkdir(exist_ok=True)
         self.marker.touch()
         try:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
+
+from pipeline.errors import WorkspaceError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,11 @@ def labels_tag(domain: str, round_index: int) -> str:
     return f"{domain}/r{round_index}-labels"
 
 
+def final_tag(domain: str) -> str:
+    """The tag of a domain's last computed round, once its campaign ended."""
+    return f"{domain}/final"
+
+
 def item_id(sample_id: str, round_index: int) -> str:
     """Identity of a query item everywhere, the annotation tool included."""
     return f"{sample_id}/r{round_index}"
@@ -71,3 +79,15 @@ def round_tags(domains: Iterable[str], tags: Iterable[str]) -> list[tuple[str, i
             found.append((domain, round_index, tag))
             round_index += 1
     return found
+
+
+def require_tag(name: str, known: Iterable[str]) -> str:
+    """The name itself; WorkspaceError with the nearest ones for a tag that is not there."""
+    tags = list(known)
+    if name in tags:
+        return name
+    near = get_close_matches(name, tags, n=5, cutoff=0.5) or tags[-5:]
+    raise WorkspaceError(
+        f"{name}: no such tag; "
+        + (f"near it: {', '.join(near)} (`ssl-loop history` has all)" if near else "there is none")
+    )

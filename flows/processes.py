@@ -54,18 +54,46 @@ def child_environment(**extra: str) -> dict[str, str]:
     }
 
 
-def run(argv: Sequence[str], *, cwd: Path, remedy: str = "") -> bytes:
-    """Standard output of a short command; WorkspaceError with its last lines and `remedy`."""
+def run(argv: Sequence[str], *, cwd: Path, remedy: str = "", limit_s: float | None = None) -> bytes:
+    """Standard output of a short command; WorkspaceError with its last lines and `remedy`.
+
+    After `limit_s` it is ended with all that it started: what speaks to a network may never end.
+    """
     try:
-        done = subprocess.run(
-            argv, cwd=cwd, env=child_environment(), stdin=subprocess.DEVNULL, capture_output=True
+        child = subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=child_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=limit_s is not None,  # nor can it ask at a terminal then
         )
     except FileNotFoundError:
         raise WorkspaceError(_not_found(argv, cwd)) from None
-    if done.returncode:
-        lines = (done.stderr + done.stdout).decode(errors="replace").splitlines()
-        raise WorkspaceError(failure(argv, done.returncode, lines[-LAST_LINES:], remedy))
-    return done.stdout
+    try:
+        out, err = child.communicate(timeout=limit_s)
+    except BaseException as error:
+        end(_family(child.pid))
+        child.communicate()
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise WorkspaceError(
+                f"`{' '.join(argv)}` was ended after {error.timeout:.0f} s without an end"
+            ) from None
+        raise
+    if child.returncode:
+        lines = (err + out).decode(errors="replace").splitlines()
+        raise WorkspaceError(failure(argv, child.returncode, lines[-LAST_LINES:], remedy))
+    return out
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    """A process and all that it started; empty when it is gone."""
+    try:
+        first = psutil.Process(pid)
+        return [*first.children(recursive=True), first]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def failure(argv: Sequence[str], code: int, lines: Iterable[str], remedy: str = "") -> str:

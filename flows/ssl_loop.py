@@ -16,8 +16,10 @@ from prefect.cache_policies import NO_CACHE
 from flows import artifacts
 from flows.loop import Loop, open_loop
 from flows.steps.collect import collect
+from flows.steps.finish import finish
 from flows.steps.merge import merge
 from flows.steps.publish import publish
+from flows.steps.push import push
 from flows.steps.reproduce import reproduce_stage, seal_round
 from flows.steps.take_in import take_in
 from flows.tick import tick
@@ -34,6 +36,8 @@ TASKS: dict[Callable[..., Any], Any] = {
     publish: task(**_SERVICE)(publish),
     collect: task(**_SERVICE)(collect),
     merge: task(**_OURS)(merge),
+    finish: task(**_OURS)(finish),
+    push: task(**_OURS)(push),
 }
 
 

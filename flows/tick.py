@@ -15,10 +15,13 @@ from flows.loop import Loop
 from flows.position import Position, ingest_tag
 from flows.records import advice_at, closed_key
 from flows.steps.collect import collect
+from flows.steps.finish import ended, finish
 from flows.steps.merge import merge
 from flows.steps.publish import publish, query_of
+from flows.steps.push import push, unpushed
 from flows.steps.reproduce import ensure_recorded, reproduce_stage, seal_round, stages
 from flows.steps.take_in import take_in, waiting
+from pipeline.errors import WorkspaceError
 from pipeline.stopping import why_finished
 
 Run = Callable[..., Any]
@@ -37,8 +40,10 @@ def tick(loop: Loop, run: Run = call) -> str:
     """
     with loop.workspace.lock():
         loop.workspace.require_clean_branch()
+        tried = _push(loop, run, tried=[])
         while True:
             said = _advance(loop, run)
+            tried = _push(loop, run, tried)
             if said is not None:
                 loop.log(said)
                 return said
@@ -48,6 +53,8 @@ def _advance(loop: Loop, run: Run) -> str | None:
     """One step forward; a line of text when there is none to take."""
     here = loop.position()
     arriving = _arriving(loop, here)
+    for domain, last in ended(loop, here, over=_over(loop, here, arriving)):
+        run(finish, loop, domain, last, name=f"finish:{domain}")
     if arriving:
         run(take_in, loop, arriving, name=f"take-in:{arriving}")
         return None
@@ -68,6 +75,25 @@ def _advance(loop: Loop, run: Run) -> str | None:
         return f"waiting {progress} ({here.tag})"
     run(merge, loop, here, name=f"merge:{here.labels_tag}")
     return None
+
+
+def _push(loop: Loop, run: Run, tried: list[str]) -> list[str]:
+    """Tags that wait to be pushed; `tried` ones are the next tick's, for a round must not wait."""
+    tags = unpushed(loop)
+    if tags and tags != tried:
+        try:
+            run(push, loop, tags, name=f"push:{tags[-1]}")
+        except WorkspaceError as error:
+            loop.log(f"NOT PUSHED, {len(tags)} tag(s) are on this machine alone: {error}")
+        tags = unpushed(loop)
+    return tags
+
+
+def _over(loop: Loop, here: Position | None, arriving: str | None) -> bool:
+    """The current domain's campaign ended: it asks nothing more, or another takes its place."""
+    if here is None or arriving == here.domain:
+        return False
+    return arriving is not None or (here.computed and not query_of(loop, here))
 
 
 def _arriving(loop: Loop, here: Position | None) -> str | None:

@@ -169,9 +169,9 @@ class Workspace:
         """Commit exactly `paths`; the revision, or None when nothing of them changed."""
         return self.git.commit(list(paths), message)
 
-    def tag(self, name: str, message: str) -> None:
-        """Name HEAD; the same again is fine, WorkspaceError for another commit."""
-        self.git.tag(name, message)
+    def tag(self, name: str, message: str, at: str = "HEAD") -> None:
+        """Name a commit; the same again is fine, WorkspaceError for another commit."""
+        self.git.tag(name, message, at)
 
     # --- DVC
 
@@ -220,7 +220,7 @@ class Workspace:
         interrupted = (self.root / layout.PRIVATE).exists()
         if not (here or interrupted) and self.root.exists() and any(self.root.iterdir()):
             raise WorkspaceError(f"{self.root}: not empty; name a new or an empty folder")
-        tracker = None if here else _tracked_by(self.root)
+        tracker = None if here else tracked_by(self.root)
         if tracker:
             raise WorkspaceError(
                 f"{self.root}: lies in the repository {tracker}, which would track it; choose a "
@@ -231,9 +231,7 @@ class Workspace:
         (self.root / layout.PRIVATE).mkdir(parents=True, exist_ok=True)
         if not (self.root / ".git").exists():
             self.git.run("init", "--quiet", "--initial-branch=main")
-        if self.git.says("config", "user.email") is None:
-            self.git.run("config", "user.name", "ssl-loop")
-            self.git.run("config", "user.email", "ssl-loop@localhost")
+        self.git.ensure_identity()
         if not (self.root / ".dvc/config").exists():
             self.dvc("init", "--quiet", "--force")
             write_text(self.root / ".dvc/config", _DVC_CONFIG)
@@ -274,7 +272,7 @@ def template_file(name: Path) -> Path:
     return Path(sys.prefix) / "share/ssl-loop" / name
 
 
-def _tracked_by(root: Path) -> Path | None:
+def tracked_by(root: Path) -> Path | None:
     """Top of the repository around `root` (not at it) that does not ignore it."""
     parent = next(folder for folder in root.parents if folder.is_dir())
     around = Git(parent, parent / GIT_MARKER)

@@ -1,0 +1,106 @@
+"""What git and DVC say lies in a workspace at a revision, and whether DVC's cache has it.
+
+Read from git and the cache alone, so that any state can be looked into without checking it out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from flows.git import Git
+from flows.workspace import Workspace
+from pipeline import layout
+
+LOCK = "dvc.lock"
+_FOLDER = ".dir"  # how DVC marks the hash of a folder's listing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Out:
+    """A file or folder that DVC keeps: data, or what a stage made."""
+
+    path: str  # relative to the workspace
+    md5: str  # of the file, or of the folder's listing, which ends in ".dir"
+    remade: bool  # never pushed: it can be made again from what is
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether `md5` is that of a listing."""
+        return self.md5.endswith(_FOLDER)
+
+
+@dataclass(frozen=True)
+class Cache:
+    """DVC's store of objects on this machine."""
+
+    folder: Path
+
+    def object(self, md5: str) -> Path:
+        """Where the content of this hash lies, if it does."""
+        return self.folder / "files/md5" / md5[:2] / md5[2:]
+
+    def files(self, out: Out) -> dict[str, str] | None:
+        """`path -> MD5` of every file of an out; None where the listing of a folder is missing."""
+        if not out.is_folder:
+            return {out.path: out.md5}
+        listing = self.object(out.md5)
+        if not listing.exists():
+            return None
+        entries = json.loads(listing.read_text(encoding="utf-8"))
+        return {f"{out.path}/{entry['relpath']}": entry["md5"] for entry in entries}
+
+    def missing(self, outs: Iterable[Out]) -> list[str]:
+        """Files, or folders of which not even the listing is there."""
+        lacks = []
+        for out in outs:
+            files = self.files(out)
+            if files is None:
+                lacks.append(out.path)
+                continue
+            lacks += [path for path, md5 in files.items() if not self.object(md5).exists()]
+        return lacks
+
+
+def cache_of(workspace: Workspace) -> Cache:
+    """The cache that a workspace uses, its own or a shared one."""
+    return Cache(Path(workspace.dvc("cache", "dir").decode().strip()))
+
+
+def outs_at(git: Git, revision: str) -> list[Out]:
+    """All that DVC keeps at a revision, by path; what git keeps itself is not among it."""
+    files = git.files_at(revision)
+    found: dict[str, Out] = {}
+    for path in files:
+        if path.endswith(".dvc") and not path.startswith(".dvc/"):
+            for entry in _yaml(git, revision, path).get("outs", ()):
+                name = (Path(path).parent / entry["path"]).as_posix()
+                found[name] = Out(path=name, md5=entry["md5"], remade=False)
+    remade = _not_pushed(git, revision) if layout.DVC_YAML.as_posix() in files else set()
+    lock = _yaml(git, revision, LOCK) if LOCK in files else {}
+    for stage in lock.get("stages", {}).values():
+        for entry in stage.get("outs", ()):
+            name = entry["path"]
+            if name not in files:  # `cache: false`: small, and in git
+                found[name] = Out(path=name, md5=entry["md5"], remade=name in remade)
+    return [found[name] for name in sorted(found)]
+
+
+def _not_pushed(git: Git, revision: str) -> set[str]:
+    """Outs that dvc.yaml marks `push: false`."""
+    found = set()
+    for stage in _yaml(git, revision, layout.DVC_YAML.as_posix()).get("stages", {}).values():
+        for out in stage.get("do", stage).get("outs", ()):
+            if isinstance(out, dict):
+                found |= {name for name, options in out.items() if options.get("push") is False}
+    return found
+
+
+def _yaml(git: Git, revision: str, path: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = YAML(typ="safe").load(git.show(revision, Path(path)).decode()) or {}
+    return loaded

@@ -1,0 +1,152 @@
+"""Push: what was tagged goes to the remotes, tag by tag; a failure is the next tick's to mend.
+
+`dvc push --all-tags` would not do: it takes a tag's own configuration, and skips with exit code 0
+every tag that is older than the remote. So each tag is checked out, without its data, into a small
+clone that is lent today's remotes and this workspace's cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from db.repository import events, record_event
+from db.session import session_scope
+from flows.contents import Cache, Out, cache_of, outs_at
+from flows.loop import Loop
+from flows.processes import run
+from flows.records import WHO
+from flows.remote import NAME, Remote, effective, lend_storage, redacted, remote
+from pipeline import layout
+from pipeline.errors import WorkspaceError
+
+# What was sent stays sent, so a long upload goes on with the next tick; a round must not wait.
+LIMIT_S = 900.0
+TREE = layout.PRIVATE / "push-tree"
+PUSHED, FAILED = "pushed", "push_failed"
+
+
+def unpushed(loop: Loop) -> list[str]:
+    """Tags of the loop that the remotes lack, oldest first; none where there is no remote."""
+    to = remote(loop.workspace)
+    if not to:
+        return []
+    with session_scope(loop.ledger, read_only=True) as session:
+        sent = {event.key for event in events(session, kind=PUSHED)}
+    domains = tuple(f"{domain}/" for domain in loop.params.domains)
+    tags = [tag for tag in loop.workspace.tags_merged() if tag.startswith(domains)]
+    return [tag for tag in tags if _key(PUSHED, to, tag) not in sent]
+
+
+def last_failure(loop: Loop, tags: list[str]) -> str:
+    """Why the newest of `tags` that was tried did not go; empty when none was."""
+    to = remote(loop.workspace)
+    keys = {_key(FAILED, to, tag) for tag in tags}
+    with session_scope(loop.ledger, read_only=True) as session:
+        said = [str(e.detail["why"]) for e in events(session, kind=FAILED) if e.key in keys]
+    return said[-1] if said else ""
+
+
+def push(loop: Loop, tags: list[str]) -> None:
+    """Send data and history of `tags`; WorkspaceError with all that failed, the rest is sent."""
+    to = remote(loop.workspace)
+    failed: dict[str, str] = {}
+    if to.data:
+        for tag in tags:
+            try:
+                _push_data(loop, to.data, tag)
+            except WorkspaceError as error:
+                failed[tag] = redacted(str(error))
+    if to.git:
+        try:
+            _push_history(loop, tags)
+        except WorkspaceError as error:
+            failed |= {tag: redacted(str(error)) for tag in tags if tag not in failed}
+    sent = [tag for tag in tags if tag not in failed]
+    for tag in sent:
+        _note(loop, PUSHED, to, tag)
+    if sent:
+        loop.log(f"pushed {', '.join(sent)}")
+    for tag, why in failed.items():
+        _note(loop, FAILED, to, tag, why=why)
+    if failed:
+        raise WorkspaceError("\n".join(dict.fromkeys(failed.values())))
+
+
+def _push_data(loop: Loop, url: str, tag: str) -> None:
+    workspace, tree = loop.workspace, loop.root / TREE
+    _require_mounted(loop, url)
+    cache = cache_of(workspace)
+    outs = [out for out in outs_at(workspace.git, tag) if not out.remade]
+    shutil.rmtree(tree, ignore_errors=True)
+    try:
+        _bare_tree(loop.root, tree, tag, cache)
+        _complete(tree, tag, outs, cache)
+        run(["dvc", "push", "--quiet", "--remote", NAME], cwd=tree, limit_s=LIMIT_S)
+    finally:
+        shutil.rmtree(tree, ignore_errors=True)
+
+
+def _complete(tree: Path, tag: str, outs: list[Out], cache: Cache) -> None:
+    """WorkspaceError unless the cache holds all of a tag, once what the remote has is fetched.
+
+    DVC itself would warn, send the rest and call it a success. A workspace that was cloned lacks
+    what older tags hold; the remote has it.
+    """
+    why = ""
+    if cache.missing(outs):
+        try:
+            run(["dvc", "fetch", "--quiet", "--remote", NAME], cwd=tree, limit_s=LIMIT_S)
+        except WorkspaceError as error:  # also for what is never pushed
+            why = f"\n{error}"
+    if missing := cache.missing(outs):
+        raise WorkspaceError(
+            f"{tag}: {len(missing)} file(s) are in neither DVC's cache nor the remote, so they "
+            f"cannot be pushed: {', '.join(missing[:5])}{why}"
+        )
+
+
+def _bare_tree(root: Path, tree: Path, tag: str, cache: Cache) -> None:
+    """A clone at `tag` without data, lent the remotes and the cache of the workspace at `root`."""
+    clone = ["git", "clone", "--quiet", "--no-checkout", "--no-tags", str(root), str(tree)]
+    run(clone, cwd=root)
+    commit = run(["git", "rev-parse", f"{tag}^{{commit}}"], cwd=root).decode().strip()
+    run(["git", "checkout", "--quiet", "--detach", commit], cwd=tree)
+    lend_storage(effective(root), tree, cache=cache.folder)
+
+
+def _require_mounted(loop: Loop, url: str) -> None:
+    """DVC makes a folder that is not there: on the wrong disk when the right one is unplugged."""
+    if "://" in url:
+        return
+    to = remote(loop.workspace)
+    with session_scope(loop.ledger, read_only=True) as session:
+        begun = any(event.detail.get("data") == to.data for event in events(session, kind=PUSHED))
+    if not Path(url).is_dir() or (begun and not (Path(url) / "files").is_dir()):
+        raise WorkspaceError(f"{url}: what was pushed is not there; is its disk mounted?")
+
+
+def _push_history(loop: Loop, tags: list[str]) -> None:
+    refs = [f"refs/heads/{loop.params.loop.branch}", *(f"refs/tags/{tag}" for tag in tags)]
+    run(["git", "push", "--quiet", NAME, *refs], cwd=loop.root, limit_s=LIMIT_S)
+
+
+def _note(loop: Loop, kind: str, to: Remote, tag: str, **detail: str) -> None:
+    where = {"data": to.data, "git": redacted(to.git or "")}
+    with session_scope(loop.ledger) as session:
+        record_event(
+            session,
+            kind=kind,
+            who=WHO,
+            domain=tag.split("/", 1)[0],
+            subject=tag,
+            key=_key(kind, to, tag),
+            detail=where | detail,
+        )
+
+
+def _key(kind: str, to: Remote, tag: str) -> str:
+    """Once per tag and pair of addresses: another remote has nothing yet."""
+    pair = hashlib.sha256(f"{to.data}\n{to.git}".encode()).hexdigest()
+    return f"{kind}/{pair[:12]}/{tag}"
