@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import click
 
-from flows import cli_backtest, cli_domain, cli_methods, cli_models
+from flows import cli_backtest, cli_domain, cli_methods, cli_models, cli_versions
 from flows.cli_options import AS_JSON, WORKSPACE
 
 _EPILOG = """\b
@@ -252,6 +252,8 @@ main.add_command(cli_models.models)
 main.add_command(cli_methods.methods)
 main.add_command(cli_models.export)
 main.add_command(cli_backtest.backtest)
+for command in cli_versions.COMMANDS:
+    main.add_command(command)
 
 
 def _loop(workspace: Path) -> Any:

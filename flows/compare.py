@@ -154,7 +154,7 @@ def _count(mask_HW: Any, classes: tuple[str, ...]) -> dict[str, int]:
     """Pixels per class; "ignore" counts those without one."""
     if mask_HW is None:
         return {}
-    names = {index: name for index, name in enumerate(classes)} | {IGNORE: "ignore"}
+    names = dict(enumerate(classes)) | {IGNORE: "ignore"}
     values, counts = np.unique(mask_HW, return_counts=True)
     return {
         names.get(int(value), f"class {value}"): int(count)
@@ -228,12 +228,11 @@ def in_words(found: Difference) -> str:
             lines.append(f"{title}: {len(names)} ({_listed(names)})")
     lines += [f"split of {name}: {old} -> {new}" for name, (old, new) in found.splits.items()]
     lines += _masks_in_words(found)
-    for title, changes in (
-        ("params", found.params),
-        ("metrics", found.metrics),
-        ("models", found.models),
-    ):
+    main = {key: pair for key, pair in found.metrics.items() if ".iou." not in key}
+    for title, changes in (("params", found.params), ("metrics", main), ("models", found.models)):
         lines += [f"{title}: {key}: {_arrow(pair)}" for key, pair in changes.items()]
+    if len(found.metrics) > len(main):
+        lines.append(f"metrics: and {len(found.metrics) - len(main)} of single classes (--json)")
     return "\n".join(lines if len(lines) > 1 else [*lines, "nothing changed"])
 
 

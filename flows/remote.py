@@ -22,6 +22,7 @@ from pipeline.errors import ConfigError, WorkspaceError
 from pipeline.files import replacing
 
 NAME = "backup"
+SOURCE = "source"  # git's name for where a restored workspace came from
 CONFIG, LOCAL_CONFIG = Path(".dvc/config"), Path(".dvc/config.local")
 LOOK_LIMIT_S = 60.0
 SECTION = f"'remote \"{NAME}\"'"
@@ -61,12 +62,15 @@ class Remote:
 
 
 def remote(workspace: Workspace) -> Remote:
-    """The pair as it is set up now; falsy when there is none."""
-    sections = effective(workspace.root)
-    return Remote(
-        data=sections.get(SECTION, {}).get("url"),
-        git=workspace.git.says("config", "--get", f"remote.{NAME}.url"),
-    )
+    """The pair as it is set up now; falsy when there is none.
+
+    What a restored workspace was lent is for reading, until it has a history of its own somewhere.
+    """
+    git_url = workspace.git.says("config", "--get", f"remote.{NAME}.url")
+    lent = workspace.git.says("config", "--get", f"remote.{SOURCE}.url") is not None
+    if lent and git_url is None:
+        return Remote(data=None, git=None)
+    return Remote(data=effective(workspace.root).get(SECTION, {}).get("url"), git=git_url)
 
 
 def add(workspace: Workspace, url: str | None, git_url: str | None) -> Remote:

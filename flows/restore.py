@@ -28,6 +28,7 @@ from flows.remote import (
     LOOK_LIMIT_S,
     NAME,
     SECTION,
+    SOURCE,
     effective,
     lend_storage,
     parse,
@@ -37,7 +38,6 @@ from flows.workspace import Workspace, is_workspace, tracked_by
 from pipeline import layout
 from pipeline.errors import WorkspaceError
 
-SOURCE = "source"  # git's name for where a restored workspace came from; never pushed to
 _SHOWN = 10
 
 

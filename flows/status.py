@@ -13,6 +13,7 @@ from flows.position import Position, round_tags
 from flows.records import advice_at, asked_at
 from flows.reporting import audit_of, pool_pixels
 from flows.services import ServiceStatus
+from flows.steps.push import last_failure, unpushed
 from flows.steps.take_in import waiting
 from pipeline import layout
 from pipeline.audit import AuditEstimate
@@ -48,6 +49,8 @@ class Status:
     transductive: bool  # that teacher learnt from val and test images, without their masks
     audit: AuditEstimate | None  # on the domain's images drawn at random; None before the first
     stopping: Advice | None  # what the newest computed round says
+    not_pushed: tuple[str, ...]  # tags that the remotes lack; () where there is no remote
+    push_failure: str  # why the last push of one of them failed; "" where none did
 
     def as_json(self) -> str:
         """For `--json`."""
@@ -87,6 +90,9 @@ def describe(found: Status, services: list[ServiceStatus]) -> str:
         lines.append(f"on images drawn at random: {audit_words(found.audit)}")
     if found.stopping:
         lines += [f"stopping: {sentence}" for sentence in advice_words(found.stopping)]
+    if found.not_pushed:
+        lines.append(f"NOT PUSHED, on this machine alone: {', '.join(found.not_pushed)}")
+        lines += [f"  {line}" for line in found.push_failure.splitlines()]
     for service in services:
         state = "answers" if service.answering else "runs" if service.alive else "is down"
         lines.append(f"{service.name} {state}{f' at {service.url}' if service.url else ''}")
@@ -120,6 +126,7 @@ def status(loop: Loop) -> Status:
     query = asked_at(loop.workspace, here.tag) if here and here.computed else []
     asked, published, answered = _query_counts(loop, here, query)
     minutes = [row.minutes for row in query if row.minutes is not None]
+    not_pushed = unpushed(loop)
     return Status(
         workspace=str(loop.root),
         domain=here.domain if here else None,
@@ -140,6 +147,8 @@ def status(loop: Loop) -> Status:
         transductive=evaluation.get("transductive", False),
         audit=audit_of(loop, here.domain) if here else None,
         stopping=advice_at(loop.workspace, newest) if newest else None,
+        not_pushed=tuple(not_pushed),
+        push_failure=last_failure(loop, not_pushed),
     )
 
 

@@ -33,6 +33,7 @@ def publish(loop: Loop, here: Position) -> None:
         known = set(ls_tasks(session, here.domain, here.round_index))
     missing = [one for one in images if item_id(one.sample_id, here.round_index) not in known]
     if missing:
+        _ensure_predictions(loop)
         project = loop.project(here.domain)
         loop.log(f"publishing {len(missing)} of {len(images)} to {project.url}")
         _push(loop, here, project, missing)
@@ -47,6 +48,13 @@ def publish(loop: Loop, here: Position) -> None:
             key=published_key(here.domain, here.round_index),
             detail={"items": len(images)},
         )
+
+
+def _ensure_predictions(loop: Loop) -> None:
+    """Pre-annotations where a clone has none: no remote keeps them, the tagged model makes them."""
+    if not (loop.root / layout.PSEUDO_LABELS).is_dir():
+        loop.log("making pre-annotations again from the tagged model")
+        loop.workspace.repro("predict", on_line=loop.log)
 
 
 def _push(loop: Loop, here: Position, project: Project, images: list[QueryImage]) -> None:

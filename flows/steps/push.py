@@ -53,9 +53,10 @@ def push(loop: Loop, tags: list[str]) -> None:
     to = remote(loop.workspace)
     failed: dict[str, str] = {}
     if to.data:
+        cache = cache_of(loop.workspace)
         for tag in tags:
             try:
-                _push_data(loop, to.data, tag)
+                _push_data(loop, to.data, tag, cache)
             except WorkspaceError as error:
                 failed[tag] = redacted(str(error))
     if to.git:
@@ -74,11 +75,10 @@ def push(loop: Loop, tags: list[str]) -> None:
         raise WorkspaceError("\n".join(dict.fromkeys(failed.values())))
 
 
-def _push_data(loop: Loop, url: str, tag: str) -> None:
-    workspace, tree = loop.workspace, loop.root / TREE
+def _push_data(loop: Loop, url: str, tag: str, cache: Cache) -> None:
+    tree = loop.root / TREE
     _require_mounted(loop, url)
-    cache = cache_of(workspace)
-    outs = [out for out in outs_at(workspace.git, tag) if not out.remade]
+    outs = [out for out in outs_at(loop.workspace.git, tag) if not out.remade]
     shutil.rmtree(tree, ignore_errors=True)
     try:
         _bare_tree(loop.root, tree, tag, cache)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from PIL import Image
 
 from db.session import open_ledger
 from flows.loop import Loop
+from flows.tick import tick
 from flows.workspace import Workspace
 from pipeline import layout
 from pipeline.data.manifest import Sample, write_manifest
@@ -77,11 +80,60 @@ def blank_toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def toy(blank_toy: Path, tmp_path: Path) -> Path:
-    import shutil
-
     root = tmp_path / "workspace"
     shutil.copytree(blank_toy, root, symlinks=True)
     return root
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """day/r0, day/r1 = day/final, dusk/r0 which waits for people; made once, tests take copies."""
+
+    base: Path
+    day_r1: dict[str, str]  # path -> SHA-256 of all data, models and predictions, as they were
+
+    def copy(self, target: Path) -> Path:
+        """The workspace's copy; the tool's is beside it."""
+        shutil.copytree(self.base, target, dirs_exist_ok=True, symlinks=True)
+        return target / "workspace"
+
+
+def hashes(root: Path, *folders: str) -> dict[str, str]:
+    files = [path for folder in folders for path in (root / folder).rglob("*") if path.is_file()]
+    files.append(root / layout.PARAMS)
+    return {path.relative_to(root).as_posix(): sha256_file(path) for path in sorted(files)}
+
+
+@pytest.fixture(scope="session")
+def campaign(blank_toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Campaign:
+    base = tmp_path_factory.mktemp("campaign")
+    root, people = base / "workspace", FakeAnnotator(base / "tool.json", CLASSES)
+    shutil.copytree(blank_toy, root, symlinks=True)
+    Workspace(root).write_params({"loop": {"budget": 3}})
+    stage_domain(root, "day", labelled=2, pool=6, val=1)
+    loop = Loop(
+        workspace=Workspace(root),
+        ledger=open_ledger(root / layout.LEDGER),
+        log=lambda line: None,
+        annotator_factory=lambda *_: people,
+    )
+    assert tick(loop).startswith("waiting")
+    skipped, *answered = people.open_items()
+    people.skip(skipped)
+    for seed, item_id in enumerate(answered):
+        people.answer(item_id, truth(seed))
+    assert tick(loop).startswith("finished day")
+    day_r1 = hashes(root, "data", "models", "predictions")
+    stage_domain(root, "dusk", pool=4, val=1)
+    assert tick(loop) == "waiting 0/3: 3 open (dusk/r0)"
+    loop.ledger.close()
+    return Campaign(base, day_r1)
+
+
+@pytest.fixture
+def shifted(campaign: Campaign, tmp_path: Path) -> Path:
+    """A copy of the campaign's workspace."""
+    return campaign.copy(tmp_path / "campaign")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import Any
 
 from db.session import open_ledger
 from flows.loop import Loop
-from flows.steps import collect, merge, reproduce, take_in
+from flows.steps import collect, merge, push, reproduce, take_in
 from flows.tick import tick
 from flows.workspace import Workspace
 from pipeline import layout
@@ -54,7 +54,7 @@ POINTS: dict[str, Callable[[], None]] = {
     "take-in, tagged but not recorded": lambda: before(take_in, "record_ingest"),
     "between repro and commit": lambda: before(Workspace, "commit", message("Round")),
     "between commit and tag": lambda: before(
-        Workspace, "tag", lambda ws, name, text: name.endswith("/r0")
+        Workspace, "tag", lambda ws, name, *_, **__: name.endswith("/r0")
     ),
     "between tag and the ledger": lambda: before(reproduce, "ensure_recorded"),
     "between tag and publish": lambda: before(FakeAnnotator, "push"),
@@ -67,11 +67,20 @@ POINTS: dict[str, Callable[[], None]] = {
     "during the merge's copy": lambda: before(merge, "_place_mask", second_call()),
     "between dvc add and the merge's commit": lambda: before(Workspace, "commit", message("Merge")),
     "between the merge's commit and its tag": lambda: before(
-        Workspace, "tag", lambda ws, name, text: name.endswith("-labels")
+        Workspace, "tag", lambda ws, name, *_, **__: name.endswith("-labels")
     ),
     "between the merge's tag and the ledger": lambda: before(
         merge, "record_event", lambda *a, **k: k.get("kind") == "merged"
     ),
+    "before the final tag": lambda: before(
+        Workspace, "tag", lambda ws, name, *_, **__: name.endswith("/final")
+    ),
+}
+# Of a workspace with remotes; see test_remote.py.
+PUSH_POINTS: dict[str, Callable[[], None]] = {
+    "between tag and push": lambda: before(push, "_push_data"),
+    "between data and history": lambda: before(push, "_push_history"),
+    "pushed but not recorded": lambda: before(push, "_note"),
 }
 
 
@@ -82,7 +91,7 @@ def _two_tasks(_: FakeAnnotator, state: dict[str, Any]) -> bool:
 def main() -> None:
     root, tool, point = sys.argv[1:]
     if point != "nowhere":
-        POINTS[point]()
+        {**POINTS, **PUSH_POINTS}[point]()
     people = FakeAnnotator(Path(tool))
     loop = Loop(
         workspace=Workspace(Path(root)),

@@ -34,6 +34,7 @@ AFTER_ANSWERS = (
     "between dvc add and the merge's commit",
     "between the merge's commit and its tag",
     "between the merge's tag and the ledger",
+    "before the final tag",
 )
 
 

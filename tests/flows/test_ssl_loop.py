@@ -11,8 +11,10 @@ from prefect.testing.utilities import prefect_test_harness
 from flows import loop as loop_module
 from flows.ssl_loop import TASKS, ssl_loop
 from flows.steps.collect import collect
+from flows.steps.finish import finish
 from flows.steps.merge import merge
 from flows.steps.publish import publish
+from flows.steps.push import push
 from flows.steps.reproduce import reproduce_stage, seal_round
 from flows.steps.take_in import take_in
 from tests.fake_annotator import FakeAnnotator
@@ -20,7 +22,8 @@ from tests.flows.conftest import stage_domain, truth
 
 
 def test_every_step_is_a_task_without_result_caching() -> None:
-    assert set(TASKS) == {take_in, reproduce_stage, seal_round, publish, collect, merge}
+    steps = {take_in, reproduce_stage, seal_round, publish, collect, merge, finish, push}
+    assert set(TASKS) == steps
     for task in TASKS.values():
         assert type(task.cache_policy).__name__ == "_None"
         assert not task.persist_result

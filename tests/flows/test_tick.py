@@ -49,8 +49,10 @@ def test_two_domains_go_through_their_rounds_and_shift(
     assert said[1] == "waiting 0/3: 3 open (dusk/r0)"  # budget spent, so the next domain came
     assert said[2] == "waiting 0/3: 3 open (dusk/r1)"
     assert said[3].startswith("finished dusk")
-    expected = ["ingest", "r0", "r0-labels", "r1", "r1-labels", "r2"]
+    expected = ["ingest", "r0", "r0-labels", "r1", "r1-labels", "r2", "final"]
     assert tags(loop) == sorted(f"{d}/{t}" for d in ("day", "dusk") for t in expected)
+    for domain in ("day", "dusk"):
+        assert loop.workspace.revision(f"{domain}/final") == loop.workspace.revision(f"{domain}/r2")
     assert tick(loop) == said[3]
     now = status(loop)
     assert now.finished
@@ -155,6 +157,9 @@ def test_closing_a_round_merges_what_is_there_and_lets_the_next_domain_in(
     stage_domain(toy, "dusk")
     assert "closed" in close_round(loop)
     assert tick(loop).endswith("(dusk/r0)")
+    # The last round computed, though answers were merged after it.
+    assert loop.workspace.revision("day/final") == loop.workspace.revision("day/r0")
+    assert "dusk/final" not in tags(loop)
     assert sum(s.origin == "annotated" for s in loop.workspace.manifest()) == 1
 
 

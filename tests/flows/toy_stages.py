@@ -43,6 +43,7 @@ def main() -> None:
 def train(kind: str) -> None:
     labelled = {s.sample_id: s.mask_sha256 for s in read_manifest(layout.MANIFEST) if s.labelled}
     write_json(layout.MODELS / kind / "config.json", {"trained": bool(labelled), "on": labelled})
+    write_text(layout.MODELS / kind / "model.safetensors", f"{kind} of {sorted(labelled.items())}")
     write_json(layout.METRICS / f"train_{kind}.json", {"labelled": len(labelled), "loss": []})
 
 
