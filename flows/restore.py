@@ -63,6 +63,7 @@ def restore(source: str, tag: str, into: Path, log: Callable[[str], object]) -> 
     with _beside(into) as root:
         log(f"cloning {redacted(source)} at {tag}")
         workspace = _clone(source, tag, root)
+        _require_own_project(workspace, source, into)
         outs = outs_at(workspace.git, "HEAD")
         cache = _bring(workspace, tag, outs, log)
         log("comparing every file with what was tagged")
@@ -131,6 +132,16 @@ def _clone(source: str, tag: str, root: Path) -> Workspace:
     return workspace
 
 
+def _require_own_project(workspace: Workspace, source: str, into: Path) -> None:
+    """Projects in a tool elsewhere are named by the folder: two workspaces must not share one."""
+    url = workspace.params().annotation.url
+    if url is not None and Path(source).name.removesuffix(".git") == into.name:
+        raise WorkspaceError(
+            f"{into}: has the name of the workspace that it comes from, so that both would use the "
+            f"same projects at {url}; name it otherwise"
+        )
+
+
 def _lend(source: str, workspace: Workspace) -> None:
     """Remotes as the source knows them today: the tag may be older than they are."""
     if is_workspace(Path(source)):
@@ -138,7 +149,9 @@ def _lend(source: str, workspace: Workspace) -> None:
         sections, cache = effective(origin.root), cache_of(origin).folder
         lend_storage(sections, workspace.root, cache=cache)
     else:
-        text = workspace.git.run("show", f"refs/remotes/{SOURCE}/HEAD:{CONFIG}").decode()
+        newest = f"refs/remotes/{SOURCE}/{workspace.params().loop.branch}"
+        known = workspace.exists_at(newest, CONFIG)
+        text = workspace.show(newest if known else "HEAD", CONFIG).decode()
         lend_storage(parse(text), workspace.root, cache=None)
 
 
