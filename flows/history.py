@@ -11,6 +11,7 @@ from flows.position import final_tag, ingest_tag, labels_tag
 from flows.reporting import round_facts
 from pipeline import layout
 from pipeline.data.manifest import parse_manifest
+from pipeline.report.facts import RoundFacts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,45 +45,43 @@ class Shift:
 
 def history(loop: Loop) -> list[Shift]:
     """Shifts in order of arrival, from the tags reachable from HEAD."""
-    workspace = loop.workspace
-    tags = set(workspace.tags_merged())
     when = _dates(loop)
-    given = [row for row in round_facts(loop) if row.tag in tags]
-    shifts = []
-    for domain in loop.params.domains:
-        tag = ingest_tag(domain)
-        if tag not in tags:
-            continue
-        samples = parse_manifest(workspace.show(tag, layout.MANIFEST).decode())
-        lines = []
-        for row in (row for row in given if row.domain == domain):
-            evaluation = json.loads(workspace.show(row.tag, layout.EVALUATION))
-            lines.append(
-                RoundLine(
-                    tag=row.tag,
-                    round_index=row.round_index,
-                    commit=workspace.revision(row.tag),
-                    when=when[row.tag],
-                    labelled=row.labelled,
-                    miou_baseline=_miou(evaluation["baseline"]),
-                    miou_teacher=_miou(evaluation["teacher"]),
-                    accepted=row.accepted,
-                    skipped=row.skipped,
-                    minutes=row.minutes,
-                    merged=labels_tag(domain, row.round_index) in tags,
-                )
-            )
-        shifts.append(
-            Shift(
-                domain=domain,
-                tag=tag,
-                when=when[tag],
-                images=sum(sample.domain == domain for sample in samples),
-                rounds=tuple(lines),
-                final=final_tag(domain) if final_tag(domain) in tags else None,
-            )
-        )
-    return shifts
+    rounds = [row for row in round_facts(loop) if row.tag in when]
+    return [
+        _shift(loop, domain, [row for row in rounds if row.domain == domain], when)
+        for domain in loop.params.domains
+        if ingest_tag(domain) in when
+    ]
+
+
+def _shift(loop: Loop, domain: str, rounds: Sequence[RoundFacts], when: dict[str, str]) -> Shift:
+    tag = ingest_tag(domain)
+    samples = parse_manifest(loop.workspace.show(tag, layout.MANIFEST).decode())
+    return Shift(
+        domain=domain,
+        tag=tag,
+        when=when[tag],
+        images=sum(sample.domain == domain for sample in samples),
+        rounds=tuple(_round(loop, row, when) for row in rounds),
+        final=final_tag(domain) if final_tag(domain) in when else None,
+    )
+
+
+def _round(loop: Loop, row: RoundFacts, when: dict[str, str]) -> RoundLine:
+    evaluation = json.loads(loop.workspace.show(row.tag, layout.EVALUATION))
+    return RoundLine(
+        tag=row.tag,
+        round_index=row.round_index,
+        commit=loop.workspace.revision(row.tag),
+        when=when[row.tag],
+        labelled=row.labelled,
+        miou_baseline=_miou(evaluation["baseline"]),
+        miou_teacher=_miou(evaluation["teacher"]),
+        accepted=row.accepted,
+        skipped=row.skipped,
+        minutes=row.minutes,
+        merged=labels_tag(row.domain, row.round_index) in when,
+    )
 
 
 def as_json(shifts: Sequence[Shift]) -> str:
@@ -134,6 +133,7 @@ def _miou(by_domain: dict[str, dict[str, dict[str, float | None]]]) -> dict[str,
 
 
 def _dates(loop: Loop) -> dict[str, str]:
+    """`tag -> when it was made` of the tags reachable from HEAD."""
     listed = loop.workspace.git.run(
         "tag", "--merged", "HEAD", "--format=%(refname:short) %(creatordate:iso-strict)"
     )

@@ -12,7 +12,9 @@ from PIL import Image
 from db import repository
 from db.session import session_scope
 from flows.annotators.masks import decode_annotation
+from flows.lineage import lineage_of_models
 from flows.loop import Loop
+from flows.model_names import models_named
 from flows.records import boxes_of
 from flows.status import status
 from flows.tick import tick
@@ -112,6 +114,12 @@ def test_a_task_is_an_image_with_all_its_regions_and_rounds_add_to_its_mask(
         "day/img004": 4,
     }
     assert all(sample.labelled and sample.unlabelled for sample in known.values())
+
+    # A mask put together from two answers has both in its lineage, the edit in the first's place.
+    lineage = lineage_of_models(loop, models_named(loop, "day/r2"))
+    assert lineage.agree, lineage.differences
+    asked_in = [one.asked_in for one in lineage.labels if one.sample_id == "day/img003"]
+    assert asked_in == ["day/r0", "day/r1"]
 
 
 def test_refused_regions_are_paid_for_and_empty_answers_asked_for_once_more(

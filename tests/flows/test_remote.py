@@ -13,12 +13,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flows import remote as remotes
 from flows.contents import Cache, outs_at
 from flows.loop import Loop
-from flows.processes import child_environment
+from flows.processes import child_environment, run
 from flows.restore import restore
 from flows.status import describe, status
 from flows.steps.push import push, unpushed
@@ -237,8 +238,8 @@ def test_a_repository_with_another_history_is_refused(
 ) -> None:
     other = tmp_path / "other"
     subprocess.run(["git", "init", "-q", "-b", "main", other], check=True)
-    run = ["git", "-c", "user.name=x", "-c", "user.email=x@y", "commit", "-q", "--allow-empty"]
-    subprocess.run([*run, "-m", "x"], cwd=other, check=True)
+    commit = ["git", "-c", "user.name=x", "-c", "user.email=x@y", "commit", "-q", "--allow-empty"]
+    subprocess.run([*commit, "-m", "x"], cwd=other, check=True)
     with pytest.raises(WorkspaceError, match="another history"):
         remotes.add(Workspace(toy), None, str(other))
     assert not remotes.remote(Workspace(toy))
@@ -253,6 +254,13 @@ def test_set_up_and_removed_again(toy: Path, tmp_path: Path) -> None:
     assert not remotes.remote(workspace)
     with pytest.raises(WorkspaceError, match="no remote"):
         remotes.remove(workspace)
+
+
+def test_what_hangs_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError, match="was ended after 1 s"):
+        run(["sh", "-c", "sleep 4321 & wait"], cwd=tmp_path, limit_s=1)
+    names = [p.info["cmdline"] for p in psutil.process_iter(["cmdline"])]
+    assert ["sleep", "4321"] not in names
 
 
 def test_passwords_are_not_repeated() -> None:

@@ -16,6 +16,7 @@ from db.session import session_scope
 from flows import restore as restore_module
 from flows.contents import Cache, cache_of, outs_at
 from flows.loop import Loop
+from flows.proof import prove
 from flows.remote import remote
 from flows.restore import restore
 from flows.status import status
@@ -59,6 +60,12 @@ def test_an_old_state_comes_back_byte_for_byte_after_the_shift(
     assert loop.workspace.git.run("status", "--porcelain") == b""
     assert loop.workspace.tags_merged() == ["day/ingest", "day/r0", "day/r0-labels", "day/r1"]
     assert not remote(loop.workspace)
+    # And the proof sees what it is there to see.
+    (into / "data/day/masks/extra.png").touch()
+    (into / "params.yaml").write_text("classes: [a, b]\n")
+    outs, cache = outs_at(loop.workspace.git, "HEAD"), cache_of(loop.workspace)
+    with pytest.raises(WorkspaceError, match=r"(?s)2 file.*params\.yaml: not git.*extra.*too many"):
+        prove(into, "day/r1", outs, cache)
 
 
 def test_the_loop_goes_on_from_there_with_rounds_of_its_own(
