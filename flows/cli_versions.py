@@ -145,9 +145,9 @@ def remote_list(workspace: Path, as_json: bool) -> None:
 
     with _loop(workspace) as loop:
         found, tags = remotes.remote(loop.workspace), unpushed(loop)
-    git_url = None if found.git is None else remotes.redacted(found.git)
     if as_json:
-        told = {"data": found.data, "git": git_url, "not_pushed": tags}
+        halves = {name: url and remotes.redacted(url) for name, url in vars(found).items()}
+        told = {**halves, "not_pushed": tags}
         click.echo(json.dumps(told, indent=1))
         return
     click.echo(found.in_words())

@@ -58,7 +58,8 @@ class Remote:
     def in_words(self) -> str:
         """Both halves, for people."""
         half = "none; `ssl-loop remote add"
-        return f"data: {self.data or f'{half} URL`'}; history: {self.git or f'{half} --git URL`'}"
+        data, git = self.data or f"{half} URL`", self.git or f"{half} --git URL`"
+        return redacted(f"data: {data}; history: {git}")
 
 
 def remote(workspace: Workspace) -> Remote:

@@ -133,7 +133,7 @@ def _push_history(loop: Loop, tags: list[str]) -> None:
 
 
 def _note(loop: Loop, kind: str, to: Remote, tag: str, **detail: str) -> None:
-    where = {"data": to.data, "git": redacted(to.git or "")}
+    where = {"data": redacted(to.data or ""), "git": redacted(to.git or "")}
     with session_scope(loop.ledger) as session:
         record_event(
             session,
