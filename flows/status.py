@@ -11,6 +11,7 @@ from db.session import session_scope
 from flows.loop import Loop
 from flows.position import Position, round_tags
 from flows.records import advice_at, asked_at
+from flows.remote import remote
 from flows.reporting import audit_of, pool_pixels
 from flows.services import ServiceStatus
 from flows.steps.push import last_failure, unpushed
@@ -51,6 +52,7 @@ class Status:
     stopping: Advice | None  # what the newest computed round says
     not_pushed: tuple[str, ...]  # tags that the remotes lack; () where there is no remote
     push_failure: str  # why the last push of one of them failed; "" where none did
+    half_remote: bool  # data go to a remote, git's history stays on this machine
 
     def as_json(self) -> str:
         """For `--json`."""
@@ -93,6 +95,8 @@ def describe(found: Status, services: list[ServiceStatus]) -> str:
     if found.not_pushed:
         lines.append(f"NOT PUSHED, on this machine alone: {', '.join(found.not_pushed)}")
         lines += [f"  {line}" for line in found.push_failure.splitlines()]
+    if found.half_remote:
+        lines.append("HISTORY ON THIS MACHINE ALONE: `ssl-loop remote add --git URL`")
     for service in services:
         state = "answers" if service.answering else "runs" if service.alive else "is down"
         lines.append(f"{service.name} {state}{f' at {service.url}' if service.url else ''}")
@@ -149,6 +153,7 @@ def status(loop: Loop) -> Status:
         stopping=advice_at(loop.workspace, newest) if newest else None,
         not_pushed=tuple(not_pushed),
         push_failure=last_failure(loop, not_pushed),
+        half_remote=bool((to := remote(loop.workspace)).data and not to.git),
     )
 
 

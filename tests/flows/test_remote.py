@@ -245,11 +245,16 @@ def test_a_repository_with_another_history_is_refused(
     assert not remotes.remote(Workspace(toy))
 
 
-def test_set_up_and_removed_again(toy: Path, tmp_path: Path) -> None:
+def test_set_up_and_removed_again(
+    toy: Path, tmp_path: Path, open_toy: Callable[[Path], Loop]
+) -> None:
     workspace = Workspace(toy)
+    assert remotes.add(workspace, str(tmp_path / "store"), None).git is None
+    assert "HISTORY ON THIS MACHINE ALONE" in describe(status(open_toy(toy)), [])
     found = remotes.add(workspace, str(tmp_path / "store"), str(tmp_path / "history.git"))
     assert (found.data, found.git) == (str(tmp_path / "store"), str(tmp_path / "history.git"))
     assert workspace.git.run("status", "--porcelain") == b""
+    assert not status(open_toy(toy)).half_remote
     remotes.remove(workspace)
     assert not remotes.remote(workspace)
     with pytest.raises(WorkspaceError, match="no remote"):
