@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
 from pathlib import Path
 
 from db.repository import events, record_event
@@ -25,6 +26,10 @@ from pipeline.errors import WorkspaceError
 LIMIT_S = 900.0
 TREE = layout.PRIVATE / "push-tree"
 PUSHED, FAILED = "pushed", "push_failed"
+
+
+class _LostError(WorkspaceError):
+    """Files of a tag are nowhere any more."""
 
 
 def unpushed(loop: Loop) -> list[str]:
@@ -51,14 +56,7 @@ def last_failure(loop: Loop, tags: list[str]) -> str:
 def push(loop: Loop, tags: list[str]) -> None:
     """Send data and history of `tags`; WorkspaceError with all that failed, the rest is sent."""
     to = remote(loop.workspace)
-    failed: dict[str, str] = {}
-    if to.data:
-        cache = cache_of(loop.workspace)
-        for tag in tags:
-            try:
-                _push_data(loop, to.data, tag, cache)
-            except WorkspaceError as error:
-                failed[tag] = redacted(str(error))
+    failed = _failed_data(loop, to.data, tags) if to.data else {}
     if to.git:
         try:
             _push_history(loop, tags)
@@ -73,6 +71,23 @@ def push(loop: Loop, tags: list[str]) -> None:
         _note(loop, FAILED, to, tag, why=why)
     if failed:
         raise WorkspaceError("\n".join(dict.fromkeys(failed.values())))
+
+
+def _failed_data(loop: Loop, url: str, tags: list[str]) -> dict[str, str]:
+    """`tag -> why not` after sending the data of all tags, but for those that it holds up."""
+    cache, until = cache_of(loop.workspace), time.monotonic() + LIMIT_S
+    failed: dict[str, str] = {}
+    for place, tag in enumerate(tags):
+        try:
+            _push_data(loop, url, tag, cache)
+        except _LostError as error:  # of this tag alone
+            failed[tag] = str(error)
+        except WorkspaceError as error:  # of the remote: a round must not wait once per tag
+            return failed | {left: redacted(str(error)) for left in tags[place:]}
+        if time.monotonic() > until:
+            left = tags[place + 1 :]
+            return failed | dict.fromkeys(left, f"no time left after {LIMIT_S:.0f} s")
+    return failed
 
 
 def _push_data(loop: Loop, url: str, tag: str, cache: Cache) -> None:
@@ -101,9 +116,9 @@ def _complete(tree: Path, tag: str, outs: list[Out], cache: Cache) -> None:
         except WorkspaceError as error:  # also for what is never pushed
             why = f"\n{error}"
     if missing := cache.missing(outs):
-        raise WorkspaceError(
+        raise _LostError(
             f"{tag}: {len(missing)} file(s) are in neither DVC's cache nor the remote, so they "
-            f"cannot be pushed: {', '.join(missing[:5])}{why}"
+            f"cannot be pushed: {', '.join(missing[:5])}{redacted(why)}"
         )
 
 
