@@ -78,7 +78,8 @@ def up(
     workspace = Workspace(root)
     workspace.require()
     root = workspace.root
-    own = label_studio and workspace.params().annotation.url is None
+    params = workspace.params()
+    own = label_studio and params.annotation.url is None
     started = time.monotonic()
 
     def ready(daemon: Daemon, what: str) -> str:
@@ -96,7 +97,13 @@ def up(
         prefect_server.crash_lost_runs(server.url, _running_flows(root))
         _keep_or_start_worker(root, server)
         prefect_server.watch_for_lost_runs(server.url)
-        prefect_server.deploy(root, server.url, schedule_s=schedule_s, prefect_file=prefect_file)
+        prefect_server.deploy(
+            root,
+            server.url,
+            schedule_s=schedule_s,
+            watched=params.watch.folder is not None,
+            prefect_file=prefect_file,
+        )
         _await_worker(root, server, on_wait)
         yield f"worker and deployment, every {schedule_s} s ({time.monotonic() - started:.0f} s)"
         yield ready(hook, "webhook receiver")

@@ -70,15 +70,19 @@ def frozen_encoder(params: Params) -> Callable[[torch.Tensor], list[torch.Tensor
     return maps_of
 
 
-def embed_files(params: Params, files: Sequence[Path]) -> NDArray[np.float32]:
-    """NxD rows of norm 1, as `run` makes them of the same images; DataError names a bad file."""
+def file_embedder(params: Params) -> Callable[[Path], NDArray[np.float32]]:
+    """From an image file to its D numbers of norm 1, as `run` makes them; DataError for a bad one.
+
+    One file at a time, so that it does not matter with which others it came.
+    """
     maps_of = frozen_encoder(params)
     size = (params.image.height_px, params.image.width_px)
-    rows = [
-        pooled(maps_of(torch.stack([read_image(file, size) for file in files[first:][:BATCH]])))
-        for first in range(0, len(files), BATCH)
-    ]
-    return torch.cat(rows).cpu().numpy().astype(np.float32)
+
+    def embed(file: Path) -> NDArray[np.float32]:
+        row_1D = pooled(maps_of(read_image(file, size)[None]))
+        return row_1D[0].cpu().numpy().astype(np.float32)
+
+    return embed
 
 
 def _embed(root: Path, params: Params, samples: list[Sample]) -> dict[str, NDArray[np.generic]]:

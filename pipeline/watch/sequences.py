@@ -12,24 +12,27 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-NUM_BLOCKS = 5  # of a domain that is one sequence, or as good as one
-MAX_FOLDS = 10  # each costs a fit of the reference
+ENOUGH = 5  # sequences that say how sequences differ
+STRETCHES = 3  # of a sequence where there are fewer
+MAX_FOLDS = 12  # each costs a fit of the reference
 
 
 def folds_of(names: Sequence[str]) -> NDArray[np.intp]:
     """Fold of each of N sorted names; what lies in one fold is never judged by its like.
 
     Frames of one drive resemble each other more than the next drive's, so a fold is a whole
-    sequence: names that are equal but for the number at their end. One that leaves too few others
-    to judge it by is cut into stretches; more sequences than `MAX_FOLDS` are put together by
-    neighbours. Images named by chance are a sequence each.
+    sequence: names that are equal but for the number at their end. With fewer than `ENOUGH` of
+    them, and where one has most of the images, it is a stretch of a sequence. More than
+    `MAX_FOLDS` are put together by neighbours. Images named by chance are a sequence each.
     """
     sequences = [list(group) for _, group in groupby(range(len(names)), lambda i: _stem(names[i]))]
-    longest = len(names) - len(names) / NUM_BLOCKS
+    few = len(sequences) < ENOUGH
     pieces = [
         stretch
         for sequence in sequences
-        for stretch in np.array_split(sequence, NUM_BLOCKS if len(sequence) > longest else 1)
+        for stretch in np.array_split(
+            sequence, STRETCHES if few or 2 * len(sequence) > len(names) else 1
+        )
         if len(stretch)
     ]
     fold_N = np.empty(len(names), dtype=np.intp)
