@@ -12,13 +12,14 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
-from db.repository import record_event
+from db.repository import events, record_event
 from db.session import session_scope
 from flows import prefect_server
 from flows.arrival import add_domain
 from flows.loop import Loop
 from flows.watch_log import Line, Shift, WatchLog
 from pipeline import layout
+from pipeline.report.facts import ShiftFacts
 
 WHO = "ssl-watch"
 EVENT = "ssl-loop.shift"
@@ -90,6 +91,18 @@ def open_domain(loop: Loop, log: WatchLog) -> str | None:
     log.add([{"is": "opened", "shift": shift.key, "domain": name}])
     _report(loop)
     return name
+
+
+def shift_facts(loop: Loop) -> tuple[ShiftFacts, ...]:
+    """Every shift that was noticed here, for the report."""
+    with session_scope(loop.ledger, read_only=True) as session:
+        opened = {event.subject: event.domain for event in events(session, OPENED)}
+        noticed = [(event.subject, event.detail) for event in events(session, NOTICED)]
+    names = ("at", "folder", "since", "image", "num_images", "nearest_domain", "evidence")
+    return tuple(
+        ShiftFacts(**{name: detail[name] for name in names}, opened=opened.get(key))
+        for key, detail in noticed
+    )
 
 
 def free_name(taken: Collection[str]) -> str:
