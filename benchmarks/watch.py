@@ -39,7 +39,16 @@ CHOSEN = (
     "number was again chosen on day and altered day images, but after that first look at dusk.",
     "",
 )
-WINDOWS = (1, SETTINGS.window)  # shuffled images are no video: 1 is what to say of them
+# Shuffled images are no video: window 1 is what to say of them. The default is for any order.
+STREAMS: dict[str, dict[str, Any]] = {
+    "Window 1, since the stream is shuffled": {"window": 1, "alike": False},
+    f"Window {SETTINGS.window}, the default": {"window": SETTINGS.window, "alike": False},
+    "Window 1, the blocks drawn from each drive in proportion": {"window": 1, "alike": True},
+    f"Window {SETTINGS.window}, the blocks drawn from each drive in proportion": {
+        "window": SETTINGS.window,
+        "alike": True,
+    },
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,15 +82,15 @@ def main() -> None:
     camvid, cells = (load(args.data / name, params) for name in ("camvid", "dsb2018"))
     found: dict[str, Any] = {
         "switch": {
-            str(window): [switch(camvid, seed, window) for seed in range(args.seeds)]
-            for window in WINDOWS
+            title: [switch(camvid, seed, **options) for seed in range(args.seeds)]
+            for title, options in STREAMS.items()
         },
         "drives": [new_drive(camvid, name) for name in np.unique(camvid.sequences)],
         "cells": [cell_kinds(cells, seed) for seed in range(args.seeds)],
     }
     write_json(RESULTS / "watch.json", found)
     write_text(RESULTS / "watch.md", "\n".join(page(found)))
-    plot(found["switch"][str(WINDOWS[0])])
+    plot(found["switch"][next(iter(STREAMS))])
     print("\n".join(page(found)))
 
 
@@ -99,29 +108,37 @@ def load(folder: Path, params: Params) -> Images:
     )
 
 
-def switch(camvid: Images, seed: int, window: int) -> dict[str, Any]:
+def switch(camvid: Images, seed: int, *, alike: bool, window: int) -> dict[str, Any]:
     """300 day images, then dusk: when the alarm came."""
     rng = np.random.default_rng(seed)
-    day = camvid.where(domains="day")
-    blocks = [
-        stretch
-        for sequence in np.unique(camvid.sequences[day])
-        for stretch in _blocks(camvid.where(sequences=sequence))
-    ]
-    order = rng.permutation(len(blocks))
-    drawn = np.concatenate([blocks[index] for index in order])[:NUM_DAY]
+    drives = np.unique(camvid.sequences[camvid.where(domains="day")])
+    blocks = shuffled_blocks([camvid.where(sequences=drive) for drive in drives], rng, alike=alike)
     # What is left of the last block is in neither, so that no block is on both sides.
-    used = next(n for n in range(len(order)) if sum(map(len, map(blocks.__getitem__, order[:n])))
-                >= NUM_DAY)  # fmt: skip
-    kept = np.concatenate([blocks[index] for index in order[used:]])
+    used = int(np.searchsorted(np.cumsum([len(block) for block in blocks]), NUM_DAY)) + 1
+    drawn, kept = np.concatenate(blocks[:used])[:NUM_DAY], np.concatenate(blocks[used:])
     reference = camvid.reference("day", kept)
     stream = np.concatenate([rng.permutation(drawn), rng.permutation(camvid.where(domains="dusk"))])
     found = watched(reference, camvid.embeddings_ND[stream], changes_at=NUM_DAY, window=window)
-    return found | {
-        "seed": seed,
-        "reference": {s: int((camvid.sequences[kept] == s).sum())
-                      for s in np.unique(camvid.sequences[day])},
-    }  # fmt: skip
+    counts = {str(drive): int((camvid.sequences[kept] == drive).sum()) for drive in drives}
+    return found | {"seed": seed, "reference": counts}
+
+
+def shuffled_blocks(
+    drives: Sequence[NDArray[np.intp]], rng: np.random.Generator, *, alike: bool
+) -> list[NDArray[np.intp]]:
+    """Blocks of consecutive frames in random order: of all drives, or of each one in proportion."""
+    cut = [
+        [drive[first : first + BLOCK] for first in range(0, len(drive), BLOCK)] for drive in drives
+    ]
+    if not alike:
+        blocks = [block for drive in cut for block in drive]
+        return [blocks[index] for index in rng.permutation(len(blocks))]
+    keyed = [
+        ((place + rng.random()) / len(drive), number, drive[index])
+        for number, drive in enumerate(cut)
+        for place, index in enumerate(rng.permutation(len(drive)))
+    ]
+    return [block for _, _, block in sorted(keyed, key=lambda each: each[:2])]
 
 
 def new_drive(camvid: Images, sequence: str) -> dict[str, Any]:
@@ -156,10 +173,10 @@ def watched(
     detector = ChangeDetector(false_alarm_every=SETTINGS.false_alarm_every, window=window)
     p_N = reference.p_values(stream_ND)
     alarms: list[Alarm] = []
-    evidence = []
+    suspicion = []
     for p_value in p_N:
         alarms += [alarm] if (alarm := detector.add(float(p_value))) else []
-        evidence.append(detector.evidence)
+        suspicion.append(detector.suspicion)
     right = [alarm for alarm in alarms if alarm.raised_at >= changes_at]
     return {
         "images": len(p_N),
@@ -167,8 +184,8 @@ def watched(
         "false_alarms": len(alarms) - len(right),
         "delay": right[0].raised_at - changes_at + 1 if right else None,
         "since": right[0].since - changes_at if right else None,
-        "highest_before": max(evidence[: changes_at or None]),
-        "evidence": [round(value, 3) for value in evidence],
+        "highest_before": max(suspicion[: changes_at or None]),
+        "suspicion": [round(value, 3) for value in suspicion],
         "median_p": [float(np.median(p)) for p in (p_N[:changes_at], p_N[changes_at:]) if len(p)],
     }
 
@@ -182,7 +199,7 @@ def page(found: dict[str, Any]) -> list[str]:
             "domain": run["domain"],
             "images": run["images"],
             "alarm after": _said(run["delay"]),
-            "highest evidence": f"{run['highest_before']:.0f}",
+            "highest suspicion": f"{run['highest_before']:.0f}",
         }
         for run in found["drives"]
     ]
@@ -194,15 +211,15 @@ def page(found: dict[str, Any]) -> list[str]:
         "# A watch on a stream that switches from day to dusk",
         "",
         f"`python -m benchmarks.watch --data DIR --seeds {num_seeds}`: CamVid, {machine()}. "
-        f"The alarm is at evidence {SETTINGS.false_alarm_every}: for {NUM_DAY} images a chance of "
+        f"The alarm is at suspicion {SETTINGS.false_alarm_every}: for {NUM_DAY} images a chance of "
         f"at most {NUM_DAY / SETTINGS.false_alarm_every:.0%} of a false one. Per seed, blocks of "
         f"{BLOCK} consecutive frames are drawn from the three day drives until there are "
         f"{NUM_DAY} images: these, shuffled, and then all 124 dusk images, shuffled, are the "
         "stream. The reference are the blocks not drawn; what is left of the last block drawn is "
         "on neither side.",
         "",
-        *(line for window in WINDOWS for line in switch_table(found["switch"], window)),
-        "![Evidence along the streams, window 1](watch.svg)",
+        *(line for title, runs in found["switch"].items() for line in switch_table(title, runs)),
+        f"![Suspicion along the streams: {next(iter(STREAMS))}](watch.svg)",
         "",
         "## A whole drive that the reference has not seen",
         "",
@@ -222,15 +239,14 @@ def page(found: dict[str, Any]) -> list[str]:
     ]
 
 
-def switch_table(found: dict[str, list[dict[str, Any]]], window: int) -> list[str]:
-    """The streams that switch, with one window."""
-    runs = found[str(window)]
+def switch_table(title: str, runs: Sequence[dict[str, Any]]) -> list[str]:
+    """The streams that switch, one way of making them."""
     rows = [
         {
             "seed": run["seed"],
             "reference (0006R0, 0016E5, Seq05VD)": ", ".join(map(str, run["reference"].values())),
             f"alarms in {NUM_DAY} day images": run["false_alarms"],
-            "highest evidence there": f"{run['highest_before']:.0f}",
+            "highest suspicion there": f"{run['highest_before']:.0f}",
             "noticed after dusk images": _said(run["delay"]),
             "change put at": f"{run['since']:+d}" if run["since"] is not None else "-",
             "median p day, dusk": ", ".join(f"{p:.3f}" for p in run["median_p"]),
@@ -239,9 +255,8 @@ def switch_table(found: dict[str, list[dict[str, Any]]], window: int) -> list[st
     ]
     quiet = sum(not run["false_alarms"] for run in runs)
     soon = sum(run["delay"] is not None and run["delay"] <= WITHIN for run in runs)
-    meant = "the stream is shuffled" if window == 1 else "the default, for images in their order"
     return [
-        f"## Window {window}: {meant}",
+        f"## {title}",
         "",
         *markdown(rows),
         "",
@@ -261,18 +276,14 @@ def plot(runs: Sequence[dict[str, Any]]) -> None:
     mpl.rcParams["svg.hashsalt"] = "watch"  # equal results give equal files
     figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
     for run in runs:
-        axes.semilogy(np.arange(run["images"]) - run["changes_at"], run["evidence"], lw=1,
+        axes.semilogy(np.arange(run["images"]) - run["changes_at"], run["suspicion"], lw=1,
                       label=f"seed {run['seed']}")  # fmt: skip
     axes.axhline(SETTINGS.false_alarm_every, color="0.3", ls="--", lw=1)
     axes.axvline(0, color="0.3", lw=1)
-    axes.set(xlabel="images after the switch to dusk", ylabel="evidence", xlim=(-NUM_DAY, 60))
+    axes.set(xlabel="images after the switch to dusk", ylabel="suspicion", xlim=(-NUM_DAY, 60))
     axes.legend(frameon=False, ncols=len(runs), fontsize=8, loc="upper left")
     figure.savefig(RESULTS / "watch.svg", metadata={"Date": None})
     plt.close(figure)
-
-
-def _blocks(sequence: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    return [sequence[first : first + BLOCK] for first in range(0, len(sequence), BLOCK)]
 
 
 def _said(delay: int | None) -> str:

@@ -32,7 +32,7 @@ def watch(
 ) -> None:
     """Say when images dropped into DIRECTORY no longer come from a known domain.
 
-    Each new image is compared with the domains that were taken in; the evidence adds up, and at
+    Each new image is compared with the domains that were taken in; the suspicion adds up, and at
     watch.false_alarm_every it is an alarm: in the log, the ledger, the report and as the Prefect
     event ssl-loop.shift. Ended by Ctrl-C or killed, it goes on where it was. DIRECTORY defaults to
     watch.folder. With --json one JSON object per look that found something.

@@ -32,7 +32,7 @@ def in_words(shift: Shift) -> str:
     return (
         f"new images come from no known domain since {shift.since}: {shift.num_images} images up "
         f"to {shift.image}, nearest to domain {shift.nearest_domain} "
-        f"(evidence {shift.evidence:.0f})"
+        f"(suspicion {shift.suspicion:.0f})"
     )
 
 
@@ -98,7 +98,7 @@ def shift_facts(loop: Loop) -> tuple[ShiftFacts, ...]:
     with session_scope(loop.ledger, read_only=True) as session:
         opened = {event.subject: event.domain for event in events(session, OPENED)}
         noticed = [(event.subject, event.detail) for event in events(session, NOTICED)]
-    names = ("at", "folder", "since", "image", "num_images", "nearest_domain", "evidence")
+    names = ("at", "folder", "since", "image", "num_images", "nearest_domain", "suspicion")
     return tuple(
         ShiftFacts(**{name: detail[name] for name in names}, opened=opened.get(key))
         for key, detail in noticed

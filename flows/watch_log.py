@@ -36,7 +36,7 @@ class Shift:
     num_images: int
     """From that one to the one that raised it."""
     nearest_domain: str
-    evidence: float
+    suspicion: float
     first: int
     """Position of `since` among the images scored with this reference."""
 
@@ -132,7 +132,7 @@ class WatchLog:
             since=since[0]["name"],
             num_images=len(since),
             nearest_domain=min(nearest, key=lambda name: (-nearest[name], name)),
-            evidence=alarm.evidence,
+            suspicion=alarm.suspicion,
             first=alarm.since,
         )
 

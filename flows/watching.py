@@ -38,7 +38,7 @@ class Looked:
     """Names that are not scored, each with the reason; said once."""
     waiting: tuple[str, ...]
     """Files that may still be being written."""
-    evidence: float
+    suspicion: float
     threshold: float
     shifts: tuple[Shift, ...]
     """Alarms that were raised now."""
@@ -58,7 +58,7 @@ class Looked:
 
     def __str__(self) -> str:
         """One line, and one for each file left out."""
-        state = f"evidence {self.evidence:.0f} of {self.threshold:.0f}"
+        state = f"suspicion {self.suspicion:.0f} of {self.threshold:.0f}"
         if self.since:
             state = f"no known domain since {self.since}"
         text = f"{self.folder}: {self.scored} new image(s), {self.scored_in_all} in all; {state}"
@@ -98,7 +98,7 @@ class Watcher:
             scored_in_all=log.counts["image"],
             left_out=left_out,
             waiting=waiting,
-            evidence=log.detector.evidence if log.detector else 0.0,
+            suspicion=log.detector.suspicion if log.detector else 0.0,
             threshold=self.loop.params.watch.false_alarm_every,
             shifts=tuple(log.shifts[before[1] :]),
             since=log.lasting.since if log.lasting else None,
@@ -135,7 +135,7 @@ class Watcher:
         return left_out, tuple(waiting)
 
     def _compared_with(self, log: WatchLog) -> watch_reference.Known:
-        """The known domains; evidence against others than those of the last look is dropped."""
+        """The known domains; suspicion against others than those of the last look is dropped."""
         now = watch_reference.fingerprint(self.loop)
         if self._known is None or self._known[0] != now:
             self._known = now, watch_reference.known(self.loop)

@@ -52,7 +52,7 @@ class WatchParams(Block):
     folder: str | None = None
     """Folder that the deployment `ssl-watch` looks at; null = it is not scheduled."""
     false_alarm_every: Annotated[int, Field(ge=10)] = 10_000
-    """Images between two false alarms, on average and at least: the evidence at which one is
+    """Images between two false alarms, on average and at least: the suspicion at which one is
     raised."""
     window: Annotated[int, Field(ge=1)] = 2
     """Images in a row that may show the same moment, as frames of a video do: together they count

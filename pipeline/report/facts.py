@@ -96,7 +96,7 @@ class ShiftFacts:
     num_images: int
     """From the one to the other."""
     nearest_domain: str
-    evidence: float
+    suspicion: float
     opened: str | None
     """The domain made of them."""
 

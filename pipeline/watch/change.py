@@ -29,21 +29,21 @@ class Alarm:
     raised_at: int
     since: int
     """Where the change is most likely to have begun."""
-    evidence: float
+    suspicion: float
 
 
 @dataclass(kw_only=True)
 class ChangeDetector:
-    """Adds up the evidence, image by image.
+    """Adds up the suspicion, image by image.
 
-    R_e <- (1 + R_e) (e p^(e-1))^(1/w) for each bet e; the evidence is their mean, and it is an
+    R_e <- (1 + R_e) (e p^(e-1))^(1/w) for each bet e; the suspicion is their mean, and it is an
     alarm when it reaches A = `false_alarm_every`. Without a change, and with p-values that are
     independent from one stretch of w = `window` images to the next and otherwise depend on each
     other at will, the mean time to an alarm is at least A images, and the chance of one within n
     at most n / A: each bet has mean 1 or less, so has the geometric mean of a stretch, and
     R - (number of images) does not grow on average.
 
-    After an alarm there is no other until the evidence is down to sqrt(A) again.
+    After an alarm there is no other until the suspicion is down to sqrt(A) again.
     """
 
     false_alarm_every: float
@@ -57,7 +57,7 @@ class ChangeDetector:
     _since_E: NDArray[np.intp] = field(default_factory=lambda: np.zeros(len(BETS_E), dtype=np.intp))
 
     @property
-    def evidence(self) -> float:
+    def suspicion(self) -> float:
         """In [0, A] but for the image that raises an alarm."""
         return float(self._sums_E.mean())
 
@@ -75,13 +75,13 @@ class ChangeDetector:
 
     def _judge(self) -> Alarm | None:
         raised = None
-        if self.alarm is None and self.evidence >= self.false_alarm_every:
+        if self.alarm is None and self.suspicion >= self.false_alarm_every:
             raised = self.alarm = Alarm(
                 raised_at=self.position - 1,
                 since=int(self._since_E[self._sums_E.argmax()]),
-                evidence=self.evidence,
+                suspicion=self.suspicion,
             )
-        elif self.alarm and self.evidence < np.sqrt(self.false_alarm_every):
+        elif self.alarm and self.suspicion < np.sqrt(self.false_alarm_every):
             self.alarm = None
             self._sums_E[:], self._products_E[:] = 0, 1
         self._sums_E = np.minimum(self._sums_E, self.false_alarm_every)

@@ -240,7 +240,7 @@ def test_a_file_that_still_grows_is_not_looked_at(
     assert place.watcher(ahead_s=3).look().scored == 1
 
 
-def test_junk_and_duplicates_are_no_evidence(place: Place) -> None:
+def test_junk_and_duplicates_are_no_suspicion(place: Place) -> None:
     place.drop(range(3), DUSK)
     (place.folder / "copy.png").write_bytes((place.folder / "new0001.png").read_bytes())
     for number in range(30):
@@ -305,7 +305,7 @@ def test_once_the_new_domain_is_known_the_watch_begins_anew(place: Place) -> Non
     place.drop(range(40, 60), DUSK)
     looked = place.watcher().look()
     assert (looked.scored, looked.since, looked.shifts) == (20, None, ())
-    assert looked.evidence < 100
+    assert looked.suspicion < 100
 
 
 def test_without_anything_to_compare_with_it_says_what_to_do(place: Place) -> None:

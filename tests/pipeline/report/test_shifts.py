@@ -15,7 +15,7 @@ SHIFT = ShiftFacts(
     image="frame_0424.jpg",
     num_images=13,
     nearest_domain="day",
-    evidence=12345.6,
+    suspicion=12345.6,
     opened=None,
 )
 

@@ -20,13 +20,13 @@ def test_each_bet_is_fair() -> None:
     assert means[-1] == pytest.approx(1, abs=0.01)
 
 
-def test_the_evidence_by_hand() -> None:
+def test_the_suspicion_by_hand() -> None:
     detector = ChangeDetector(false_alarm_every=1000, window=2)
     for p in (0.01, 0.5):
         detector.add(p)
     first = np.sqrt(BETS_E * 0.01 ** (BETS_E - 1))
     expected = (1 + first) * np.sqrt(BETS_E * 0.5 ** (BETS_E - 1))
-    assert detector.evidence == pytest.approx(expected.mean())
+    assert detector.suspicion == pytest.approx(expected.mean())
 
 
 @pytest.mark.parametrize("window", [1, 2])
@@ -37,7 +37,7 @@ def test_false_alarms_are_rarer_than_the_bound(window: int) -> None:
     assert noisy <= 0.3 * 200
 
 
-def test_frames_that_repeat_each_other_are_no_evidence_where_the_window_says_so() -> None:
+def test_frames_that_repeat_each_other_are_no_suspicion_where_the_window_says_so() -> None:
     rng = np.random.default_rng(0)
     streams = [np.repeat(rng.random(40), 4) for _ in range(100)]
     noisy = [sum(bool(alarms(p, every=500, window=w)) for p in streams) for w in (1, 4)]
