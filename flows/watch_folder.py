@@ -79,7 +79,7 @@ def inspect(arrival: Arrival, usual_sharpness: float) -> Content | None:
         return None
     except (DataError, OSError) as error:
         said = str(error).removeprefix(f"{path}: ")
-        return None if arrival.quiet_s < PATIENCE_S else Content(why=f"not an image: {said}")
+        return None if arrival.quiet_s < PATIENCE_S else Content(why=f"cannot be read: {said}")
     if changed:
         return None
     return Content(why=why_unfit(look_at(image_HWC), usual_sharpness), sha256=digest)

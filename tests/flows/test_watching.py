@@ -223,7 +223,7 @@ def test_what_is_no_whole_image_is_waited_for_then_named_once(place: Place) -> N
     assert list(first.left_out) == ["sub"]
     late = place.watcher(ahead_s=100).look()
     assert sorted(late.left_out) == ["half.png", "notes.txt"]
-    assert late.left_out["notes.txt"].startswith("not an image: ")
+    assert late.left_out["notes.txt"].startswith("cannot be read: not an image")
     assert not place.watcher(ahead_s=100).look().news
     (place.folder / "half.png").write_bytes(whole)  # the rest came after all
     assert place.watcher().look().scored == 1
