@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import click
 
-from flows import cli_backtest, cli_domain, cli_methods, cli_models, cli_versions
+from flows import cli_backtest, cli_domain, cli_methods, cli_models, cli_versions, cli_watch
 from flows.cli_options import AS_JSON, WORKSPACE
 
 _EPILOG = """\b
@@ -254,6 +254,7 @@ main.add_command(cli_models.export)
 main.add_command(cli_backtest.backtest)
 for command in cli_versions.COMMANDS:
     main.add_command(command)
+main.add_command(cli_watch.watch)
 
 
 def _loop(workspace: Path) -> Any:

@@ -26,6 +26,7 @@ TOML = Path("prefect.toml")
 DEPLOYMENT_FILE = Path("prefect.yaml")
 POOL = "ssl-loop"
 DEPLOYMENT = "ssl-loop/ssl-loop"
+WATCH_DEPLOYMENT = "ssl-watch/ssl-watch"
 EVENT = "ssl-loop.annotation"
 EVENT_RESOURCE = "ssl-loop.workspace"
 HEARTBEAT_S = 30  # the shortest that Prefect allows
@@ -132,20 +133,36 @@ def crash_lost_runs(url: str, running: Collection[str]) -> list[str]:
     return [run["name"] for run in lost]
 
 
-def emit(url: str, *, payload: dict[str, Any], timeout_s: float) -> None:
-    """Post the event that starts a tick; ServiceError when the server did not take it."""
-    event = {
-        "id": str(uuid.uuid4()),
+def emit(
+    url: str,
+    *,
+    payload: dict[str, Any],
+    timeout_s: float,
+    event: str = EVENT,
+    key: str | None = None,
+) -> None:
+    """Post an event, by default the one that starts a tick; ServiceError when it was not taken.
+
+    Events of the same `key` are one to the server, however often they are posted.
+    """
+    known_by = uuid.uuid5(uuid.NAMESPACE_URL, f"{event}/{key}") if key else uuid.uuid4()
+    body = {
+        "id": str(known_by),
         "occurred": datetime.now(UTC).isoformat(),
-        "event": EVENT,
+        "event": event,
         "resource": {"prefect.resource.id": EVENT_RESOURCE},
         "payload": payload,
     }
-    _request("POST", url, "/events", [event], timeout_s=timeout_s)
+    _request("POST", url, "/events", [body], timeout_s=timeout_s)
 
 
-def deploy(root: Path, url: str, *, schedule_s: int, prefect_file: Path | None = None) -> None:
-    """Register prefect.yaml's deployment for this workspace; again replaces it."""
+def deploy(
+    root: Path, url: str, *, schedule_s: int, watched: bool, prefect_file: Path | None = None
+) -> None:
+    """Register prefect.yaml's deployments for this workspace; again replaces them.
+
+    The watch runs by itself only where there is a folder for it (`watched`).
+    """
     file = prefect_file or template_file(DEPLOYMENT_FILE)
     argv = [_program(), "--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
     env = environment(PWD=str(root))
@@ -156,9 +173,10 @@ def deploy(root: Path, url: str, *, schedule_s: int, prefect_file: Path | None =
     # The first tick not at once: it would take the place of the one that a person starts by hand.
     first = datetime.now(UTC) + timedelta(seconds=schedule_s)
     schedule = {"interval": schedule_s, "anchor_date": first.isoformat()}
-    deployment = _request("GET", url, f"/deployments/name/{DEPLOYMENT}")["id"]
-    body = {"schedules": [{"schedule": schedule, "active": True}]}
-    _request("PATCH", url, f"/deployments/{deployment}", body)
+    for name, active in ((DEPLOYMENT, True), (WATCH_DEPLOYMENT, watched)):
+        deployment = _request("GET", url, f"/deployments/name/{name}")["id"]
+        body = {"schedules": [{"schedule": schedule, "active": active}]}
+        _request("PATCH", url, f"/deployments/{deployment}", body)
 
 
 def watch_for_lost_runs(url: str) -> None:

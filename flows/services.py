@@ -96,7 +96,7 @@ def up(
         prefect_server.crash_lost_runs(server.url, _running_flows(root))
         _keep_or_start_worker(root, server)
         prefect_server.watch_for_lost_runs(server.url)
-        prefect_server.deploy(root, server.url, schedule_s=schedule_s, prefect_file=prefect_file)
+        _deploy(workspace, server, schedule_s, prefect_file)
         _await_worker(root, server, on_wait)
         yield f"worker and deployment, every {schedule_s} s ({time.monotonic() - started:.0f} s)"
         yield ready(hook, "webhook receiver")
@@ -222,6 +222,16 @@ def _start_label_studio(root: Path, port: int) -> Daemon:
         extra_env=place.marks(),
     )
     return place.note(process.pid)
+
+
+def _deploy(
+    workspace: Workspace, server: Daemon, schedule_s: int, prefect_file: Path | None
+) -> None:
+    watched = workspace.params().watch.folder is not None
+    prefect_server.deploy(
+        workspace.root, server.url, schedule_s=schedule_s, watched=watched,
+        prefect_file=prefect_file,
+    )  # fmt: skip
 
 
 def _keep_or_start_worker(root: Path, server: Daemon) -> None:

@@ -16,7 +16,7 @@ from ruamel.yaml.error import YAMLError
 
 from pipeline.blocks import Block, parse_block
 from pipeline.errors import ConfigError
-from pipeline.loop_params import AnnotationParams, LoopParams
+from pipeline.loop_params import AnnotationParams, LoopParams, WatchParams
 from pipeline.network_params import (
     EmbedParams,
     ImageParams,
@@ -43,6 +43,7 @@ __all__ = [
     "PredictParams",
     "Share",
     "TrainParams",
+    "WatchParams",
     "check_domain_name",
     "load_params",
     "parse_params",
@@ -116,6 +117,7 @@ class Params(Block):
     acquire: AcquireParams = AcquireParams()
     loop: LoopParams = LoopParams()
     annotation: AnnotationParams = AnnotationParams()
+    watch: WatchParams = WatchParams()
 
     @field_validator("classes", mode="before")
     @classmethod

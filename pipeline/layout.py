@@ -30,6 +30,7 @@ PRIVATE = Path(".ssl-loop")  # git-ignored: ledger.db, inbox, incoming, checkpoi
 CHECKPOINTS = Path(".ssl-loop/checkpoints")
 INCOMING = Path(".ssl-loop/incoming")
 INBOX = Path(".ssl-loop/inbox")
+WATCH = Path(".ssl-loop/watch")  # <hash of the folder>.jsonl: what arrived there, and was said
 LEDGER = Path(".ssl-loop/ledger.db")
 LOCK = Path(".ssl-loop/lock")
 

@@ -1,4 +1,4 @@
-"""The knobs of rounds and people: what `params.yaml` says under `loop` and `annotation`."""
+"""The knobs of rounds, people and what arrives: `loop`, `annotation`, `watch` of `params.yaml`."""
 
 from __future__ import annotations
 
@@ -44,3 +44,20 @@ class AnnotationParams(Block):
     it comes from LABEL_STUDIO_API_KEY or .ssl-loop/secrets.json."""
     title: str = "ssl-loop"
     """Prefix of the project names in the tool; one project per domain."""
+
+
+class WatchParams(Block):
+    """When new images no longer come from a known domain (docs/watch.md)."""
+
+    folder: str | None = None
+    """Folder that the deployment `ssl-watch` looks at; null = it is not scheduled."""
+    false_alarm_every: Annotated[int, Field(ge=10)] = 10_000
+    """Images between two false alarms, on average and at least: the suspicion at which one is
+    raised."""
+    window: Annotated[int, Field(ge=1)] = 2
+    """Images in a row that may show the same moment, as frames of a video do: together they count
+    as one."""
+    open_domain: bool = False
+    """Whether an alarm opens a new domain with the images since the change."""
+    domain_size: Annotated[int, Field(ge=1)] = 32
+    """Images since the change that it waits for before it opens one."""

@@ -58,6 +58,7 @@ LAYERS = {
     "memory": WORDS,
     "network_params": WORDS,
     "threads": WORDS,
+    "watch": 1,
     "types": WORDS,
 }
 

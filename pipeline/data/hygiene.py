@@ -89,6 +89,18 @@ def to_leave_out(looks: Mapping[str, Look], needed: Collection[str]) -> dict[str
     return {name: reasons[name] for name in looks if name in reasons and name not in needed}
 
 
+def why_unfit(look: Look, usual_sharpness: float) -> str:
+    """Of one image by itself: the reason in words why it shows nothing, "" where it does.
+
+    As `to_leave_out`, with what is usual in other images.
+    """
+    if look.contrast < BLANK_BELOW:
+        return f"blank: all of it within {look.contrast:.0f} of 255 grey levels"
+    if look.sharpness < BLURRED_BELOW * usual_sharpness:
+        return f"blurred: {look.sharpness / usual_sharpness:.0%} of the usual sharpness here"
+    return ""
+
+
 def in_words(domain: str, left_out: Mapping[str, str]) -> list[str]:
     """Lines for the person who brought the images; none when all are in use."""
     if not left_out:

@@ -83,6 +83,25 @@ class LeftOutFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShiftFacts:
+    """One alarm of the watch on incoming images."""
+
+    at: str
+    """ISO 8601, UTC."""
+    folder: str
+    since: str
+    """Name of the image where the change is most likely to have begun."""
+    image: str
+    """Name of the image that raised it."""
+    num_images: int
+    """From the one to the other."""
+    nearest_domain: str
+    suspicion: float
+    opened: str | None
+    """The domain made of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """Everything on the page."""
 
@@ -114,6 +133,8 @@ class Report:
     """tau: below it a pixel of an example is shown as unreliable."""
     left_out: tuple[LeftOutFacts, ...] = ()
     """Of this domain, in order of ids."""
+    shifts: tuple[ShiftFacts, ...] = ()
+    """Noticed by the watch, oldest first."""
 
     def __post_init__(self) -> None:
         """ValueError unless every class has its colour."""

@@ -6,7 +6,7 @@ of an image.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline import layout
 from pipeline.config import Params
-from pipeline.data.datasets import ImageStore
+from pipeline.data.datasets import ImageStore, read_image
 from pipeline.data.manifest import Sample, check_files, read_manifest
 from pipeline.data.transforms import normalise
 from pipeline.errors import ConfigError, DataError
@@ -54,20 +54,46 @@ def run(root: Path, params: Params, *, domain: str | None = None) -> None:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
-def _embed(root: Path, params: Params, samples: list[Sample]) -> dict[str, NDArray[np.generic]]:
+def frozen_encoder(params: Params) -> Callable[[torch.Tensor], list[torch.Tensor]]:
+    """From uint8 images_BCHW at the size of params.image to the encoder's maps, all scales."""
     fabric = Fabric(accelerator=params.train.device, devices=1)
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
         encoder = fabric.to_device(build_encoder(params.embed))
+
+    def maps_of(images_BCHW: torch.Tensor) -> list[torch.Tensor]:
+        with torch.inference_mode():
+            pixels_BCHW = normalise(fabric.to_device(images_BCHW), params.embed.normalisation)
+            _, *maps = encoder(pixels_BCHW)  # the first is the image itself
+        return maps
+
+    return maps_of
+
+
+def file_embedder(params: Params) -> Callable[[Path], NDArray[np.float32]]:
+    """From an image file to its D numbers of norm 1, as `run` makes them; DataError for a bad one.
+
+    One file at a time, so that it does not matter with which others it came.
+    """
+    maps_of = frozen_encoder(params)
+    size = (params.image.height_px, params.image.width_px)
+
+    def embed(file: Path) -> NDArray[np.float32]:
+        row_1D = pooled(maps_of(read_image(file, size)[None]))
+        return row_1D[0].cpu().numpy().astype(np.float32)
+
+    return embed
+
+
+def _embed(root: Path, params: Params, samples: list[Sample]) -> dict[str, NDArray[np.generic]]:
+    maps_of = frozen_encoder(params)
     store = ImageStore(root, params.image, cache_mib=0)
     wholes: list[torch.Tensor] = []
     regions: list[torch.Tensor] = []
     with Progress(f"embed {samples[0].domain}", len(samples)) as progress, torch.inference_mode():
         for first in range(0, len(samples), BATCH):
             batch = samples[first : first + BATCH]
-            images_BCHW = torch.stack([store.image(sample) for sample in batch])
-            pixels_BCHW = normalise(fabric.to_device(images_BCHW), params.embed.normalisation)
-            _, *maps = encoder(pixels_BCHW)  # the first is the image itself
+            maps = maps_of(torch.stack([store.image(sample) for sample in batch]))
             wholes.append(pooled(maps).cpu())
             if params.grid:
                 regions.append(pooled_regions(maps, params.grid).cpu())

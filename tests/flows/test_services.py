@@ -127,6 +127,23 @@ def test_run_by_hand_starts_the_flow_in_the_workspace(place: Place, name: str) -
 
 
 @pytest.mark.services
+def test_the_watch_is_deployed_and_runs_by_itself_where_it_has_a_folder(place: Place) -> None:
+    url = read_daemons(place.root)[services.PREFECT].url
+
+    def scheduled() -> list[bool]:
+        with httpx.Client(trust_env=False, timeout=30) as client:
+            found = client.get(f"{url}/api/deployments/name/{prefect_server.WATCH_DEPLOYMENT}")
+        return [schedule["active"] for schedule in found.raise_for_status().json()["schedules"]]
+
+    assert scheduled() == [False]
+    for watched in (True, False):
+        prefect_server.deploy(
+            place.root, url, schedule_s=3600, watched=watched, prefect_file=place.prefect_file
+        )
+        assert scheduled() == [watched]
+
+
+@pytest.mark.services
 def test_event_starts_the_flow(place: Place) -> None:
     assert place.settled()
     before = len(place.runs())

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from pipeline.data.formats.images import load_image
-from pipeline.data.hygiene import FEW, Look, Pixels, in_words, look_at, to_leave_out
+from pipeline.data.hygiene import FEW, Look, Pixels, in_words, look_at, to_leave_out, why_unfit
 from pipeline.data.street.conditions import DAY, DUSK
 from pipeline.data.street.scene import draw_scene
 
@@ -82,6 +82,16 @@ def test_blurred_is_against_the_domain(looks: dict[str, Look], streets: dict[str
     assert found["moved"].startswith("blurred: ")
     soft = {name: look_at(blurred(pixels, 4)) for name, pixels in streets.items()}
     assert to_leave_out(soft, ()) == {}  # where all is soft, soft is usual
+
+
+def test_an_image_by_itself_is_judged_by_what_is_usual_elsewhere(
+    looks: dict[str, Look], streets: dict[str, Pixels]
+) -> None:
+    usual = float(np.median([look.sharpness for look in looks.values()]))
+    assert {why_unfit(look, usual) for look in looks.values()} == {""}
+    first = next(iter(streets.values()))
+    assert why_unfit(look_at(blurred(first, 6)), usual).startswith("blurred: ")
+    assert why_unfit(look_at(lens_cap(0)), usual).startswith("blank: ")
 
 
 def test_another_scene_is_far_from_every_other(looks: dict[str, Look]) -> None:

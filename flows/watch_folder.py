@@ -1,0 +1,85 @@
+"""What lies in a watched folder: whole images, files still being written, and other things."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.watch_log import Version
+from pipeline.data.formats.images import load_image
+from pipeline.data.hygiene import look_at, why_unfit
+from pipeline.errors import DataError
+from pipeline.files import sha256_file
+
+SETTLED_S = 2.0  # unchanged for so long: written to its end
+PATIENCE_S = 60.0  # what cannot be read by then is no image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """A file that no line speaks of yet."""
+
+    path: Path
+    version: Version
+    quiet_s: float
+    """Since the file last changed in any way, its name included."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether it can be looked at."""
+        return self.quiet_s >= SETTLED_S
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """What a file turned out to be."""
+
+    why: str
+    """Why it is left out; "" for an image to score."""
+    sha256: str = ""
+
+
+def arrivals(folder: Path, known: Collection[Version], now: float) -> list[Arrival]:
+    """Files directly in `folder` that are new, oldest first; hidden ones are not looked at.
+
+    DataError where there is no such folder.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; name the one that images are dropped into")
+    found = []
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        try:
+            stat = path.stat()
+        except FileNotFoundError:  # moved away meanwhile, or a link to nothing
+            continue
+        changed = (0, 0) if path.is_dir() else (stat.st_size, stat.st_mtime_ns)
+        version = (path.name, *changed)
+        if version not in known:
+            # By the time of the inode: what is moved or copied in may bring an old date along.
+            found.append(Arrival(path=path, version=version, quiet_s=now - stat.st_ctime))
+    return sorted(found, key=lambda arrival: (arrival.version[2], arrival.version[0]))
+
+
+def inspect(arrival: Arrival, usual_sharpness: float) -> Content | None:
+    """What is in the file; None while it may still be being written."""
+    path = arrival.path
+    if path.is_dir():
+        return Content(why="a folder: only what lies directly in the watched one is looked at")
+    try:
+        digest = sha256_file(path)
+        with warnings.catch_warnings():  # alpha, 12 bits: as at ingest, where they are notes
+            warnings.simplefilter("ignore", UserWarning)
+            image_HWC = load_image(path)
+        changed = (path.stat().st_size, path.stat().st_mtime_ns) != arrival.version[1:]
+    except FileNotFoundError:
+        return None
+    except (DataError, OSError) as error:
+        said = str(error).removeprefix(f"{path}: ")
+        return None if arrival.quiet_s < PATIENCE_S else Content(why=f"cannot be read: {said}")
+    if changed:
+        return None
+    return Content(why=why_unfit(look_at(image_HWC), usual_sharpness), sha256=digest)

@@ -1,0 +1,142 @@
+"""What arrived in a watched folder and what was said about it: one JSON line each, only added.
+
+The lines are the whole state of a watch. Who was killed goes on from them: reading them again gives
+what an uninterrupted watch has in memory, since both are made by `WatchLog.take`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline import layout
+from pipeline.watch.change import Alarm, ChangeDetector
+
+Line = dict[str, Any]
+Version = tuple[str, int, int]  # name, bytes, time of change
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift:
+    """An alarm in words: which images, when."""
+
+    key: str
+    at: str
+    """When the image that raised it was scored, ISO 8601 in UTC."""
+    image: str
+    """The image that raised it."""
+    since: str
+    """The image where the change is most likely to have begun."""
+    num_images: int
+    """From that one to the one that raised it."""
+    nearest_domain: str
+    suspicion: float
+    first: int
+    """Position of `since` among the images scored with this reference."""
+
+
+@dataclass(kw_only=True)
+class WatchLog:
+    """The lines of one folder, and what follows from them."""
+
+    path: Path
+    folder: Path
+    fingerprint: str = ""
+    """Of what the images are compared with now."""
+    detector: ChangeDetector | None = None
+    images: list[Line] = field(default_factory=list)
+    """Scored with this reference, in order."""
+    versions: set[Version] = field(default_factory=set)
+    """Files that need no second look."""
+    known: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of a scored image -> its name."""
+    shifts: list[Shift] = field(default_factory=list)
+    lasting: Shift | None = None
+    """The shift that goes on."""
+    raised: set[str] = field(default_factory=set)
+    opening: dict[str, str] = field(default_factory=dict)
+    """Key of a shift -> the domain that is being opened for it."""
+    opened: dict[str, str] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, root: Path, folder: Path) -> WatchLog:
+        """The log of `folder` in a workspace; a line that a crash cut short is removed."""
+        folder = folder.resolve()
+        name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
+        log = cls(path=root / layout.WATCH / f"{name}.jsonl", folder=folder)
+        if log.path.exists():
+            whole = log.path.read_bytes()
+            end = whole.rfind(b"\n") + 1
+            if end < len(whole):
+                os.truncate(log.path, end)
+            for text in whole[:end].splitlines():
+                log.take(json.loads(text))
+        return log
+
+    def add(self, lines: Sequence[Line]) -> None:
+        """Write lines, in one go and to the disk; then they count."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        text = "".join(f"{json.dumps(line)}\n" for line in lines)
+        with self.path.open("a", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        for line in lines:
+            self.take(line)
+
+    def take(self, line: Line) -> None:
+        """What a line changes."""
+        self.counts[line["is"]] += 1
+        if line["is"] == "reference":
+            self.fingerprint = line["fingerprint"]
+            self.detector = ChangeDetector(
+                false_alarm_every=line["false_alarm_every"], window=line["window"]
+            )
+            self.images, self.lasting = [], None
+        elif line["is"] == "image":
+            self._take_image(line)
+        elif line["is"] == "left_out":
+            self.versions.add(version_of(line))
+        elif line["is"] == "raised":
+            self.raised.add(line["shift"])
+        else:
+            {"opening": self.opening, "opened": self.opened}[line["is"]][line["shift"]] = line[
+                "domain"
+            ]
+
+    def _take_image(self, line: Line) -> None:
+        assert self.detector is not None  # a reference line comes first
+        self.versions.add(version_of(line))
+        self.known[line["sha256"]] = line["name"]
+        self.images.append(line)
+        if alarm := self.detector.add(line["p"]):
+            self.lasting = self._shift(alarm)
+            self.shifts.append(self.lasting)
+        elif self.detector.alarm is None:
+            self.lasting = None
+
+    def _shift(self, alarm: Alarm) -> Shift:
+        since = self.images[alarm.since :]
+        nearest = Counter(line["domain"] for line in since)
+        return Shift(
+            key=f"{self.path.stem}/{len(self.shifts) + 1}",
+            at=since[-1]["at"],
+            image=since[-1]["name"],
+            since=since[0]["name"],
+            num_images=len(since),
+            nearest_domain=min(nearest, key=lambda name: (-nearest[name], name)),
+            suspicion=alarm.suspicion,
+            first=alarm.since,
+        )
+
+
+def version_of(line: Line) -> Version:
+    """What tells a file from another that had its name before."""
+    return line["name"], line["size"], line["mtime_ns"]

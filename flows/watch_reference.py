@@ -1,0 +1,101 @@
+"""What new images are compared with: the embeddings of the domains that were taken in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from ruamel.yaml import YAML
+
+from flows.loop import Loop
+from pipeline import layout
+from pipeline.data.formats.images import load_image
+from pipeline.data.hygiene import look_at
+from pipeline.errors import WorkspaceError
+from pipeline.files import sha256_file
+from pipeline.watch.reference import Reference, fit_references, most_plausible
+
+NUM_LOOKED_AT = 32  # images per domain that say how sharp images are here
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Known:
+    """The known domains, fitted, with the encoder that made their embeddings."""
+
+    references: list[Reference]
+    usual_sharpness: float
+    """Of the least sharp domain."""
+    embed: Callable[[Path], NDArray[np.float32]]
+
+    def judge(self, file: Path) -> tuple[float, str]:
+        """p-value of "it comes from a known domain", and the domain that fits best."""
+        p_1, (domain,) = most_plausible(self.references, self.embed(file)[None])
+        return float(p_1[0]), domain
+
+
+def fingerprint(loop: Loop) -> str:
+    """Of everything that a p-value depends on but the image; WorkspaceError as `known`."""
+    params = loop.params
+    said = {
+        "embeddings": {name: sha256_file(file) for name, file in _files(loop).items()},
+        "embed": params.embed.model_dump(mode="json"),
+        "image": params.image.model_dump(mode="json"),
+        "test": [params.watch.false_alarm_every, params.watch.window],
+    }
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def known(loop: Loop) -> Known:
+    """Of the domains with embeddings; WorkspaceError where none has, or they are old."""
+    from pipeline.stages.embed import file_embedder  # torch: only when there is an image
+
+    embeddings: dict[str, tuple[list[str], NDArray[Any]]] = {}
+    for name, file in _files(loop).items():
+        _require_current(loop, name)
+        with np.load(file, allow_pickle=False) as arrays:
+            ids, rows_ND = arrays["sample_ids"].tolist(), arrays["embeddings_ND"]
+        left_out = {sample.sample_id for sample in loop.workspace.manifest() if sample.left_out}
+        kept = [index for index, sample_id in enumerate(ids) if sample_id not in left_out]
+        embeddings[name] = ([ids[index] for index in kept], rows_ND[kept])
+    return Known(
+        references=fit_references(embeddings),
+        usual_sharpness=min(_usual_sharpness(loop, name) for name in embeddings),
+        embed=file_embedder(loop.params),
+    )
+
+
+def _files(loop: Loop) -> dict[str, Path]:
+    files = {name: loop.root / layout.EMBEDDINGS / f"{name}.npz" for name in loop.params.domains}
+    there = {name: file for name, file in files.items() if file.exists()}
+    if not there:
+        raise WorkspaceError(
+            f"{loop.root}: no domain has embeddings yet, so there is nothing to compare new "
+            "images with; `ssl-loop domain add` brings one, `ssl-loop run` takes it in"
+        )
+    return there
+
+
+def _require_current(loop: Loop, domain: str) -> None:
+    """WorkspaceError when the encoder of params.yaml is not the one that made the embeddings."""
+    lock = loop.root / "dvc.lock"
+    stages = YAML(typ="safe").load(lock.read_text())["stages"] if lock.exists() else {}
+    made = stages.get(f"embed@{domain}", {}).get("params", {}).get(layout.PARAMS.name)
+    now = YAML(typ="safe").load((loop.root / layout.PARAMS).read_text())
+    for block in ("embed", "image"):
+        if made and made.get(block) != now.get(block):
+            raise WorkspaceError(
+                f"{layout.PARAMS}: {block} was changed since the embeddings of domain {domain} "
+                "were made; `ssl-loop run` makes them again"
+            )
+
+
+def _usual_sharpness(loop: Loop, domain: str) -> float:
+    samples = [s for s in loop.workspace.manifest() if s.domain == domain and not s.left_out]
+    chosen = samples[:: max(1, len(samples) // NUM_LOOKED_AT)]
+    return float(np.median([look_at(load_image(loop.root / s.image)).sharpness for s in chosen]))

@@ -1,0 +1,48 @@
+"""The flow `ssl-watch` on a real Prefect server: one run, one event."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+from prefect.settings import PREFECT_API_URL
+from prefect.testing.utilities import prefect_test_harness
+
+from flows import prefect_server, shift_news
+from flows.processes import wait_until
+from flows.ssl_watch import ssl_watch
+from tests.flows.test_watching import DUSK, Place, place  # noqa: F401 - a fixture
+
+
+def shift_events(url: str) -> list[dict[str, Any]]:
+    asked = {"filter": {"event": {"name": [shift_news.EVENT]}}}
+    found: list[dict[str, Any]] = httpx.post(f"{url}/api/events/filter", json=asked).json()[
+        "events"
+    ]
+    return found
+
+
+def test_a_run_raises_one_real_event(place: Place) -> None:  # noqa: F811
+    root = place.loop.root
+    place.loop.workspace.write_params({"watch": {"folder": "../drop"}})
+    place.drop(range(10))
+    place.drop(range(10, 25), DUSK)
+    with prefect_test_harness(server_startup_timeout=120):
+        url = str(PREFECT_API_URL.value()).removesuffix("/api")
+        prefect_server.write_settings(root, url)
+        assert "no known domain since new0010.png" in ssl_watch(str(root))
+        assert wait_until(lambda: len(shift_events(url)) == 1, 30)
+        assert "0 new image(s), 25 in all" in ssl_watch(str(root))
+        (shift,) = place.log.shifts
+        # As by a watch that was killed after it had posted, and before it noted that.
+        shift_news.tell(place.loop, place.log, shift)
+        place.drop(range(90, 91))
+        ssl_watch(str(root))
+        prefect_server.emit(url, payload={}, timeout_s=20, event=shift_news.EVENT, key="another")
+        assert wait_until(lambda: len(shift_events(url)) >= 2, 30)
+        said = shift_events(url)
+    assert len(said) == 2
+    (ours,) = [event for event in said if event["payload"]]
+    assert ours["payload"]["since"] == "new0010.png"
+    assert ours["payload"]["nearest_domain"] == "day"
+    assert ours["resource"]["prefect.resource.id"] == prefect_server.EVENT_RESOURCE

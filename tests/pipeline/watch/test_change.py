@@ -1,0 +1,70 @@
+"""The detector on planted streams: quiet without a change, soon heard with one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.watch.change import BETS_E, ChangeDetector
+
+
+def alarms(p_values: np.ndarray, *, every: float = 1000, window: int = 1) -> list[int]:
+    detector = ChangeDetector(false_alarm_every=every, window=window)
+    return [alarm.raised_at for p in p_values if (alarm := detector.add(float(p))) is not None]
+
+
+def test_each_bet_is_fair() -> None:
+    p = (np.arange(200_000) + 0.5) / 200_000
+    means = [(bet * p ** (bet - 1)).mean() for bet in BETS_E]
+    assert np.all(np.array(means) <= 1)
+    assert means[-1] == pytest.approx(1, abs=0.01)
+
+
+def test_the_suspicion_by_hand() -> None:
+    detector = ChangeDetector(false_alarm_every=1000, window=2)
+    for p in (0.01, 0.5):
+        detector.add(p)
+    first = np.sqrt(BETS_E * 0.01 ** (BETS_E - 1))
+    expected = (1 + first) * np.sqrt(BETS_E * 0.5 ** (BETS_E - 1))
+    assert detector.suspicion == pytest.approx(expected.mean())
+
+
+@pytest.mark.parametrize("window", [1, 2])
+def test_false_alarms_are_rarer_than_the_bound(window: int) -> None:
+    """Within n images at most n / A of the streams: here 30 %, and the truth is less."""
+    rng = np.random.default_rng(0)
+    noisy = sum(bool(alarms(rng.random(150), every=500, window=window)) for _ in range(200))
+    assert noisy <= 0.3 * 200
+
+
+def test_frames_that_repeat_each_other_are_no_suspicion_where_the_window_says_so() -> None:
+    rng = np.random.default_rng(0)
+    streams = [np.repeat(rng.random(40), 4) for _ in range(100)]
+    noisy = [sum(bool(alarms(p, every=500, window=w)) for p in streams) for w in (1, 4)]
+    assert noisy[1] <= 0.32 * 100
+    assert noisy[0] > 3 * noisy[1]
+
+
+def test_a_shift_is_heard_soon_and_its_beginning_found() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        stream = np.concatenate([rng.random(200), rng.uniform(0.005, 0.03, 20)])
+        detector = ChangeDetector(false_alarm_every=10_000, window=1)
+        (alarm,) = [found for p in stream if (found := detector.add(float(p)))]
+        assert alarm.raised_at < 210 + 2
+        assert abs(alarm.since - 200) <= 10
+
+
+def test_one_alarm_per_shift_and_another_after_it_was_over() -> None:
+    quiet, shifted = np.full(60, 0.6), np.full(40, 0.01)
+    assert len(alarms(np.concatenate([quiet, shifted]))) == 1
+    assert len(alarms(np.concatenate([quiet, np.full(1000, 1e-9)]))) == 1
+    twice = alarms(np.concatenate([quiet, shifted, quiet, shifted]))
+    assert len(twice) == 2
+    assert twice[1] >= 160
+
+
+@pytest.mark.parametrize("p", [0.0, -0.1, 1.01, float("nan")])
+def test_a_number_that_is_no_p_value_is_refused(p: float) -> None:
+    with pytest.raises(ValueError, match=r"expected a number in \(0, 1\]"):
+        ChangeDetector(false_alarm_every=100, window=1).add(p)
