@@ -16,7 +16,7 @@ from db.session import session_scope
 from flows import services
 from flows.loop import Loop
 from flows.position import Position, round_tags
-from flows.shift_news import shift_facts
+from flows.watch_alarm import alarm_facts
 from pipeline import layout
 from pipeline.answers import read_answers
 from pipeline.audit import AuditEstimate, audit_estimate
@@ -138,7 +138,7 @@ def render_report(loop: Loop) -> Path:
         query=() if advice and advice.closes else _query(loop),
         pseudo_label_examples=_examples(loop, here),
         left_out=_left_out(loop, here),
-        shifts=shift_facts(loop),
+        alarms=alarm_facts(loop),
         versions=_versions(loop, here),
         audit=audit_of(loop, here.domain),
         stopping=advice,

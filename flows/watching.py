@@ -15,7 +15,7 @@ from typing import Any
 
 from flows import watch_reference
 from flows.loop import Loop
-from flows.shift_news import open_domain, tell
+from flows.watch_alarm import open_domain, tell
 from flows.watch_folder import SETTLED_S, Arrival, Content, arrivals, inspect
 from flows.watch_log import Line, Shift, WatchLog
 from pipeline import layout

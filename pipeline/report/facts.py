@@ -83,7 +83,7 @@ class LeftOutFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShiftFacts:
+class AlarmFacts:
     """One alarm of the watch on incoming images."""
 
     at: str
@@ -133,7 +133,7 @@ class Report:
     """tau: below it a pixel of an example is shown as unreliable."""
     left_out: tuple[LeftOutFacts, ...] = ()
     """Of this domain, in order of ids."""
-    shifts: tuple[ShiftFacts, ...] = ()
+    alarms: tuple[AlarmFacts, ...] = ()
     """Noticed by the watch, oldest first."""
 
     def __post_init__(self) -> None:

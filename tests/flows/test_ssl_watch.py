@@ -8,14 +8,14 @@ import httpx
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
-from flows import prefect_server, shift_news
+from flows import prefect_server, watch_alarm
 from flows.processes import wait_until
 from flows.ssl_watch import ssl_watch
 from tests.flows.test_watching import DUSK, Place, place  # noqa: F401 - a fixture
 
 
 def shift_events(url: str) -> list[dict[str, Any]]:
-    asked = {"filter": {"event": {"name": [shift_news.EVENT]}}}
+    asked = {"filter": {"event": {"name": [watch_alarm.EVENT]}}}
     found: list[dict[str, Any]] = httpx.post(f"{url}/api/events/filter", json=asked).json()[
         "events"
     ]
@@ -35,10 +35,10 @@ def test_a_run_raises_one_real_event(place: Place) -> None:  # noqa: F811
         assert "0 new image(s), 25 in all" in ssl_watch(str(root))
         (shift,) = place.log.shifts
         # As by a watch that was killed after it had posted, and before it noted that.
-        shift_news.tell(place.loop, place.log, shift)
+        watch_alarm.tell(place.loop, place.log, shift)
         place.drop(range(90, 91))
         ssl_watch(str(root))
-        prefect_server.emit(url, payload={}, timeout_s=20, event=shift_news.EVENT, key="another")
+        prefect_server.emit(url, payload={}, timeout_s=20, event=watch_alarm.EVENT, key="another")
         assert wait_until(lambda: len(shift_events(url)) >= 2, 30)
         said = shift_events(url)
     assert len(said) == 2

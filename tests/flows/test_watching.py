@@ -17,7 +17,7 @@ from PIL import Image
 
 from db.repository import events
 from db.session import session_scope
-from flows import prefect_server, shift_news
+from flows import prefect_server, watch_alarm
 from flows.cli import main
 from flows.loop import Loop
 from flows.steps.take_in import waiting
@@ -82,7 +82,7 @@ class Place:
 
     def noticed(self) -> list[str]:
         with session_scope(self.loop.ledger, read_only=True) as session:
-            return [event.subject for event in events(session, shift_news.NOTICED)]
+            return [event.subject for event in events(session, watch_alarm.NOTICED)]
 
 
 @pytest.fixture
@@ -265,17 +265,17 @@ def test_a_shift_opens_a_domain_of_the_images_since(
     draw(place.folder / "a name (1).png", 99, DUSK)
     assert place.watcher(open_domain=True).look().opened is None  # 16 images yet
     place.drop(range(35, 42), DUSK)
-    real = shift_news.record_event
+    real = watch_alarm.record_event
 
     def killed(session: Any, *, kind: str, **said: Any) -> bool:
-        if kind == shift_news.OPENED:
+        if kind == watch_alarm.OPENED:
             raise KeyboardInterrupt
         return real(session, kind=kind, **said)
 
-    monkeypatch.setattr(shift_news, "record_event", killed)
+    monkeypatch.setattr(watch_alarm, "record_event", killed)
     with pytest.raises(KeyboardInterrupt):  # the domain waits, and nobody noted it
         place.watcher(open_domain=True).look()
-    monkeypatch.setattr(shift_news, "record_event", real)
+    monkeypatch.setattr(watch_alarm, "record_event", real)
     assert place.watcher(open_domain=True).look().opened == "shift-2"
     assert place.watcher(open_domain=True).look().opened is None
     assert waiting(place.loop.root) == ["shift-2"]

@@ -19,7 +19,7 @@ from flows.arrival import add_domain
 from flows.loop import Loop
 from flows.watch_log import Line, Shift, WatchLog
 from pipeline import layout
-from pipeline.report.facts import ShiftFacts
+from pipeline.report.facts import AlarmFacts
 
 WHO = "ssl-watch"
 EVENT = "ssl-loop.shift"
@@ -93,14 +93,14 @@ def open_domain(loop: Loop, log: WatchLog) -> str | None:
     return name
 
 
-def shift_facts(loop: Loop) -> tuple[ShiftFacts, ...]:
+def alarm_facts(loop: Loop) -> tuple[AlarmFacts, ...]:
     """Every shift that was noticed here, for the report."""
     with session_scope(loop.ledger, read_only=True) as session:
         opened = {event.subject: event.domain for event in events(session, OPENED)}
         noticed = [(event.subject, event.detail) for event in events(session, NOTICED)]
     names = ("at", "folder", "since", "image", "num_images", "nearest_domain", "suspicion")
     return tuple(
-        ShiftFacts(**{name: detail[name] for name in names}, opened=opened.get(key))
+        AlarmFacts(**{name: detail[name] for name in names}, opened=opened.get(key))
         for key, detail in noticed
     )
 
