@@ -2,8 +2,9 @@
 
 `python -m benchmarks.shift --data DIR --cache DIR` runs every case with `ssl-loop shift --fast` on
 five seeds of the head and writes shift.json and shift.md beside the other results. DIR holds
-camvid/, dsb2018/ and encoders/. The truth of a target is read once the estimate is made and chooses nothing: how
-mIoU is estimated was chosen among the pairs of `--choose`, none of which has a target of the cases.
+camvid/, dsb2018/ and encoders/. The truth of a target is read once the estimate is made and
+chooses nothing: how mIoU is estimated was chosen among the pairs of `--choose`, none of which has
+a target of the cases.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import click
 
-from flows import cli_backtest, cli_domain, cli_methods, cli_models
+from flows import cli_backtest, cli_domain, cli_methods, cli_models, cli_shift
 from flows.cli_options import AS_JSON, WORKSPACE
 
 _EPILOG = """\b
@@ -252,6 +252,7 @@ main.add_command(cli_models.models)
 main.add_command(cli_methods.methods)
 main.add_command(cli_models.export)
 main.add_command(cli_backtest.backtest)
+main.add_command(cli_shift.shift)
 
 
 def _loop(workspace: Path) -> Any:

@@ -83,6 +83,17 @@ class LeftOutFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShiftFacts:
+    """What was said of a domain when it arrived."""
+
+    domain: str
+    in_words: tuple[str, ...]
+    """The verdict first."""
+    page: str
+    """The whole report: a file beside this page."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """Everything on the page."""
 
@@ -114,6 +125,8 @@ class Report:
     """tau: below it a pixel of an example is shown as unreliable."""
     left_out: tuple[LeftOutFacts, ...] = ()
     """Of this domain, in order of ids."""
+    shifts: tuple[ShiftFacts, ...] = ()
+    """In order of arrival; none for domains that came before there was a model."""
 
     def __post_init__(self) -> None:
         """ValueError unless every class has its colour."""

@@ -31,15 +31,15 @@ from pipeline.data.formats import FORMATS, Source, read_classes
 from pipeline.errors import DataError
 from pipeline.progress import say
 from pipeline.shift.compare import ModelSays, Setting, Side, compare, val_runs
-from pipeline.shift.expected import miou
 from pipeline.shift.layers import layer_distances
 from pipeline.shift.looking import Picture, View, frozen_encoder, layer_moments, watched
-from pipeline.shift.predicted import Predictions, confusions, drawn, pixels_per_image
+from pipeline.shift.predicted import Predictions, drawn, pixels_per_image
 from pipeline.shift.runs import Runs, run_length, runs_of
 from pipeline.shift.verdict import sentences
 from pipeline.types import IGNORE
 
 CheckOn = Literal["test", "all"]
+FEWEST = 3  # train images: one of them is held out to judge by
 OTHER_SEED = 10_000  # added for the second head, whose disagreement with the first is counted
 
 
@@ -120,15 +120,6 @@ def bench_of(request: Request) -> Bench:
         )
     data = LabelledSet(classes=classes, pool=own, scored=other)
     pool, scored = features_of(data, request.settings.embed, request.settings.image, request.cache)
-    held = set(held_out(known))
-    place = {example.name: row for row, example in enumerate(own)}
-    later = {example.name: row + len(own) for row, example in enumerate(other)}
-    rows = Rows(
-        fit=np.array([place[name] for name in sorted(place) if name not in held]),
-        val=np.array([place[name] for name in sorted(held)]),
-        target=np.array([later[name] for name in sorted(target)]),
-        truth=np.array([later[name] for name in sorted(truth)], dtype=np.int64),
-    )
     features = Features(
         cells_NPD=np.concatenate([pool.cells_NPD, scored.cells_NPD]),
         masks_NP=np.concatenate([pool.masks_NP, scored.masks_NP]),
@@ -140,7 +131,7 @@ def bench_of(request: Request) -> Bench:
         classes=classes,
         examples=(*own, *other),
         features=features,
-        rows=rows,
+        rows=_rows([e.name for e in own], [e.name for e in other], truth),
         run_length=length,
         layers=_layers(own, other, request.settings, length),
     )
@@ -166,8 +157,9 @@ def compared(bench: Bench, request: Request) -> dict[str, Any]:
     found = compare(a, b, says, bench.layers, setting)
     if request.check_on is None:
         return found
-    judged = _said(bench, heads, rows.truth, runs_of(len(rows.truth), 1), labelled=True)
-    truth = round(miou(confusions(judged).sum(axis=0)), 6)
+    features = bench.features
+    cells_NPD, masks_NP = features.cells_NPD[rows.truth], features.masks_NP[rows.truth]
+    truth = round(head.miou(heads[0], cells_NPD, masks_NP, len(bench.classes)), 6)
     found["truth"] = {f"{request.check_on} images of {request.b} with their masks": truth}
     return found | {"in_words": sentences(found)}
 
@@ -186,12 +178,24 @@ def _names(source: Source, request: Request) -> tuple[list[str], list[str], list
     whole = sorted(name for name, _, own in rows if own == request.b)
     test = sorted(name for name, split, own in rows if own == request.b and split == "test")
     truth = {"all": whole, "test": test, None: []}[request.check_on]
-    if len(train) < 2 or (request.check_on and not truth):
+    if len(train) < FEWEST or (request.check_on and not truth):
         raise DataError(
             f"{source.splits}: {len(train)} train images of {request.a}, {len(truth)} of "
-            f"{request.b} to check on; expected at least 2 and 1"
+            f"{request.b} to check on; expected at least {FEWEST} and 1"
         )
     return train, whole, truth
+
+
+def _rows(known: Sequence[str], target: Sequence[str], truth: Sequence[str]) -> Rows:
+    """Of names in order."""
+    held, judged = set(held_out(known)), set(truth)
+    start = len(known)
+    return Rows(
+        fit=np.array([row for row, name in enumerate(known) if name not in held]),
+        val=np.array([row for row, name in enumerate(known) if name in held]),
+        target=start + np.arange(len(target)),
+        truth=np.array([start + row for row, name in enumerate(target) if name in judged], int),
+    )
 
 
 def _classes(source: Source) -> tuple[str, ...]:
