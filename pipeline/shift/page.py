@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 MAP = charts.Grid(1, (6.4, 4.2))
 WIDE = charts.Grid(1, (8.5, 2.8))
 SHOWN_PX = 260  # long side of a picture
-MIOUS = ("source_miou", "expected_miou")
 SIDES = {"a": charts.TEACHER, "b": charts.BASELINE}
 
 
@@ -100,7 +99,7 @@ def _rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("Frechet distance of embeddings", _plain(found["frechet_within"]),
          _plain(found["frechet_distance"])),
         ("novelty: distance to the nearest known image", "1", _plain(found["novelty"], 2)),
-        ("mIoU, in points", *(_interval(found[name], 100, 1) for name in MIOUS)),
+        ("mIoU, points", _points(found["source_miou"]), _points(found["expected_miou"])),
     ]  # fmt: skip
     said = [
         (name, _plain(found[name]["a"]), _plain(found[name]["b"]))
@@ -142,6 +141,10 @@ def _unlike(found: Mapping[str, Any], images: Mapping[str, Path]) -> list[dict[s
 
 def _plain(value: float | None, decimals: int = 3) -> str:
     return "not known" if value is None else f"{value:.{decimals}f}"
+
+
+def _points(values: list[float] | None) -> str:
+    return _interval(values, 100, 1)
 
 
 def _interval(values: list[float] | None, times: float, decimals: int) -> str:
