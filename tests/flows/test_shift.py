@@ -19,8 +19,7 @@ from flows.tick import tick
 from pipeline import layout
 from pipeline.errors import DataError
 from pipeline.files import write_json
-from tests.fake_annotator import FakeAnnotator
-from tests.flows.conftest import stage_domain, truth
+from tests.flows.conftest import stage_domain
 
 Open = Callable[[Path], Loop]
 
@@ -46,16 +45,6 @@ def planted(**changes: Any) -> dict[str, Any]:
         "map": {"a": [[0.0, 0.0]], "b": [[1.0, 1.0]]}, "expected_iou": None,
     }  # fmt: skip
     return values | changes
-
-
-def first_domain(toy: Path, open_toy: Open, people: FakeAnnotator) -> Loop:
-    """day has been trained on and answered as often as its budget allows."""
-    stage_domain(toy, "day", labelled=6, pool=6, val=4)
-    loop = open_toy(toy)
-    while not tick(loop).startswith("finished"):
-        for seed, item_id in enumerate(people.open_items()):
-            people.answer(item_id, truth(seed))
-    return loop
 
 
 def test_a_domain_is_compared_before_it_is_taken_in(toy: Path) -> None:
@@ -92,10 +81,10 @@ def test_a_domain_is_compared_before_it_is_taken_in(toy: Path) -> None:
 
 
 def test_a_report_goes_into_git_with_its_domain_and_onto_the_page_with_the_truth(
-    toy: Path, open_toy: Open, people: FakeAnnotator
+    toy: Path, open_toy: Open
 ) -> None:
-    loop = first_domain(toy, open_toy, people)
-    stage_domain(toy, "dusk", pool=6, val=2)
+    loop = open_toy(toy)
+    stage_domain(toy, "dusk", labelled=2, pool=6, val=2)
     write_json(toy / layout.INCOMING / "dusk.shift.json", planted())
     tick(loop)
     kept = layout.shift_report("dusk")
@@ -117,7 +106,6 @@ def test_a_report_that_comes_late_is_committed_with_the_round(
 ) -> None:
     stage_domain(toy, "day", labelled=2, pool=6)
     loop = open_toy(toy)
-    from flows import loop as _  # noqa: F401 - the tick below takes in, then reproduces
     from flows.steps import take_in
 
     real = take_in.adopt
