@@ -8,7 +8,15 @@ from typing import Any, Literal
 
 import click
 
-from flows import cli_backtest, cli_domain, cli_methods, cli_models, cli_versions, cli_watch
+from flows import (
+    cli_backtest,
+    cli_domain,
+    cli_methods,
+    cli_models,
+    cli_shift,
+    cli_versions,
+    cli_watch,
+)
 from flows.cli_options import AS_JSON, WORKSPACE
 
 _EPILOG = """\b
@@ -255,6 +263,7 @@ main.add_command(cli_backtest.backtest)
 for command in cli_versions.COMMANDS:
     main.add_command(command)
 main.add_command(cli_watch.watch)
+main.add_command(cli_shift.shift)
 
 
 def _loop(workspace: Path) -> Any:

@@ -37,12 +37,15 @@ def domain_add(name: str, workspace: Path, **options: Any) -> None:
 
     Every file is checked first; if one is bad, all bad ones are listed and nothing is copied.
     Images without a mask that are blank, blurred, another's duplicate or of another scene are
-    copied but left out of the loop, and named with the reason.
+    copied but left out of the loop, and named with the reason. Where there is a model, the domain
+    is then compared with what is labelled: docs/shift.md.
     """
     from flows.arrival import add_domain
+    from flows.shift import on_arrival
 
     summary = add_domain(workspace, name, **options)
     click.echo(summary)
+    on_arrival(workspace, name, click.echo)
 
 
 @domain.command("let-in")

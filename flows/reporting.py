@@ -16,13 +16,21 @@ from db.session import session_scope
 from flows import services
 from flows.loop import Loop
 from flows.position import Position, round_tags
+from flows.shift import images_of, kept_report
 from flows.watch_alarm import alarm_facts
 from pipeline import layout
 from pipeline.answers import read_answers
 from pipeline.audit import AuditEstimate, audit_estimate
 from pipeline.colours import class_colours
 from pipeline.query import by_image, parse_query
-from pipeline.report.facts import ExampleFacts, LeftOutFacts, QueryItemFacts, Report, RoundFacts
+from pipeline.report.facts import (
+    ExampleFacts,
+    LeftOutFacts,
+    QueryItemFacts,
+    Report,
+    RoundFacts,
+    ShiftFacts,
+)
 from pipeline.stopping import Advice, parse_advice
 
 NUM_EXAMPLES = 4
@@ -144,10 +152,27 @@ def render_report(loop: Loop) -> Path:
         stopping=advice,
         confidence_threshold=loop.params.method.confidence_threshold,
         links=services.links(loop.root),
+        shifts=_shifts(loop),
     )
     path = loop.root / layout.REPORT
     render(report, path)
     return path
+
+
+def _shifts(loop: Loop) -> tuple[ShiftFacts, ...]:
+    """What was said of each domain when it arrived; each report's page is written beside."""
+    found = []
+    for domain in loop.params.domains:
+        kept = kept_report(loop, domain)
+        if kept is not None:
+            from pipeline.shift import page
+
+            file = layout.REPORT.with_name(f"shift-{domain}.html")
+            page.render(kept, images_of(loop, domain), loop.root / file)
+            found.append(
+                ShiftFacts(domain=domain, in_words=tuple(kept["in_words"]), page=file.name)
+            )
+    return tuple(found)
 
 
 def audit_of(loop: Loop, domain: str) -> AuditEstimate | None:

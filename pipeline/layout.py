@@ -25,6 +25,7 @@ TEACHER_TRAINING = Path("metrics/train_teacher.json")
 STOP_SET = Path("metrics/stop_set.npz")
 STOPPING = Path("metrics/stopping.json")
 ANSWERS = Path("metrics/answers.csv")
+SHIFT = Path("metrics/shift")  # one <domain>.json: how unlike it was when it arrived
 REPORT = Path("report/index.html")
 PRIVATE = Path(".ssl-loop")  # git-ignored: ledger.db, inbox, incoming, checkpoints, lock, logs
 CHECKPOINTS = Path(".ssl-loop/checkpoints")
@@ -48,6 +49,11 @@ def masks_dir(domain: str) -> Path:
 def annotations_dir(domain: str) -> Path:
     """Folder of what people answered: one JSON per annotation."""
     return DATA / domain / "annotations"
+
+
+def shift_report(domain: str) -> Path:
+    """The shift report made when a domain arrived."""
+    return SHIFT / f"{domain}.json"
 
 
 def sample_png(folder: Path, sample_id: str) -> Path:

@@ -29,6 +29,7 @@ FORBIDDEN_OUTSIDE = {
 WORDS = 0
 LAYERS = {
     "__main__": 5,
+    "shift": 5,
     "backtest": 4,
     "export": 3,
     "stages": 3,

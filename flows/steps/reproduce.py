@@ -12,6 +12,7 @@ from flows.loop import Loop
 from flows.position import Position
 from flows.records import WHO, record_round, record_turn, sealed_key, stage_key
 from flows.reporting import render_report
+from flows.shift import adopt
 from pipeline import layout
 from pipeline.stages import STAGES
 
@@ -48,6 +49,7 @@ def seal_round(loop: Loop, here: Position) -> None:
     """Advise, render the report, commit what the stages made, tag it, record its facts."""
     workspace = loop.workspace
     write_advice(loop, here)
+    adopt(loop, here.domain)
     render_report(loop)
     workspace.commit(present(loop.root, ROUND_PATHS), f"Round {here.round_index} of {here.domain}")
     workspace.tag(here.tag, f"round {here.round_index} of {here.domain}: models and query")

@@ -10,6 +10,7 @@ from db.session import session_scope
 from flows.loop import Loop
 from flows.position import ingest_tag
 from flows.records import record_ingest
+from flows.shift import adopt
 from pipeline import layout
 from pipeline.data.manifest import Sample, parse_manifest, read_manifest, write_manifest
 from pipeline.files import replacing
@@ -46,6 +47,7 @@ def take_in(loop: Loop, name: str) -> None:
         _make_current(loop, name, source)
         paths = [layout.MANIFEST, layout.PARAMS, layout.DATA / name / ".gitignore"]
         paths += [folder.with_name(f"{folder.name}.dvc") for folder in folders]
+        paths += adopt(loop, name)
         workspace.commit(paths, f"Take in domain {name}: {len(staged)} images")
         workspace.tag(ingest_tag(name), f"domain {name} as it arrived")
     with session_scope(loop.ledger) as session:

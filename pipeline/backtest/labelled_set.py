@@ -50,7 +50,7 @@ def read_labelled_set(
     """
     if source.masks is None:
         raise DataError(f"{source.images}: no folder of masks beside it, and so no answers")
-    rows = _rows(source.splits) if source.splits else _all_in_train(source.masks)
+    rows = split_rows(source.splits) if source.splits else _all_in_train(source.masks)
     domains = sorted({domain for _, _, domain in rows})
     train = {
         d: [n for n, split, own in rows if own == d and split in TRAIN_SPLITS] for d in domains
@@ -96,7 +96,8 @@ def _classes(source: Source, otherwise: Sequence[str] | None) -> tuple[str, ...]
     return tuple(otherwise)
 
 
-def _rows(path: Path) -> list[tuple[str, str, str]]:
+def split_rows(path: Path) -> list[tuple[str, str, str]]:
+    """(id, split, domain) of every line; DataError for absent columns and for ids twice."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         if not {"id", "split"} <= set(reader.fieldnames or ()):

@@ -102,6 +102,17 @@ class AlarmFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShiftFacts:
+    """What was said of a domain when it arrived."""
+
+    domain: str
+    in_words: tuple[str, ...]
+    """The verdict first."""
+    page: str
+    """The whole report: a file beside this page."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """Everything on the page."""
 
@@ -135,6 +146,8 @@ class Report:
     """Of this domain, in order of ids."""
     alarms: tuple[AlarmFacts, ...] = ()
     """Noticed by the watch, oldest first."""
+    shifts: tuple[ShiftFacts, ...] = ()
+    """In order of arrival; none for domains that came before there was a model."""
 
     def __post_init__(self) -> None:
         """ValueError unless every class has its colour."""

@@ -1,0 +1,1 @@
+"""How unlike two domains are, and what a model is worth on the second, without labels of it."""

@@ -1,0 +1,275 @@
+"""Two domains of a folder of labelled images: a frozen encoder's features and a small head.
+
+No workspace, minutes. The head stands for the network of the loop: its own figures, not to be set
+beside published ones. N images, M cells of an image, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from pipeline.backtest import head
+from pipeline.backtest.features import Features, features_of, named
+from pipeline.backtest.labelled_set import (
+    TRAIN_SPLITS,
+    Example,
+    LabelledSet,
+    held_out,
+    split_rows,
+)
+from pipeline.blocks import Block
+from pipeline.config import EmbedParams, ImageParams
+from pipeline.data.formats import FORMATS, Source, read_classes
+from pipeline.errors import DataError
+from pipeline.progress import say
+from pipeline.shift.compare import ModelSays, Setting, Side, compare, val_runs
+from pipeline.shift.layers import layer_distances
+from pipeline.shift.looking import Picture, View, frozen_encoder, layer_moments, watched
+from pipeline.shift.predicted import Predictions, drawn, pixels_per_image
+from pipeline.shift.runs import Runs, run_length, runs_of
+from pipeline.shift.verdict import sentences
+from pipeline.types import IGNORE
+
+CheckOn = Literal["test", "all"]
+FEWEST = 3  # train images: one of them is held out to judge by
+OTHER_SEED = 10_000  # added for the second head, whose disagreement with the first is counted
+
+
+class Settings(Block):
+    """What `--set` may change."""
+
+    embed: EmbedParams = Field(default_factory=EmbedParams)
+    image: ImageParams = Field(default_factory=lambda: ImageParams(height_px=192, width_px=256))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a user asks for."""
+
+    root: Path
+    """images/, masks/, classes.csv, splits.csv (id, split, domain)."""
+    a: str
+    b: str
+    settings: Settings
+    cache: Path
+    """Where features are kept."""
+    seed: int = 0
+    """Of the head."""
+    run_length: int | None = None
+    """Images that count as one; None: as found."""
+    check_on: CheckOn | None = None
+    """Images of `b` by whose masks the truth is set beside: its split test, or all of it."""
+
+
+class Rows(NamedTuple):
+    """Places in the features of one set."""
+
+    fit: NDArray[np.int64]
+    val: NDArray[np.int64]
+    target: NDArray[np.int64]
+    truth: NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bench:
+    """The images of two domains with their features: those of `a` first, then those of `b`."""
+
+    classes: tuple[str, ...]
+    examples: tuple[Example, ...]
+    features: Features
+    rows: Rows
+    run_length: int
+    layers: list[dict[str, Any]]
+    """How differently both domains drive the encoder."""
+
+
+def shift(request: Request) -> tuple[dict[str, Any], dict[str, Path]]:
+    """The report as JSON has it, and the image files of `b` by their ids."""
+    bench = bench_of(request)
+    found = compared(bench, request)
+    return found, {bench.examples[row].name: bench.examples[row].image for row in bench.rows.target}
+
+
+def with_seed(request: Request, seed: int) -> Request:
+    """The same with other heads."""
+    return replace(request, seed=seed)
+
+
+def bench_of(request: Request) -> Bench:
+    """What is asked about, with its features; DataError names a domain that is not there.
+
+    Of `a` the split train teaches, but for blocks of neighbours that are held out to judge by. Of
+    `b` all images are looked at, and no mask but for `check_on`.
+    """
+    source = FORMATS["folder"](request.root)
+    known, target, truth = _names(source, request)
+    classes = _classes(source)
+    own, other = _examples(source, known, request.a), _examples(source, target, request.b)
+    if request.settings.embed.encoder_weights is None:
+        say(
+            "embed.encoder_weights is null: features of a random encoder, of which little can be "
+            "learnt; --set embed.encoder_weights=FILE, or hub"
+        )
+    data = LabelledSet(classes=classes, pool=own, scored=other)
+    pool, scored = features_of(data, request.settings.embed, request.settings.image, request.cache)
+    features = Features(
+        cells_NPD=np.concatenate([pool.cells_NPD, scored.cells_NPD]),
+        masks_NP=np.concatenate([pool.masks_NP, scored.masks_NP]),
+        embeddings_NE=np.concatenate([pool.embeddings_NE, scored.embeddings_NE]),
+        key=pool.key,
+    )
+    length = request.run_length or run_length([pool.embeddings_NE, scored.embeddings_NE])
+    return Bench(
+        classes=classes,
+        examples=(*own, *other),
+        features=features,
+        rows=_rows([e.name for e in own], [e.name for e in other], truth),
+        run_length=length,
+        layers=_layers(own, other, request.settings, length),
+    )
+
+
+def compared(bench: Bench, request: Request) -> dict[str, Any]:
+    """The report on a bench, by a head trained with the request's seed."""
+    rows, length = bench.rows, bench.run_length
+    known = np.sort(np.concatenate([rows.fit, rows.val]))
+    heads = [_head(bench, request.seed + more) for more in (0, OTHER_SEED)]
+    says = ModelSays(
+        known=_said(bench, heads, rows.val, val_runs(len(rows.val), length), labelled=True),
+        target=_said(bench, heads, rows.target, runs_of(len(rows.target), length)),
+    )
+    a, b = _side(bench, request.a, known), _side(bench, request.b, rows.target)
+    setting = Setting(
+        classes=bench.classes,
+        model=f"a small head on features of a frozen encoder ({named(request.settings.embed)})",
+        no_estimate="",
+        run_length=length,
+        mode="fast",
+    )
+    found = compare(a, b, says, bench.layers, setting)
+    if request.check_on is None:
+        return found
+    features = bench.features
+    cells_NPD, masks_NP = features.cells_NPD[rows.truth], features.masks_NP[rows.truth]
+    truth = round(head.miou(heads[0], cells_NPD, masks_NP, len(bench.classes)), 6)
+    found["truth"] = {f"{request.check_on} images of {request.b} with their masks": truth}
+    return found | {"in_words": sentences(found)}
+
+
+def _names(source: Source, request: Request) -> tuple[list[str], list[str], list[str]]:
+    """Of `a` what is known, of `b` what is looked at and what gives the truth."""
+    if request.a == request.b:
+        raise DataError(f"{request.a!r} twice: expected two domains")
+    if source.masks is None or source.splits is None:
+        raise DataError(f"{request.root}: expected masks/ and splits.csv (id, split, domain) there")
+    rows = split_rows(source.splits)
+    there = sorted({domain for _, _, domain in rows})
+    if absent := [name for name in (request.a, request.b) if name not in there]:
+        raise DataError(f"{', '.join(absent)}: not in {source.splits}; there: {', '.join(there)}")
+    train = sorted(i for i, split, own in rows if own == request.a and split in TRAIN_SPLITS)
+    whole = sorted(name for name, _, own in rows if own == request.b)
+    test = sorted(name for name, split, own in rows if own == request.b and split == "test")
+    truth = {"all": whole, "test": test, None: []}[request.check_on]
+    if len(train) < FEWEST or (request.check_on and not truth):
+        raise DataError(
+            f"{source.splits}: {len(train)} train images of {request.a}, {len(truth)} of "
+            f"{request.b} to check on; expected at least {FEWEST} and 1"
+        )
+    return train, whole, truth
+
+
+def _rows(known: Sequence[str], target: Sequence[str], truth: Sequence[str]) -> Rows:
+    """Of names in order."""
+    held, judged = set(held_out(known)), set(truth)
+    start = len(known)
+    return Rows(
+        fit=np.array([row for row, name in enumerate(known) if name not in held]),
+        val=np.array([row for row, name in enumerate(known) if name in held]),
+        target=start + np.arange(len(target)),
+        truth=np.array([start + row for row, name in enumerate(target) if name in judged], int),
+    )
+
+
+def _classes(source: Source) -> tuple[str, ...]:
+    if source.classes is None:
+        raise DataError(f"{source.images.parent}: no classes.csv, columns index,name")
+    return read_classes(source.classes)
+
+
+def _examples(source: Source, names: Sequence[str], domain: str) -> tuple[Example, ...]:
+    assert source.masks is not None
+    there = {path.stem: path for path in sorted(source.images.glob("*")) if path.is_file()}
+    chosen = sorted(set(names))
+    masks = {name: source.masks / f"{name}.png" for name in chosen}
+    absent = [name for name in chosen if name not in there or not masks[name].is_file()]
+    if absent:
+        raise DataError(f"{source.images.parent}: image or mask absent: {', '.join(absent[:8])}")
+    return tuple(
+        Example(name=name, domain=domain, image=there[name], mask=masks[name]) for name in chosen
+    )
+
+
+def _head(bench: Bench, seed: int) -> head.Head:
+    cells_NPD, masks_NP = (
+        values[bench.rows.fit] for values in (bench.features.cells_NPD, bench.features.masks_NP)
+    )
+    known_NP = masks_NP != IGNORE
+    return head.fit(cells_NPD[known_NP], masks_NP[known_NP], len(bench.classes), seed)
+
+
+def _said(
+    bench: Bench,
+    heads: Sequence[head.Head],
+    rows: NDArray[np.int64],
+    run_N: Runs,
+    *,
+    labelled: bool = False,
+) -> Predictions:
+    cells_NPD = bench.features.cells_NPD[rows]
+    wanted = pixels_per_image(len(rows), len(bench.classes))
+    place_M = drawn(cells_NPD.shape[1], wanted)
+    logits = []
+    for network in heads:
+        with torch.inference_mode():
+            parts = [
+                network(torch.from_numpy(cells_PD[place_M].astype(np.float32))).numpy()
+                for cells_PD in cells_NPD
+            ]
+        logits.append(np.stack(parts))
+    return Predictions(
+        logits_NMK=logits[0].astype(np.float16),
+        other_NM=logits[1].argmax(axis=-1).astype(np.uint8),
+        truth_NM=bench.features.masks_NP[rows][:, place_M] if labelled else None,
+        run_N=run_N,
+    )
+
+
+def _side(bench: Bench, name: str, rows: NDArray[np.int64]) -> Side:
+    return Side(
+        name=name,
+        sample_ids=[bench.examples[row].name for row in rows],
+        embeddings_NE=bench.features.embeddings_NE[rows],
+    )
+
+
+def _layers(
+    own: Sequence[Example], other: Sequence[Example], settings: Settings, length: int
+) -> list[dict[str, Any]]:
+    """Of the frozen encoder."""
+    device = torch.device("cpu")
+    encoder = frozen_encoder(settings.embed, device)
+    size = (settings.image.height_px, settings.image.width_px)
+    view = View(size, settings.embed.normalisation, device)
+    one, two = (
+        layer_moments(encoder, [Picture(e.name, e.image) for e in group], view, "layers")
+        for group in (own, other)
+    )
+    return layer_distances(one, two, runs_of(len(own), length)[watched(len(own))])

@@ -1,0 +1,159 @@
+"""Images through a frozen encoder or a trained network: embeddings, layer statistics, logits.
+
+N images, B of them at once, C channels, H height, W width, K classes, E features of an embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from pipeline.config import EmbedParams
+from pipeline.data.datasets import read_image
+from pipeline.data.formats.images import load_mask
+from pipeline.data.transforms import normalise
+from pipeline.models import build_encoder
+from pipeline.progress import Progress
+from pipeline.shift.layers import Moments, watching
+from pipeline.shift.predicted import drawn
+from pipeline.shift.runs import Embeddings
+from pipeline.stages.embed import pooled
+from pipeline.types import MAX_CLASSES
+
+Found = TypeVar("Found")
+
+BATCH = 8
+NUM_WATCHED = 64  # images whose layer statistics are kept: their means then hold to an eighth
+SEED = 0  # of an encoder without weights, as in the stage embed
+
+
+class Picture(NamedTuple):
+    """One image on disk."""
+
+    sample_id: str
+    image: Path
+    mask: Path | None = None
+
+
+class View(NamedTuple):
+    """How images reach a network."""
+
+    size: tuple[int, int]
+    """Height and width in pixels."""
+    normalisation: Literal["imagenet", "symmetric"]
+    device: torch.device
+
+
+class Answer(NamedTuple):
+    """Of a trained network, at the drawn pixels of images."""
+
+    logits_NMK: NDArray[np.float16]
+    other_NM: NDArray[np.uint8] | None
+    truth_NM: NDArray[np.uint8] | None
+
+
+def frozen_encoder(embed: EmbedParams, device: torch.device) -> nn.Module:
+    """The encoder of the stage embed, with the same random weights where it has none of its own."""
+    with torch.random.fork_rng():
+        torch.manual_seed(SEED)
+        return build_encoder(embed).to(device)
+
+
+def layer_moments(
+    network: nn.Module, pictures: Sequence[Picture], view: View, label: str
+) -> dict[str, Moments]:
+    """What some of the pictures, by `watched`, make of the network's layers."""
+    with watching(network) as watch:
+        _through(pictures[watched(len(pictures))], view, label, network)
+    return watch.moments()
+
+
+def watched(num_images: int) -> slice:
+    """The images whose layer statistics are kept."""
+    return slice(None, None, max(1, -(-num_images // NUM_WATCHED)))
+
+
+def embedded(encoder: nn.Module, pictures: Sequence[Picture], view: View, label: str) -> Embeddings:
+    """embeddings_NE as of the stage embed."""
+
+    def look(images_BCHW: Tensor) -> NDArray[np.float32]:
+        _, *maps = encoder(images_BCHW)
+        found_BE: NDArray[np.float32] = pooled(maps).cpu().numpy()
+        return found_BE
+
+    return np.concatenate(_through(pictures, view, label, look))
+
+
+def answered(
+    networks: tuple[nn.Module, nn.Module | None],
+    pictures: Sequence[Picture],
+    view: View,
+    pixels: int,
+    label: str,
+) -> Answer:
+    """What the first network says at `pixels` of each image, and where the second differs.
+
+    `truth_NM` from the masks, at the network's size; None unless every picture has one.
+    """
+    network, other = networks
+    place_M = drawn(view.size[0] * view.size[1], pixels)
+
+    def look(images_BCHW: Tensor) -> tuple[NDArray[np.float16], NDArray[np.uint8] | None]:
+        logits = _at(network(images_BCHW), place_M).astype(np.float16)
+        if other is None:
+            return logits, None
+        return logits, _at(other(images_BCHW), place_M).argmax(axis=-1).astype(np.uint8)
+
+    parts = _through(pictures, view, label, look)
+    seen = [differing for _, differing in parts if differing is not None]
+    masks = [_mask(each, view.size)[place_M] for each in pictures if each.mask]
+    return Answer(
+        np.concatenate([logits for logits, _ in parts]),
+        np.concatenate(seen) if seen else None,
+        np.stack(masks) if len(masks) == len(pictures) else None,
+    )
+
+
+def thinned(pictures: Sequence[Picture], most: int) -> list[Picture]:
+    """At most so many, evenly over the order of names."""
+    ordered = sorted(pictures)
+    if len(ordered) <= most:
+        return ordered
+    return [ordered[place] for place in np.linspace(0, len(ordered) - 1, most).round().astype(int)]
+
+
+def _through(
+    pictures: Sequence[Picture], view: View, label: str, look: Callable[[Tensor], Found]
+) -> list[Found]:
+    """What `look` finds of each batch."""
+    found: list[Found] = []
+    with Progress(label, len(pictures)) as progress, torch.inference_mode():
+        for images_BCHW in _batches(pictures, view):
+            found.append(look(images_BCHW))
+            progress.advance(len(images_BCHW))
+    return found
+
+
+def _batches(pictures: Sequence[Picture], view: View) -> Iterator[Tensor]:
+    for first in range(0, len(pictures), BATCH):
+        group = pictures[first : first + BATCH]
+        images_BCHW = torch.stack([read_image(each.image, view.size) for each in group])
+        yield normalise(images_BCHW.to(view.device), view.normalisation)
+
+
+def _at(logits_BKHW: Tensor, place_M: NDArray[np.int64]) -> NDArray[np.float32]:
+    chosen_BKM = logits_BKHW.float().flatten(2)[:, :, torch.from_numpy(place_M)]
+    return chosen_BKM.movedim(1, -1).cpu().numpy()
+
+
+def _mask(picture: Picture, size: tuple[int, int]) -> NDArray[np.uint8]:
+    assert picture.mask is not None
+    mask = Image.fromarray(load_mask(picture.mask, MAX_CLASSES))
+    return np.array(mask.resize((size[1], size[0]), Image.Resampling.NEAREST)).reshape(-1)

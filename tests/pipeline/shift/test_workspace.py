@@ -1,0 +1,80 @@
+"""A trained teacher of a tiny workspace, and a domain in another light."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import layout
+from pipeline.data.manifest import read_manifest
+from pipeline.models import save_untrained
+from pipeline.shift.looking import Picture, thinned
+from pipeline.shift.workspace import Asked, shift
+from pipeline.stages import train_baseline, train_teacher
+from tests.pipeline.conftest import draw_square
+
+
+def dusk(root: Path, num: int, scale: float) -> list[Picture]:
+    """Squares on noise, darker by `scale`."""
+    found = []
+    for number in range(100, 100 + num):
+        path = root / f"dusk{number}.png"
+        image_HWC, _ = draw_square(number, 60, 70)
+        Image.fromarray((image_HWC * scale).astype(np.uint8)).save(path)
+        found.append(Picture(f"dusk/{number}", path))
+    return found
+
+
+def asked(root: Path, *, val: bool = True, scale: float = 0.3, num: int = 12) -> Asked:
+    samples = read_manifest(root / layout.MANIFEST)
+    own = [Picture(s.sample_id, root / s.image, root / s.mask if s.mask else None) for s in samples]
+    judged = [each for each, s in zip(own, samples, strict=True) if s.split == "val"]
+    return Asked(
+        a="day", b="dusk", known=own, val=judged if val else [], target=dusk(root, num, scale)
+    )
+
+
+def test_a_teachers_fall_is_estimated(make_workspace, tiny_params) -> None:
+    root, params = make_workspace(8, 2, val=6), tiny_params(train={"steps": 2})
+    train_baseline.run(root, params)
+    train_teacher.run(root, params)
+    found = shift(root, params, asked(root))
+    assert found["verdict"] in ("mild", "strong")
+    value, low, high = found["expected_miou"]
+    assert 0 <= low <= value <= high <= 1
+    assert found["disagreement"]["b"] is not None
+    assert found["model"] == "the newest teacher"
+    assert len(found["layers"]) > 3
+    assert all(row["distance"] >= 0 for row in found["layers"])
+    assert shift(root, params, asked(root)) == found
+    blind = shift(root, params, asked(root, val=False))
+    assert blind["expected_miou"] is None
+    assert "a split val is needed" in blind["expected_miou_reason"]
+    assert set(blind["entropy"]) == {"a", "b"}
+
+
+def test_without_a_model_embeddings_speak_alone(make_workspace, tiny_params) -> None:
+    root, params = make_workspace(6, 6, val=2), tiny_params()
+    found = shift(root, params, asked(root))
+    assert found["expected_miou"] is None
+    assert found["expected_miou_reason"] == "no model is trained yet"
+    assert found["verdict"] == "strong"
+    assert "entropy" not in found
+    assert found["layers"]
+    save_untrained(root / layout.TEACHER, why="no label")
+    assert shift(root, params, asked(root)) == found
+    same = shift(root, params, asked(root, scale=1.0))
+    assert same["verdict"] == "none"
+    alone = shift(root, params, asked(root, num=1))
+    assert alone["proxy_a_distance"] is None
+    assert alone["verdict"] in ("none", "mild", "strong")
+
+
+@pytest.mark.parametrize(("most", "expected"), [(3, ["a0", "a4", "a9"]), (20, 10)])
+def test_images_are_thinned_evenly(most: int, expected: list[str] | int) -> None:
+    pictures = [Picture(f"a{number}", Path()) for number in range(10)]
+    found = [each.sample_id for each in thinned(pictures, most)]
+    assert found == expected or len(found) == expected
