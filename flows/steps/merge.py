@@ -38,6 +38,7 @@ from flows.records import (
     tool_facts_path,
 )
 from flows.scoring import answers_so_far
+from flows.steps.last_teacher import hand_over_teacher
 from flows.steps.partial import audit_picks, partial_answers, place_pieces, with_regions
 from pipeline import layout
 from pipeline.answers import write_answers
@@ -84,6 +85,7 @@ def merge(loop: Loop, here: Position) -> int:
     write_manifest(loop.root / layout.MANIFEST, after)
     write_answers(loop.root / layout.ANSWERS, answers_so_far(loop, here, after))
     folders = [folder for folder in _folders(domains) if (loop.root / folder).is_dir()]
+    folders += hand_over_teacher(loop)
     workspace.dvc_add(folders)
     _seal(loop, here, folders, changed)
     return len(changed)

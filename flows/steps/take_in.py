@@ -10,6 +10,7 @@ from db.session import session_scope
 from flows.loop import Loop
 from flows.position import ingest_tag
 from flows.records import record_ingest
+from flows.steps.last_teacher import hand_over_teacher
 from pipeline import layout
 from pipeline.data.manifest import Sample, parse_manifest, read_manifest, write_manifest
 from pipeline.files import replacing
@@ -37,6 +38,7 @@ def take_in(loop: Loop, name: str) -> None:
         folders = [layout.images_dir(name)]
         if any(sample.mask for sample in staged):
             folders.append(layout.masks_dir(name))
+        folders += hand_over_teacher(loop)
         workspace.dvc_add(folders)
         # From HEAD, and without this domain: a crash before the commit or before the tag must not
         # add its samples twice.
@@ -44,8 +46,9 @@ def take_in(loop: Loop, name: str) -> None:
         others = [sample for sample in before if sample.domain != name]
         write_manifest(loop.root / layout.MANIFEST, [*others, *staged])
         _make_current(loop, name, source)
-        paths = [layout.MANIFEST, layout.PARAMS, layout.DATA / name / ".gitignore"]
+        paths = [layout.MANIFEST, layout.PARAMS]
         paths += [folder.with_name(f"{folder.name}.dvc") for folder in folders]
+        paths += sorted({folder.parent / ".gitignore" for folder in folders})
         workspace.commit(paths, f"Take in domain {name}: {len(staged)} images")
         workspace.tag(ingest_tag(name), f"domain {name} as it arrived")
     with session_scope(loop.ledger) as session:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pipeline
 from pipeline import layout
+from pipeline.adaptation.in_force import Adaptation, adaptation_in_force
+from pipeline.adaptation.warm_start import last_teacher, last_teacher_sha256
 from pipeline.config import Params
 from pipeline.data.manifest import Sample, check_files, read_manifest
 from pipeline.errors import ModelError
@@ -16,6 +18,7 @@ from pipeline.files import sha256_file, write_json
 from pipeline.models import save_model, save_untrained
 from pipeline.progress import say
 from pipeline.training.checkpoints import Checkpoints, training_key
+from pipeline.training.followed import follow_in_batch_norm
 from pipeline.training.history import thin
 from pipeline.training.loop import Trained, TrainingJob, train
 from pipeline.training.monitor import named_points, spread
@@ -28,7 +31,8 @@ def train_stage(stage: str, root: Path, params: Params, *, method_name: str, mod
 
     `model` is the folder relative to `root`. The unlabelled stream is every pool image without a
     mask, or with one of some regions only; with method.transductive val and test images join, their
-    masks unread. Without any labelled image the folder is a marker: trained = false.
+    masks unread. Without any labelled image the folder is a marker: trained = false. `adapt` of the
+    params is the teacher's alone: a baseline is what labels give without it.
     """
     metrics = root / layout.METRICS / f"{stage}.json"
     samples = read_manifest(root / layout.MANIFEST)
@@ -42,10 +46,17 @@ def train_stage(stage: str, root: Path, params: Params, *, method_name: str, mod
     if not unlabelled and method_name != "supervised":
         say(f"{stage}: no unlabelled image left; {method_name} learns from labels alone")
     monitored = _monitored(stage, samples, params)
+    adaptation = adaptation_in_force(params, samples) if model == layout.TEACHER else Adaptation()
+    initial = last_teacher(root, params, stage) if adaptation.params.warm_start else None
+    if initial is not None:
+        params = _with_steps(params, adaptation.params.warm_start_steps)
     read = [*labelled, *unlabelled, *monitored]
-    check_files(root, read)
+    check_files(root, [*read, *adaptation.target])
     encoder_sha256 = _encoder_sha256(params)
-    checkpoints = Checkpoints(root, training_key(stage, params, read, encoder_sha256))
+    start_sha256 = None if initial is None else last_teacher_sha256(root)
+    followed = {**adaptation.facts(), "start": start_sha256} if adaptation.domain else {}
+    key = training_key(stage, params, read, encoder_sha256, followed)
+    checkpoints = Checkpoints(root, key)
     job = TrainingJob(
         root=root,
         stage=stage,
@@ -55,14 +66,23 @@ def train_stage(stage: str, root: Path, params: Params, *, method_name: str, mod
         unlabelled=unlabelled,
         monitored=monitored,
         keep_snapshots=params.train.keep_snapshots and model == layout.TEACHER,
+        adaptation=adaptation,
+        initial=initial,
     )
     trained = train(job, checkpoints)
     if not trained.main:
         return
-    facts = _facts(job)
+    follow_in_batch_norm(job, trained.network)
+    facts = _facts(job) | ({"adapt": followed} if followed else {})
     save_model(root / model, trained.network, _config(job, facts, encoder_sha256), trained.beside)
     write_json(metrics, {**facts, **_told(job, trained), "trained": True})
     checkpoints.remove()
+
+
+def _with_steps(params: Params, steps: int | None) -> Params:
+    if steps is None:
+        return params
+    return params.model_copy(update={"train": params.train.model_copy(update={"steps": steps})})
 
 
 def _unlabelled(samples: Sequence[Sample], params: Params) -> tuple[Sample, ...]:
