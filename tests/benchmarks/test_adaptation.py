@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmarks import adaptation, adaptation_report
 from benchmarks.junk import SHARE, write_junk
-from pipeline.data.hygiene import BLANK_BELOW, look_at
+from pipeline.data.hygiene import BLANK_BELOW, BLURRED_BELOW, look_at
 
 BASE, ALL_LABELS = {0: 0.30, 1: 0.40}, {0: 0.40, 1: 0.50}
 
@@ -64,5 +64,5 @@ def test_a_fifth_of_the_pool_is_junk_of_three_kinds(tmp_path: Path) -> None:
     assert {image.size for image in images} == {(120, 96)}
     covered, blurred, scene = (look_at(np.asarray(image)) for image in images[:3])
     assert covered.contrast < BLANK_BELOW
-    assert blurred.sharpness < 0.1 * scene.sharpness
+    assert blurred.sharpness < BLURRED_BELOW * scene.sharpness
     assert np.array_equal(np.asarray(images[2]), np.asarray(Image.open(foreign[0])))
