@@ -146,7 +146,7 @@ class AdaptParams(Block):
     """N of `mixed`, in images; up to 32 images of the current domain are looked at."""
     target_share: Share | None = None
     """Share of the unlabelled images of every batch of the current domain; null = as they are."""
-    cross_domain_mix: bool = False
+    cross_domain_mix: bool = True
     """Whether half of the classes of a labelled image are pasted onto an unlabelled one of the
     current domain, and both learnt from (DACS); needs a method with a teacher."""
     fourier_beta: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
@@ -155,7 +155,7 @@ class AdaptParams(Block):
     source_weight: Share = 1.0
     """How often a labelled image of another domain is drawn, beside one of the current domain: 1 =
     as often, 0 = never, once the current domain has labels."""
-    warm_start: bool = False
+    warm_start: bool = True
     """Whether the training starts from the last round's teacher, in previous/teacher."""
     warm_start_steps: PositiveInt | None = None
     """train.steps of a training that starts from the last teacher; null = as many as any other."""

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from pipeline import layout
 from pipeline.adaptation.in_force import Adaptation, adaptation_in_force
-from pipeline.config import AdaptParams, Params
+from pipeline.config import NO_ADAPTATION, AdaptParams, Params
 from pipeline.data.datasets import ImageStore
 from pipeline.data.manifest import Sample, read_manifest, write_manifest
 from pipeline.stages import train_baseline, train_teacher
@@ -23,6 +23,7 @@ from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import Checkpoints
 from tests.pipeline.conftest import add_sample
 
+OFF = NO_ADAPTATION.model_dump()
 ALL: dict[str, Any] = {
     "batch_norm": "mixed",
     "target_share": 0.5,
@@ -64,7 +65,7 @@ def dusk_params(tiny_params) -> Callable[..., Params]:
     def make(adapt: dict[str, Any] | None = None, **blocks: dict[str, Any]) -> Params:
         train = {"monitor_share": 0.0, **blocks.pop("train", {})}
         method = {"confidence_threshold": 0.0, **blocks.pop("method", {})}
-        params = tiny_params(train=train, method=method, adapt=adapt or {}, **blocks)
+        params = tiny_params(train=train, method=method, adapt={**OFF, **(adapt or {})}, **blocks)
         domains = dict.fromkeys(("day", "dusk"), params.domains["day"])
         return params.model_copy(update={"domain": "dusk", "domains": domains})
 
@@ -119,6 +120,12 @@ def test_before_a_shift_nothing_is_in_force(make_workspace, tiny_params) -> None
     assert adaptation_in_force(tiny_params(adapt=ALL), read_manifest(root / layout.MANIFEST)) == (
         Adaptation()
     )
+
+
+def test_the_defaults_are_in_force_at_a_shift(shifted: Path, dusk_params, tiny_params) -> None:
+    params = dusk_params(tiny_params().adapt.model_dump())
+    plain = weights_of(shifted, dusk_params())
+    assert weights_of(shifted, params) != plain
 
 
 def test_a_baseline_never_adapts(shifted: Path, dusk_params) -> None:
@@ -253,4 +260,4 @@ def test_left_out_images_lend_no_style(shifted: Path, dusk_params) -> None:
     found = adaptation_in_force(dusk_params(ALL), marked)
     assert len(found.target) == 3
     assert junk.sample_id not in {s.sample_id for s in found.target}
-    assert found.params == AdaptParams(**ALL)
+    assert found.params == AdaptParams(**{**OFF, **ALL})
