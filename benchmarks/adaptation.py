@@ -32,7 +32,7 @@ from pipeline import layout
 from pipeline.acquisition.cold_start import cold_start
 from pipeline.acquisition.pool import Pool
 from pipeline.backtest import take_in
-from pipeline.config import AdaptParams, Params, parse_params
+from pipeline.config import NO_ADAPTATION, AdaptParams, MethodParams, Params, parse_params
 from pipeline.data.ingest import validate_and_stage
 from pipeline.data.manifest import Sample, read_manifest, write_manifest
 from pipeline.files import write_json
@@ -48,9 +48,9 @@ SIZE = {"height_px": 128, "width_px": 160}
 WORK = Path("workspaces/adaptation")  # git-ignored: images, checkpoints, networks
 KEPT = RESULTS / "adaptation"
 ALL_MASKS = Path("data/all_masks.csv")  # the manifest if people had answered everything
-ADAPT = AdaptParams(warm_start=True).model_dump()
-SAMPLING = {"rare_class_sampling": False}
-METHOD_NAME = "mean_teacher"
+ADAPT = AdaptParams().model_dump()  # the defaults
+SAMPLING: dict[str, Any] = {}
+METHOD_NAME = MethodParams().name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +148,7 @@ class Bench:
         settings["train"] |= {"device": "cpu", "monitor_share": 0.0, **TRAIN}
         settings["method"] = {"name": "supervised" if alone else METHOD_NAME, **METHOD}
         settings["acquire"] |= {"query_size": max(1, run.labels)}
-        settings["adapt"] = {"warm_start": run.kind == "longer"}
+        settings["adapt"] = NO_ADAPTATION.model_dump() | {"warm_start": run.kind == "longer"}
         if not alone:
             settings["adapt"] = ADAPT
             settings["train"] |= SAMPLING

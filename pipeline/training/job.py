@@ -23,6 +23,7 @@ from pipeline.training.history import thin
 from pipeline.training.loop import Trained, TrainingJob, train
 from pipeline.training.monitor import named_points, spread
 
+TEACHER_STAGE = "train_teacher"
 NO_LABELS = "no labelled image in any domain yet"
 
 
@@ -36,47 +37,60 @@ def train_stage(stage: str, root: Path, params: Params, *, method_name: str, mod
     """
     metrics = root / layout.METRICS / f"{stage}.json"
     samples = read_manifest(root / layout.MANIFEST)
-    labelled = tuple(sample for sample in samples if sample.labelled)
-    unlabelled = () if method_name == "supervised" else _unlabelled(samples, params)
-    if not labelled:
+    if not any(sample.labelled for sample in samples):
         say(f"{stage}: {NO_LABELS}; nothing to train")
         save_untrained(root / model, why=NO_LABELS)
         write_json(metrics, {"trained": False, "why": NO_LABELS})
         return
-    if not unlabelled and method_name != "supervised":
-        say(f"{stage}: no unlabelled image left; {method_name} learns from labels alone")
-    monitored = _monitored(stage, samples, params)
-    adaptation = adaptation_in_force(params, samples) if model == layout.TEACHER else Adaptation()
-    initial = last_teacher(root, params, stage) if adaptation.params.warm_start else None
-    if initial is not None:
-        params = _with_steps(params, adaptation.params.warm_start_steps)
-    read = [*labelled, *unlabelled, *monitored]
-    check_files(root, [*read, *adaptation.target])
+    job = _job(stage, root, params, samples, method_name)
+    read = [*job.labelled, *job.unlabelled, *job.monitored]
+    check_files(root, [*read, *job.adaptation.target])
     encoder_sha256 = _encoder_sha256(params)
-    start_sha256 = None if initial is None else last_teacher_sha256(root)
-    followed = {**adaptation.facts(), "start": start_sha256} if adaptation.domain else {}
-    key = training_key(stage, params, read, encoder_sha256, followed)
+    followed = _followed(job)
+    key = training_key(stage, job.params, read, encoder_sha256, followed)
     checkpoints = Checkpoints(root, key)
-    job = TrainingJob(
-        root=root,
-        stage=stage,
-        params=params,
-        method_name=method_name,
-        labelled=labelled,
-        unlabelled=unlabelled,
-        monitored=monitored,
-        keep_snapshots=params.train.keep_snapshots and model == layout.TEACHER,
-        adaptation=adaptation,
-        initial=initial,
-    )
     trained = train(job, checkpoints)
     if not trained.main:
         return
     follow_in_batch_norm(job, trained.network)
-    facts = _facts(job) | ({"adapt": followed} if followed else {})
+    facts = {**_facts(job), **followed}
     save_model(root / model, trained.network, _config(job, facts, encoder_sha256), trained.beside)
     write_json(metrics, {**facts, **_told(job, trained), "trained": True})
     checkpoints.remove()
+
+
+def _job(
+    stage: str, root: Path, params: Params, samples: list[Sample], method_name: str
+) -> TrainingJob:
+    """What is to be trained, with what of `adapt` is in force if it is the teacher."""
+    is_teacher = stage == TEACHER_STAGE
+    unlabelled = () if method_name == "supervised" else _unlabelled(samples, params)
+    if not unlabelled and method_name != "supervised":
+        say(f"{stage}: no unlabelled image left; {method_name} learns from labels alone")
+    adaptation = adaptation_in_force(params, samples) if is_teacher else Adaptation()
+    initial = last_teacher(root, params, stage) if adaptation.params.warm_start else None
+    if initial is not None:
+        params = _with_steps(params, adaptation.params.warm_start_steps)
+    return TrainingJob(
+        root=root,
+        stage=stage,
+        params=params,
+        method_name=method_name,
+        labelled=tuple(sample for sample in samples if sample.labelled),
+        unlabelled=unlabelled,
+        monitored=_monitored(stage, samples, params),
+        keep_snapshots=params.train.keep_snapshots and is_teacher,
+        adaptation=adaptation,
+        initial=initial,
+    )
+
+
+def _followed(job: TrainingJob) -> dict[str, Any]:
+    """What of the shift decides the result, under `adapt`; nothing where nothing is in force."""
+    if not job.adaptation.domain:
+        return {}
+    start = None if job.initial is None else last_teacher_sha256(job.root)
+    return {"adapt": {**job.adaptation.facts(), "start": start}}
 
 
 def _with_steps(params: Params, steps: int | None) -> Params:
