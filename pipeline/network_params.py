@@ -159,6 +159,8 @@ class AdaptParams(Block):
     """Whether the training starts from the last round's teacher, in previous/teacher."""
     warm_start_steps: PositiveInt | None = None
     """train.steps of a training that starts from the last teacher; null = as many as any other."""
+    warm_start_rate: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """What both learning rates are multiplied by in a training that starts from it."""
 
 
 NO_ADAPTATION = AdaptParams(

@@ -70,7 +70,7 @@ def _job(
     adaptation = adaptation_in_force(params, samples) if is_teacher else Adaptation()
     initial = last_teacher(root, params, stage) if adaptation.params.warm_start else None
     if initial is not None:
-        params = _with_steps(params, adaptation.params.warm_start_steps)
+        params = _warm(params)
     return TrainingJob(
         root=root,
         stage=stage,
@@ -93,10 +93,15 @@ def _followed(job: TrainingJob) -> dict[str, Any]:
     return {"adapt": {**job.adaptation.facts(), "start": start}}
 
 
-def _with_steps(params: Params, steps: int | None) -> Params:
-    if steps is None:
-        return params
-    return params.model_copy(update={"train": params.train.model_copy(update={"steps": steps})})
+def _warm(params: Params) -> Params:
+    """Steps and rates of a training that starts from the last teacher."""
+    known, adapt = params.train, params.adapt
+    changes = {
+        "steps": adapt.warm_start_steps or known.steps,
+        "learning_rate": known.learning_rate * adapt.warm_start_rate,
+        "encoder_learning_rate": known.encoder_learning_rate * adapt.warm_start_rate,
+    }
+    return params.model_copy(update={"train": known.model_copy(update=changes)})
 
 
 def _unlabelled(samples: Sequence[Sample], params: Params) -> tuple[Sample, ...]:

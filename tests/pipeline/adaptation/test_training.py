@@ -42,6 +42,7 @@ ONE_BY_ONE: list[dict[str, Any]] = [
     {"source_weight": 0.0},
     {"warm_start": True},
     {"warm_start": True, "warm_start_steps": 3},
+    {"warm_start": True, "warm_start_rate": 0.1},
 ]
 
 
