@@ -26,9 +26,10 @@ from pipeline.answers import write_answers
 from pipeline.config import Params, load_params
 from pipeline.data.manifest import Sample, read_manifest, write_manifest
 from pipeline.errors import WorkspaceError
-from pipeline.files import write_text
+from pipeline.files import write_json, write_text
 
 _DVC_HINTS = ("To track the changes", "git add ", "To enable auto", "dvc config", "Use `dvc push`")
+_PREVIOUS_DVC = layout.PREVIOUS_TEACHER.with_name(f"{layout.PREVIOUS_TEACHER.name}.dvc")
 STAGE_RECORD = layout.PRIVATE / "stage.json"  # the running stage's group, for who comes after
 GIT_MARKER = layout.PRIVATE / "git-writing"
 
@@ -245,7 +246,12 @@ class Workspace:
             write_manifest(self.root / layout.MANIFEST, [])
         if not (self.root / layout.ANSWERS).exists():
             write_answers(self.root / layout.ANSWERS, [])
+        if not (self.root / _PREVIOUS_DVC).exists():
+            nobody = {"trained": False, "why": "no round before"}
+            write_json(self.root / layout.PREVIOUS_TEACHER / "config.json", nobody)
+            self.dvc_add([layout.PREVIOUS_TEACHER])
         paths = [".gitignore", ".dvcignore", ".dvc/.gitignore", ".dvc/config"]
+        paths += [str(_PREVIOUS_DVC), str(_PREVIOUS_DVC.with_name(".gitignore"))]
         paths += [str(path) for path in (layout.PARAMS, layout.DVC_YAML, layout.MANIFEST)]
         paths.append(str(layout.ANSWERS))
         if self.git.says("rev-parse", "--verify", "HEAD") is None:

@@ -18,6 +18,8 @@ from pipeline.blocks import Block, parse_block
 from pipeline.errors import ConfigError
 from pipeline.loop_params import AnnotationParams, LoopParams, WatchParams
 from pipeline.network_params import (
+    NO_ADAPTATION,
+    AdaptParams,
     EmbedParams,
     ImageParams,
     MethodParams,
@@ -30,7 +32,9 @@ from pipeline.regions import Grid, grid_of
 from pipeline.types import MAX_CLASSES
 
 __all__ = [
+    "NO_ADAPTATION",
     "AcquireParams",
+    "AdaptParams",
     "AnnotationParams",
     "DomainParams",
     "EmbedParams",
@@ -112,6 +116,7 @@ class Params(Block):
     model: ModelParams = ModelParams()
     train: TrainParams = TrainParams()
     method: MethodParams = MethodParams()
+    adapt: AdaptParams = AdaptParams()
     embed: EmbedParams = EmbedParams()
     predict: PredictParams = PredictParams()
     acquire: AcquireParams = AcquireParams()

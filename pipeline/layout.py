@@ -11,6 +11,7 @@ MANIFEST = Path("data/manifest.csv")
 MODELS = Path("models")
 BASELINE = Path("models/baseline")
 TEACHER = Path("models/teacher")
+PREVIOUS_TEACHER = Path("previous/teacher")  # of the last round; copied between rounds
 PREDICTIONS = Path("predictions")
 SCORES = Path("predictions/scores.parquet")
 EMBEDDINGS = Path("predictions/embeddings")  # one <domain>.npz: sample_ids, embeddings_ND

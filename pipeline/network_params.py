@@ -133,6 +133,46 @@ class MethodParams(Block):
     """What only this method knows; docs/methods.md lists them."""
 
 
+class AdaptParams(Block):
+    """How the teacher follows a shift: from domains with labels to the current one.
+
+    Without labelled images of another domain nothing of it is in force.
+    """
+
+    batch_norm: Literal["none", "adabn", "mixed"] = "none"
+    """Statistics of the kept network's batch norms: as trained; those of the current domain; or
+    both, the source's counting as much as `batch_norm_prior` images."""
+    batch_norm_prior: Annotated[float, Field(ge=0, le=1e6)] = 16.0
+    """N of `mixed`, in images; up to 32 images of the current domain are looked at."""
+    target_share: Share | None = None
+    """Share of the unlabelled images of every batch of the current domain; null = as they are."""
+    cross_domain_mix: bool = True
+    """Whether half of the classes of a labelled image are pasted onto an unlabelled one of the
+    current domain, and both learnt from (DACS); needs a method with a teacher."""
+    fourier_beta: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
+    """Half of the other domains' labelled images take the lowest frequencies' amplitudes of an
+    image of the current one, up to this share of height and width (FDA: .01 to .09); 0 = off."""
+    source_weight: Share = 1.0
+    """How often a labelled image of another domain is drawn, beside one of the current domain: 1 =
+    as often, 0 = never, once the current domain has labels."""
+    warm_start: bool = True
+    """Whether the training starts from the last round's teacher, in previous/teacher."""
+    warm_start_steps: PositiveInt | None = None
+    """train.steps of a training that starts from the last teacher; null = as many as any other."""
+    warm_start_rate: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """What both learning rates are multiplied by in a training that starts from it."""
+
+
+NO_ADAPTATION = AdaptParams(
+    batch_norm="none",
+    target_share=None,
+    cross_domain_mix=False,
+    fourier_beta=0.0,
+    source_weight=1.0,
+    warm_start=False,
+)
+
+
 class EmbedParams(Block):
     """Features of whole images for diversity; a frozen encoder, so images alone decide."""
 

@@ -36,6 +36,7 @@ LAYERS = {
     "report": 3,
     "inference": 2,
     "training": 2,
+    "adaptation": 1.5,
     "methods": 1,
     "acquisition": 1,
     "audit": 1,

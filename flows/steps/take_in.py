@@ -11,6 +11,7 @@ from flows.loop import Loop
 from flows.position import ingest_tag
 from flows.records import record_ingest
 from flows.shift import adopt
+from flows.steps.last_teacher import hand_over_teacher, teacher_to_hand_over
 from pipeline import layout
 from pipeline.data.manifest import Sample, parse_manifest, read_manifest, write_manifest
 from pipeline.files import replacing
@@ -38,6 +39,9 @@ def take_in(loop: Loop, name: str) -> None:
         folders = [layout.images_dir(name)]
         if any(sample.mask for sample in staged):
             folders.append(layout.masks_dir(name))
+        if teacher := teacher_to_hand_over(loop):
+            workspace.dvc_checkout(teacher, force=True)
+        folders += hand_over_teacher(loop.root, teacher)
         workspace.dvc_add(folders)
         # From HEAD, and without this domain: a crash before the commit or before the tag must not
         # add its samples twice.
@@ -45,9 +49,10 @@ def take_in(loop: Loop, name: str) -> None:
         others = [sample for sample in before if sample.domain != name]
         write_manifest(loop.root / layout.MANIFEST, [*others, *staged])
         _make_current(loop, name, source)
-        paths = [layout.MANIFEST, layout.PARAMS, layout.DATA / name / ".gitignore"]
+        paths = [layout.MANIFEST, layout.PARAMS]
         paths += [folder.with_name(f"{folder.name}.dvc") for folder in folders]
         paths += adopt(loop, name)
+        paths += sorted({folder.parent / ".gitignore" for folder in folders})
         workspace.commit(paths, f"Take in domain {name}: {len(staged)} images")
         workspace.tag(ingest_tag(name), f"domain {name} as it arrived")
     with session_scope(loop.ledger) as session:

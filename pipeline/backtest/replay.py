@@ -57,6 +57,12 @@ def answer_query(root: Path, truth: Path) -> list[str]:
     return asked
 
 
+def hand_over_teacher(root: Path) -> None:
+    """Copy the round's teacher to where the next round starts from."""
+    shutil.rmtree(root / layout.PREVIOUS_TEACHER, ignore_errors=True)
+    shutil.copytree(root / layout.TEACHER, root / layout.PREVIOUS_TEACHER)
+
+
 def take_in(root: Path, staged: Path) -> None:
     """Add a domain that `pipeline.data.ingest` staged."""
     name = staged.name
@@ -82,6 +88,8 @@ def replay(
         current = params.model_copy(update={"domain": arrival.name, "domains": known})
         for round_index in range(num_rounds + 1):
             found.append({"round": round_index, **replay_round(root, current)})
+            if params.adapt.warm_start:
+                hand_over_teacher(root)
             if round_index < num_rounds:
                 answer_query(root, truth)
     return found

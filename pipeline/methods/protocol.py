@@ -105,6 +105,14 @@ class UnlabelledSet(Protocol):
         ...
 
 
+class CrossDomain(Protocol):
+    """What a student learns from labelled and unlabelled images mixed."""
+
+    def loss(self, student: Network, teacher: Any, batch: Batch, seen: Unlabelled) -> Tensor:
+        """A scalar, not yet multiplied by lambda(t)."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class MethodSetup:
     """What a method is built from."""
@@ -118,6 +126,8 @@ class MethodSetup:
     """(network, images_BCHW, masks_BHW) -> scalar; 0 where every pixel is IGNORE."""
     unlabelled: UnlabelledSet
     """For methods that look at the whole set from time to time."""
+    cross_domain: CrossDomain | None = None
+    """A term beside those of the method, where a training follows a shift."""
 
 
 def phase_length(num_steps: int, num_phases: int) -> int:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from pipeline.adaptation.fourier import with_style_of
+from pipeline.adaptation.in_force import Adaptation
+from pipeline.adaptation.streams import places_of, target_share_of_labels
 from pipeline.config import Params
 from pipeline.data.datasets import ImageStore
 from pipeline.data.manifest import Sample
@@ -25,6 +29,9 @@ from pipeline.training.imbalance import RareClasses
 # Share of labelled images in colours of the strong view. Half: the baseline meets the same colours
 # as the student, and still sees the images as they are.
 LABELLED_STRONG_SHARE = 0.5
+# Share of the other domains' labelled images in the current one's style: they are seen as they are
+# as well, or they would be forgotten.
+STYLED_SHARE = 0.5
 STRONG_COLOURS: dict[StrongColour, Callable[[Tensor, torch.Generator], Tensor]] = {
     "jitter": strong_view,
     "random_intensity": random_intensity_view,
@@ -77,6 +84,7 @@ class Batches:
     process: Process = Process()
     rare_classes: RareClasses | None = None
     """Draws the labelled images by class, instead of one after the other in shuffled passes."""
+    adaptation: Adaptation = field(default_factory=Adaptation)
 
     def at(self, step: int) -> Batch:
         """The batch of this process, on `device`."""
@@ -95,6 +103,7 @@ class Batches:
             for s in samples
         ]
         weak = self._unit(torch.stack([image for image, _, _ in views]))
+        weak = self._styled(weak, samples, step)
         strong = strong_view(weak, draw)
         chosen = torch.rand(len(weak), generator=draw) < LABELLED_STRONG_SHARE
         images = torch.where(chosen.to(self.device)[:, None, None, None], strong, weak)
@@ -104,7 +113,9 @@ class Batches:
     def _unlabelled(self, step: int) -> Unlabelled:
         draw = self._generator(seeds.UNLABELLED, step)
         size = self.params.train.batch_unlabelled
-        places = self._places(len(self.unlabelled), seeds.ORDER_UNLABELLED, step, size)
+        share = self.adaptation.params.target_share
+        turns = self._turns(step, size)
+        places = self._places(self.unlabelled, seeds.ORDER_UNLABELLED, turns, share)
         images = [self.store.image(self.unlabelled[place]) for place in places]
         views = [weak_view(image, None, draw, size=self.store.size) for image in images]
         weak = self._unit(torch.stack([image for image, _, _ in views]))
@@ -120,15 +131,38 @@ class Batches:
         boxes = random_boxes(draw, len(images), *self.store.size, method.mix_probability)
         return StrongView(self._normalised(images), boxes.to(self.device))
 
-    def _labelled_places(self, step: int) -> list[int]:
-        size = self.params.train.batch_labelled
-        if self.rare_classes:
-            return self.rare_classes.draw(self.params.train.seed, self._turns(step, size))
-        return self._places(len(self.labelled), seeds.ORDER_LABELLED, step, size)
+    def _styled(self, images_BCHW: Tensor, samples: Sequence[Sample], step: int) -> Tensor:
+        """Some images of other domains in the style of one of the current domain each."""
+        beta, target = self.adaptation.params.fourier_beta, self.adaptation.target
+        if not beta:
+            return images_BCHW
+        draw = self._generator(seeds.STYLE, step)
+        chosen = torch.rand(len(samples), generator=draw) < STYLED_SHARE
+        chosen &= torch.tensor([not self.adaptation.is_target(sample) for sample in samples])
+        places = torch.randint(len(target), (len(samples),), generator=draw).tolist()
+        styles = self._unit(torch.stack([self.store.image(target[place]) for place in places]))
+        styled = with_style_of(images_BCHW, styles, beta)
+        return torch.where(chosen.to(self.device)[:, None, None, None], styled, images_BCHW)
 
-    def _places(self, num_samples: int, purpose: int, step: int, size: int) -> list[int]:
-        turns = self._turns(step, size)
-        return seeds.draw_indices(self.params.train.seed, purpose, num_samples, turns)
+    def _labelled_places(self, step: int) -> list[int]:
+        turns = self._turns(step, self.params.train.batch_labelled)
+        if self.rare_classes:
+            return self.rare_classes.draw(self.params.train.seed, turns)
+        own = sum(self.adaptation.is_target(sample) for sample in self.labelled)
+        weight = self.adaptation.params.source_weight
+        share = target_share_of_labels(own, len(self.labelled) - own, weight)
+        return self._places(self.labelled, seeds.ORDER_LABELLED, turns, share)
+
+    def _places(
+        self, samples: Sequence[Sample], purpose: int, turns: range, share: float | None
+    ) -> list[int]:
+        """Of the samples, in shuffled passes; with a share, those of the current domain apart."""
+        draw = partial(seeds.draw_indices, self.params.train.seed, purpose)
+        own = [place for place, sample in enumerate(samples) if self.adaptation.is_target(sample)]
+        if share is None or len(own) in (0, len(samples)):
+            return draw(len(samples), turns)
+        others = sorted(set(range(len(samples))) - set(own))
+        return places_of(turns, share, target=own, others=others, draw=draw)
 
     def _turns(self, step: int, size: int) -> range:
         """Of the endless stream that all processes share, this process's part at a step."""

@@ -10,7 +10,7 @@ import hashlib
 import json
 import pickle
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,15 +43,22 @@ class State(NamedTuple):
 
 
 def training_key(
-    stage: str, params: Params, samples: Sequence[Sample], encoder_sha256: str | None
+    stage: str,
+    params: Params,
+    samples: Sequence[Sample],
+    encoder_sha256: str | None,
+    adaptation: Mapping[str, Any] | None = None,
 ) -> str:
-    """`<stage>-<hash>` of params, the samples' images and masks, encoder weights, code version."""
+    """`<stage>-<hash>` of params, the samples' images and masks, encoder weights, code version.
+
+    And of what the training follows at a shift, if anything.
+    """
     knobs = params.model_dump(mode="json", include={"classes", "image", "model", "method"})
     knobs["train"] = params.train.model_dump(mode="json", exclude=WITHOUT_EFFECT)
     inputs = [
         (s.sample_id, s.image_sha256, s.mask_sha256, s.labelled, s.unlabelled) for s in samples
     ]
-    content = json.dumps([stage, pipeline.__version__, knobs, inputs, encoder_sha256])
+    content = json.dumps([stage, pipeline.__version__, knobs, inputs, encoder_sha256, adaptation])
     return f"{stage}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 

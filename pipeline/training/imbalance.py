@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pipeline.adaptation.in_force import Adaptation
 from pipeline.config import Params
 from pipeline.data.datasets import ImageStore
 from pipeline.data.manifest import Sample
@@ -26,12 +27,17 @@ def class_weights(store: ImageStore, labelled: Sequence[Sample], params: Params)
 
 
 def rare_classes(
-    store: ImageStore, labelled: Sequence[Sample], params: Params
+    store: ImageStore, labelled: Sequence[Sample], params: Params, adaptation: Adaptation
 ) -> RareClasses | None:
     """How labelled images are drawn by train.rare_class_sampling; None = in shuffled passes."""
     if not params.train.rare_class_sampling:
         return None
-    return RareClasses(count_classes(store, labelled, params.num_classes))
+    counts_NK = count_classes(store, labelled, params.num_classes)
+    own_N = torch.tensor([adaptation.is_target(sample) for sample in labelled])
+    weight = adaptation.params.source_weight
+    if weight == 1 or not own_N.any():
+        return RareClasses(counts_NK)
+    return RareClasses(counts_NK, torch.where(own_N, 1.0, weight))
 
 
 def count_classes(store: ImageStore, samples: Sequence[Sample], num_classes: int) -> Tensor:
@@ -75,8 +81,14 @@ def sqrt_inverse_weights(shares_K: Tensor) -> Tensor:
 class RareClasses:
     """Draws labelled images by class, rare ones more often (DAFormer, Hoyer et al. 2022)."""
 
-    def __init__(self, counts_NK: Tensor) -> None:
-        """P(c) ~ exp((1 - f_c) / T) over the classes that have a pixel."""
+    def __init__(self, counts_NK: Tensor, weights_N: Tensor | None = None) -> None:
+        """P(c) ~ exp((1 - f_c) / T) over the classes that have a pixel.
+
+        Of the images that have a class, each is drawn as often as it weighs; None = all alike.
+        """
+        self._weights_N = weights_N
+        if weights_N is not None:
+            counts_NK = counts_NK * (weights_N > 0)[:, None]
         shares_K = class_shares(counts_NK)
         logits_K = ((1.0 - shares_K) / TEMPERATURE).masked_fill(shares_K == 0, -torch.inf)
         self.probs_K = logits_K.softmax(dim=0) if shares_K.any() else torch.zeros_like(shares_K)
@@ -93,4 +105,7 @@ class RareClasses:
             return int(torch.randint(self._num_samples, (), generator=draw))
         chosen = int(torch.multinomial(self.probs_K, 1, generator=draw))
         having = self._places[chosen]
+        if self._weights_N is not None:
+            weights = self._weights_N[having]
+            return having[int(torch.multinomial(weights, 1, generator=draw))]
         return having[int(torch.randint(len(having), (), generator=draw))]

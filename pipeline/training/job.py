@@ -9,6 +9,8 @@ from typing import Any
 
 import pipeline
 from pipeline import layout
+from pipeline.adaptation.in_force import Adaptation, adaptation_in_force
+from pipeline.adaptation.warm_start import last_teacher, last_teacher_sha256
 from pipeline.config import Params
 from pipeline.data.manifest import Sample, check_files, read_manifest
 from pipeline.errors import ModelError
@@ -16,10 +18,12 @@ from pipeline.files import sha256_file, write_json
 from pipeline.models import save_model, save_untrained
 from pipeline.progress import say
 from pipeline.training.checkpoints import Checkpoints, training_key
+from pipeline.training.followed import follow_in_batch_norm
 from pipeline.training.history import thin
 from pipeline.training.loop import Trained, TrainingJob, train
 from pipeline.training.monitor import named_points, spread
 
+TEACHER_STAGE = "train_teacher"
 NO_LABELS = "no labelled image in any domain yet"
 
 
@@ -28,41 +32,76 @@ def train_stage(stage: str, root: Path, params: Params, *, method_name: str, mod
 
     `model` is the folder relative to `root`. The unlabelled stream is every pool image without a
     mask, or with one of some regions only; with method.transductive val and test images join, their
-    masks unread. Without any labelled image the folder is a marker: trained = false.
+    masks unread. Without any labelled image the folder is a marker: trained = false. `adapt` of the
+    params is the teacher's alone: a baseline is what labels give without it.
     """
     metrics = root / layout.METRICS / f"{stage}.json"
     samples = read_manifest(root / layout.MANIFEST)
-    labelled = tuple(sample for sample in samples if sample.labelled)
-    unlabelled = () if method_name == "supervised" else _unlabelled(samples, params)
-    if not labelled:
+    if not any(sample.labelled for sample in samples):
         say(f"{stage}: {NO_LABELS}; nothing to train")
         save_untrained(root / model, why=NO_LABELS)
         write_json(metrics, {"trained": False, "why": NO_LABELS})
         return
+    job = _job(stage, root, params, samples, method_name)
+    read = [*job.labelled, *job.unlabelled, *job.monitored]
+    check_files(root, [*read, *job.adaptation.target])
+    encoder_sha256 = _encoder_sha256(params)
+    followed = _followed(job)
+    key = training_key(stage, job.params, read, encoder_sha256, followed)
+    checkpoints = Checkpoints(root, key)
+    trained = train(job, checkpoints)
+    if not trained.main:
+        return
+    follow_in_batch_norm(job, trained.network)
+    facts = {**_facts(job), **followed}
+    save_model(root / model, trained.network, _config(job, facts, encoder_sha256), trained.beside)
+    write_json(metrics, {**facts, **_told(job, trained), "trained": True})
+    checkpoints.remove()
+
+
+def _job(
+    stage: str, root: Path, params: Params, samples: list[Sample], method_name: str
+) -> TrainingJob:
+    """What is to be trained, with what of `adapt` is in force if it is the teacher."""
+    is_teacher = stage == TEACHER_STAGE
+    unlabelled = () if method_name == "supervised" else _unlabelled(samples, params)
     if not unlabelled and method_name != "supervised":
         say(f"{stage}: no unlabelled image left; {method_name} learns from labels alone")
-    monitored = _monitored(stage, samples, params)
-    read = [*labelled, *unlabelled, *monitored]
-    check_files(root, read)
-    encoder_sha256 = _encoder_sha256(params)
-    checkpoints = Checkpoints(root, training_key(stage, params, read, encoder_sha256))
-    job = TrainingJob(
+    adaptation = adaptation_in_force(params, samples) if is_teacher else Adaptation()
+    initial = last_teacher(root, params, stage) if adaptation.params.warm_start else None
+    if initial is not None:
+        params = _warm(params)
+    return TrainingJob(
         root=root,
         stage=stage,
         params=params,
         method_name=method_name,
-        labelled=labelled,
+        labelled=tuple(sample for sample in samples if sample.labelled),
         unlabelled=unlabelled,
-        monitored=monitored,
-        keep_snapshots=params.train.keep_snapshots and model == layout.TEACHER,
+        monitored=_monitored(stage, samples, params),
+        keep_snapshots=params.train.keep_snapshots and is_teacher,
+        adaptation=adaptation,
+        initial=initial,
     )
-    trained = train(job, checkpoints)
-    if not trained.main:
-        return
-    facts = _facts(job)
-    save_model(root / model, trained.network, _config(job, facts, encoder_sha256), trained.beside)
-    write_json(metrics, {**facts, **_told(job, trained), "trained": True})
-    checkpoints.remove()
+
+
+def _followed(job: TrainingJob) -> dict[str, Any]:
+    """What of the shift decides the result, under `adapt`; nothing where nothing is in force."""
+    if not job.adaptation.domain:
+        return {}
+    start = None if job.initial is None else last_teacher_sha256(job.root)
+    return {"adapt": {**job.adaptation.facts(), "start": start}}
+
+
+def _warm(params: Params) -> Params:
+    """Steps and rates of a training that starts from the last teacher."""
+    known, adapt = params.train, params.adapt
+    changes = {
+        "steps": adapt.warm_start_steps or known.steps,
+        "learning_rate": known.learning_rate * adapt.warm_start_rate,
+        "encoder_learning_rate": known.encoder_learning_rate * adapt.warm_start_rate,
+    }
+    return params.model_copy(update={"train": known.model_copy(update=changes)})
 
 
 def _unlabelled(samples: Sequence[Sample], params: Params) -> tuple[Sample, ...]:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -15,41 +14,24 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import nn
 
-from pipeline.config import Params, TrainParams
+from pipeline.config import TrainParams
 from pipeline.data.datasets import ImageStore
-from pipeline.data.manifest import Sample
-from pipeline.methods import Losses, Method, MethodSetup, build_method
+from pipeline.methods import Losses, Method
 from pipeline.methods.protocol import phase_length
-from pipeline.models import build_model
 from pipeline.models.encoders import freeze_batch_norm
 from pipeline.progress import Progress, say
 from pipeline.training import seeds
-from pipeline.training.batches import Batches, Process, WholeSet
+from pipeline.training.batches import Batches, Process
 from pipeline.training.checkpoints import Checkpoints, State
 from pipeline.training.guard import Guard
 from pipeline.training.history import History
-from pipeline.training.imbalance import class_weights, rare_classes
-from pipeline.training.labelled_loss import build_labelled_loss
+from pipeline.training.imbalance import rare_classes
 from pipeline.training.monitor import Monitor
+from pipeline.training.setup import TrainingJob as TrainingJob
+from pipeline.training.setup import new_method
 from pipeline.training.snapshots import Snapshots, Weights
 
 POLY_POWER = 0.9  # of the learning rate's decay, as in DeepLab
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingJob:
-    """What to train on what."""
-
-    root: Path
-    stage: str
-    params: Params
-    method_name: str
-    labelled: tuple[Sample, ...]
-    unlabelled: tuple[Sample, ...]
-    monitored: tuple[Sample, ...] = ()
-    """Labelled val images to look at from time to time; they teach nothing."""
-    keep_snapshots: bool = False
-    """Whether `Trained.beside` is wanted."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +56,7 @@ def train(job: TrainingJob, checkpoints: Checkpoints) -> Trained:
     fabric.launch()
     with _deterministic(fabric.device):
         store = ImageStore(job.root, job.params.image, job.params.train.cache_mib)
-        method = _new_method(job, store, fabric.device)
+        method = new_method(job, store, fabric.device)
         optimizer: Any = torch.optim.AdamW(_parameter_groups(method, job.params.train), fused=True)
         state = checkpoints.load()
         if state is not None:
@@ -189,7 +171,8 @@ class _Run:
             strong_colour=self.method.strong_colour,
             device=self.fabric.device,
             process=Process(self.fabric.global_rank, self.fabric.world_size),
-            rare_classes=rare_classes(self.store, self.job.labelled, params),
+            rare_classes=rare_classes(self.store, self.job.labelled, params, self.job.adaptation),
+            adaptation=self.job.adaptation,
         )
 
     def _progress(self, done: int) -> Progress:
@@ -206,29 +189,6 @@ def learning_rate_share(step: int, params: TrainParams, num_phases: int = 1) -> 
     step %= num_steps
     rise = min((step + 1) / (params.warmup_share * num_steps + 1), 1.0)
     return rise * (1.0 - step / num_steps) ** POLY_POWER
-
-
-def _new_method(job: TrainingJob, store: ImageStore, device: torch.device) -> Method:
-    params = job.params
-    weights_K = class_weights(store, job.labelled, params)
-
-    def new_network(number: int) -> nn.Module:
-        torch.manual_seed(seeds.derive_seed(params.train.seed, seeds.INITIAL_WEIGHTS, number))
-        return build_model(params.model, params.num_classes)
-
-    # The baseline has the same knobs as the method it is held against, but not its options.
-    knobs = params.method
-    if job.method_name != knobs.name:
-        knobs = knobs.model_copy(update={"name": job.method_name, "options": {}})
-    setup = MethodSetup(
-        params=knobs,
-        num_classes=params.num_classes,
-        num_steps=params.train.steps,
-        new_network=new_network,
-        labelled_loss=build_labelled_loss(params.train, weights_K),
-        unlabelled=WholeSet(store=store, params=params, samples=job.unlabelled, device=device),
-    )
-    return build_method(job.method_name, setup)
 
 
 def _new_monitor(

@@ -5,12 +5,14 @@ So a run that is killed and resumed draws at step t what an uninterrupted one dr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
 # Purposes: streams of random numbers that must not meet.
 INITIAL_WEIGHTS, LABELLED, UNLABELLED, NOISE, ORDER_LABELLED, ORDER_UNLABELLED = range(6)
-RARE_CLASSES = 6
+RARE_CLASSES, STYLE = 6, 7
 
 
 def derive_seed(seed: int, purpose: int, *numbers: int) -> int:
@@ -24,7 +26,7 @@ def generator(seed: int, purpose: int, *numbers: int) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(seed, purpose, *numbers))
 
 
-def draw_indices(seed: int, purpose: int, num_samples: int, places: range) -> list[int]:
+def draw_indices(seed: int, purpose: int, num_samples: int, places: Sequence[int]) -> list[int]:
     """Samples at `places` of an endless sequence of shuffled passes over all samples.
 
     Every sample comes once per pass; with fewer samples than places they repeat.

@@ -38,6 +38,7 @@ def test_everything_that_decides_the_result_decides_the_key(
         training_key("train_teacher", params, [SAMPLE], "encoder"),
         training_key("train_teacher", params, [other_mask], None),
         training_key("train_teacher", params, [], None),
+        training_key("train_teacher", params, [SAMPLE], None, {"start": "4" * 64}),
         training_key("train_teacher", tiny_params(train={"seed": 1}), [SAMPLE], None),
         training_key("train_teacher", tiny_params(method={"ema_decay": 0.5}), [SAMPLE], None),
         training_key("train_teacher", tiny_params(model={"name": "unet"}), [SAMPLE], None),

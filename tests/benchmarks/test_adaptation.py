@@ -1,0 +1,68 @@
+"""The adaptation benchmark: its plan, its junk, its table. The training itself is pipeline's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks import adaptation, adaptation_report
+from benchmarks.junk import SHARE, write_junk
+from pipeline.data.hygiene import BLANK_BELOW, BLURRED_BELOW, look_at
+
+BASE, ALL_LABELS = {0: 0.30, 1: 0.40}, {0: 0.40, 1: 0.50}
+
+
+def new_result(kind: str, labels: int, seed: int, dusk: float) -> dict[str, object]:
+    facts = {"kind": kind, "labels": labels, "seed": seed, "steps": 300}
+    return {**facts, "val": {"day": 0.5, "dusk": dusk}}
+
+
+def test_the_day_model_comes_first_for_all_others_start_from_it() -> None:
+    runs = adaptation.plan(seeds=3)
+    for seed in range(3):
+        own = [run for run in runs if run.seed == seed]
+        assert own[0].kind == "as_is"
+        assert {run.labels for run in own if run.kind == "random"} == {4, 8, 16}
+    assert len({run.name for run in runs}) == len(runs)
+    assert {run.kind for run in runs} == set(adaptation_report.WORDS)
+
+
+def test_the_share_of_the_gap_is_of_seeds_that_have_all_three() -> None:
+    some = {0: 0.38, 1: 0.47, 2: 0.9}
+    assert adaptation_report.closed_share(BASE, some, ALL_LABELS) == pytest.approx(0.75)
+    assert adaptation_report.closed_share(BASE, some, BASE) is None
+    assert adaptation_report.gains(some, BASE) == pytest.approx([0.08, 0.07])
+
+
+def test_the_table_pairs_seeds_and_says_what_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adaptation_report, "RESULTS", tmp_path)
+    found = [new_result("as_is", 0, s, value) for s, value in BASE.items()]
+    found += [new_result("unlabelled", 0, s, value + 0.03) for s, value in BASE.items()]
+    found += [new_result("all", 42, s, value) for s, value in ALL_LABELS.items()]
+    found += [new_result("herding", 8, s, value + 0.08) for s, value in BASE.items()]
+    adaptation_report.write_report(found)
+    page = (tmp_path / "adaptation.md").read_text()
+    assert "(b) - (a): +3.0 +- 0.0; asked for: +2 or more." in page
+    assert "(c) at 8 closes 80% of the gap" in page
+    assert "## test" not in page
+    assert (tmp_path / "adaptation.svg").exists()
+
+
+def test_a_fifth_of_the_pool_is_junk_of_three_kinds(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pool, foreign = [tmp_path / f"{at:02}.png" for at in range(24)], [tmp_path / "cells.png"]
+    for path in [*pool, *foreign]:
+        Image.fromarray(rng.integers(0, 255, (96, 120, 3), dtype=np.uint8)).save(path)
+    stems = write_junk(tmp_path, pool, foreign)
+    assert len(stems) / (len(pool) + len(stems)) == SHARE
+    images = [Image.open(tmp_path / f"{stem}.png") for stem in stems]
+    assert {image.size for image in images} == {(120, 96)}
+    covered, blurred, scene = (look_at(np.asarray(image)) for image in images[:3])
+    assert covered.contrast < BLANK_BELOW
+    assert blurred.sharpness < BLURRED_BELOW * scene.sharpness
+    assert np.array_equal(np.asarray(images[2]), np.asarray(Image.open(foreign[0])))
