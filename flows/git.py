@@ -86,21 +86,19 @@ class Git:
     def _has_state(self, path: Path) -> bool:
         return (self.root / path).exists() or bool(self.run("ls-files", "--", path.as_posix()))
 
-    def tag(self, name: str, message: str) -> None:
-        """Name HEAD; again is fine, WorkspaceError when `name` is another commit already."""
-        there, head = (
-            self.says("rev-parse", "--verify", f"refs/tags/{name}^{{commit}}"),
-            self.head(),
-        )
+    def tag(self, name: str, message: str, at: str = "HEAD") -> None:
+        """Name HEAD, or `at`; again is fine, WorkspaceError when it is another commit already."""
+        there = self.says("rev-parse", "--verify", f"refs/tags/{name}^{{commit}}")
+        head = self.run("rev-parse", "--verify", f"{at}^{{commit}}").decode().strip()
         if there is not None and there != head:
             raise WorkspaceError(
-                f"tag {name} already names {there[:12]}, not HEAD {head[:12]}; a round is never "
+                f"tag {name} already names {there[:12]}, not {at} {head[:12]}; a round is never "
                 f"done twice. Look at it with `git show {name}`; if it is not the loop's, "
                 f"`git tag -d {name}`"
             )
         if there is None:
             with self._writing():
-                self.run(*_UNATTENDED, "tag", "-a", name, "-m", message)
+                self.run(*_UNATTENDED, "tag", "-a", name, "-m", message, head)
 
     def require_branch(self, branch: str) -> None:
         """WorkspaceError naming the remedy unless on `branch` with nothing unfinished."""

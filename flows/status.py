@@ -8,6 +8,7 @@ from typing import Any
 
 from db.repository import RoundAnswers, answers, item_states, ls_tasks
 from db.session import session_scope
+from flows.forgetting import judgement_at, offered_tag
 from flows.loop import Loop
 from flows.position import Position, round_tags
 from flows.records import advice_at, asked_at
@@ -17,6 +18,9 @@ from flows.steps.take_in import waiting
 from pipeline import layout
 from pipeline.audit import AuditEstimate
 from pipeline.audit import describe as audit_words
+from pipeline.forgetting import Judgement
+from pipeline.forgetting import as_json as forgetting_as_json
+from pipeline.forgetting import describe as forgetting_words
 from pipeline.query import QueryRow, by_image
 from pipeline.stopping import Advice, why_finished
 from pipeline.stopping import as_json as advice_as_json
@@ -42,12 +46,13 @@ class Status:
     minutes: float  # of people's time that its answers took
     finished: bool
     waiting_domains: tuple[str, ...]
-    model_revision: str | None  # commit of the newest computed round
+    model_revision: str | None  # commit of the newest computed round that is not refused
     model_tag: str | None
     miou: dict[str, dict[str, float | None]]  # baseline and teacher on val, per domain
     transductive: bool  # that teacher learnt from val and test images, without their masks
     audit: AuditEstimate | None  # on the domain's images drawn at random; None before the first
     stopping: Advice | None  # what the newest computed round says
+    forgetting: Judgement | None  # what that round cost older domains
 
     def as_json(self) -> str:
         """For `--json`."""
@@ -55,6 +60,11 @@ class Status:
         if self.stopping:
             plain["stopping"] = advice_as_json(self.stopping) | {
                 "in_words": " ".join(advice_words(self.stopping))
+            }
+        if self.forgetting:
+            plain["forgetting"] = forgetting_as_json(self.forgetting) | {
+                "refused": self.forgetting.refused,
+                "in_words": " ".join(forgetting_words(self.forgetting)),
             }
         return json.dumps(plain, indent=1)
 
@@ -87,6 +97,8 @@ def describe(found: Status, services: list[ServiceStatus]) -> str:
         lines.append(f"on images drawn at random: {audit_words(found.audit)}")
     if found.stopping:
         lines += [f"stopping: {sentence}" for sentence in advice_words(found.stopping)]
+    if found.forgetting:
+        lines += [f"older domains: {sentence}" for sentence in forgetting_words(found.forgetting)]
     for service in services:
         state = "answers" if service.answering else "runs" if service.alive else "is down"
         lines.append(f"{service.name} {state}{f' at {service.url}' if service.url else ''}")
@@ -116,7 +128,8 @@ def status(loop: Loop) -> Status:
     samples = loop.workspace.manifest()
     rounds = round_tags(params.domains, loop.workspace.tags_merged())
     newest = rounds[-1][2] if rounds else None
-    evaluation = _evaluation(loop, newest)
+    offered = offered_tag(loop.workspace)
+    evaluation = _evaluation(loop, offered)
     query = asked_at(loop.workspace, here.tag) if here and here.computed else []
     asked, published, answered = _query_counts(loop, here, query)
     minutes = [row.minutes for row in query if row.minutes is not None]
@@ -134,12 +147,13 @@ def status(loop: Loop) -> Status:
         **_people(loop, here),
         finished=bool(here and here.computed and not asked and not waiting(loop.root)),
         waiting_domains=tuple(waiting(loop.root)),
-        model_revision=loop.workspace.revision(newest) if newest else None,
-        model_tag=newest,
+        model_revision=loop.workspace.revision(offered) if offered else None,
+        model_tag=offered,
         miou=_miou(evaluation),
         transductive=evaluation.get("transductive", False),
         audit=audit_of(loop, here.domain) if here else None,
         stopping=advice_at(loop.workspace, newest) if newest else None,
+        forgetting=judgement_at(loop.workspace, newest) if newest else None,
     )
 
 

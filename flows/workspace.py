@@ -169,9 +169,14 @@ class Workspace:
         """Commit exactly `paths`; the revision, or None when nothing of them changed."""
         return self.git.commit(list(paths), message)
 
-    def tag(self, name: str, message: str) -> None:
-        """Name HEAD; the same again is fine, WorkspaceError for another commit."""
-        self.git.tag(name, message)
+    def tag(self, name: str, message: str, at: str = "HEAD") -> None:
+        """Name HEAD, or `at`; the same again is fine, WorkspaceError for another commit."""
+        self.git.tag(name, message, at)
+
+    def tag_message(self, name: str) -> str:
+        """First line of what was said with a tag."""
+        form = "--format=%(contents:subject)"
+        return self.git.run("for-each-ref", form, f"refs/tags/{name}").decode().strip()
 
     # --- DVC
 

@@ -24,6 +24,7 @@ BASELINE_TRAINING = Path("metrics/train_baseline.json")
 TEACHER_TRAINING = Path("metrics/train_teacher.json")
 STOP_SET = Path("metrics/stop_set.npz")
 STOPPING = Path("metrics/stopping.json")
+FORGETTING = Path("metrics/forgetting.json")
 ANSWERS = Path("metrics/answers.csv")
 REPORT = Path("report/index.html")
 PRIVATE = Path(".ssl-loop")  # git-ignored: ledger.db, inbox, incoming, checkpoints, lock, logs

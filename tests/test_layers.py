@@ -49,6 +49,7 @@ LAYERS = {
     "config": WORDS,
     "errors": WORDS,
     "files": WORDS,
+    "forgetting": 1,
     "layout": WORDS,
     "loop_params": WORDS,
     "metrics": WORDS,

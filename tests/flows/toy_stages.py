@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import os
 import time
 
@@ -53,6 +54,7 @@ def evaluate(params: Params) -> None:
     for domain in params.domains:
         num_val = sum(s.split == "val" and s.domain == domain for s in samples)
         miou = labelled / (labelled + 10) if num_val and labelled else None
+        miou = json.loads(os.environ.get("TOY_MIOU", "{}")).get(domain, miou)
         per_domain[domain] = {"val": {"miou": miou, "num_images": num_val, "iou": {}}}
     by_domain = {d: sum(s.labelled and s.domain == d for s in samples) for d in params.domains}
     write_json(
