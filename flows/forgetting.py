@@ -7,7 +7,9 @@ Read from tags alone: metrics/forgetting.json at `<domain>/r<k>` says what a rou
 from __future__ import annotations
 
 import getpass
+import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy.orm import Session
@@ -19,6 +21,7 @@ from flows.position import Position, accepted_tag, round_tags
 from flows.records import WHO
 from flows.workspace import Workspace, is_workspace
 from pipeline import layout
+from pipeline.areas import drop_interval, read_areas
 from pipeline.errors import WorkspaceError
 from pipeline.files import write_json
 from pipeline.forgetting import (
@@ -46,12 +49,27 @@ def write_forgetting(loop: Loop, here: Position) -> Judgement:
     ]
     now = json.loads((loop.root / layout.EVALUATION).read_text())
     found = Forgetting(rows=(*rows, row_of(here.domain, here.tag, now)))
+    found = replace(found, intervals=_intervals(loop, found))
     judged = _judged(loop.workspace, found)
     write_json(loop.root / layout.FORGETTING, as_json(judged))
     if judged.beyond:
         for sentence in describe(judged):
             loop.log(sentence)
     return judged
+
+
+def _intervals(loop: Loop, found: Forgetting) -> dict[str, tuple[float, float]]:
+    """Of the drops of older domains, as far as both rounds kept their val images apart."""
+    now, intervals = read_areas(loop.root / layout.VAL_AREAS), {}
+    for kept in found.kept():
+        if not loop.workspace.exists_at(kept.best_tag, layout.VAL_AREAS):
+            continue
+        then = read_areas(io.BytesIO(loop.workspace.show(kept.best_tag, layout.VAL_AREAS)))
+        if kept.domain in then and kept.domain in now:
+            ends = drop_interval(then[kept.domain], now[kept.domain])
+            if ends:
+                intervals[kept.domain] = ends
+    return intervals
 
 
 def forgetting_at(workspace: Workspace, tag: str) -> Forgetting | None:

@@ -20,6 +20,7 @@ UNCERTAINTY = Path("predictions/uncertainty")  # <domain>/<stem>.png, 255 * entr
 QUERY = Path("query.csv")
 METRICS = Path("metrics")
 EVALUATION = Path("metrics/evaluation.json")
+VAL_AREAS = Path("metrics/val_areas.npz")  # of the teacher, image by image
 BASELINE_TRAINING = Path("metrics/train_baseline.json")
 TEACHER_TRAINING = Path("metrics/train_teacher.json")
 STOP_SET = Path("metrics/stop_set.npz")

@@ -43,6 +43,7 @@ LAYERS = {
     "models": 1,
     "answers": WORDS,
     "uncertainty": 1,
+    "areas": WORDS,
     "blocks": WORDS,
     "colours": WORDS,
     "cost": WORDS,

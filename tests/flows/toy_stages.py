@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline import layout
+from pipeline.areas import write_areas
 from pipeline.config import Params, load_params
 from pipeline.data.manifest import Sample, read_manifest
 from pipeline.files import write_json, write_text
@@ -69,6 +70,7 @@ def evaluate(params: Params) -> None:
             "transductive": params.method.transductive,
         },
     )
+    write_areas(layout.VAL_AREAS, {})
 
 
 def predict(params: Params) -> None:
