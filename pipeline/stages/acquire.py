@@ -19,6 +19,7 @@ from pipeline.data.manifest import Sample, read_manifest
 from pipeline.errors import ConfigError, DataError
 from pipeline.query import write_query
 from pipeline.stages.candidates import images_of, labelled_ids, regions_of
+from pipeline.stages.gradients import columns
 from pipeline.types import IGNORE
 
 WHOLE = ("sample_ids", "embeddings_ND")
@@ -89,6 +90,7 @@ def _scored(
         pool,
         scores={name: table[name].to_numpy(np.float64) for name in SCORES if name in table},
         by_class=_by_class(root, table, samples, params.classes),
+        gradients_NG=table[columns()].to_numpy(np.float64) if columns()[0] in table else None,
     )
 
 
