@@ -16,11 +16,13 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 
+from flows.forgetting import judgement_at
 from flows.loop import Loop
 from flows.position import Position, round_tags
 from flows.steps.publish import publish, query_of
 from flows.steps.reproduce import seal_round
 from pipeline import layout
+from pipeline.forgetting import describe
 from pipeline.query import QueryImage
 from pipeline.regions import framed
 
@@ -31,6 +33,7 @@ def after(step: Callable[..., Any], *args: Any) -> None:
     """Show what a step did, for those steps that have something to show."""
     if step is seal_round:
         show_rounds(*args)
+        show_forgetting(*args)
     elif step is publish:
         show_query(*args)
 
@@ -48,6 +51,29 @@ def show_rounds(loop: Loop, here: Position) -> None:
     )
 
 
+def show_forgetting(loop: Loop, here: Position) -> None:
+    """What the round cost older domains, as soon as there is one."""
+    judged = judgement_at(loop.workspace, here.tag)
+    if judged is None or not judged.found.older:
+        return
+    domains = judged.found.domains
+    lines = [
+        f"# Are the older domains kept? {here.tag}",
+        "",
+        *(f"- {sentence}" for sentence in describe(judged)),
+        "",
+        f"| mIoU after | {' | '.join(f'on {domain}' for domain in domains)} |",
+        f"|---|{'---:|' * len(domains)}",
+    ]
+    for row in judged.found.rows:
+        cells = [_number(row.miou[domain]) if domain in row.miou else "" for domain in domains]
+        lines.append(f"| {row.tag} | {' | '.join(cells)} |")
+    flagged = f": {' and '.join(judged.beyond)} fell" if judged.beyond else ""
+    create_markdown_artifact(
+        markdown="\n".join(lines), key="forgetting", description=f"{here.tag}{flagged}"
+    )
+
+
 def _round_row(loop: Loop, domain: str, round_index: int, tag: str) -> dict[str, Any]:
     evaluation = json.loads(loop.workspace.show(tag, layout.EVALUATION))
     row: dict[str, Any] = {
@@ -57,10 +83,14 @@ def _round_row(loop: Loop, domain: str, round_index: int, tag: str) -> dict[str,
     }
     for kind in ("baseline", "teacher"):
         miou = evaluation[kind].get(domain, {}).get("val", {}).get("miou")
-        row[f"mIoU {kind}"] = "not yet measurable" if miou is None else f"{miou:.3f}"
+        row[f"mIoU {kind}"] = _number(miou)
     if evaluation.get("transductive"):
         row["mIoU teacher"] += " (transductive)"
     return row
+
+
+def _number(miou: float | None) -> str:
+    return "not yet measurable" if miou is None else f"{miou:.3f}"
 
 
 def show_query(loop: Loop, here: Position) -> None:

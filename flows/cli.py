@@ -202,6 +202,21 @@ def round_close(workspace: Path) -> None:
         click.echo(close_round(loop))
 
 
+@round_group.command("accept")
+@click.argument("tag", required=False)
+@WORKSPACE
+def round_accept(workspace: Path, tag: str | None) -> None:
+    """Take a round in spite of what it costs older domains.
+
+    TAG is the round's, such as dusk/r1; without it the newest. Its teacher is offered again if it
+    was refused, and later rounds may lose as much.
+    """
+    from flows.forgetting import accept_round
+
+    with _loop(workspace) as loop:
+        click.echo(accept_round(loop, tag))
+
+
 @main.group()
 def ledger() -> None:
     """The database of facts: who labelled what, when, why it was asked."""

@@ -106,8 +106,11 @@ def _show(costs: list[Cost], caption: str) -> None:
 def export(model_dir: Path, file: Path, images: Path | None, workspace: Path | None) -> None:
     """Write a trained model as ONNX, if it says the same in onnxruntime on 8 real images.
 
-    MODEL_DIR is a folder such as models/teacher. Nothing is written where the two differ.
+    MODEL_DIR is a folder such as models/teacher. Nothing is written where the two differ, or where
+    it is a workspace's teacher that is refused for what it costs older domains.
     """
+    from flows.forgetting import require_offered
     from pipeline.export import export_onnx, real_images
 
+    require_offered(model_dir)
     click.echo(export_onnx(model_dir, file, real_images(model_dir, images, workspace)))

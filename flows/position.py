@@ -52,6 +52,11 @@ def final_tag(domain: str) -> str:
     return f"{domain}/final"
 
 
+def accepted_tag(tag: str) -> str:
+    """Beside a computed round's tag: a person takes what it costs older domains."""
+    return f"{tag}-accepted"
+
+
 def item_id(sample_id: str, round_index: int) -> str:
     """Identity of a query item everywhere, the annotation tool included."""
     return f"{sample_id}/r{round_index}"

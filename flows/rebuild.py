@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from db import repository
 from db.session import session_scope
+from flows.forgetting import record_forgetting
 from flows.loop import Loop
 from flows.position import ingest_tag, labels_tag, round_tags
 from flows.records import (
@@ -32,8 +33,9 @@ def rebuild(loop: Loop) -> int:
     with session_scope(loop.ledger) as session:
         for domain in known:
             record_ingest(session, workspace, domain)
-        for domain, round_index, _ in round_tags(known, tags):
+        for domain, round_index, tag in round_tags(known, tags):
             record_round(session, workspace, domain, round_index)
+            record_forgetting(session, workspace, domain, round_index, tag)
             if labels_tag(domain, round_index) in tags:
                 record_turn(session, domain, round_index)
         for domain in known:

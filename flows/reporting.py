@@ -14,6 +14,7 @@ from PIL import Image
 from db.repository import RoundAnswers, answers, domains
 from db.session import session_scope
 from flows import services
+from flows.forgetting import judgement_here
 from flows.loop import Loop
 from flows.position import Position, round_tags
 from flows.shift import images_of, kept_report
@@ -150,6 +151,7 @@ def render_report(loop: Loop) -> Path:
         versions=_versions(loop, here),
         audit=audit_of(loop, here.domain),
         stopping=advice,
+        forgetting=judgement_here(loop.workspace),
         confidence_threshold=loop.params.method.confidence_threshold,
         links=services.links(loop.root),
         shifts=_shifts(loop),

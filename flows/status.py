@@ -8,6 +8,7 @@ from typing import Any
 
 from db.repository import RoundAnswers, answers, item_states, ls_tasks
 from db.session import session_scope
+from flows.forgetting import judgement_at, offered_tag
 from flows.loop import Loop
 from flows.position import Position, round_tags
 from flows.records import advice_at, asked_at
@@ -19,6 +20,9 @@ from flows.steps.take_in import waiting
 from pipeline import layout
 from pipeline.audit import AuditEstimate
 from pipeline.audit import describe as audit_words
+from pipeline.forgetting import Judgement
+from pipeline.forgetting import as_json as forgetting_as_json
+from pipeline.forgetting import describe as forgetting_words
 from pipeline.query import QueryRow, by_image
 from pipeline.stopping import Advice, why_finished
 from pipeline.stopping import as_json as advice_as_json
@@ -44,7 +48,7 @@ class Status:
     minutes: float  # of people's time that its answers took
     finished: bool
     waiting_domains: tuple[str, ...]
-    model_revision: str | None  # commit of the newest computed round
+    model_revision: str | None  # commit of the newest computed round that is not refused
     model_tag: str | None
     miou: dict[str, dict[str, float | None]]  # baseline and teacher on val, per domain
     transductive: bool  # that teacher learnt from val and test images, without their masks
@@ -53,6 +57,7 @@ class Status:
     not_pushed: tuple[str, ...]  # tags that the remotes lack; () where there is no remote
     push_failure: str  # why the last push of one of them failed; "" where none did
     half_remote: bool  # data go to a remote, git's history stays on this machine
+    forgetting: Judgement | None  # what that round cost older domains
 
     def as_json(self) -> str:
         """For `--json`."""
@@ -60,6 +65,11 @@ class Status:
         if self.stopping:
             plain["stopping"] = advice_as_json(self.stopping) | {
                 "in_words": " ".join(advice_words(self.stopping))
+            }
+        if self.forgetting:
+            plain["forgetting"] = forgetting_as_json(self.forgetting) | {
+                "refused": self.forgetting.refused,
+                "in_words": " ".join(forgetting_words(self.forgetting)),
             }
         return json.dumps(plain, indent=1)
 
@@ -92,15 +102,24 @@ def describe(found: Status, services: list[ServiceStatus]) -> str:
         lines.append(f"on images drawn at random: {audit_words(found.audit)}")
     if found.stopping:
         lines += [f"stopping: {sentence}" for sentence in advice_words(found.stopping)]
+    lines += _unsafe(found)
+    if found.forgetting:
+        lines += [f"older domains: {sentence}" for sentence in forgetting_words(found.forgetting)]
+    for service in services:
+        state = "answers" if service.answering else "runs" if service.alive else "is down"
+        lines.append(f"{service.name} {state}{f' at {service.url}' if service.url else ''}")
+    return "\n".join(lines)
+
+
+def _unsafe(found: Status) -> list[str]:
+    """What would be lost with this machine, where there is a remote for it."""
+    lines = []
     if found.not_pushed:
         lines.append(f"NOT PUSHED, on this machine alone: {', '.join(found.not_pushed)}")
         lines += [f"  {line}" for line in found.push_failure.splitlines()]
     if found.half_remote:
         lines.append("HISTORY ON THIS MACHINE ALONE: `ssl-loop remote add --git URL`")
-    for service in services:
-        state = "answers" if service.answering else "runs" if service.alive else "is down"
-        lines.append(f"{service.name} {state}{f' at {service.url}' if service.url else ''}")
-    return "\n".join(lines)
+    return lines
 
 
 def _stands(found: Status) -> str:
@@ -126,7 +145,8 @@ def status(loop: Loop) -> Status:
     samples = loop.workspace.manifest()
     rounds = round_tags(params.domains, loop.workspace.tags_merged())
     newest = rounds[-1][2] if rounds else None
-    evaluation = _evaluation(loop, newest)
+    offered = offered_tag(loop.workspace)
+    evaluation = _evaluation(loop, offered)
     query = asked_at(loop.workspace, here.tag) if here and here.computed else []
     asked, published, answered = _query_counts(loop, here, query)
     minutes = [row.minutes for row in query if row.minutes is not None]
@@ -145,8 +165,8 @@ def status(loop: Loop) -> Status:
         **_people(loop, here),
         finished=bool(here and here.computed and not asked and not waiting(loop.root)),
         waiting_domains=tuple(waiting(loop.root)),
-        model_revision=loop.workspace.revision(newest) if newest else None,
-        model_tag=newest,
+        model_revision=loop.workspace.revision(offered) if offered else None,
+        model_tag=offered,
         miou=_miou(evaluation),
         transductive=evaluation.get("transductive", False),
         audit=audit_of(loop, here.domain) if here else None,
@@ -154,6 +174,7 @@ def status(loop: Loop) -> Status:
         not_pushed=tuple(not_pushed),
         push_failure=last_failure(loop, not_pushed),
         half_remote=bool((to := remote(loop.workspace)).data and not to.git),
+        forgetting=judgement_at(loop.workspace, newest) if newest else None,
     )
 
 

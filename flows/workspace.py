@@ -174,6 +174,11 @@ class Workspace:
         """Name a commit; the same again is fine, WorkspaceError for another commit."""
         self.git.tag(name, message, at)
 
+    def tag_message(self, name: str) -> str:
+        """First line of what was said with a tag."""
+        form = "--format=%(contents:subject)"
+        return self.git.run("for-each-ref", form, f"refs/tags/{name}").decode().strip()
+
     # --- DVC
 
     def dvc(self, *arguments: str, remedy: str = "") -> bytes:

@@ -11,18 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.answers import Answer
-
-Floats = NDArray[np.float64]
-
-MIN_IMAGES = 10  # below, an interval over images says nothing
-NUM_RESAMPLES = 2000  # the interval's ends then hold to about a tenth of its width
-INTERVAL = (2.5, 97.5)  # percentiles: 95 %
+from pipeline.areas import INTERVAL, MIN_IMAGES, Areas, Floats, mious, resamples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,14 +53,6 @@ def describe(found: AuditEstimate) -> str:
     return f"{text} Left out: {', '.join(left_out)}." if left_out else text
 
 
-class _Areas(NamedTuple):
-    """Pixels per image and class: hit, true, predicted."""
-
-    hits_NK: Floats
-    truth_NK: Floats
-    predicted_NK: Floats
-
-
 def audit_estimate(answers: Sequence[Answer], num_classes: int) -> AuditEstimate:
     """From the audit picks among `answers`; the same answers give the same interval."""
     drawn = [answer for answer in answers if answer.source == "audit"]
@@ -87,26 +72,15 @@ def audit_estimate(answers: Sequence[Answer], num_classes: int) -> AuditEstimate
     )
 
 
-def weighted_miou(areas: _Areas, weights_N: Floats) -> tuple[float, float, float]:
+def weighted_miou(areas: Areas, weights_N: Floats) -> tuple[float, float, float]:
     """mIoU of the weighted sum over images, and its bootstrap interval over images."""
-    num = len(weights_N)
-    times_RN = np.random.default_rng(0).multinomial(num, np.full(num, 1 / num), size=NUM_RESAMPLES)
-    resampled_R = _mious(areas, times_RN * weights_N)
+    resampled_R = mious(areas, resamples(len(weights_N)) * weights_N)
     low, high = np.nanpercentile(resampled_R, INTERVAL)
-    return float(_mious(areas, weights_N[None])[0]), float(low), float(high)
+    return float(mious(areas, weights_N[None])[0]), float(low), float(high)
 
 
-def _mious(areas: _Areas, weights_RN: Floats) -> Floats:
-    """Mean over the classes that occur, as `pipeline.metrics.mean_iou`, of every row of weights."""
-    hits_RK = weights_RN @ areas.hits_NK
-    unions_RK = weights_RN @ (areas.truth_NK + areas.predicted_NK) - hits_RK
-    known_RK = unions_RK > 0
-    ious_RK = np.divide(hits_RK, unions_RK, out=np.zeros_like(hits_RK), where=known_RK)
-    return ious_RK.sum(axis=1) / known_RK.sum(axis=1)
-
-
-def _areas(answers: Sequence[Answer], num_classes: int) -> _Areas:
-    areas = _Areas(*(np.zeros((len(answers), num_classes)) for _ in _Areas._fields))
+def _areas(answers: Sequence[Answer], num_classes: int) -> Areas:
+    areas = Areas(*(np.zeros((len(answers), num_classes)) for _ in Areas._fields))
     for row, answer in enumerate(answers):
         for truth, predicted, pixels in answer.counts:
             areas.truth_NK[row, truth] += pixels

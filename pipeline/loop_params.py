@@ -30,6 +30,11 @@ class LoopParams(Block):
     """... for so many rounds."""
     stop_gain_per_hour: Annotated[float, Field(ge=0, le=1)] = 0.002
     """Stop when an hour of annotation brings less mIoU than this, 95 % sure; 0 = never."""
+    forgetting: Literal["flag", "refuse"] = "flag"
+    """When a round costs an older domain more than the tolerance: say so, or also not offer its
+    teacher, so that the models of the last round before stay the newest (docs/forgetting.md)."""
+    forgetting_tolerance: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """mIoU on its val images that an older domain may lose."""
     branch: str = "main"
     """The workspace's branch; the loop refuses to commit to another."""
 

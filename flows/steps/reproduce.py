@@ -8,6 +8,7 @@ from pathlib import Path
 from db.repository import find_event, record_event
 from db.session import session_scope
 from flows.advice import write_advice
+from flows.forgetting import record_forgetting, write_forgetting
 from flows.loop import Loop
 from flows.position import Position
 from flows.records import WHO, record_round, record_turn, sealed_key, stage_key
@@ -50,6 +51,7 @@ def seal_round(loop: Loop, here: Position) -> None:
     workspace = loop.workspace
     write_advice(loop, here)
     adopt(loop, here.domain)
+    write_forgetting(loop, here)
     render_report(loop)
     workspace.commit(present(loop.root, ROUND_PATHS), f"Round {here.round_index} of {here.domain}")
     workspace.tag(here.tag, f"round {here.round_index} of {here.domain}: models and query")
@@ -64,6 +66,7 @@ def ensure_recorded(loop: Loop, here: Position) -> None:
             return
     with session_scope(loop.ledger) as session:
         record_round(session, loop.workspace, here.domain, here.round_index)
+        record_forgetting(session, loop.workspace, here.domain, here.round_index, here.tag)
         if here.round_index > 0:
             record_turn(session, here.domain, here.round_index - 1)
 

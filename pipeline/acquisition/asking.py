@@ -19,7 +19,6 @@ HINTS = {
     "bald": MEMBERS,
     "disagreement": MEMBERS,
     "instability": MEMBERS,
-    "gradients": "so far only `ssl-loop backtest --fast` makes them",
 }
 
 

@@ -1,4 +1,4 @@
-"""Choosing unlike points: k-center greedy, one of each near-duplicate, medoids of k-means.
+"""Choosing unlike points: k-center greedy, medoids of k-means.
 
 Shape suffixes: N points, M covered points, C centres, B block of points, D embedding.
 """
@@ -122,28 +122,6 @@ class _Bounds:
             )
         underflow = 2 * len(rows_ND.T) * float(limits.tiny)
         return squares_N * (1 + _slack(self.points_ND)) + underflow
-
-
-def near_duplicates(points_ND: Reals, radius: float) -> NDArray[np.intp]:
-    """For every row the first row that stands for it: its own, or one at most `radius` away.
-
-    Rows that stand for themselves are farther apart than that: with the rows in order of merit, a
-    query of these alone asks for the best of every group of near-duplicates and for no other.
-    """
-    if not radius >= 0:
-        raise ValueError(f"radius {radius}: expected 0 or more")
-    exact_ND = points_ND.astype(np.float64)
-    first_N = np.arange(len(points_ND))
-    for piece in _pieces(len(points_ND), len(points_ND)):
-        rows_B = np.arange(len(points_ND))[piece]
-        before_C = np.flatnonzero(first_N[: rows_B[-1] + 1] == np.arange(rows_B[-1] + 1))
-        least_BC, _ = _squared(exact_ND[rows_B], exact_ND[before_C])
-        for row, least_C in zip(rows_B, least_BC, strict=True):
-            maybe = before_C[(least_C <= radius**2) & (before_C < row)]
-            maybe = maybe[first_N[maybe] == maybe]
-            near = maybe[_distances(exact_ND[maybe], exact_ND[row]) <= radius]
-            first_N[row] = near[0] if len(near) else row
-    return first_N
 
 
 def medoids(points_ND: Floats, num: int, rng: np.random.Generator) -> list[tuple[int, int]]:

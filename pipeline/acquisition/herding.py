@@ -16,8 +16,9 @@ def herding(pool: Pool, num: int, params: AcquireParams, rng: np.random.Generato
     """Kernel herding (Chen, Welling and Smola 2010): each pick is what the labels lack most.
 
     Like a random draw it keeps the proportions of the pool, dense parts and sparse ones, but
-    without a draw's luck. Labels count by how near to the candidates they lie, so that an older
-    domain neither attracts nor repels. Needs no model.
+    without a draw's luck. What is like a pick is not lacked any more, so near-duplicates, such as
+    the frames of a video, need no collapsing beforehand. Labels count by how near to the candidates
+    they lie, so that an older domain neither attracts nor repels. Needs no model.
     """
     points_ND, covered_MD = pool.embeddings_ND, pool.labelled_embeddings_MD
     every = -(-len(pool) // MOST_TARGETS)

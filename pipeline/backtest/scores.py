@@ -17,8 +17,8 @@ from torch import Tensor
 
 from pipeline.backtest.head import Head, probs_of
 from pipeline.backtest.windows import Windows
+from pipeline.stages.gradients import GRADIENT_SIZE, projection
 
-GRADIENT_SIZE = 64  # a random projection of K * J values, which keeps distances about
 MEMBERS = ("bald", "disagreement", "instability")  # need the head at earlier steps too
 Floats = NDArray[np.float64]
 
@@ -53,7 +53,8 @@ def score(
     """
     parts = []
     members = [probs_of(each, cells_NPD) for each in head.earlier if set(wanted) & set(MEMBERS)]
-    project_XG = _projection(head) if "gradients" in wanted else None
+    size = head.classes.weight.numel()
+    project_XG = projection(size) if "gradients" in wanted else None
     for (first, probs_NPK), *others in zip(probs_of(head, cells_NPD), *members, strict=True):
         found = _by_cell(probs_NPK, [probs for _, probs in others])
         means = {name: _aggregate(values, windows, top_share) for name, values in found.items()}
@@ -102,13 +103,6 @@ def _aggregate(values_NP: Tensor, windows: Windows, top_share: float) -> Floats:
 
 def _means(values: Tensor, windows: Windows) -> Floats:
     return windows.means(values.double().numpy())
-
-
-def _projection(head: Head) -> Tensor:
-    size = head.classes.weight.numel()
-    rng = np.random.default_rng(0)  # the same for all rounds and strategies
-    found = rng.normal(scale=1 / math.sqrt(GRADIENT_SIZE), size=(size, GRADIENT_SIZE))
-    return torch.from_numpy(found.astype(np.float32))
 
 
 @torch.inference_mode()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.audit import AuditEstimate
+from pipeline.forgetting import Judgement
 from pipeline.regions import Box
 from pipeline.stopping import Advice
 
@@ -140,6 +141,8 @@ class Report:
     """Of this domain, over the rounds merged so far; None = nothing is drawn at random yet."""
     stopping: Advice | None = None
     """What the round says about stopping."""
+    forgetting: Judgement | None = None
+    """What the round cost older domains."""
     confidence_threshold: float = 0.95
     """tau: below it a pixel of an example is shown as unreliable."""
     left_out: tuple[LeftOutFacts, ...] = ()

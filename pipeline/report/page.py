@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from pipeline.audit import describe
 from pipeline.files import write_text
-from pipeline.report import calibration, charts, pictures, training_charts, words
+from pipeline.report import calibration, charts, forgetting, pictures, training_charts, words
 from pipeline.report.facts import ExampleFacts, LeftOutFacts, QueryItemFacts, Report
 from pipeline.stopping import describe as describe_advice
 from pipeline.stopping import why_finished
@@ -74,6 +74,9 @@ def render(report: Report, out_path: Path) -> None:
         certainty=calibration.sentences(report),
         reliability=Markup(calibration.diagram(report)),
         detection=calibration.detection_rows(report),
+        kept=forgetting.sentences(report),
+        heat_rows=forgetting.heat_rows(report),
+        class_losses=forgetting.class_losses(report),
         transductive=bool((report.evaluation or {}).get("transductive")),
         transductive_note=_transductive_note(report),
         heat=", ".join(pictures.HEAT),

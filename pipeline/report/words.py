@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline import stopping
+from pipeline import forgetting, stopping
 from pipeline.report.facts import Report, RoundFacts
 
 NOT_YET = "not yet measurable"
@@ -112,7 +112,7 @@ def findings(report: Report) -> list[str]:
         _audit(report),
         _guard(report),
         _classes(report),
-        _forgetting(report),
+        *_forgetting(report),
         _people(report),
         *_stopping(report),
         _asked(report),
@@ -194,16 +194,12 @@ def _classes(report: Report) -> str:
     return text
 
 
-def _forgetting(report: Report) -> str:
-    """Older domains that fell since the round before."""
-    fallen = []
-    for domain in (report.evaluation or {}).get("teacher", {}):
-        now = miou(report.evaluation, "teacher", domain)
-        before = miou(report.previous_evaluation, "teacher", domain)
-        known = now is not None and before is not None
-        if domain != report.domain and known and now <= before - 0.01:  # type: ignore[operator]
-            fallen.append(f"{domain} ({change(now, before)})")
-    return f"Since the round before the teacher fell on {', '.join(fallen)}." if fallen else ""
+def _forgetting(report: Report) -> list[str]:
+    """Only what people should act on; the section says the rest."""
+    judged = report.forgetting
+    if judged is None or not judged.beyond:
+        return []
+    return [said for said in forgetting.describe(judged) if "fell by" in said or "refused" in said]
 
 
 def _people(report: Report) -> str:

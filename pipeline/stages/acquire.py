@@ -19,6 +19,7 @@ from pipeline.data.manifest import Sample, read_manifest
 from pipeline.errors import ConfigError, DataError
 from pipeline.query import write_query
 from pipeline.stages.candidates import images_of, labelled_ids, regions_of
+from pipeline.stages.gradients import columns
 from pipeline.types import IGNORE
 
 WHOLE = ("sample_ids", "embeddings_ND")
@@ -40,7 +41,10 @@ def run(root: Path, params: Params) -> None:
     # The count moves on with every merge, so each round draws anew and a repeated one alike.
     rng = np.random.default_rng([params.acquire.seed, _num_annotated(samples)])
     pool = _pool(root, params, samples, names)
-    minutes = _minutes(root, names, params.num_classes)
+    table = _read_scores(root / layout.SCORES, names, params.num_classes)
+    if table is not None:
+        pool = _scored(root, params, samples, pool, table)
+    minutes = _minutes(root, names, table)
     if params.acquire.strategy_unit_of_gain == "per_minute":
         pool = _per_minute(pool, np.array([minutes[name] for name in pool.sample_ids]))
     picks = query(name, pool, size, params.acquire, rng)
@@ -69,25 +73,29 @@ def _pool(root: Path, params: Params, samples: list[Sample], names: list[str]) -
     # An empty part of the candidates': the width, where nothing is labelled. What an older domain
     # taught need not be asked again.
     covered = [embeddings_ND[:0], *(_read_embeddings(root, params, ids) for ids in labelled)]
-    pool = Pool(
+    return Pool(
         sample_ids=tuple(names),
         embeddings_ND=embeddings_ND,
         labelled_embeddings_MD=np.concatenate(covered),
         spent_share=min(1.0, _spent(samples, domain) / max(1, params.budget(domain))),
     )
-    table = _read_scores(root / layout.SCORES, names, params.num_classes)
-    if table is None:
-        return pool
+
+
+def _scored(
+    root: Path, params: Params, samples: list[Sample], pool: Pool, table: pd.DataFrame
+) -> Pool:
+    """With what the teacher says; the rows of `table` are in the order of the pool's ids."""
+    table = table.loc[list(pool.sample_ids)]
     return replace(
         pool,
         scores={name: table[name].to_numpy(np.float64) for name in SCORES if name in table},
         by_class=_by_class(root, table, samples, params.classes),
+        gradients_NG=table[columns()].to_numpy(np.float64) if columns()[0] in table else None,
     )
 
 
-def _minutes(root: Path, names: list[str], num_classes: int) -> dict[str, float]:
+def _minutes(root: Path, names: list[str], table: pd.DataFrame | None) -> dict[str, float]:
     """What each candidate is expected to take, at the pace of the answers so far."""
-    table = _read_scores(root / layout.SCORES, names, num_classes)
     shapes: list[cost.Shape | None] = [None] * len(names)
     if table is not None:
         shapes = [cost.Shape(*row) for row in zip(table["boundary"], table["regions"], strict=True)]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pipeline import layout
+from pipeline.areas import Areas, write_areas
 from pipeline.config import Params
 from pipeline.data.datasets import ImageStore
 from pipeline.data.formats.images import load_mask
@@ -42,7 +43,10 @@ DECIMALS = 6  # of an IoU; far below what a seed changes
 
 
 def run(root: Path, params: Params) -> None:
-    """Write metrics/evaluation.json. The test split is not looked at."""
+    """Write metrics/evaluation.json and, image by image, metrics/val_areas.npz.
+
+    The test split is not looked at.
+    """
     samples = read_manifest(root / layout.MANIFEST)
     labelled = [sample for sample in samples if sample.labelled]
     annotated = [sample for sample in samples if sample.origin == "annotated"]
@@ -54,13 +58,19 @@ def run(root: Path, params: Params) -> None:
     }
     judged = [s for s in samples if s.split == "val" and s.mask and s.domain == params.domain]
     pixels = PixelSample(len(judged)) if judged else None
-    facts |= evaluate_split(root, params, "val", pixels)
+    by_image: dict[str, Tensor] = {}
+    facts |= evaluate_split(root, params, "val", pixels, by_image)
     facts["calibration"] = calibration_of(pixels, params) if pixels else None
     write_json(root / layout.EVALUATION, facts)
+    write_areas(root / layout.VAL_AREAS, _areas_by_domain(by_image))
 
 
 def evaluate_split(
-    root: Path, params: Params, split: Split, pixels: PixelSample | None = None
+    root: Path,
+    params: Params,
+    split: Split,
+    pixels: PixelSample | None = None,
+    by_image: dict[str, Tensor] | None = None,
 ) -> dict[str, Any]:
     """IoUs of both models on a split, and whether the teacher is transductive.
 
@@ -68,7 +78,7 @@ def evaluate_split(
     "transductive": bool}. `miou` and each `iou` are in [0, 1], or None where not measurable: no
     image, no trained model, a class in neither truth nor prediction. `transductive`: the teacher
     learnt from val and test images, without their masks. `pixels` takes what the teacher says
-    about the current domain.
+    about the current domain, `by_image` its int64 KxK counts by sample id.
     """
     samples = read_manifest(root / layout.MANIFEST)
     judged = [sample for sample in samples if sample.split == split and sample.mask]
@@ -78,7 +88,7 @@ def evaluate_split(
     for which, folder in JUDGED.items():
         model = load_model(root / folder)
         watched = pixels if which == "teacher" else None
-        found = _confusions(root, params, model, judged, watched)
+        found, each = _confusions(root, params, model, judged, watched)
         result[which] = {
             domain: {
                 split: {
@@ -90,6 +100,8 @@ def evaluate_split(
         }
         if which == "teacher":
             result["transductive"] = bool(model.config.get("transductive", False))
+            if by_image is not None:
+                by_image.update(each)
     return result
 
 
@@ -97,7 +109,7 @@ def teacher_confusions(root: Path, params: Params, split: Split) -> dict[str, Te
     """The teacher's int64 KxK counts by domain, row = truth; no domain without a judged image."""
     judged = [s for s in read_manifest(root / layout.MANIFEST) if s.split == split and s.mask]
     check_files(root, judged)
-    return _confusions(root, params, load_model(root / layout.TEACHER), judged)
+    return _confusions(root, params, load_model(root / layout.TEACHER), judged)[0]
 
 
 def calibration_of(pixels: PixelSample, params: Params) -> dict[str, Any] | None:
@@ -138,11 +150,12 @@ def _confusions(
     model: LoadedModel,
     judged: Sequence[Sample],
     pixels: PixelSample | None = None,
-) -> dict[str, Tensor]:
-    """By domain; an untrained model has counted nothing."""
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """By domain and by sample id; an untrained model has counted nothing."""
     counts = {sample.domain: _no_counts(params.num_classes) for sample in judged}
+    by_image: dict[str, Tensor] = {}
     if not model.trained:
-        return counts
+        return counts, by_image
     store = ImageStore(root, model.image, cache_mib=0)  # each image is seen once
     device = pick_device(params.train.device)
     with Progress("evaluate", len(judged)) as progress:
@@ -153,9 +166,22 @@ def _confusions(
             predicted_HW = resized_KHW.argmax(dim=0).cpu()
             if pixels is not None and sample.domain == params.domain:
                 pixels.add(resized_KHW.cpu().numpy(), mask_HW.numpy())
-            counts[sample.domain] += confusion_matrix(predicted_HW, mask_HW, params.num_classes)
+            count_KK = confusion_matrix(predicted_HW, mask_HW, params.num_classes)
+            by_image[sample.sample_id] = count_KK
+            counts[sample.domain] += count_KK
             progress.advance()
-    return counts
+    return counts, by_image
+
+
+def _areas_by_domain(by_image: dict[str, Tensor]) -> dict[str, tuple[list[str], Areas]]:
+    found = {}
+    for domain in dict.fromkeys(name.split("/")[0] for name in by_image):
+        ids = [name for name in by_image if name.split("/")[0] == domain]
+        counts_NKK = torch.stack([by_image[name] for name in ids]).double().numpy()
+        hits_NK = counts_NKK.diagonal(axis1=1, axis2=2).copy()
+        areas = Areas(hits_NK, counts_NKK.sum(axis=2), counts_NKK.sum(axis=1))
+        found[domain] = (ids, areas)
+    return found
 
 
 def _no_counts(num_classes: int) -> Tensor:

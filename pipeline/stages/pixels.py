@@ -32,12 +32,14 @@ class Views:
     snapshots: tuple[View, ...] = ()
     """The teacher earlier in its training."""
     student: View | None = None
+    gradients: View | None = None
+    """No opinion: what a label would do to the teacher's last layer, cell by cell."""
 
     @property
     def all(self) -> list[View]:
         """Each once."""
-        student = [] if self.student is None else [self.student]
-        return list(dict.fromkeys([*self.members, *self.snapshots, *student]))
+        more = [view for view in (self.student, self.gradients) if view is not None]
+        return list(dict.fromkeys([*self.members, *self.snapshots, *more]))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -34,8 +35,10 @@ from pipeline.inference import (
     views_of,
 )
 from pipeline.models import LoadedModel, load_beside, load_model
+from pipeline.models.segmenter import Segmenter
 from pipeline.progress import Progress, say
 from pipeline.regions import Grid
+from pipeline.stages.gradients import WHOLE, columns, gradient_view, mean_gradients, wanted
 from pipeline.stages.pixels import Prediction, Views, predict_pixels
 from pipeline.uncertainty.aggregate import AGGREGATES, scope_of
 
@@ -53,6 +56,7 @@ COLUMNS = {
     "boundary": "float64",
     "regions": "int64",
 }
+Columns = dict[str, float]
 # Only where they can be had: with members, with the student, with snapshots of the teacher.
 MORE_COLUMNS = ("bald", "disagreement", "instability")
 
@@ -73,20 +77,24 @@ def run(root: Path, params: Params) -> None:
     check_files(root, pool)
     rows: list[dict[str, object]] = []
     with Progress("predict", len(pool)) as progress:
-        for sample, predicted, regions in _predictions(root, params, model, pool):
+        for sample, predicted, regions, gradients in _predictions(root, params, model, pool):
             _write_images(root, sample, predicted)
             if params.grid is None:
-                rows.append(_scores(sample, predicted, params))
+                found: Iterable[dict[str, object]] = [_scores(sample, predicted, params)]
             else:
-                rows += _region_scores(sample, regions, params)
+                found = _region_scores(sample, regions, params)
+            rows += [row | more for row, more in zip(found, gradients, strict=True)]
             progress.advance()
     _write_scores(root, rows, params.num_classes)
 
 
 def _predictions(
     root: Path, params: Params, model: LoadedModel, pool: list[Sample]
-) -> Iterator[tuple[Sample, Prediction, Iterable[Prediction]]]:
-    """Each sample, what is said about all of it, and about each of its regions where asked for."""
+) -> Iterator[tuple[Sample, Prediction, Iterable[Prediction], list[Columns]]]:
+    """Each sample, what is said about all of it, and about each of its regions where asked for.
+
+    And the gradient of the sample, or of each region, as columns: none unless a strategy needs it.
+    """
     if not pool:
         return
     device = pick_device(params.train.device)
@@ -94,8 +102,17 @@ def _predictions(
     store = ImageStore(root, model.image, cache_mib=0)  # each image is seen once
     for sample, logits in views_of(model, views.all, pool, store, device):
         size = image_size(root / sample.image)
+        gradients = _gradients(views, logits, params.grid or WHOLE)
         regions = _regions(views, logits, size, params.grid) if params.grid else ()
-        yield sample, predict_pixels(views, logits, size), regions
+        yield sample, predict_pixels(views, logits, size), regions, gradients
+
+
+def _gradients(views: Views, logits: dict[View, Tensor], grid: Grid) -> list[Columns]:
+    """Taken out of `logits`, where they are no opinion on a class."""
+    if views.gradients is None:
+        return [{}] * grid.count
+    means_RG = mean_gradients(logits.pop(views.gradients), grid)
+    return [dict(zip(columns(), row, strict=True)) for row in means_RG.cpu().tolist()]
 
 
 def _views(root: Path, params: Params, model: LoadedModel, device: torch.device) -> Views:
@@ -119,6 +136,7 @@ def _views(root: Path, params: Params, model: LoadedModel, device: torch.device)
         members=tuple(members[params.predict.members]()),
         snapshots=tuple(snapshots),
         student=None if student is None else student.to(device),
+        gradients=gradient_view(cast(Segmenter, network)) if wanted(params) else None,
     )
 
 
@@ -194,7 +212,7 @@ def _empty_folders(root: Path) -> None:
 
 
 def _write_scores(root: Path, rows: list[dict[str, object]], num_classes: int) -> None:
-    more = [name for name in MORE_COLUMNS if rows and name in rows[0]]
+    more = [name for name in (*MORE_COLUMNS, *columns()) if rows and name in rows[0]]
     by_class = [f"{name}_{index}" for name in ("class", "entropy") for index in range(num_classes)]
     types = COLUMNS | dict.fromkeys([*more, *by_class], "float64")
     table = pd.DataFrame(rows, columns=list(types)).astype(types)

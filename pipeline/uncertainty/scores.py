@@ -43,11 +43,6 @@ def least_confidence(probs_KHW: Floats) -> Floats:
     return (1 - probs_KHW.max(axis=0)).clip(0, 1)
 
 
-def differs(one_KHW: Floats, other_KHW: Floats) -> Floats:
-    """1 where the likeliest classes differ, else 0."""
-    return (one_KHW.argmax(axis=0) != other_KHW.argmax(axis=0)).astype(np.float32)
-
-
 def check_probs(probs_K: NDArray[np.floating]) -> None:
     """ValueError unless none is negative and the sums over the first axis are 1, within 1e-2.
 

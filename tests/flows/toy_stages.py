@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import os
 import time
 
@@ -15,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline import layout
+from pipeline.areas import write_areas
 from pipeline.config import Params, load_params
 from pipeline.data.manifest import Sample, read_manifest
 from pipeline.files import write_json, write_text
@@ -54,6 +56,7 @@ def evaluate(params: Params) -> None:
     for domain in params.domains:
         num_val = sum(s.split == "val" and s.domain == domain for s in samples)
         miou = labelled / (labelled + 10) if num_val and labelled else None
+        miou = json.loads(os.environ.get("TOY_MIOU", "{}")).get(domain, miou)
         per_domain[domain] = {"val": {"miou": miou, "num_images": num_val, "iou": {}}}
     by_domain = {d: sum(s.labelled and s.domain == d for s in samples) for d in params.domains}
     write_json(
@@ -68,6 +71,7 @@ def evaluate(params: Params) -> None:
             "transductive": params.method.transductive,
         },
     )
+    write_areas(layout.VAL_AREAS, {})
 
 
 def predict(params: Params) -> None:

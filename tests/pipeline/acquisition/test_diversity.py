@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.acquisition import diversity
-from pipeline.acquisition.diversity import Reals, k_center, medoids, near_duplicates
+from pipeline.acquisition.diversity import Reals, k_center, medoids
 from pipeline.acquisition.pool import Floats
 
 
@@ -162,32 +162,3 @@ def test_medoids_of_few_distinct_points_are_filled_up() -> None:
 
 def test_medoids_of_nothing() -> None:
     assert medoids(np.zeros((2, 1)), 0, np.random.default_rng(0)) == []
-
-
-@pytest.mark.parametrize("make", [gaussian, of_few, near_duplicates_of_few, on_a_grid])
-@pytest.mark.parametrize("seed", range(5))
-def test_near_duplicates_are_stood_for_by_the_first(
-    seed: int, make: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rng = np.random.default_rng(seed)
-    monkeypatch.setattr(diversity, "PRODUCTS", int(rng.integers(1, 2000)))
-    points = make(rng, 120)
-    radius = float(rng.choice([0.0, 1e-5, 1.0, 3.0, 5.0]))
-    expected: list[int] = []
-    for row, point in enumerate(points):
-        alone = [other for other in range(row) if expected[other] == other]
-        near = [other for other in alone if np.linalg.norm(points[other] - point) <= radius]
-        expected.append(near[0] if near else row)
-    assert near_duplicates(points, radius).tolist() == expected
-
-
-def test_a_slow_video_is_not_one_group() -> None:
-    """Frames drift: each is near the next, the first is far from the last."""
-    frames = np.linspace(0, 1, 11)[:, None]
-    assert near_duplicates(frames, 0.25).tolist() == [0, 0, 0, 3, 3, 3, 6, 6, 6, 9, 9]
-
-
-def test_near_duplicates_of_nothing_and_of_a_bad_radius() -> None:
-    assert near_duplicates(np.zeros((0, 3)), 0.1).tolist() == []
-    with pytest.raises(ValueError, match="radius nan"):
-        near_duplicates(np.zeros((2, 3)), math.nan)

@@ -139,6 +139,12 @@ def test_herding_keeps_the_proportions_of_the_pool_with_what_is_labelled() -> No
     assert sorted(kind(pick.sample_id, embeddings) for pick in picks) == [1] * 6 + [2] * 2
 
 
+def test_herding_asks_for_one_of_near_duplicates_before_it_asks_twice() -> None:
+    pool = make_pool(None, clusters([4] * 6), np.full((1, 6), 9.0))
+    picked = ids(query("herding", pool, 6, NO_AUDIT, rng_of()))
+    assert len({int(name.split("/")[1]) // 4 for name in picked}) == 6
+
+
 def test_an_older_domain_neither_attracts_nor_repels_herding() -> None:
     embeddings = np.pad(clusters([40, 20]), ((0, 0), (0, 1)))
     far = np.repeat(np.array([[0.0, 0.0, 9.0]]), 30, axis=0)

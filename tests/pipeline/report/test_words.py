@@ -98,7 +98,6 @@ def test_findings_say_what_is_bad_too(make_report: Make, evaluation: Evaluation)
     text = " ".join(words.findings(report))
     assert "Largest loss: road (\N{MINUS SIGN}0.05)" in text
     assert "Largest gain" not in text
-    assert "the teacher fell on dusk (\N{MINUS SIGN}0.04)" in text
     assert "Nothing is asked for: budget spent or nothing left to ask." in text
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from pipeline import layout
 from pipeline.answers import Answer, write_answers
@@ -184,6 +185,34 @@ def test_samples_without_score_or_embedding_are_named(tmp_path: Path) -> None:
     write_manifest(tmp_path / layout.MANIFEST, [sample("day/new")])
     with pytest.raises(DataError, match=r"scores.parquet: lacks 1 sample.* day/new.*predict"):
         run(tmp_path, params())
+
+
+def test_scores_belong_to_their_regions_where_ids_sort_otherwise(tmp_path: Path) -> None:
+    """Region #0,2 is left of #0,10, and comes after it by name."""
+    chosen = params(query_unit="region", region_size_px=8, query_size=3, audit_share=0.0)
+    image = "data/day/images/00.png"
+    (tmp_path / image).parent.mkdir(parents=True)
+    Image.new("RGB", (128, 96)).save(tmp_path / image)
+    write_manifest(tmp_path / layout.MANIFEST, [sample("day/00", image=image)])
+    names = chosen.grid.ids("day/00")
+    (tmp_path / layout.EMBEDDINGS).mkdir(parents=True)
+    path = tmp_path / layout.EMBEDDINGS / "day.npz"
+    np.savez(path, region_ids=np.array(names), region_embeddings_ND=np.eye(len(names)))
+    unsure = {"day/00#0,2": 0.9, "day/00#3,11": 0.8, "day/00#11,9": 0.7}
+    table = pd.DataFrame({"sample_id": names, "entropy": [unsure.get(each, 0.1) for each in names]})
+    others = ("class_0", "class_1", "entropy_0", "entropy_1", "boundary", "regions")
+    table.assign(**dict.fromkeys(others, 0.5)).to_parquet(tmp_path / layout.SCORES)
+    run(tmp_path, chosen)
+    asked = [row.regions[0] for row in query(tmp_path)]
+    assert asked == [chosen.grid.box(names.index(each), (96, 128)) for each in unsure]
+
+
+def test_the_scores_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_workspace(tmp_path, day())
+    read, calls = pd.read_parquet, []
+    monkeypatch.setattr(pd, "read_parquet", lambda path: calls.append(path) or read(path))
+    run(tmp_path, params())
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize(

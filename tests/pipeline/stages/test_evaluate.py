@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from pipeline import layout
+from pipeline.areas import mious, read_areas
 from pipeline.data.manifest import read_manifest
 from pipeline.models import LoadedModel, save_untrained
 from pipeline.stages import evaluate
@@ -52,6 +54,11 @@ def test_known_answers(make_workspace, tiny_params) -> None:
     assert teacher["miou"] == pytest.approx(
         (teacher["iou"]["ground"] + teacher["iou"]["square"]) / 2, abs=1e-6
     )
+    # Image by image what both mIoUs are made of; the tiny images are alike.
+    ids, areas = read_areas(root / layout.VAL_AREAS)["day"]
+    assert len(ids) == 3
+    assert areas.truth_NK[:, 1].tolist() == [24 * 30] * 3
+    assert mious(areas, np.ones((1, 3)))[0] == pytest.approx(teacher["miou"], abs=1e-6)
     # 24x30 of 59x70 valid pixels are the square.
     assert baseline["iou"]["ground"] == pytest.approx(1 - 24 * 30 / (59 * 70), abs=1e-6)
     assert baseline["iou"]["square"] == 0.0

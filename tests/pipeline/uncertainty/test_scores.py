@@ -82,9 +82,3 @@ def test_of_two_classes_all_scores_rank_alike() -> None:
     probs_KHW = probs_of(num_classes=2)
     orders = {score.__name__: score(probs_KHW).ravel().argsort().tolist() for score in ALL}
     assert orders["entropy"] == orders["margin"] == orders["least_confidence"]
-
-
-def test_where_the_likeliest_classes_differ() -> None:
-    one_KHW = np.float32([[[0.6, 0.4]], [[0.4, 0.6]]])
-    assert scores.differs(one_KHW, one_KHW[::-1]).tolist() == [[1.0, 1.0]]
-    assert scores.differs(one_KHW, one_KHW).tolist() == [[0.0, 0.0]]
