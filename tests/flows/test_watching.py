@@ -137,8 +137,8 @@ def test_a_shift_is_told_once_and_everywhere(place: Place) -> None:
     assert int(shift.image[3:7]) < 45
     assert shift.nearest_domain == "day"
     assert place.noticed() == [shift.key]
-    assert sum(line.startswith("ALARM: new images come from no known") for line in place.lines) == 1
     again = place.watcher().look()
+    assert sum(line.startswith("ALARM: new images come from no known") for line in place.lines) == 1
     assert (again.scored, again.scored_in_all, again.shifts) == (0, 50, ())
     assert again.since == "new0030.png"
     assert len(place.noticed()) == 1
