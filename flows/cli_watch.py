@@ -42,6 +42,7 @@ def watch(
 
     from flows.loop import open_loop
     from flows.watching import Watcher, watched_folder
+    from pipeline.errors import ServiceError
 
     as_json = options["as_json"]
     with open_loop(workspace, log=lambda line: click.echo(line, err=as_json)) as loop:
@@ -49,9 +50,15 @@ def watch(
         watcher = Watcher(loop=loop, folder=folder, open_domain=options["open_domain"])
         try:
             while True:
-                looked = watcher.look()
-                if once or looked.news:
-                    click.echo(json.dumps(looked.as_json()) if as_json else str(looked))
+                try:
+                    looked = watcher.look()
+                except ServiceError as error:  # the next look sends the event again
+                    if once:
+                        raise
+                    click.secho(f"Error: {error}", fg="red", err=True)
+                else:
+                    if once or looked.news:
+                        click.echo(json.dumps(looked.as_json()) if as_json else str(looked))
                 if once:
                     return
                 time.sleep(every_s)

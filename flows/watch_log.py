@@ -64,6 +64,8 @@ class WatchLog:
     """Key of a shift -> the domain that is being opened for it."""
     opened: dict[str, str] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+    num_bytes: int = 0
+    """Of the file, as read and written here."""
 
     @classmethod
     def of(cls, root: Path, folder: Path) -> WatchLog:
@@ -76,6 +78,7 @@ class WatchLog:
             end = whole.rfind(b"\n") + 1
             if end < len(whole):
                 os.truncate(log.path, end)
+            log.num_bytes = end
             for text in whole[:end].splitlines():
                 log.take(json.loads(text))
         return log
@@ -88,6 +91,7 @@ class WatchLog:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+        self.num_bytes += len(text)
         for line in lines:
             self.take(line)
 

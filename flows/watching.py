@@ -7,7 +7,8 @@ state, so that a look may be killed anywhere and the next one goes on.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,11 +20,12 @@ from flows.watch_alarm import open_domain, tell
 from flows.watch_folder import SETTLED_S, Arrival, Content, arrivals, inspect
 from flows.watch_log import Line, Shift, WatchLog
 from pipeline import layout
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, WorkspaceError
 from pipeline.files import alone
 
 BATCH = 16  # images whose lines are written together
 LOCK = layout.WATCH / "lock"
+TURN_S = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,15 +79,15 @@ class Watcher:
     """Whether a shift opens a domain, whatever params.yaml says."""
     clock: Callable[[], float] = time.time
     _known: tuple[str, watch_reference.Known] | None = field(default=None)
+    _log: WatchLog | None = field(default=None)
 
     def look(self) -> Looked:
-        """Score what is new, then raise what was not raised; WorkspaceError while another looks.
+        """Score what is new, then raise what was not raised; one look in a workspace at a time.
 
         ServiceError when Prefect did not take an event: the next look sends it again.
         """
-        busy = f"{self.folder}: another watch looks at it; try again when it is through"
-        with alone(self.loop.root / LOCK, busy):
-            log = WatchLog.of(self.loop.root, self.folder)
+        with _turn(self.loop.root / LOCK):
+            log = self._read_log()
             before = log.counts["image"], len(log.shifts)
             left_out, waiting = self._score_new(log)
             for shift in log.shifts:
@@ -104,6 +106,13 @@ class Watcher:
             since=log.lasting.since if log.lasting else None,
             opened=opened,
         )
+
+    def _read_log(self) -> WatchLog:
+        """The one of the last look where nobody wrote since: a long one takes time to read."""
+        log = self._log
+        if log is None or not log.path.exists() or log.path.stat().st_size != log.num_bytes:
+            log = self._log = WatchLog.of(self.loop.root, self.folder)
+        return log
 
     @property
     def _opens(self) -> bool:
@@ -177,6 +186,23 @@ def watched_folder(loop: Loop) -> Path:
             "or say it: ssl-loop watch DIR"
         )
     return loop.root / Path(folder).expanduser()
+
+
+@contextmanager
+def _turn(lock: Path) -> Iterator[None]:
+    """Alone, after waiting for the look of another process; WorkspaceError after TURN_S of it."""
+    busy = f"{lock.parent}: another watch has been at work for {TURN_S:.0f} s; is it stuck?"
+    deadline = time.monotonic() + TURN_S
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(alone(lock, busy))
+                break
+            except WorkspaceError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+        yield
 
 
 def _duplicate(content: Content, log: WatchLog, lines: list[Line]) -> str:

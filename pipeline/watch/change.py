@@ -58,7 +58,7 @@ class ChangeDetector:
 
     @property
     def suspicion(self) -> float:
-        """In [0, A] but for the image that raises an alarm."""
+        """Below A but for an alarm; then at most A after the image that raised it."""
         return float(self._sums_E.mean())
 
     def add(self, p_value: float) -> Alarm | None:
@@ -84,5 +84,6 @@ class ChangeDetector:
         elif self.alarm and self.suspicion < np.sqrt(self.false_alarm_every):
             self.alarm = None
             self._sums_E[:], self._products_E[:] = 0, 1
-        self._sums_E = np.minimum(self._sums_E, self.false_alarm_every)
+        if self.alarm:  # or a long shift would take as long to be over
+            self._sums_E = np.minimum(self._sums_E, self.false_alarm_every)
         return raised

@@ -22,12 +22,12 @@ from flows.cli import main
 from flows.loop import Loop
 from flows.steps.take_in import waiting
 from flows.watch_log import WatchLog
-from flows.watching import Watcher
+from flows.watching import LOCK, Watcher
 from pipeline import layout
 from pipeline.data.formats.images import load_image
 from pipeline.data.manifest import Sample, read_manifest, write_manifest
 from pipeline.errors import DataError, ServiceError, WorkspaceError
-from pipeline.files import sha256_file
+from pipeline.files import alone, sha256_file
 from pipeline.stages import embed as embed_stage
 
 NUM_KNOWN = 40
@@ -137,16 +137,16 @@ def test_a_shift_is_told_once_and_everywhere(place: Place) -> None:
     assert int(shift.image[3:7]) < 45
     assert shift.nearest_domain == "day"
     assert place.noticed() == [shift.key]
-    assert sum(line.startswith("ALARM: new images come from no known") for line in place.lines) == 1
     again = place.watcher().look()
+    assert sum(line.startswith("ALARM: new images come from no known") for line in place.lines) == 1
     assert (again.scored, again.scored_in_all, again.shifts) == (0, 50, ())
     assert again.since == "new0030.png"
     assert len(place.noticed()) == 1
 
 
 def test_one_at_a_time_or_together_by_one_watch_or_many_is_the_same(place: Place) -> None:
-    place.drop(range(20))
-    place.drop(range(20, 32), DUSK)
+    place.drop(range(6))
+    place.drop(range(6, 16), DUSK)
     place.watcher().look()
     together = place.scored(), [shift.since for shift in place.log.shifts]
     place.log.path.unlink()
@@ -306,6 +306,23 @@ def test_once_the_new_domain_is_known_the_watch_begins_anew(place: Place) -> Non
     looked = place.watcher().look()
     assert (looked.scored, looked.since, looked.shifts) == (20, None, ())
     assert looked.suspicion < 100
+
+
+def test_two_watches_take_turns(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.drop(range(2))
+    first, second = place.watcher(), place.watcher()
+    assert first.look().scored == 2
+    place.drop(range(2, 4))
+    assert second.look().scored == 2
+    place.drop(range(4, 6))
+    again = first.look()  # what the other wrote meanwhile counts
+    assert (again.scored, again.scored_in_all) == (2, 6)
+    monkeypatch.setattr("flows.watching.TURN_S", 0)
+    with (
+        alone(place.loop.root / LOCK, "busy"),
+        pytest.raises(WorkspaceError, match="another watch has been at work"),
+    ):
+        second.look()
 
 
 def test_without_anything_to_compare_with_it_says_what_to_do(place: Place) -> None:

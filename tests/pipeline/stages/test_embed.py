@@ -15,7 +15,7 @@ from pipeline.config import Params, parse_params
 from pipeline.data.manifest import Sample, write_manifest
 from pipeline.errors import ConfigError, DataError
 from pipeline.files import sha256_file
-from pipeline.stages.embed import pooled, run
+from pipeline.stages.embed import file_embedder, pooled, run
 
 PATH = layout.EMBEDDINGS / "day.npz"
 
@@ -123,3 +123,17 @@ def test_an_unknown_or_empty_domain_is_refused(tmp_path: Path) -> None:
         run(tmp_path, params(), domain="night")
     with pytest.raises(DataError, match="no sample of domain 'day'"):
         run(tmp_path, params(), domain="day")
+
+
+def test_a_file_by_itself_has_the_embedding_of_the_stage(tmp_path: Path) -> None:
+    write_workspace(tmp_path)
+    run(tmp_path, params())
+    with np.load(tmp_path / PATH) as arrays:
+        by_stage = dict(zip(arrays["sample_ids"], arrays["embeddings_ND"], strict=True))
+    embed = file_embedder(params())
+    for stem in ("a", "b", "c"):
+        alone = embed(tmp_path / f"data/day/images/{stem}.png")
+        np.testing.assert_allclose(alone, by_stage[f"day/{stem}"], atol=1e-5)
+    (tmp_path / "bad.png").write_text("no picture")
+    with pytest.raises(DataError, match=r"bad\.png"):
+        embed(tmp_path / "bad.png")

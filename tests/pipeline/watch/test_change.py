@@ -29,6 +29,18 @@ def test_the_suspicion_by_hand() -> None:
     assert detector.suspicion == pytest.approx(expected.mean())
 
 
+def test_one_bet_that_is_right_is_enough() -> None:
+    """The alarm is where the mean of the bets, none of them cut off, reaches the threshold."""
+    p_values = np.full(60, 0.02)
+    sums_E, expected = np.zeros(len(BETS_E)), None
+    for index, p in enumerate(p_values):
+        sums_E = (1 + sums_E) * BETS_E * p ** (BETS_E - 1)
+        if sums_E.mean() >= 1000:
+            expected = index
+            break
+    assert alarms(p_values) == [expected]
+
+
 @pytest.mark.parametrize("window", [1, 2])
 def test_false_alarms_are_rarer_than_the_bound(window: int) -> None:
     """Within n images at most n / A of the streams: here 30 %, and the truth is less."""
