@@ -179,6 +179,7 @@ def _plot(found: Sequence[Result], split: str, path: Path) -> None:
             axis.plot([count] * len(values), values, ".", color=colour, alpha=0.5)
         if counts:
             axis.plot(counts, means, "o-", color=colour, label=WORDS[kind])
+    axis.set_xlim(left=0)
     axis.set_xlabel("dusk images with a label")
     axis.set_ylabel(f"dusk mIoU on {split}, points")
     axis.legend(fontsize=7)

@@ -38,7 +38,7 @@ from flows.records import (
     tool_facts_path,
 )
 from flows.scoring import answers_so_far
-from flows.steps.last_teacher import hand_over_teacher, teacher_to_hand_over
+from flows.steps.last_teacher import hand_over_teacher
 from flows.steps.partial import audit_picks, partial_answers, place_pieces, with_regions
 from pipeline import layout
 from pipeline.answers import write_answers
@@ -56,8 +56,7 @@ def merge(loop: Loop, here: Position) -> int:
     workspace = loop.workspace
     before = parse_manifest(workspace.show(here.tag, layout.MANIFEST).decode())
     domains = list(dict.fromkeys(sample.domain for sample in before))
-    teacher = teacher_to_hand_over(loop)
-    _back_to_tag(loop, here, domains, also=teacher)
+    _back_to_tag(loop, here, domains)
     with session_scope(loop.ledger, read_only=True) as session:
         accepted = latest_accepted(session)
         random_picks = [s for domain in domains for s in audit_picks(session, domain)]
@@ -86,7 +85,7 @@ def merge(loop: Loop, here: Position) -> int:
     write_manifest(loop.root / layout.MANIFEST, after)
     write_answers(loop.root / layout.ANSWERS, answers_so_far(loop, here, after))
     folders = [folder for folder in _folders(domains) if (loop.root / folder).is_dir()]
-    folders += hand_over_teacher(loop.root, teacher)
+    folders += hand_over_teacher(loop)
     workspace.dvc_add(folders)
     _seal(loop, here, folders, changed)
     return len(changed)
@@ -98,15 +97,13 @@ def _folders(domains: Iterable[str]) -> list[Path]:
     return [folder(domain) for domain in domains for folder in kinds]
 
 
-def _back_to_tag(loop: Loop, here: Position, domains: list[str], also: list[Path]) -> None:
-    """Undo whatever a killed merge left in the data folders; bring what else it needs."""
+def _back_to_tag(loop: Loop, here: Position, domains: list[str]) -> None:
+    """Undo whatever a killed merge left in the data folders."""
     pointers = [folder.with_name(f"{folder.name}.dvc") for folder in _folders(domains)]
     at_tag = [path for path in pointers if loop.workspace.exists_at(here.tag, path)]
     if at_tag:
         loop.workspace.checkout_paths(here.tag, at_tag)
-    if at_tag or also:
-        # Masks of a killed merge are no loss.
-        loop.workspace.dvc_checkout([*at_tag, *also], force=True)
+        loop.workspace.dvc_checkout(at_tag, force=True)  # masks of a killed merge are no loss
     for path in set(pointers) - set(at_tag):
         (loop.root / path).unlink(missing_ok=True)
         shutil.rmtree(loop.root / path.with_suffix(""), ignore_errors=True)

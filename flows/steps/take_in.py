@@ -11,7 +11,7 @@ from flows.loop import Loop
 from flows.position import ingest_tag
 from flows.records import record_ingest
 from flows.shift import adopt
-from flows.steps.last_teacher import hand_over_teacher, teacher_to_hand_over
+from flows.steps.last_teacher import hand_over_teacher
 from pipeline import layout
 from pipeline.data.manifest import Sample, parse_manifest, read_manifest, write_manifest
 from pipeline.files import replacing
@@ -39,9 +39,7 @@ def take_in(loop: Loop, name: str) -> None:
         folders = [layout.images_dir(name)]
         if any(sample.mask for sample in staged):
             folders.append(layout.masks_dir(name))
-        if teacher := teacher_to_hand_over(loop):
-            workspace.dvc_checkout(teacher, force=True)
-        folders += hand_over_teacher(loop.root, teacher)
+        folders += hand_over_teacher(loop)
         workspace.dvc_add(folders)
         # From HEAD, and without this domain: a crash before the commit or before the tag must not
         # add its samples twice.

@@ -125,8 +125,6 @@ def test_a_teacher_of_an_unfinished_round_is_not_handed_over(
     said = manifest.read_text()
     manifest.write_text("".join(said.splitlines(keepends=True)[:-1]).replace("img000", "img999", 1))
     loop.workspace.repro("train_teacher", on_line=lambda line: None)
-    teacher = last_teacher.teacher_to_hand_over(loop)
-    loop.workspace.dvc_checkout(teacher, force=True)
-    loop.workspace.dvc_add(last_teacher.hand_over_teacher(warm, teacher))
+    loop.workspace.dvc_add(last_teacher.hand_over_teacher(loop))
     pointer = YAML(typ="safe").load((warm / POINTER).read_text())
     assert pointer["outs"][0]["md5"] == expected
