@@ -10,7 +10,7 @@ Verdict = Literal["none", "mild", "strong"]
 SURE = 0.05  # a p-value: runs dealt at random are seldom so far apart
 APART = 1.0  # of the proxy A-distance: fewer than one image in four is taken for the other's
 FALL = 0.05  # of mIoU: five points, more than seeds and rounds make
-FAR = 1.5  # of the novelty: half as far again as images of the known domain from each other
+FAR = 2.0  # of the novelty: twice as far as images of the known domain lie from each other
 POINTS = 100
 
 
@@ -117,7 +117,7 @@ def _reasons(found: Mapping[str, Any]) -> list[str]:
         )
     chance = POINTS * found["p_value"]
     said.append(
-        f"Dealt at random, so different groups come up in {chance:.2g} % of the cases"
+        f"Dealt at random, groups come out this different in {chance:.2g} % of the cases"
         f"{'' if found['p_value'] <= SURE else ': chance explains the difference'}."
     )
     return [*said, expected_in_words(found), *truth_in_words(found)]

@@ -68,7 +68,7 @@ def test_far_away_chance_is_expected_and_what_the_model_says_is_the_upper_end() 
     far, near = expected_miou(val, target, 3.0), expected_miou(val, target, 1.0)
     assert far.miou[0] == far.by_chance < near.miou[0]
     assert far.miou[2] >= near.miou[0]
-    middle = expected_miou(val, target, 1.75)
+    middle = expected_miou(val, target, 2.25)
     assert far.miou[0] < middle.miou[0] < near.miou[0]
     assert middle.miou[2] - middle.miou[1] > near.miou[2] - near.miou[1]
 
