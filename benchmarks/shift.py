@@ -216,7 +216,7 @@ def report(
     lines = [
         "# Does the shift report tell the truth?",
         "",
-        "`python -m benchmarks.shift --data DIR --choose`: `ssl-loop shift --fast`, in points of "
+        "`python -m benchmarks.shift --data DIR --cache DIR --choose`: `ssl-loop shift --fast`, in points of "
         f"mIoU, means over the seeds of the head, {machine()}. Estimates see no mask of the "
         "target; its truth is read afterwards. docs/shift.md says what the figures mean.",
         "",
