@@ -216,9 +216,9 @@ def report(
     lines = [
         "# Does the shift report tell the truth?",
         "",
-        "`python -m benchmarks.shift --data DIR --cache DIR --choose`: `ssl-loop shift --fast`, in points of "
-        f"mIoU, means over the seeds of the head, {machine()}. Estimates see no mask of the "
-        "target; its truth is read afterwards. docs/shift.md says what the figures mean.",
+        "`python -m benchmarks.shift --data DIR --cache DIR --choose`: `ssl-loop shift --fast`, in "
+        f"points of mIoU, means over the seeds of the head, {machine()}. No estimate sees a mask of "
+        "its target; the truth is read afterwards. docs/shift.md says what the figures mean.",
         "",
         *markdown([row(name, found[name]) for name in CASES if name in found]),
     ]
