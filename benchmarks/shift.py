@@ -217,7 +217,7 @@ def report(
         "# Does the shift report tell the truth?",
         "",
         "`python -m benchmarks.shift --data DIR --cache DIR --choose`: `ssl-loop shift --fast`, in "
-        f"points of mIoU, means over the seeds of the head, {machine()}. No estimate sees a mask of "
+        f"points of mIoU, means over seeds of the head, {machine()}. No estimate sees a mask of "
         "its target; the truth is read afterwards. docs/shift.md says what the figures mean.",
         "",
         *markdown([row(name, found[name]) for name in CASES if name in found]),
