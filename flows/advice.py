@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from PIL import Image
@@ -14,9 +14,12 @@ from flows.reporting import round_facts
 from pipeline import layout
 from pipeline.answers import read_answers
 from pipeline.cost import MIN_ANSWERS, timed
+from pipeline.data.manifest import Sample, parse_manifest
 from pipeline.files import replacing, write_json
 from pipeline.query import parse_query
+from pipeline.regions import Grid
 from pipeline.stopping import (
+    AHEAD,
     Advice,
     Classes,
     advise,
@@ -33,21 +36,57 @@ def write_advice(loop: Loop, here: Position) -> Advice:
     now = _predictions(loop, here)
     with replacing(loop.root / layout.STOP_SET) as beside, beside.open("wb") as file:
         np.savez_compressed(file, **now)  # type: ignore[arg-type]
-    rounds = [row for row in round_facts(loop) if row.domain == here.domain]
-    left = sum(s.unlabelled for s in loop.workspace.manifest() if s.domain == here.domain)
+    grid, samples = loop.params.grid, loop.workspace.manifest()
     found = advise(
-        [(row.labelled, row.miou_teacher) for row in rounds if row.miou_teacher is not None],
-        left,
+        learning_curve(loop, here, samples),
+        _num_left([s for s in samples if s.domain == here.domain], grid),
         _minutes(loop),
         _agreements(loop, here, now),
         loop.params.loop,
+        unit="region" if grid else "image",
+        ahead=loop.params.query_size(here.domain) if grid else AHEAD,
     )
     write_json(loop.root / layout.STOPPING, as_json(found))
     return found
 
 
+def learning_curve(
+    loop: Loop, here: Position, samples: Sequence[Sample]
+) -> list[tuple[int, float]]:
+    """(labels, mIoU) of the domain's rounds, counted in what people are asked for.
+
+    `samples` are those of the round in the working copy.
+    """
+    found = []
+    for row in round_facts(loop):
+        if row.domain != here.domain or row.miou_teacher is None:
+            continue
+        labels = row.labelled
+        if loop.params.grid:  # how many images they lie in says little
+            then = samples if row.tag == here.tag else _samples_at(loop, row.tag)
+            labels = _num_labels(then, loop.params.grid)
+        found.append((labels, row.miou_teacher))
+    return found
+
+
+def _samples_at(loop: Loop, tag: str) -> list[Sample]:
+    return parse_manifest(loop.workspace.show(tag, layout.MANIFEST).decode())
+
+
+def _num_labels(samples: Iterable[Sample], grid: Grid) -> int:
+    """Labelled regions of all domains; of an image that is labelled as a whole all."""
+    return sum(len(sample.boxes) or grid.count for sample in samples if sample.labelled)
+
+
+def _num_left(samples: Iterable[Sample], grid: Grid | None) -> int:
+    """Images, or regions of them, that nobody was asked for."""
+    if grid is None:
+        return sum(sample.unlabelled for sample in samples)
+    return sum(max(0, grid.count - len(s.boxes)) for s in samples if s.unlabelled)
+
+
 def _minutes(loop: Loop) -> float | None:
-    """What an image of the query takes on average; None while nobody's pace is known."""
+    """What a label of the query takes on average; None while nobody's pace is known."""
     query = parse_query((loop.root / layout.QUERY).read_text())
     expected = [row.minutes for row in query if row.minutes is not None]
     measured = timed(read_answers(loop.root / layout.ANSWERS))

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,10 @@ from pipeline.loop_params import LoopParams
 
 Floats = NDArray[np.float64]
 Classes = NDArray[np.uint8]
+Unit = Literal["image", "region"]
 
 MIN_ROUNDS = 3  # a power law has three unknowns
-AHEAD = 10  # images over which the next gain is told
+AHEAD = 10  # images over which the next gain is told; of regions it is the next query
 SIDE = 32  # pixels a side of the grid on which an image of the stop set is compared
 INTERVAL = (0.05, 0.95)
 # What two trainings on the same labels differ by, as standard deviation of mIoU (seeds on CamVid:
@@ -56,9 +57,10 @@ class Forecast:
     loss: Range
     """Of stopping now, against labelling every image that is left."""
     gain: Range
-    """Of the next AHEAD images."""
+    """Of the next `ahead` images or regions."""
     num_left: int
-    """Images without a label."""
+    """Images or regions without a label."""
+    ahead: int = AHEAD
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,8 @@ class Advice:
     """Rules that say stop, in words."""
     closes: bool
     """Whether the domain ends here: loop.stop is auto and there is a reason."""
+    unit: Unit = "image"
+    """What labels are counted in: what people are asked for."""
 
 
 def stop_set(sample_ids: Iterable[str], size: int) -> list[str]:
@@ -105,7 +109,9 @@ def agreement(before: Mapping[str, Classes], now: Mapping[str, Classes]) -> floa
     return float(np.mean(hits_K[unions_K > 0] / unions_K[unions_K > 0]))
 
 
-def forecast(points: Sequence[tuple[int, float]], num_left: int) -> Forecast | None:
+def forecast(
+    points: Sequence[tuple[int, float]], num_left: int, ahead: int = AHEAD
+) -> Forecast | None:
     """From (labels, mIoU) of the rounds so far, the last one now; None below MIN_ROUNDS.
 
     The mean over curves mIoU(n) = a - b n^-c, a at most 1, each weighed by how well it fits:
@@ -129,8 +135,9 @@ def forecast(points: Sequence[tuple[int, float]], num_left: int) -> Forecast | N
     weights_CMG = np.exp(log_CMG - log_CMG.max())
     return Forecast(
         loss=_range(left_MG * _rise((now + num_left) / now), weights_CMG),
-        gain=_range(left_MG * _rise((now + min(AHEAD, num_left)) / now), weights_CMG),
+        gain=_range(left_MG * _rise((now + min(ahead, num_left)) / now), weights_CMG),
         num_left=num_left,
+        ahead=ahead,
     )
 
 
@@ -147,18 +154,24 @@ def _range(values: Floats, weights: Floats) -> Range:
     return Range(mean, float(np.sqrt(shares @ (flat - mean) ** 2)), low, high)
 
 
-def advise(
+def advise(  # noqa: PLR0913 - five facts, and what two of them are counted in
     points: Sequence[tuple[int, float]],
     num_left: int,
     minutes: float | None,
     agreements: Sequence[float],
     params: LoopParams,
+    *,
+    unit: Unit = "image",
+    ahead: int = AHEAD,
 ) -> Advice:
-    """From the learning curve, the minutes that an image is expected to take, and agreements."""
-    found = forecast(points, num_left)
+    """From the learning curve, the minutes that a label is expected to take, and agreements.
+
+    Labels, `num_left` and `ahead` are counted in `unit`.
+    """
+    found = forecast(points, num_left, ahead)
     per_hour = None
     if found and minutes and num_left:
-        hours = min(AHEAD, num_left) * minutes / 60
+        hours = min(ahead, num_left) * minutes / 60
         per_hour = Range(*(value / hours for value in found.gain))
     reasons = []
     last = agreements[-params.stop_rounds :]
@@ -179,6 +192,7 @@ def advise(
         agreements=tuple(agreements),
         reasons=tuple(reasons),
         closes=bool(reasons) and params.stop == "auto",
+        unit=unit,
     )
 
 
@@ -217,10 +231,11 @@ def forecast_words(found: Advice) -> str:
         )
     loss, gain, num_left = found.forecast.loss, found.forecast.gain, found.forecast.num_left
     if not num_left:
-        return "Every image has its label: there is nothing left to gain here."
+        return f"Every {found.unit} has its label: there is nothing left to gain here."
     text = (
         f"If you stop now, expected loss {loss.mean:.3f} \N{PLUS-MINUS SIGN} {loss.sd:.3f} mIoU "
-        f"against labelling all {num_left} images that are left; the next {min(AHEAD, num_left)} "
+        f"against labelling all {num_left} {found.unit}s that are left; the next "
+        f"{min(found.forecast.ahead, num_left)} "
         f"are expected to bring {gain.mean:.3f} ({gain.low:.3f} to {gain.high:.3f})"
     )
     if found.gain_per_hour:

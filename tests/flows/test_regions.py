@@ -11,11 +11,12 @@ from PIL import Image
 
 from db import repository
 from db.session import session_scope
+from flows.advice import learning_curve
 from flows.annotators.masks import decode_annotation
 from flows.lineage import lineage_of_models
 from flows.loop import Loop
 from flows.model_names import models_named
-from flows.records import boxes_of
+from flows.records import advice_at, boxes_of
 from flows.status import status
 from flows.tick import tick
 from flows.workspace import Workspace
@@ -107,6 +108,11 @@ def test_a_task_is_an_image_with_all_its_regions_and_rounds_add_to_its_mask(
     assert tick(loop).startswith("finished day")  # 16 regions are answered
     expected = np.where(inside(first, SIZE), truth(3), truth(2))
     np.testing.assert_array_equal(mask_of(toy, "day/img003"), expected)
+    # Two whole images taught from the start, 6 regions each, and 8 more every round.
+    curve = learning_curve(loop, loop.position(), loop.workspace.manifest())
+    assert [labels for labels, _ in curve] == [12, 20, 28]
+    advice = advice_at(loop.workspace, "day/r2")
+    assert (advice.unit, advice.forecast.num_left, advice.forecast.ahead) == ("region", 20, 8)
     known = {s.sample_id: s for s in loop.workspace.manifest() if s.regions}
     assert {name: sample.num_answers for name, sample in known.items()} == {
         "day/img002": 6,

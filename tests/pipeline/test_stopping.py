@@ -185,3 +185,12 @@ def test_it_is_told_in_words() -> None:
     assert why_finished(closed).count(";") == 1
     assert why_finished(None) == "budget spent or nothing left to ask"
     assert isinstance(closed, Advice)
+
+
+def test_regions_are_called_regions_and_the_next_query_is_told() -> None:
+    found = advise(RISING, 900, 0.5, [], LoopParams(), unit="region", ahead=60)
+    assert "labelling all 900 regions that are left; the next 60 are" in describe(found)[0]
+    assert found.gain_per_hour.mean == pytest.approx(found.forecast.gain.mean / (60 * 0.5 / 60))
+    assert parse_advice(json.dumps(as_json(found))) == found
+    none = advise(RISING, 0, 0.5, [], LoopParams(), unit="region", ahead=60)
+    assert describe(none)[0].startswith("Every region has its label")
