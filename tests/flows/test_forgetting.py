@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from db import repository
 from db.session import open_ledger, session_scope
-from flows import forgetting
+from flows import artifacts, forgetting
 from flows.cli import main
 from flows.forgetting import accept_round, offered_tag
 from flows.loop import Loop
@@ -112,6 +112,16 @@ def test_a_loss_is_told_everywhere(loop: Loop, shifted: tuple[Path, list[str]]) 
     assert events(loop, "forgotten") == [("dusk", 0)]
     page = (loop.root / layout.REPORT).read_text()
     assert page.count("day fell by 0.030") == 2  # among the findings and in its section
+
+
+def test_the_run_page_shows_the_matrix(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[dict[str, str]] = []
+    monkeypatch.setattr(artifacts, "create_markdown_artifact", lambda **each: shown.append(each))
+    here = loop.position()
+    assert here is not None
+    artifacts.show_forgetting(loop, here)
+    assert shown[0]["description"] == "dusk/r0: day fell"
+    assert "| day/r1 | 0.600 |  |\n| dusk/r0 | 0.570 | 0.500 |" in shown[0]["markdown"]
 
 
 def test_a_refused_teacher_is_kept_but_not_offered(
