@@ -124,9 +124,6 @@ def render_report(loop: Loop) -> Path:
     here = loop.require_position()
     advice = _advice(loop)
     rounds = round_facts(loop)
-    computed = [
-        row for row in rounds if (row.domain, row.round_index) != (here.domain, here.round_index)
-    ]
     report = Report(
         workspace_name=loop.root.name,
         domain=here.domain,
@@ -135,11 +132,7 @@ def render_report(loop: Loop) -> Path:
         class_colours=class_colours(loop.params.num_classes),
         rounds=rounds,
         evaluation=_json(loop.root / layout.EVALUATION),
-        previous_evaluation=(
-            json.loads(loop.workspace.show(computed[-1].tag, layout.EVALUATION))
-            if computed
-            else None
-        ),
+        previous_evaluation=_previous_evaluation(loop, here, rounds),
         training={
             "baseline": _json(loop.root / layout.BASELINE_TRAINING),
             "teacher": _json(loop.root / layout.TEACHER_TRAINING),
@@ -159,6 +152,14 @@ def render_report(loop: Loop) -> Path:
     path = loop.root / layout.REPORT
     render(report, path)
     return path
+
+
+def _previous_evaluation(
+    loop: Loop, here: Position, rounds: tuple[RoundFacts, ...]
+) -> dict[str, Any] | None:
+    """Of the newest computed round but this one."""
+    before = [row.tag for row in rounds if row.tag != here.tag]
+    return json.loads(loop.workspace.show(before[-1], layout.EVALUATION)) if before else None
 
 
 def _shifts(loop: Loop) -> tuple[ShiftFacts, ...]:
