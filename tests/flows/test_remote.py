@@ -147,9 +147,9 @@ def test_a_push_that_fails_is_said_and_stops_no_round(
 def test_a_file_that_the_cache_lost_is_not_called_pushed(backed_up: Path) -> None:
     forget(backed_up, "dusk/r0")
     loop = open_loop(backed_up / "workspace", backed_up / "tool.json")
-    outs = [o for o in outs_at(loop.workspace.git, "dusk/r0") if o.path == "models/teacher"]
+    outs = [o for o in outs_at(loop.workspace.git, "dusk/r0") if o.path == "models/baseline"]
     Cache(backed_up / "workspace/.dvc/cache").object(outs[0].md5).unlink()
-    with pytest.raises(WorkspaceError, match=r"dusk/r0: 1 file.*neither.*models/teacher"):
+    with pytest.raises(WorkspaceError, match=r"dusk/r0: 1 file.*neither.*models/baseline"):
         push(loop, unpushed(loop))
     assert unpushed(loop) == ["dusk/r0"]
     loop.ledger.close()

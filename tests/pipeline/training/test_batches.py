@@ -147,5 +147,5 @@ def test_processes_draw_different_parts(new_batches) -> None:
     for rank in range(2):
         batches = new_batches(labelled=4, process=Process(rank, 2))
         purpose = 4
-        draws += batches._places(len(batches.labelled), purpose, 0, 2)
+        draws += batches._places(batches.labelled, purpose, batches._turns(0, 2), None)
     assert len(set(draws)) == 4
