@@ -18,6 +18,7 @@ from flows.forgetting import judgement_here
 from flows.loop import Loop
 from flows.position import Position, round_tags
 from flows.shift import images_of, kept_report
+from flows.steps.push import last_failure, unpushed
 from flows.watch_alarm import alarm_facts
 from pipeline import layout
 from pipeline.answers import read_answers
@@ -124,6 +125,7 @@ def render_report(loop: Loop) -> Path:
     here = loop.require_position()
     advice = _advice(loop)
     rounds = round_facts(loop)
+    not_pushed = unpushed(loop)
     report = Report(
         workspace_name=loop.root.name,
         domain=here.domain,
@@ -148,6 +150,8 @@ def render_report(loop: Loop) -> Path:
         confidence_threshold=loop.params.method.confidence_threshold,
         links=services.links(loop.root),
         shifts=_shifts(loop),
+        not_pushed=tuple(not_pushed),
+        push_failure=last_failure(loop, not_pushed),
     )
     path = loop.root / layout.REPORT
     render(report, path)

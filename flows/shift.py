@@ -56,9 +56,9 @@ def report(
 def on_arrival(root: Path, name: str, say: Callable[[str], None]) -> None:
     """Say how unlike the domain that now waits is; its arrival does not hang on it.
 
-    Nothing where there is no trained teacher yet, so that no model could fall.
+    Nothing where that was said already, or where no teacher is trained yet that could fall.
     """
-    if not _has_teacher(root):
+    if not _has_teacher(root) or _beside(root, name).exists():
         return
     say(f"shift report: how unlike {name} is, before any label (Ctrl-C leaves it out)")
     try:

@@ -17,6 +17,7 @@ from flows.reporting import audit_of, pool_pixels
 from flows.services import ServiceStatus
 from flows.steps.push import last_failure, unpushed
 from flows.steps.take_in import waiting
+from flows.watch_alarm import alarm_facts
 from pipeline import layout
 from pipeline.audit import AuditEstimate
 from pipeline.audit import describe as audit_words
@@ -24,6 +25,7 @@ from pipeline.forgetting import Judgement
 from pipeline.forgetting import as_json as forgetting_as_json
 from pipeline.forgetting import describe as forgetting_words
 from pipeline.query import QueryRow, by_image
+from pipeline.report.facts import AlarmFacts
 from pipeline.stopping import Advice, why_finished
 from pipeline.stopping import as_json as advice_as_json
 from pipeline.stopping import describe as advice_words
@@ -58,6 +60,7 @@ class Status:
     push_failure: str  # why the last push of one of them failed; "" where none did
     half_remote: bool  # data go to a remote, git's history stays on this machine
     forgetting: Judgement | None  # what that round cost older domains
+    alarm: AlarmFacts | None  # the newest of the watch on incoming images
 
     def as_json(self) -> str:
         """For `--json`."""
@@ -105,6 +108,8 @@ def describe(found: Status, services: list[ServiceStatus]) -> str:
     lines += _unsafe(found)
     if found.forgetting:
         lines += [f"older domains: {sentence}" for sentence in forgetting_words(found.forgetting)]
+    if found.alarm:
+        lines.append(f"incoming images: {_alarm(found.alarm)}")
     for service in services:
         state = "answers" if service.answering else "runs" if service.alive else "is down"
         lines.append(f"{service.name} {state}{f' at {service.url}' if service.url else ''}")
@@ -120,6 +125,12 @@ def _unsafe(found: Status) -> list[str]:
     if found.half_remote:
         lines.append("HISTORY ON THIS MACHINE ALONE: `ssl-loop remote add --git URL`")
     return lines
+
+
+def _alarm(alarm: AlarmFacts) -> str:
+    at = alarm.at[:16].replace("T", " ")
+    opened = f"domain {alarm.opened} opened" if alarm.opened else "no domain opened for it"
+    return f"from no known domain since {alarm.since}, noticed {at} UTC in {alarm.folder}; {opened}"
 
 
 def _stands(found: Status) -> str:
@@ -175,6 +186,7 @@ def status(loop: Loop) -> Status:
         push_failure=last_failure(loop, not_pushed),
         half_remote=bool((to := remote(loop.workspace)).data and not to.git),
         forgetting=judgement_at(loop.workspace, newest) if newest else None,
+        alarm=next(iter(alarm_facts(loop)[-1:]), None),
     )
 
 

@@ -14,13 +14,15 @@ from db.session import session_scope
 from flows.loop import Loop
 from flows.position import Position, ingest_tag
 from flows.records import advice_at, closed_key
+from flows.reporting import render_report
 from flows.steps.collect import collect
 from flows.steps.finish import ended, finish
 from flows.steps.merge import merge
 from flows.steps.publish import publish, query_of
-from flows.steps.push import push, unpushed
+from flows.steps.push import last_failure, push, unpushed
 from flows.steps.reproduce import ensure_recorded, reproduce_stage, seal_round, stages
 from flows.steps.take_in import take_in, waiting
+from pipeline import layout
 from pipeline.errors import WorkspaceError
 from pipeline.stopping import why_finished
 
@@ -81,12 +83,22 @@ def _push(loop: Loop, run: Run, tried: list[str]) -> list[str]:
     """Tags that wait to be pushed; `tried` ones are the next tick's, for a round must not wait."""
     tags = unpushed(loop)
     if tags and tags != tried:
+        told = last_failure(loop, tags)
         try:
             run(push, loop, tags, name=f"push:{tags[-1]}")
         except WorkspaceError as error:
             loop.log(f"NOT PUSHED, {len(tags)} tag(s) are on this machine alone: {error}")
         tags = unpushed(loop)
+        if tags or told:
+            _tell(loop)
     return tags
+
+
+def _tell(loop: Loop) -> None:
+    """The report says what is not pushed, and no longer what is; one in the making will."""
+    here = loop.position()
+    if here and here.computed and (loop.root / layout.REPORT).exists():
+        render_report(loop)
 
 
 def _over(loop: Loop, here: Position | None, arriving: str | None) -> bool:

@@ -17,6 +17,7 @@ from db.session import session_scope
 from flows import prefect_server
 from flows.arrival import add_domain
 from flows.loop import Loop
+from flows.shift import on_arrival
 from flows.watch_log import Line, Shift, WatchLog
 from pipeline import layout
 from pipeline.report.facts import AlarmFacts
@@ -83,6 +84,8 @@ def open_domain(loop: Loop, log: WatchLog) -> str | None:
             loop.log(str(add_domain(loop.root, name, images=folder)))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+    if name in _waiting(loop):
+        on_arrival(loop.root, name, loop.log)
     with session_scope(loop.ledger) as session:
         record_event(
             session, kind=OPENED, who=WHO, domain=name, subject=shift.key,

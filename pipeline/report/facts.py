@@ -151,6 +151,10 @@ class Report:
     """Noticed by the watch, oldest first."""
     shifts: tuple[ShiftFacts, ...] = ()
     """In order of arrival; none for domains that came before there was a model."""
+    not_pushed: tuple[str, ...] = ()
+    """Tags that a remote should have and lacks, after a push of one of them failed."""
+    push_failure: str = ""
+    """Why it failed; "" where none did."""
 
     def __post_init__(self) -> None:
         """ValueError unless every class has its colour."""

@@ -107,6 +107,7 @@ def _with_unit(number: float | None) -> str:
 def findings(report: Report) -> list[str]:
     """A few sentences on what to notice, for someone who reads nothing else."""
     found = [
+        _unsafe(report),
         _teacher_against_baseline(report),
         _transductive(report),
         _audit(report),
@@ -118,6 +119,15 @@ def findings(report: Report) -> list[str]:
         _asked(report),
     ]
     return [sentence for sentence in found if sentence]
+
+
+def _unsafe(report: Report) -> str:
+    if not report.push_failure:
+        return ""
+    return (
+        f"NOT PUSHED: {', '.join(report.not_pushed)} would be lost with this machine. The last try "
+        f"said: {report.push_failure}"
+    )
 
 
 def _teacher_against_baseline(report: Report) -> str:

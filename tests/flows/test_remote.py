@@ -137,9 +137,12 @@ def test_a_push_that_fails_is_said_and_stops_no_round(
     assert now.not_pushed == ("dusk/ingest", "dusk/r0")
     assert "is its disk mounted?" in now.push_failure
     assert "NOT PUSHED, on this machine alone: dusk/ingest, dusk/r0" in describe(now, [])
+    page = backed_up / "workspace" / layout.REPORT
+    assert "NOT PUSHED: dusk/ingest, dusk/r0 would be lost with this machine" in page.read_text()
     (backed_up / "unplugged").rename(backed_up / "store")
     tick(loop)
     assert status(loop).not_pushed == ()
+    assert "NOT PUSHED" not in page.read_text()
     assert lacking(backed_up) == []
     loop.ledger.close()
 

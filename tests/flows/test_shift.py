@@ -140,6 +140,14 @@ def test_a_failure_does_not_stand_in_a_domains_way(
     assert waiting(toy) == ["dusk"]
 
 
+def test_what_was_said_of_a_domain_is_not_said_again(toy: Path) -> None:
+    write_json(toy / layout.TEACHER / "config.json", {"trained": True})
+    write_json(toy / layout.INCOMING / "dusk.shift.json", planted())
+    said: list[str] = []
+    shift.on_arrival(toy, "dusk", said.append)
+    assert said == []
+
+
 def test_without_a_teacher_nothing_is_said(toy: Path) -> None:
     said: list[str] = []
     shift.on_arrival(toy, "dusk", said.append)

@@ -20,6 +20,7 @@ from db.session import session_scope
 from flows import prefect_server, watch_alarm
 from flows.cli import main
 from flows.loop import Loop
+from flows.status import describe, status
 from flows.steps.take_in import waiting
 from flows.watch_log import WatchLog
 from flows.watching import LOCK, Watcher
@@ -137,6 +138,9 @@ def test_a_shift_is_told_once_and_everywhere(place: Place) -> None:
     assert int(shift.image[3:7]) < 45
     assert shift.nearest_domain == "day"
     assert place.noticed() == [shift.key]
+    said = describe(status(place.loop), [])
+    assert "incoming images: from no known domain since new0030.png, noticed 2" in said
+    assert f"in {place.folder}; no domain opened for it" in said
     again = place.watcher().look()
     assert sum(line.startswith("ALARM: new images come from no known") for line in place.lines) == 1
     assert (again.scored, again.scored_in_all, again.shifts) == (0, 50, ())
@@ -266,6 +270,10 @@ def test_a_shift_opens_a_domain_of_the_images_since(
     assert place.watcher(open_domain=True).look().opened is None  # 16 images yet
     place.drop(range(35, 42), DUSK)
     real = watch_alarm.record_event
+    compared: list[str] = []
+    monkeypatch.setattr(
+        watch_alarm, "on_arrival", lambda root, name, say: compared.append(f"{root.name}/{name}")
+    )
 
     def killed(session: Any, *, kind: str, **said: Any) -> bool:
         if kind == watch_alarm.OPENED:
@@ -279,6 +287,8 @@ def test_a_shift_opens_a_domain_of_the_images_since(
     assert place.watcher(open_domain=True).look().opened == "shift-2"
     assert place.watcher(open_domain=True).look().opened is None
     assert waiting(place.loop.root) == ["shift-2"]
+    assert compared == ["workspace/shift-2"] * 2  # killed, it is asked for again
+    assert "; domain shift-2 opened" in describe(status(place.loop), [])
     staged = read_manifest(place.loop.root / layout.INCOMING / "shift-2/samples.csv")
     assert len(staged) == 23
     assert "shift-2/a_name__1_" in {sample.sample_id for sample in staged}
