@@ -1,6 +1,7 @@
-"""Does choosing images pay? Fast backtests of CamVid and DSB2018, and of regions of CamVid.
+"""Does choosing images pay? Backtests of CamVid and DSB2018, and of regions of CamVid.
 
-`python -m benchmarks.backtest --data DIR` runs whatever is missing, one case after the other, and
+`python -m benchmarks.backtest --data DIR` runs whatever is missing, one case after the other (fast
+ones; camvid_full, with real trainings of an hour or two on two cores, where it is named), and
 writes backtest/<case>.{json,svg} and backtest.md beside the other results. Finished replays are
 kept (--cache), so a stopped run goes on and a new strategy costs its own replays only. Judged on
 blocks held out of the train split; `--score-on test` judges on the split test instead, writes
@@ -16,12 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.camvid import ENCODER, locate
+from benchmarks import methods
+from benchmarks.camvid import CamVid, locate
 from benchmarks.camvid_report import RESULTS, machine, markdown, read_json
+from benchmarks.methods_report import ALL as ALL_LABELS
 from pipeline.acquisition import DEFAULT, STRATEGIES
 from pipeline.backtest.command import Request, run
 from pipeline.backtest.page import columns_of, curves_svg, rows_of
 from pipeline.backtest.plan import Plan
+from pipeline.config import Params
 from pipeline.files import write_json, write_text
 
 ALL = (DEFAULT, "random", *sorted(set(STRATEGIES) - {"random"}))
@@ -38,6 +42,8 @@ class Case:
     rounds: int
     query_size: int
     region_px: int | None = None
+    method: str | None = None
+    """Trained by the loop's stages, as in benchmarks.methods; None: a small head."""
 
 
 CASES = {
@@ -47,15 +53,25 @@ CASES = {
     "camvid_regions": Case(
         folder="camvid", size=(192, 256), start=3, rounds=8, query_size=283, region_px=16
     ),
+    # 768 regions an image: 1 % of the pixels to start, 4 % after six rounds.
+    "camvid_regions_8": Case(
+        folder="camvid", size=(192, 256), start=3, rounds=8, query_size=1126, region_px=8
+    ),
+    # Up to 12 % of the images.
+    "camvid_full": Case(
+        folder="camvid", size=(128, 160), start=11, rounds=3, query_size=8, method="mean_teacher"
+    ),
 }
+FAST = tuple(name for name, case in CASES.items() if case.method is None)
+STEPS = 1000
 
 
 def main() -> None:
     """Run the cases, then write the table of all that are kept."""
     args = arguments()
-    weights = locate(args.data).weights
+    camvid = locate(args.data)
     for name in args.cases:
-        keep(name, run(request_of(CASES[name], args, weights)))
+        keep(name, run(request_of(CASES[name], args, camvid)))
 
 
 def keep(name: str, found: dict[str, Any]) -> None:
@@ -74,7 +90,7 @@ def arguments() -> argparse.Namespace:
     """What to run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="holds the sets and encoders/")
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(FAST))
     parser.add_argument("--strategies", nargs="+", choices=(DEFAULT, *STRATEGIES), default=ALL)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rounds", type=int, help="fewer than the case has, for a try")
@@ -83,7 +99,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def request_of(case: Case, args: argparse.Namespace, weights: Path) -> Request:
+def request_of(case: Case, args: argparse.Namespace, camvid: CamVid) -> Request:
     """The backtest of a case, as `ssl-loop backtest` would ask for it."""
     plan = Plan(
         strategies=tuple(args.strategies),
@@ -93,20 +109,34 @@ def request_of(case: Case, args: argparse.Namespace, weights: Path) -> Request:
         seeds=args.seeds,
         region_px=case.region_px,
     )
-    encoder = {
-        "encoder": ENCODER,
-        "encoder_weights": str(weights),
-        "encoder_options": {"pad_type": "same"},
-        "normalisation": "symmetric",
-    }
     height_px, width_px = case.size
+    fast = {
+        "embed": camvid.settings(seed=0, steps=STEPS)["embed"],
+        "image": {"height_px": height_px, "width_px": width_px},
+    }
     return Request(
         root=args.data / case.folder,
         plan=plan,
+        mode="full" if case.method else "fast",
         score_on=args.score_on,
-        settings={"embed": encoder, "image": {"height_px": height_px, "width_px": width_px}},
+        workspace=trained_by(case, camvid) if case.method else None,
+        settings={} if case.method else fast,
         cache=args.cache,
     )
+
+
+def trained_by(case: Case, camvid: CamVid) -> Params:
+    """The knobs of benchmarks.methods."""
+    assert case.method is not None
+    training = methods.Run(
+        method=case.method,
+        model="pspnet",
+        labelled_fraction=ALL_LABELS,
+        seed=0,
+        steps=STEPS,
+        image_size=f"{case.size[0]}x{case.size[1]}",
+    )
+    return methods.params_of(camvid, training, "auto")
 
 
 def write_report(found: Mapping[str, Mapping[str, Any]]) -> None:
@@ -130,7 +160,8 @@ def section(name: str, result: Mapping[str, Any]) -> Sequence[str]:
     return [
         f"{result['num_pool']} images to ask for, {result['num_scored']} of {result['score_on']} "
         f"to judge by{read}, {result['num_seeds']} seed(s); all masks: "
-        f"{100 * result['full_supervision_miou']:.1f}. `default`: `{result['default']}`.",
+        f"{100 * result['full_supervision_miou']:.1f}. `default`: `{result['default']}`. Model: "
+        f"{result['model']}.",
         "",
         *markdown(
             [
