@@ -1,16 +1,20 @@
 """`make e2e-camvid DATA=DIR`: CamVid day, then dusk, on real services, simulated annotator.
 
-One seed; about half an hour on two cores. Writes camvid_loop.{json,md} beside the other results.
+What the shift report said of dusk as it arrived is set beside the test mIoU of the day model,
+brought back from its tag. One seed; about half an hour on two cores. Writes camvid_loop.{json,md}
+beside the other results.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -19,10 +23,13 @@ from benchmarks.camvid_report import RESULTS, test_scores, write_loop
 from flows import services
 from flows.arrival import add_domain
 from flows.loop import open_loop
+from flows.position import round_tag
 from flows.rehearsal import Rehearsal, tags_of
 from flows.reporting import round_facts
+from flows.restore import restore
 from flows.workspace import Workspace, is_workspace
 from pipeline import layout
+from pipeline.config import Params
 
 RATES = ("boundary_noise_px=1", "wrong_class=0.02", "skip=0.03", "edit_after_submit=0.05",
          "double_submit=0.05", "undecodable=0.03")  # fmt: skip
@@ -48,10 +55,12 @@ def main() -> int:
         finished = run.follow(LIMIT_S)
     with run.phase("reading the test split, once"), open_loop(root) as loop:
         test = test_scores(root, loop.params)
+        shift = arrival(root, loop.params)
         rounds = round_facts(loop)
     run.done("everything", time.monotonic() - started)
     missing = run.missing(tags_of(DOMAINS, ROUNDS))
-    write_loop(rounds, test, run.seconds, seed=args.seed, steps=args.steps)
+    facts = {"seed": args.seed, "steps": args.steps, "test": test, "shift": shift}
+    write_loop(rounds, facts | {"seconds": run.seconds})
     run.console.print(run.table())
     for _ in services.down(root):
         pass
@@ -59,6 +68,21 @@ def main() -> int:
     run.console.print(f"missing tags: {missing or 'none'}; results in {RESULTS}")
     run.console.print(f"report: {root / layout.REPORT}")
     return 1 if missing or not finished else 0
+
+
+def arrival(root: Path, params: Params) -> dict[str, Any]:
+    """What was said of dusk before its labels, and what the last day model reaches on test."""
+    day, dusk = DOMAINS
+    said = json.loads((root / layout.shift_report(dusk)).read_text())
+    with tempfile.TemporaryDirectory() as folder:
+        then = Path(folder) / "then"
+        tag = round_tag(day, ROUNDS)
+        restore(str(root), tag, then, print)
+        shutil.rmtree(then / layout.DATA)
+        (then / layout.DATA).symlink_to(root / layout.DATA)
+        truth = test_scores(then, params)["teacher"][dusk]
+    names = ("verdict", "p_value", "proxy_a_distance", "source_miou", "expected_miou")
+    return {"domain": dusk, **{name: said[name] for name in names}, "model": tag, "truth": truth}
 
 
 def prepare(root: Path, camvid: CamVid, seed: int, steps: int) -> None:

@@ -39,14 +39,7 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, CPU"
 
 
-def write_loop(
-    rounds: Sequence[RoundFacts],
-    test: Mapping[str, Any],
-    seconds: Mapping[str, float],
-    *,
-    seed: int,
-    steps: int,
-) -> None:
+def write_loop(rounds: Sequence[RoundFacts], facts: Mapping[str, Any]) -> None:
     """camvid_loop.json and camvid_loop.md."""
     rows = [
         {
@@ -62,24 +55,38 @@ def write_loop(
         }
         for row in rounds
     ]
-    facts = {"seed": seed, "steps": steps, "rounds": rows, "test": test, "seconds": seconds}
-    write_json(RESULTS / "camvid_loop.json", facts)
+    write_json(RESULTS / "camvid_loop.json", {**facts, "rounds": rows})
     lines = [
         "# CamVid day, then dusk, on the real services",
         "",
-        f"`make e2e-camvid DATA=DIR`: seed {seed}, {steps} steps per training, {machine()}.",
+        f"`make e2e-camvid DATA=DIR`: seed {facts['seed']}, {facts['steps']} steps per training, "
+        f"{machine()}.",
         "mIoU on val (blocks held out of the train sequences, per domain).",
         "",
         *markdown(rows),
         "",
-        f"Test, read once at the end: {_scores(test)}.",
+        f"Test, read once at the end: {_scores(facts['test'])}.",
+        "",
+        _arrival(facts["shift"]),
         "",
         "| phase | seconds |",
         "|---|---:|",
-        *(f"| {name} | {value:.0f} |" for name, value in seconds.items()),
+        *(f"| {name} | {value:.0f} |" for name, value in facts["seconds"].items()),
         "",
     ]
     write_text(RESULTS / "camvid_loop.md", "\n".join(lines))
+
+
+def _arrival(shift: Mapping[str, Any]) -> str:
+    value, low, high = (100 * miou for miou in shift["expected_miou"])
+    truth = 100 * shift["truth"]
+    return (
+        f"Shift report as {shift['domain']} arrived, before any of its labels: {shift['verdict']} "
+        f"(p {shift['p_value']:g}), {value:.1f} mIoU to expect ({low:.1f} to {high:.1f}). The "
+        f"teacher of {shift['model']} reaches {truth:.1f} on its test images: off by "
+        f"{value - truth:+.1f}, "
+        f"{'inside' if low <= truth <= high else 'outside'} the interval."
+    )
 
 
 def write_seeds(found: Mapping[int, Mapping[str, Any]], *, steps: int) -> None:

@@ -161,6 +161,8 @@ class AdaptParams(Block):
     """train.steps of a training that starts from the last teacher; null = as many as any other."""
     warm_start_rate: Annotated[float, Field(gt=0, le=1)] = 0.5
     """What both learning rates are multiplied by in a training that starts from it."""
+    warm_start_share: Share = 0.25
+    """Share of that teacher's weights in the one that is kept after such a training; 0 = none."""
 
 
 NO_ADAPTATION = AdaptParams(
@@ -170,6 +172,7 @@ NO_ADAPTATION = AdaptParams(
     fourier_beta=0.0,
     source_weight=1.0,
     warm_start=False,
+    warm_start_share=0.0,
 )
 
 

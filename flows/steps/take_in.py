@@ -10,7 +10,7 @@ from db.session import session_scope
 from flows.loop import Loop
 from flows.position import ingest_tag
 from flows.records import record_ingest
-from flows.shift import adopt
+from flows.shift import adopt, on_arrival
 from flows.steps.last_teacher import hand_over_teacher
 from pipeline import layout
 from pipeline.data.manifest import Sample, parse_manifest, read_manifest, write_manifest
@@ -34,6 +34,7 @@ def take_in(loop: Loop, name: str) -> None:
     workspace, source = loop.workspace, loop.root / layout.INCOMING / name
     if ingest_tag(name) not in workspace.tags_merged():
         loop.log(f"taking in domain {name}")
+        on_arrival(loop.root, name, loop.log)  # for one that came before there was a teacher
         staged = read_manifest(source / "samples.csv")
         _copy_files(source, loop.root, staged)
         folders = [layout.images_dir(name)]

@@ -51,5 +51,5 @@ def adaptation_in_force(params: Params, samples: Sequence[Sample]) -> Adaptation
 
 def _asks_for_nothing(params: AdaptParams) -> bool:
     """Numbers of knobs that are off say nothing."""
-    idle = {"batch_norm_prior", "warm_start_steps", "warm_start_rate"}
+    idle = {"batch_norm_prior", "warm_start_steps", "warm_start_rate", "warm_start_share"}
     return params.model_dump(exclude=idle) == NO_ADAPTATION.model_dump(exclude=idle)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from pipeline import layout
 from pipeline.config import ModelParams, Params
@@ -40,6 +42,18 @@ def last_teacher(root: Path, params: Params, stage: str) -> dict[str, Tensor] | 
         say(f"{stage}: the last teacher had other {' and '.join(changed)}; the network starts anew")
         return None
     return model.network.state_dict()
+
+
+@torch.no_grad()
+def average_with(network: nn.Module, last: Mapping[str, Tensor], share: float) -> None:
+    """Weights and statistics theta <- (1 - s) theta + s theta_last, in place; whole numbers stay.
+
+    Wortsman et al. 2022 (WiSE-FT), section 3: on the line between what a network was and what it
+    became, little of the new is lost before much of the old is back.
+    """
+    for name, value in network.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(last[name].to(value), share)
 
 
 def last_teacher_sha256(root: Path) -> str:

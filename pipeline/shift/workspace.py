@@ -50,6 +50,7 @@ class Asked:
 
 def shift(root: Path, params: Params, asked: Asked) -> dict[str, Any]:
     """The report as JSON has it; without a trained model what embeddings alone say."""
+    model = load_model(root / layout.TEACHER) if (root / layout.TEACHER).exists() else None
     device = pick_device(params.train.device)
     size = (params.image.height_px, params.image.width_px)
     view = View(size, params.embed.normalisation, device)
@@ -64,7 +65,6 @@ def shift(root: Path, params: Params, asked: Asked) -> dict[str, Any]:
         for name, pictures in ((asked.a, known), (asked.b, target))
     ]
     length = asked.run_length or run_length([side.embeddings_NE for side in sides])
-    model = load_model(root / layout.TEACHER) if (root / layout.TEACHER).exists() else None
     val = thinned(asked.val, MOST)
     setting = Setting(
         classes=params.classes,

@@ -10,7 +10,7 @@ from typing import Any
 import pipeline
 from pipeline import layout
 from pipeline.adaptation.in_force import Adaptation, adaptation_in_force
-from pipeline.adaptation.warm_start import last_teacher, last_teacher_sha256
+from pipeline.adaptation.warm_start import average_with, last_teacher, last_teacher_sha256
 from pipeline.config import Params
 from pipeline.data.manifest import Sample, check_files, read_manifest
 from pipeline.errors import ModelError
@@ -52,6 +52,8 @@ def train_stage(stage: str, root: Path, params: Params, *, method_name: str, mod
     trained = train(job, checkpoints)
     if not trained.main:
         return
+    if job.initial is not None and params.adapt.warm_start_share:
+        average_with(trained.network, job.initial, params.adapt.warm_start_share)
     follow_in_batch_norm(job, trained.network)
     facts = {**_facts(job), **followed}
     save_model(root / model, trained.network, _config(job, facts, encoder_sha256), trained.beside)

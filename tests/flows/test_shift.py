@@ -101,6 +101,27 @@ def test_a_report_goes_into_git_with_its_domain_and_onto_the_page_with_the_truth
     assert loop.workspace.git.run("status", "--porcelain", "--untracked-files=no") == b""
 
 
+def test_a_domain_that_came_before_a_teacher_is_compared_when_it_is_taken_in(
+    toy: Path, open_toy: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage_domain(toy, "day", labelled=2, pool=1, val=1)
+    loop = open_toy(toy)
+    asked: list[tuple[str, str]] = []
+
+    def report(root: Path, a: str, b: str) -> tuple[dict[str, Any], dict[str, Path]]:
+        asked.append((a, b))
+        assert "dusk/ingest" not in loop.workspace.tags_merged()
+        write_json(root / layout.INCOMING / f"{b}.shift.json", planted())
+        return planted() | {"in_words": ["A strong shift"]}, {}
+
+    monkeypatch.setattr(shift, "report", report)
+    loop.workspace.write_params({"loop": {"budget": 0}})
+    stage_domain(toy, "dusk", pool=4)
+    tick(loop)
+    assert asked == [("labelled", "dusk")]
+    assert json.loads(loop.workspace.show("dusk/ingest", layout.shift_report("dusk"))) == planted()
+
+
 def test_a_report_that_comes_late_is_committed_with_the_round(
     toy: Path, open_toy: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

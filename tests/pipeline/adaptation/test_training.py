@@ -32,6 +32,7 @@ ALL: dict[str, Any] = {
     "source_weight": 0.3,
     "warm_start": True,
     "warm_start_steps": 3,
+    "warm_start_share": 0.25,
 }
 ONE_BY_ONE: list[dict[str, Any]] = [
     {"batch_norm": "adabn"},
@@ -43,6 +44,7 @@ ONE_BY_ONE: list[dict[str, Any]] = [
     {"warm_start": True},
     {"warm_start": True, "warm_start_steps": 3},
     {"warm_start": True, "warm_start_rate": 0.1},
+    {"warm_start": True, "warm_start_share": 0.5},
 ]
 
 
@@ -169,6 +171,29 @@ def test_another_last_teacher_is_another_training(shifted: Path, dusk_params) ->
     one = weights_of(shifted, params)
     hand_over(shifted, dusk_params(train={"seed": 9}))
     assert weights_of(shifted, params) != one
+
+
+def test_what_is_kept_lies_between_the_last_teacher_and_what_was_trained(
+    shifted: Path, dusk_params
+) -> None:
+    hand_over(shifted, dusk_params())
+    weights_of(shifted, dusk_params({"warm_start": True}))
+    trained = load_file(shifted / layout.TEACHER / "model.safetensors")
+    weights_of(shifted, dusk_params({"warm_start": True, "warm_start_share": 0.25}))
+    kept = load_file(shifted / layout.TEACHER / "model.safetensors")
+    last = load_file(shifted / layout.PREVIOUS_TEACHER / "model.safetensors")
+    for name, value in kept.items():
+        if value.is_floating_point():
+            expected = 0.75 * trained[name].double() + 0.25 * last[name].double()
+            torch.testing.assert_close(value.double(), expected, atol=1e-6, rtol=1e-5)
+        else:  # batches that the batch norms counted
+            assert torch.equal(value, trained[name])
+
+
+def test_a_share_of_a_teacher_that_is_not_there_is_none(shifted: Path, dusk_params) -> None:
+    alone = {"warm_start": True, "warm_start_share": 0.0}
+    plain = weights_of(shifted, dusk_params(alone))
+    assert weights_of(shifted, dusk_params({**alone, "warm_start_share": 0.5})) == plain
 
 
 def test_a_model_without_batch_norm_takes_the_rest_and_says_so(
