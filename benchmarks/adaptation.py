@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.adaptation_report import write_report
-from benchmarks.camvid import DOMAINS, ENCODER, CamVid, locate
+from benchmarks.camvid import DOMAINS, ENCODER, CamVid, locate, stage_laid_out
 from benchmarks.camvid_report import RESULTS, read_json
 from benchmarks.junk import JUNK, write_junk
 from benchmarks.methods import METHOD, MODEL_OPTIONS, TRAIN
@@ -33,7 +33,6 @@ from pipeline.acquisition.cold_start import cold_start
 from pipeline.acquisition.pool import Pool
 from pipeline.backtest import take_in
 from pipeline.config import NO_ADAPTATION, AdaptParams, MethodParams, Params, parse_params
-from pipeline.data.ingest import validate_and_stage
 from pipeline.data.manifest import Sample, read_manifest, write_manifest
 from pipeline.files import write_json
 from pipeline.metrics import iou_per_class, mean_iou
@@ -132,6 +131,7 @@ class Bench:
             "asked": sorted(asked),
             "unlabelled": sum(s.unlabelled for s in samples),
             "steps": params.train.steps,
+            "warm_start_share": params.adapt.warm_start_share,
             "val": self._miou(params, "val"),
         }
 
@@ -140,7 +140,7 @@ class Bench:
         self._place(layout.TEACHER, self._kept(run))
         write_manifest(self.root / layout.MANIFEST, self._samples)
         today = datetime.datetime.now(datetime.UTC).date().isoformat()
-        return {"test": self._miou(self.params(run), "test"), "test_read": today}
+        return {"test": self._miou(self.params(run), "test"), "test_read": [today]}
 
     def params(self, run: Run) -> Params:
         """The benchmark's knobs; the day model and its continuation know no adaptation."""
@@ -255,17 +255,7 @@ def lay_out(camvid: CamVid, cells: Path, root: Path) -> None:
             junk = write_junk(source / "images", pool, sorted((cells / "images").iterdir()))
             with (source / "splits.csv").open("a", newline="") as file:
                 csv.writer(file).writerows((stem, "pool") for stem in junk)
-        summary = validate_and_stage(
-            name=domain,
-            images=source / "images",
-            masks=camvid.masks,
-            splits=source / "splits.csv",
-            classes=camvid.classes,
-            existing_domains=(),
-            destination=making / "incoming",
-        )
-        print(summary, flush=True)
-        take_in(making / "root", making / "incoming" / domain)
+        take_in(making / "root", stage_laid_out(camvid, domain, making))
     (making / "root" / layout.MANIFEST).rename(making / "root" / ALL_MASKS)
     (making / "root").rename(root)
     shutil.rmtree(making)

@@ -78,6 +78,12 @@ def stage(camvid: CamVid, domain: str, folder: Path, rows: Mapping[str, str] | N
     """The domain checked and copied as `domain add` does; `rows` instead of the campaign's."""
     source = folder / f"{domain}-source"
     camvid.lay_out(domain, source, rows)
+    return stage_laid_out(camvid, domain, folder)
+
+
+def stage_laid_out(camvid: CamVid, domain: str, folder: Path) -> Path:
+    """The same of what lies in `folder`/<domain>-source, which goes."""
+    source = folder / f"{domain}-source"
     validate_and_stage(
         name=domain,
         images=source / "images",

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from flows.cli_options import Command, cache, file_to_write, settings
 from pipeline.data.formats import FORMATS
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _count(flag: str, default: int, text: str, *, least: int = 1) -> Callable[[Command], Command]:
@@ -78,32 +77,13 @@ def _count(flag: str, default: int, text: str, *, least: int = 1) -> Callable[[C
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Take the knobs of this workspace's params.yaml where --set says nothing.",
 )
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="A knob of embed, image or acquire, such as embed.encoder_weights=FILE; with --full "
-    "also of model, train or method.",
+@settings(
+    "A knob of embed, image or acquire, such as embed.encoder_weights=FILE; with --full also of "
+    "model, train or method."
 )
-@click.option(
-    "--json",
-    "json_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the result there.",
-)
-@click.option(
-    "--html",
-    "html_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write a page with the curves there.",
-)
-@click.option(
-    "--cache",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Where features and finished rounds are kept, so that a stopped run goes on "
-    "[default: the user's cache folder].",
-)
+@file_to_write("--json", "Write the result there.")
+@file_to_write("--html", "Write a page with the curves there.")
+@cache("Where features and finished rounds are kept, so that a stopped run goes on")
 def backtest(directory: Path, mode: str | None, **options: Any) -> None:
     """Does choosing images pay on your data? Replays the loop on a labelled folder.
 

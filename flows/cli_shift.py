@@ -7,17 +7,13 @@ from typing import Any
 
 import click
 
+from flows.cli_options import WORKSPACE, cache, file_to_write, settings
+
 
 @click.command("shift")
 @click.argument("a")
 @click.argument("b")
-@click.option(
-    "--workspace",
-    "-w",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(),
-    help="The workspace's folder (default: here).",
-)
+@WORKSPACE
 @click.option(
     "--data",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -41,30 +37,10 @@ import click
     type=click.IntRange(min=1),
     help="Consecutive images that count as one [default: as long as they look alike, at most 20].",
 )
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="With --fast: a knob of embed or image, such as embed.encoder_weights=FILE.",
-)
-@click.option(
-    "--json",
-    "json_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the report there.",
-)
-@click.option(
-    "--html",
-    "html_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write a page with maps, images and histograms there.",
-)
-@click.option(
-    "--cache",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="With --fast: where features are kept [default: the user's cache folder].",
-)
+@settings("With --fast: a knob of embed or image, such as embed.encoder_weights=FILE.")
+@file_to_write("--json", "Write the report there.")
+@file_to_write("--html", "Write a page with maps, images and histograms there.")
+@cache("With --fast: where features are kept")
 def shift(a: str, b: str, **options: Any) -> None:
     """How unlike domain B is from A, and what the model is worth there, without a label of B.
 
@@ -105,12 +81,12 @@ def _fast(a: str, b: str, **options: Any) -> tuple[dict[str, Any], dict[str, Pat
     from pipeline.blocks import parse_block
     from pipeline.shift import fast
 
-    settings = parse_block(fast.Settings, parse_settings(options["settings"]), source="--set")
+    asked = parse_block(fast.Settings, parse_settings(options["settings"]), source="--set")
     request = fast.Request(
         root=options["data"],
         a=a,
         b=b,
-        settings=settings,
+        settings=asked,
         cache=options["cache"] or default_cache(),
         seed=options["seed"],
         run_length=options["run_length"],
