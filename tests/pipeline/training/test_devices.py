@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from flows.processes import child_environment
 from pipeline import layout
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(
