@@ -14,12 +14,12 @@ from pipeline import layout
 from pipeline.data.manifest import Sample, read_manifest
 from pipeline.errors import DataError, WorkspaceError
 from pipeline.files import replacing, write_json
+from pipeline.shift.verdict import LABELLED
 
 if TYPE_CHECKING:
     from flows.loop import Loop
     from pipeline.shift.looking import Picture
 
-LABELLED = "labelled"  # instead of a domain: all others that have labels
 SUFFIX = ".shift.json"
 
 

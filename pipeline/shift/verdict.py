@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 Verdict = Literal["none", "mild", "strong"]
+LABELLED = "labelled"  # instead of a domain: all others that have labels
 
 SURE = 0.05  # a p-value: runs dealt at random are seldom so far apart
 APART = 1.0  # of the proxy A-distance: fewer than one image in four is taken for the other's
@@ -36,7 +37,7 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
 
 def headline(found: Mapping[str, Any]) -> str:
     """The verdict in one sentence."""
-    a, b = found["a"], found["b"]
+    a, b = _known(found), found["b"]
     return {
         "none": f"No shift: nothing tells {b} from more images of {a}.",
         "mild": f"A mild shift: {b} does not look like {a}, but little harm is expected.",
@@ -73,8 +74,8 @@ def expected_in_words(found: Mapping[str, Any]) -> str:
     value, low, high = (POINTS * each for each in expected)
     text = (
         f"Expected on {found['b']} without any label: {value:.0f} points of mIoU, "
-        f"{low:.0f} to {high:.0f} with 95 % confidence; on validation images of {found['a']} it is "
-        f"{POINTS * found['source_miou'][0]:.0f}."
+        f"{low:.0f} to {high:.0f} with 95 % confidence; on validation images of {_known(found)} "
+        f"it is {POINTS * found['source_miou'][0]:.0f}."
     )
     if (found["novelty"] or 0) >= FAR:
         text += (
@@ -103,7 +104,9 @@ def truth_in_words(found: Mapping[str, Any]) -> list[str]:
 def _reasons(found: Mapping[str, Any]) -> list[str]:
     said = []
     apart = found["proxy_a_distance"]
-    counted = f"{found['num_images']['a']} images of {found['a']}, {found['num_images']['b']} of "
+    counted = (
+        f"{found['num_images']['a']} images of {_known(found)}, {found['num_images']['b']} of "
+    )
     length = found["run_length"]
     in_runs = f", in runs of {length}" if length > 1 else ""
     if apart is None:
@@ -121,6 +124,11 @@ def _reasons(found: Mapping[str, Any]) -> list[str]:
         f"{'' if found['p_value'] <= SURE else ': chance explains the difference'}."
     )
     return [*said, expected_in_words(found), *truth_in_words(found)]
+
+
+def _known(found: Mapping[str, Any]) -> str:
+    a: str = found["a"]
+    return "what is labelled" if a == LABELLED else a
 
 
 def _fall(found: Mapping[str, Any]) -> float | None:

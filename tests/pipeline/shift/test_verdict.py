@@ -69,3 +69,10 @@ def test_the_truth_is_set_beside() -> None:
     assert "Measured since, on val images: 45 points, inside the interval." in said
     assert "Measured since, on random images: 60 points, outside of the interval." in said
     assert not any("other" in each for each in said)
+
+
+def test_what_is_labelled_is_said_in_words() -> None:
+    said = " ".join(sentences(found(a="labelled")))
+    assert "is unlike what is labelled" in said
+    assert " images of what is labelled, " in said
+    assert "on validation images of what is labelled it is" in said
