@@ -150,7 +150,7 @@ class Report:
     alarms: tuple[AlarmFacts, ...] = ()
     """Noticed by the watch, oldest first."""
     shifts: tuple[ShiftFacts, ...] = ()
-    """In order of arrival; none for domains that came before there was a model."""
+    """In order of arrival; none for domains taken in before there was a model."""
     not_pushed: tuple[str, ...] = ()
     """Tags that a remote should have and lacks, after a push of one of them failed."""
     push_failure: str = ""
