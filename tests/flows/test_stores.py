@@ -11,13 +11,14 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from flows import remote as remotes
+from flows.label_studio_server import free_port
+from flows.processes import wait_until
 from flows.restore import restore
 from flows.status import status
 from flows.workspace import Workspace
@@ -63,14 +64,15 @@ def url(
     """The address of an empty store that answers, its credentials in the environment."""
     monkeypatch.setattr(sys, "path", [*sys.path, str(plugins)])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(plugins)]))
-    port, serve = _free_port(), {"s3": _s3, "gs": _gs, "ssh": _ssh}[request.param]
+    port, serve = free_port(), {"s3": _s3, "gs": _gs, "ssh": _ssh}[request.param]
     argv, environment, address = serve(servers, port, tmp_path)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with (tmp_path / "server.log").open("wb") as log:
         server = subprocess.Popen(argv, stdout=log, stderr=subprocess.STDOUT)
     try:
-        _wait(port, tmp_path / "server.log")
+        if not wait_until(lambda: _answers(port), PATIENCE_S):
+            pytest.fail(f"no answer at port {port}:\n{(tmp_path / 'server.log').read_text()}")
         if request.param == "s3":
             bucket = ["curl", "--silent", "--fail", "-X", "PUT", f"http://127.0.0.1:{port}/scenes"]
             subprocess.run(bucket, check=True)
@@ -143,17 +145,6 @@ def _once(folder: Path, *commands: list[str | Path]) -> None:
         filled.touch()
 
 
-def _free_port() -> int:
+def _answers(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait(port: int, log: Path) -> None:
-    until = time.monotonic() + PATIENCE_S
-    while time.monotonic() < until:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.2)
-    pytest.fail(f"no answer at port {port}:\n{log.read_text()[-2000:]}")
+        return probe.connect_ex(("127.0.0.1", port)) == 0
