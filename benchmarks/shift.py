@@ -24,6 +24,7 @@ from pipeline.config import EmbedParams, ImageParams
 from pipeline.data.synthetic import make_domain
 from pipeline.files import write_json, write_text
 from pipeline.shift import fast
+from pipeline.shift.folder import CheckOn
 
 BLOCK = 20  # consecutive frames
 Row = Mapping[str, str]
@@ -39,7 +40,7 @@ class Case:
     """(domain, split) of a row of splits.csv; None: left out."""
     a: str
     b: str
-    check_on: fast.CheckOn
+    check_on: CheckOn
     size: tuple[int, int] = (192, 256)
     run_length: int | None = None
 
@@ -111,7 +112,7 @@ CHOSEN_ON = {
 KEPT = ("verdict", "proxy_a_distance", "p_value", "novelty", "run_length", "num_images",
         "expected_miou", "source_miou", "expected_by_threshold", "expected_by_chance", "entropy",
         "confidence", "disagreement", "class_prior_js", "frechet_distance",
-        "frechet_within")  # fmt: skip
+        "frechet_within", "fall_scale", "rehearsals")  # fmt: skip
 
 
 def main() -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,8 @@ NUM_FITTED = 64  # images the components are fitted on, evenly over the pool
 BATCH = 8
 SEED = 0  # of an encoder without weights
 
+Read = Callable[[], Tensor]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Features:
@@ -46,6 +49,9 @@ class Features:
     """Class at every cell's centre, 255 = ignore."""
     embeddings_NE: NDArray[np.float32]
     """One row of norm 1 per image, as the stage embed makes them."""
+    mean_C: NDArray[np.float32]
+    projection_CD: NDArray[np.float32]
+    """Of the encoder's maps onto the components: for more images of the same kind."""
     key: str
     """Of everything the features depend on."""
 
@@ -71,6 +77,8 @@ def features_of(
                 cells_NPD=arrays[f"{group}_cells"],
                 masks_NP=arrays[f"{group}_masks"],
                 embeddings_NE=arrays[f"{group}_embeddings"],
+                mean_C=arrays["mean"],
+                projection_CD=arrays["projection"],
                 key=key,
             )
             for group in ("pool", "scored")
@@ -90,26 +98,41 @@ def key_of(data: LabelledSet, embed: EmbedParams, image: ImageParams) -> str:
         "classes": data.classes,
         "embed": embed.model_dump(),
         "image": image.model_dump(),
-        "shape": [CELL_PX, NUM_FEATURES, NUM_FITTED],
+        "shape": [CELL_PX, NUM_FEATURES, NUM_FITTED, "components kept"],
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @torch.inference_mode()
+def more_cells(
+    features: Features, embed: EmbedParams, reads: Sequence[Read]
+) -> NDArray[np.float16]:
+    """cells_NPD of more images, by the components of `features`.
+
+    `reads` give them as uint8 CHW at the network's size, each when it is needed.
+    """
+    components = torch.from_numpy(features.mean_C), torch.from_numpy(features.projection_CD)
+    maps = _maps(_encoder(embed), embed, reads, f"features of {len(reads)} altered images")
+    return np.concatenate([cells_BPD for cells_BPD, _ in _projected(maps, components)])
+
+
+@torch.inference_mode()
 def _make(data: LabelledSet, embed: EmbedParams, size: tuple[int, int], file: Path) -> None:
-    with torch.random.fork_rng():
-        torch.manual_seed(SEED)
-        encoder = build_encoder(embed)
+    encoder = _encoder(embed)
     every = max(1, len(data.pool) // NUM_FITTED)
-    fitted_on = data.pool[::every]
+    fitted_on = _reads(data.pool[::every], size)
     components = _components(
-        features for _, features in _maps(encoder, embed, fitted_on, size, "features, 1 of 2")
+        features for _, features in _maps(encoder, embed, fitted_on, "features, 1 of 2")
     )
-    made: dict[str, NDArray[np.generic]] = {}
+    made: dict[str, NDArray[np.generic]] = {
+        "mean": components[0].numpy(),
+        "projection": components[1].numpy(),
+    }
     num_classes = len(data.classes)
     for group, examples in (("pool", data.pool), ("scored", data.scored)):
         label = f"features of {len(examples)} images, 2 of 2"
-        found = list(_projected(_maps(encoder, embed, examples, size, label), components))
+        maps = _maps(encoder, embed, _reads(examples, size), label)
+        found = list(_projected(maps, components))
         made[f"{group}_cells"] = np.concatenate([cells for cells, _ in found])
         made[f"{group}_embeddings"] = np.concatenate([vectors for _, vectors in found])
         made[f"{group}_masks"] = np.stack([_mask_of(e, size, num_classes) for e in examples])
@@ -117,24 +140,29 @@ def _make(data: LabelledSet, embed: EmbedParams, size: tuple[int, int], file: Pa
         np.savez(out, **made)  # type: ignore[arg-type]
 
 
+def _reads(examples: Sequence[Example], size: tuple[int, int]) -> list[Read]:
+    return [partial(read_image, example.image, size) for example in examples]
+
+
+def _encoder(embed: EmbedParams) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(SEED)
+        return build_encoder(embed)
+
+
 def _maps(
-    encoder: nn.Module,
-    embed: EmbedParams,
-    examples: Sequence[Example],
-    size: tuple[int, int],
-    label: str,
+    encoder: nn.Module, embed: EmbedParams, reads: Sequence[Read], label: str
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Per batch: embeddings_BE, and all scales from 1/4 on side by side as features_BCHW."""
-    cells = (size[0] // CELL_PX, size[1] // CELL_PX)
-    with Progress(label, len(examples)) as progress:
-        for first in range(0, len(examples), BATCH):
-            group = examples[first : first + BATCH]
-            images_BCHW = torch.stack([read_image(e.image, size) for e in group])
+    with Progress(label, len(reads)) as progress:
+        for first in range(0, len(reads), BATCH):
+            images_BCHW = torch.stack([read() for read in reads[first : first + BATCH]])
+            cells = (images_BCHW.shape[-2] // CELL_PX, images_BCHW.shape[-1] // CELL_PX)
             _, *maps = encoder(normalise(images_BCHW, embed.normalisation))
             coarse = [each for each in maps if each.shape[-2] <= cells[0]]
             resized = [F.interpolate(each, cells, mode="bilinear") for each in coarse]
             yield pooled(maps), torch.cat(resized, dim=1)
-            progress.advance(len(group))
+            progress.advance(len(images_BCHW))
 
 
 def _components(batches: Iterator[Tensor]) -> tuple[Tensor, Tensor]:

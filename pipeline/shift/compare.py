@@ -14,6 +14,7 @@ import numpy as np
 from pipeline.shift import distance
 from pipeline.shift.expected import expected_miou
 from pipeline.shift.predicted import Predictions, compared
+from pipeline.shift.rehearsal import Rehearsal, trust
 from pipeline.shift.runs import Embeddings, Runs, runs_of
 from pipeline.shift.verdict import sentences, verdict
 
@@ -37,6 +38,8 @@ class ModelSays:
     known: Predictions
     """Of labelled validation images where there are any."""
     target: Predictions
+    rehearsals: Sequence[Rehearsal] = ()
+    """On altered validation images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,13 +112,23 @@ def _said(says: ModelSays | None, setting: Setting, novelty: float | None) -> di
     found |= compared(says.known, says.target, setting.classes)
     if says.known.truth_NM is None:
         return found
-    expected = expected_miou(says.known, says.target, novelty)
+    believed = trust(says.rehearsals)
+    expected = expected_miou(says.known, says.target, novelty, believed)
     per_class = zip(setting.classes, expected.iou, strict=True)
     return found | {
         "expected_miou": _rounded(expected.miou),
         "source_miou": _rounded(expected.source_miou),
         "expected_by_threshold": round(expected.by_threshold, 6),
         "expected_by_chance": round(expected.by_chance, 6),
+        "fall_scale": round(believed.scale, 6),
+        "rehearsals": [
+            {
+                "name": each.name,
+                "expected_fall": round(each.expected_fall, 6),
+                "true_fall": round(each.true_fall, 6),
+            }
+            for each in says.rehearsals
+        ],
         "expected_iou": {name: None if iou is None else round(iou, 6) for name, iou in per_class},
     }
 

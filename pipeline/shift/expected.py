@@ -3,7 +3,8 @@
 Average thresholded confidence (Garg et al. 2022), for each class by itself: on validation images a
 threshold of the negative entropy leaves as many pixels above it as are right; the share above it
 elsewhere is taken for the share that is right there. What is wrong is spread over the other classes
-as on validation images, which gives a confusion matrix and so an mIoU.
+as on validation images, which gives a confusion matrix and so an mIoU. How far the fall that this
+says is to be believed is rehearsed on altered validation images (`pipeline.shift.rehearsal`).
 
 Where images lie far from all known ones a model is sure and wrong, and no threshold tells: there
 the agreement of chance is expected. docs/shift.md says by which data both were chosen.
@@ -12,6 +13,7 @@ N images, K classes, Q bins of a score, R resamples.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,6 +32,17 @@ FEWEST = 50  # validation pixels seen as a class; below, all classes' threshold 
 # they do not.
 NEAR, FAR = 2.0, 2.5
 SEED = 0
+SURE = 1.96  # standard deviations on either side: 95 %
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trust:
+    """What a fall that thresholds say stands for."""
+
+    scale: float = 1.0
+    """True fall per expected one, at least 0."""
+    spread: float = 0.0
+    """Standard deviation of what is left over for a fall of 1; it grows as the fall's root."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +53,11 @@ class Expected:
     source_miou: Triple
     """On the labelled validation images: what was measured, not estimated."""
     by_threshold: float
-    """What thresholds alone say; `miou` differs where images lie far from all known ones."""
+    """What thresholds alone say; `miou` scales the fall, and differs far from all known images."""
     by_chance: float
     """If what is seen had nothing to do with what is there."""
     iou: tuple[float | None, ...]
-    """Per class, by thresholds; None for a class not expected at all."""
+    """Per class, by thresholds and scaled; None for a class not expected at all."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,18 +68,27 @@ class _Counts:
     confusion_NKK: Floats | None = None
 
 
-def expected_miou(val: Predictions, target: Predictions, novelty: float | None) -> Expected:
+def measured_miou(predictions: Predictions) -> float:
+    """By the truth that they have; ValueError where nobody said."""
+    return miou(confusions(predictions).sum(axis=0))
+
+
+def threshold_miou(val: Predictions, target: Predictions) -> float:
+    """What thresholds alone say of `target`, without its truth."""
+    return miou(_confusion(*_counts(val, target), *_once(val, target))[0])
+
+
+def expected_miou(
+    val: Predictions, target: Predictions, novelty: float | None, trust: Trust | None = None
+) -> Expected:
     """Of the model that made both predictions; `val` has the truth, `target` need not.
 
     The interval holds what other validation and target images might have given (a bootstrap over
-    runs), and a share of the way to chance below and to the validation mIoU above that grows with
+    runs), what `trust` leaves open, and below a share of the way to chance that grows with
     `novelty` (None: 1, more of the same).
     """
-    edges_KQ = _edges(val)
-    known = _Counts(seen_NKQ=_binned(val, edges_KQ), confusion_NKK=confusions(val))
-    asked = _Counts(seen_NKQ=_binned(target, edges_KQ))
-    one = np.ones((1, len(val.run_N))), np.ones((1, len(target.run_N)))
-    found_KK = _confusion(known, asked, *one)[0]
+    known, asked = _counts(val, target)
+    found_KK = _confusion(known, asked, *_once(val, target))[0]
     rng = np.random.default_rng(SEED)
     weights = _resampled(val.run_N, rng), _resampled(target.run_N, rng)
     spread = np.percentile([miou(each) for each in _confusion(known, asked, *weights)], INTERVAL)
@@ -82,7 +104,9 @@ def expected_miou(val: Predictions, target: Predictions, novelty: float | None) 
         by_chance=by_chance,
         iou=ious(found_KK),
     )
-    return _extrapolated(expected, 1.0 if novelty is None else novelty)
+    trust = trust or Trust()
+    scaled = replace(expected, iou=_scaled_ious(ious(source_KK), expected.iou, trust.scale))
+    return _extrapolated(scaled, 1.0 if novelty is None else novelty, trust)
 
 
 def chance_miou(seen_K: Floats, there_K: Floats) -> float:
@@ -106,18 +130,45 @@ def miou(confusion_KK: Floats) -> float:
     return float(np.mean(known)) if known else 0.0
 
 
-def _extrapolated(found: Expected, novelty: float) -> Expected:
-    """From thresholds to chance as `novelty` goes from NEAR to FAR, and an interval to match."""
-    value, low, high = found.miou
-    below, above = value - low, high - value
+def _scaled(source: float, value: float, scale: float) -> float:
+    """`value` with its fall from `source` scaled; in [0, 1]."""
+    return min(1.0, max(0.0, source - scale * (source - value)))
+
+
+def _scaled_ious(
+    source_K: Sequence[float | None], found_K: Sequence[float | None], scale: float
+) -> tuple[float | None, ...]:
+    return tuple(
+        found if source is None or found is None else _scaled(source, found, scale)
+        for source, found in zip(source_K, found_K, strict=True)
+    )
+
+
+def _extrapolated(found: Expected, novelty: float, trust: Trust) -> Expected:
+    """The fall scaled; to chance as `novelty` goes from NEAR to FAR; an interval to match."""
+    source = found.source_miou[0]
+    value, low, high = (_scaled(source, each, trust.scale) for each in found.miou)
+    left_open = SURE * trust.spread * float(np.sqrt(abs(source - found.by_threshold)))
     chance = min(found.by_chance, value)
     beyond = min(1.0, max(0.0, novelty - 1))
     far = min(1.0, max(0.0, (novelty - NEAR) / (FAR - NEAR)))
     expected = (1 - far) * value + far * chance
-    lowest = value - beyond * (value - chance) - below
-    highest = value + beyond * max(0.0, (1 - far) * (found.source_miou[0] - value)) + above
-    interval = (max(0.0, min(lowest, expected)), min(1.0, max(highest, expected)))
+    lowest = low - max(beyond * (value - chance), left_open)
+    interval = (max(0.0, min(lowest, expected)), min(1.0, max(high + left_open, expected)))
     return replace(found, miou=(expected, *interval))
+
+
+def _counts(val: Predictions, target: Predictions) -> tuple[_Counts, _Counts]:
+    edges_KQ = _edges(val)
+    return (
+        _Counts(seen_NKQ=_binned(val, edges_KQ), confusion_NKK=confusions(val)),
+        _Counts(seen_NKQ=_binned(target, edges_KQ)),
+    )
+
+
+def _once(val: Predictions, target: Predictions) -> tuple[Floats, Floats]:
+    """Every image of both, once."""
+    return np.ones((1, len(val.run_N))), np.ones((1, len(target.run_N)))
 
 
 def _edges(val: Predictions) -> Floats:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,29 +18,23 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.backtest import head
-from pipeline.backtest.features import Features, features_of, named
-from pipeline.backtest.labelled_set import (
-    TRAIN_SPLITS,
-    Example,
-    LabelledSet,
-    held_out,
-    split_rows,
-)
+from pipeline.backtest.features import Features, features_of, more_cells, named
+from pipeline.backtest.labelled_set import Example, LabelledSet, held_out
 from pipeline.blocks import Block
 from pipeline.config import EmbedParams, ImageParams
-from pipeline.data.formats import FORMATS, Source, read_classes
-from pipeline.errors import DataError
+from pipeline.data.alterations import ALTERATIONS, Alteration, altered
+from pipeline.data.datasets import read_image
 from pipeline.progress import say
 from pipeline.shift.compare import ModelSays, Setting, Side, compare, val_runs
+from pipeline.shift.folder import CheckOn, two_domains
 from pipeline.shift.layers import layer_distances
 from pipeline.shift.looking import Picture, View, frozen_encoder, layer_moments, watched
 from pipeline.shift.predicted import Predictions, drawn, pixels_per_image
+from pipeline.shift.rehearsal import NUM_IMAGES, parted, rehearse
 from pipeline.shift.runs import Runs, run_length, runs_of
 from pipeline.shift.verdict import sentences
 from pipeline.types import IGNORE
 
-CheckOn = Literal["test", "all"]
-FEWEST = 3  # train images: one of them is held out to judge by
 OTHER_SEED = 10_000  # added for the second head, whose disagreement with the first is counted
 
 
@@ -78,6 +73,13 @@ class Rows(NamedTuple):
     truth: NDArray[np.int64]
 
 
+class Rehearsed(NamedTuple):
+    """Some validation images as they are, and then altered in each way."""
+
+    cells_NPD: NDArray[np.float16]
+    masks_NP: NDArray[np.uint8]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Bench:
     """The images of two domains with their features: those of `a` first, then those of `b`."""
@@ -89,6 +91,7 @@ class Bench:
     run_length: int
     layers: list[dict[str, Any]]
     """How differently both domains drive the encoder."""
+    rehearsal: Rehearsed
 
 
 def shift(request: Request) -> tuple[dict[str, Any], dict[str, Path]]:
@@ -109,31 +112,31 @@ def bench_of(request: Request) -> Bench:
     Of `a` the split train teaches, but for blocks of neighbours that are held out to judge by. Of
     `b` all images are looked at, and no mask but for `check_on`.
     """
-    source = FORMATS["folder"](request.root)
-    known, target, truth = _names(source, request)
-    classes = _classes(source)
-    own, other = _examples(source, known, request.a), _examples(source, target, request.b)
+    given = two_domains(request.root, request.a, request.b, request.check_on)
+    own, other = given.own, given.other
     if request.settings.embed.encoder_weights is None:
         say(
             "embed.encoder_weights is null: features of a random encoder, of which little can be "
             "learnt; --set embed.encoder_weights=FILE, or hub"
         )
-    data = LabelledSet(classes=classes, pool=own, scored=other)
+    data = LabelledSet(classes=given.classes, pool=own, scored=other)
     pool, scored = features_of(data, request.settings.embed, request.settings.image, request.cache)
-    features = Features(
+    features = replace(
+        pool,
         cells_NPD=np.concatenate([pool.cells_NPD, scored.cells_NPD]),
         masks_NP=np.concatenate([pool.masks_NP, scored.masks_NP]),
         embeddings_NE=np.concatenate([pool.embeddings_NE, scored.embeddings_NE]),
-        key=pool.key,
     )
     length = request.run_length or run_length([pool.embeddings_NE, scored.embeddings_NE])
+    rows = _rows([e.name for e in own], [e.name for e in other], given.truth)
     return Bench(
-        classes=classes,
+        classes=given.classes,
         examples=(*own, *other),
         features=features,
-        rows=_rows([e.name for e in own], [e.name for e in other], truth),
+        rows=rows,
         run_length=length,
         layers=_layers(own, other, request.settings, length),
+        rehearsal=_rehearsed([own[row] for row in rows.val], pool, rows.val, request.settings),
     )
 
 
@@ -142,9 +145,13 @@ def compared(bench: Bench, request: Request) -> dict[str, Any]:
     rows, length = bench.rows, bench.run_length
     known = np.sort(np.concatenate([rows.fit, rows.val]))
     heads = [_head(bench, request.seed + more) for more in (0, OTHER_SEED)]
+    cells_NPD, masks_NP = bench.features.cells_NPD, bench.features.masks_NP
+    val, target = val_runs(len(rows.val), length), runs_of(len(rows.target), length)
+    tried = bench.rehearsal
     says = ModelSays(
-        known=_said(bench, heads, rows.val, val_runs(len(rows.val), length), labelled=True),
-        target=_said(bench, heads, rows.target, runs_of(len(rows.target), length)),
+        known=_said(heads, cells_NPD[rows.val], masks_NP[rows.val], val),
+        target=_said(heads, cells_NPD[rows.target], None, target),
+        rehearsals=rehearse(*parted(_said(heads, *tried, runs_of(len(tried.masks_NP), 1)))),
     )
     a, b = _side(bench, request.a, known), _side(bench, request.b, rows.target)
     setting = Setting(
@@ -164,56 +171,15 @@ def compared(bench: Bench, request: Request) -> dict[str, Any]:
     return found | {"in_words": sentences(found)}
 
 
-def _names(source: Source, request: Request) -> tuple[list[str], list[str], list[str]]:
-    """Of `a` what is known, of `b` what is looked at and what gives the truth."""
-    if request.a == request.b:
-        raise DataError(f"{request.a!r} twice: expected two domains")
-    if source.masks is None or source.splits is None:
-        raise DataError(f"{request.root}: expected masks/ and splits.csv (id, split, domain) there")
-    rows = split_rows(source.splits)
-    there = sorted({domain for _, _, domain in rows})
-    if absent := [name for name in (request.a, request.b) if name not in there]:
-        raise DataError(f"{', '.join(absent)}: not in {source.splits}; there: {', '.join(there)}")
-    train = sorted(i for i, split, own in rows if own == request.a and split in TRAIN_SPLITS)
-    whole = sorted(name for name, _, own in rows if own == request.b)
-    test = sorted(name for name, split, own in rows if own == request.b and split == "test")
-    truth = {"all": whole, "test": test, None: []}[request.check_on]
-    if len(train) < FEWEST or (request.check_on and not truth):
-        raise DataError(
-            f"{source.splits}: {len(train)} train images of {request.a}, {len(truth)} of "
-            f"{request.b} to check on; expected at least {FEWEST} and 1"
-        )
-    return train, whole, truth
-
-
-def _rows(known: Sequence[str], target: Sequence[str], truth: Sequence[str]) -> Rows:
+def _rows(known: Sequence[str], target: Sequence[str], truth: frozenset[str]) -> Rows:
     """Of names in order."""
-    held, judged = set(held_out(known)), set(truth)
+    held = set(held_out(known))
     start = len(known)
     return Rows(
         fit=np.array([row for row, name in enumerate(known) if name not in held]),
         val=np.array([row for row, name in enumerate(known) if name in held]),
         target=start + np.arange(len(target)),
-        truth=np.array([start + row for row, name in enumerate(target) if name in judged], int),
-    )
-
-
-def _classes(source: Source) -> tuple[str, ...]:
-    if source.classes is None:
-        raise DataError(f"{source.images.parent}: no classes.csv, columns index,name")
-    return read_classes(source.classes)
-
-
-def _examples(source: Source, names: Sequence[str], domain: str) -> tuple[Example, ...]:
-    assert source.masks is not None
-    there = {path.stem: path for path in sorted(source.images.glob("*")) if path.is_file()}
-    chosen = sorted(set(names))
-    masks = {name: source.masks / f"{name}.png" for name in chosen}
-    absent = [name for name in chosen if name not in there or not masks[name].is_file()]
-    if absent:
-        raise DataError(f"{source.images.parent}: image or mask absent: {', '.join(absent[:8])}")
-    return tuple(
-        Example(name=name, domain=domain, image=there[name], mask=masks[name]) for name in chosen
+        truth=np.array([start + row for row, name in enumerate(target) if name in truth], int),
     )
 
 
@@ -225,16 +191,31 @@ def _head(bench: Bench, seed: int) -> head.Head:
     return head.fit(cells_NPD[known_NP], masks_NP[known_NP], len(bench.classes), seed)
 
 
+def _rehearsed(
+    val: Sequence[Example], pool: Features, row_N: NDArray[np.int64], settings: Settings
+) -> Rehearsed:
+    chosen = np.unique(np.linspace(0, len(val) - 1, NUM_IMAGES).round().astype(int))
+    size = (settings.image.height_px, settings.image.width_px)
+
+    def read(example: Example, way: Alteration) -> torch.Tensor:
+        return altered(read_image(example.image, size), way)
+
+    reads = [partial(read, val[n], way) for way in ALTERATIONS.values() for n in chosen]
+    known_NPD, masks_NP = pool.cells_NPD[row_N[chosen]], pool.masks_NP[row_N[chosen]]
+    return Rehearsed(
+        np.concatenate([known_NPD, more_cells(pool, settings.embed, reads)]),
+        np.tile(masks_NP, (1 + len(ALTERATIONS), 1)),
+    )
+
+
 def _said(
-    bench: Bench,
     heads: Sequence[head.Head],
-    rows: NDArray[np.int64],
+    cells_NPD: NDArray[np.float16],
+    masks_NP: NDArray[np.uint8] | None,
     run_N: Runs,
-    *,
-    labelled: bool = False,
 ) -> Predictions:
-    cells_NPD = bench.features.cells_NPD[rows]
-    wanted = pixels_per_image(len(rows), len(bench.classes))
+    num_classes = heads[0].classes.out_features
+    wanted = pixels_per_image(len(cells_NPD), num_classes)
     place_M = drawn(cells_NPD.shape[1], wanted)
     logits = []
     for network in heads:
@@ -247,7 +228,7 @@ def _said(
     return Predictions(
         logits_NMK=logits[0].astype(np.float16),
         other_NM=logits[1].argmax(axis=-1).astype(np.uint8),
-        truth_NM=bench.features.masks_NP[rows][:, place_M] if labelled else None,
+        truth_NM=None if masks_NP is None else masks_NP[:, place_M],
         run_N=run_N,
     )
 

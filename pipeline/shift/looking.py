@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pipeline.config import EmbedParams
+from pipeline.data.alterations import Alteration, altered
 from pipeline.data.datasets import read_image
 from pipeline.data.formats.images import load_mask
 from pipeline.data.transforms import normalise
@@ -40,6 +41,8 @@ class Picture(NamedTuple):
     sample_id: str
     image: Path
     mask: Path | None = None
+    altered: Alteration | None = None
+    """How it is changed once it is read."""
 
 
 class View(NamedTuple):
@@ -144,8 +147,13 @@ def _through(
 def _batches(pictures: Sequence[Picture], view: View) -> Iterator[Tensor]:
     for first in range(0, len(pictures), BATCH):
         group = pictures[first : first + BATCH]
-        images_BCHW = torch.stack([read_image(each.image, view.size) for each in group])
+        images_BCHW = torch.stack([_read(each, view.size) for each in group])
         yield normalise(images_BCHW.to(view.device), view.normalisation)
+
+
+def _read(picture: Picture, size: tuple[int, int]) -> Tensor:
+    image_CHW = read_image(picture.image, size)
+    return image_CHW if picture.altered is None else altered(image_CHW, picture.altered)
 
 
 def _at(logits_BKHW: Tensor, place_M: NDArray[np.int64]) -> NDArray[np.float32]:

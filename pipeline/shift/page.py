@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAP = charts.Grid(1, (6.4, 4.2))
+REHEARSED = charts.Grid(1, (6.4, 3.8))
 WIDE = charts.Grid(1, (8.5, 2.8))
 SHOWN_PX = 260  # long side of a picture
 SIDES = {"a": charts.TEACHER, "b": charts.BASELINE}
@@ -39,6 +40,7 @@ def render(found: Mapping[str, Any], images: Mapping[str, Path], out_path: Path)
         unlike=_unlike(found, images),
         scatter=Markup(charts.draw_panels([""], _drawing(_scatter, found), "", MAP)),
         histograms=Markup(_histograms(found)),
+        rehearsals=Markup(_rehearsals(found)),
         layers=Markup(_layers(found)),
         style=Markup(style),
     )
@@ -90,6 +92,27 @@ def _layers(found: Mapping[str, Any]) -> str:
         axes.set(xlabel="layer, from the image on", yscale="log")
 
     return charts.draw_panels([""], draw, "nats", WIDE)
+
+
+def _rehearsals(found: Mapping[str, Any]) -> str:
+    rows = found.get("rehearsals") or []
+    if not rows:
+        return ""
+
+    def draw(axes: Axes, _: str) -> None:
+        falls = [(100 * row["expected_fall"], 100 * row["true_fall"]) for row in rows]
+        told, true = zip(*falls, strict=True)
+        axes.scatter(told, true, s=22, color=charts.TEACHER, linewidths=0)
+        for row, (x, y) in zip(rows, falls, strict=True):
+            axes.annotate(row["name"], (x, y), xytext=(4, 3), textcoords="offset points", size=7)
+        here = 100 * (found["source_miou"][0] - found["expected_by_threshold"])
+        furthest = max(here, *told)
+        axes.plot([0, furthest], [0, found["fall_scale"] * furthest], color=charts.TEACHER, lw=1.2)
+        axes.plot([0, furthest], [0, furthest], color=charts.INK, linestyle="--", lw=1)
+        axes.axvline(here, color=charts.BASELINE, lw=1.5)
+        axes.set(xlabel="fall expected by thresholds, points of mIoU")
+
+    return charts.draw_panels([""], draw, "true fall, points", REHEARSED)
 
 
 def _rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -11,6 +11,7 @@ from torch import nn
 
 from pipeline import layout
 from pipeline.config import Params
+from pipeline.data.alterations import ALTERATIONS
 from pipeline.inference import pick_device
 from pipeline.models import LoadedModel, load_model
 from pipeline.models.checkpoint import load_beside
@@ -27,6 +28,7 @@ from pipeline.shift.looking import (
     watched,
 )
 from pipeline.shift.predicted import Predictions, pixels_per_image
+from pipeline.shift.rehearsal import NUM_IMAGES, Rehearsal, parted, rehearse
 from pipeline.shift.runs import Runs, run_length, runs_of
 
 MOST = 300  # images of a domain, evenly: more change no verdict, and this is a minute on two cores
@@ -83,6 +85,7 @@ def shift(root: Path, params: Params, asked: Asked) -> dict[str, Any]:
         says = ModelSays(
             known=_says(networks, seen, view, val_runs(len(seen), length), params),
             target=_says(networks, target, view, runs_of(len(target), length), params),
+            rehearsals=_rehearsals(network, val, view, params),
         )
     a, b = sides
     layers = _layers(network or encoder, known, target, view, runs_of(len(known), length))
@@ -127,6 +130,18 @@ def _says(
         truth_NM=found.truth_NM,
         run_N=run_N,
     )
+
+
+def _rehearsals(
+    network: nn.Module, val: Sequence[Picture], view: View, params: Params
+) -> Sequence[Rehearsal]:
+    """On some of the validation images; none without any."""
+    few = thinned(val, NUM_IMAGES)
+    if not few:
+        return ()
+    ways = (None, *ALTERATIONS.values())
+    shown = [each._replace(altered=way) for way in ways for each in few]
+    return rehearse(*parted(_says((network, None), shown, view, runs_of(len(shown), 1), params)))
 
 
 def _layers(

@@ -57,7 +57,7 @@ def test_a_report_as_json_page_and_words(folder: Path, tmp_path: Path) -> None:
     assert all(sentence in output for sentence in found["in_words"])
     assert "Measured since, on test images of dusk with their masks" in output
     text = page.read_text()
-    assert text.count("<svg") == 3
+    assert text.count("<svg") == 4
     assert text.count("data:image/jpeg") == 6
     assert "://" not in text.replace("http://www.w3.org", "")  # opens offline
     first = page.read_bytes(), out.read_bytes()

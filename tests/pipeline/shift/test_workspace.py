@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pipeline import layout
+from pipeline.data.alterations import ALTERATIONS
 from pipeline.data.manifest import read_manifest
 from pipeline.models import save_untrained
 from pipeline.shift.looking import Picture, thinned
@@ -37,6 +39,15 @@ def asked(root: Path, *, val: bool = True, scale: float = 0.3, num: int = 12) ->
     )
 
 
+def assert_scaled(found: dict[str, Any]) -> None:
+    """The fall that is expected is what thresholds say times what rehearsals say of them."""
+    assert found["novelty"] < 2
+    assert found["fall_scale"] != 1
+    source = found["source_miou"][0]
+    expected = source - found["fall_scale"] * (source - found["expected_by_threshold"])
+    assert found["expected_miou"][0] == pytest.approx(min(1, max(0, expected)), abs=1e-5)
+
+
 def test_a_teachers_fall_is_estimated(make_workspace, tiny_params) -> None:
     root, params = make_workspace(8, 2, val=6), tiny_params(train={"steps": 2})
     train_baseline.run(root, params)
@@ -45,6 +56,9 @@ def test_a_teachers_fall_is_estimated(make_workspace, tiny_params) -> None:
     assert found["verdict"] in ("mild", "strong")
     value, low, high = found["expected_miou"]
     assert 0 <= low <= value <= high <= 1
+    assert [each["name"] for each in found["rehearsals"]] == list(ALTERATIONS)
+    assert any(each["expected_fall"] for each in found["rehearsals"])
+    assert_scaled(shift(root, params, asked(root, scale=0.9)))
     assert found["disagreement"]["b"] is not None
     assert found["model"] == "the newest teacher"
     assert len(found["layers"]) > 3
