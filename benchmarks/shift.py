@@ -240,6 +240,8 @@ def row(name: str, seeds: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     first = seeds[0]
     apart = first["proxy_a_distance"]
     off = [100 * (each["expected_miou"][0] - each["truth"]) for each in seeds]
+    plain = [100 * (each["expected_by_threshold"] - each["truth"]) for each in seeds]
+    scale = [each["fall_scale"] for each in seeds]
     inside = sum(
         each["expected_miou"][1] <= each["truth"] <= each["expected_miou"][2] for each in seeds
     )
@@ -256,6 +258,8 @@ def row(name: str, seeds: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         "expected on B": f"{mean[0]:.1f} ({mean[1]:.1f} to {mean[2]:.1f})",
         "truth": f"{truth:.1f}",
         "off": f"{min(off):+.1f} to {max(off):+.1f}",
+        "off by thresholds alone": f"{min(plain):+.1f} to {max(plain):+.1f}",
+        "scale": f"{min(scale):.2f} to {max(scale):.2f}",
         "truth in the interval": f"{inside} of {len(seeds)}",
     }
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MAP = charts.Grid(1, (6.4, 4.2))
 REHEARSED = charts.Grid(1, (6.4, 3.8))
 WIDE = charts.Grid(1, (8.5, 2.8))
+NAMED = 0.4  # of the largest fall: smaller ones lie too close together for words
 SHOWN_PX = 260  # long side of a picture
 SIDES = {"a": charts.TEACHER, "b": charts.BASELINE}
 
@@ -103,9 +104,15 @@ def _rehearsals(found: Mapping[str, Any]) -> str:
         falls = [(100 * row["expected_fall"], 100 * row["true_fall"]) for row in rows]
         told, true = zip(*falls, strict=True)
         axes.scatter(told, true, s=22, color=charts.TEACHER, linewidths=0)
-        for row, (x, y) in zip(rows, falls, strict=True):
-            axes.annotate(row["name"], (x, y), xytext=(4, 3), textcoords="offset points", size=7)
         here = 100 * (found["source_miou"][0] - found["expected_by_threshold"])
+        for row, (x, y) in zip(rows, falls, strict=True):
+            if max(x, y) > NAMED * max(*told, *true):
+                side = (
+                    {"xytext": (-5, -3), "ha": "right"}
+                    if y > x or x < here
+                    else {"xytext": (5, -3)}
+                )
+                axes.annotate(row["name"], (x, y), textcoords="offset points", size=8, **side)
         furthest = max(here, *told)
         axes.plot([0, furthest], [0, found["fall_scale"] * furthest], color=charts.TEACHER, lw=1.2)
         axes.plot([0, furthest], [0, furthest], color=charts.INK, linestyle="--", lw=1)
