@@ -16,9 +16,10 @@ import argparse
 import csv
 import datetime
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,8 @@ WORK = Path("workspaces/adaptation")  # git-ignored: images, checkpoints, networ
 KEPT = RESULTS / "adaptation"
 ALL_MASKS = Path("data/all_masks.csv")  # the manifest if people had answered everything
 ADAPT = AdaptParams().model_dump()  # the defaults
-SAMPLING: dict[str, Any] = {}
+Changes = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""Blocks of params.yaml by the name of a change."""
 METHOD_NAME = MethodParams().name
 
 
@@ -59,11 +61,14 @@ class Run:
     kind: str
     labels: int
     seed: int
+    change: str = ""
+    """Of the settings, one of `Bench.changes`; "" for none."""
 
     @property
     def name(self) -> str:
         """For files."""
-        return f"{self.kind}-{self.labels}-seed-{self.seed}"
+        change = f"{self.change}-" if self.change else ""
+        return f"{change}{self.kind}-{self.labels}-seed-{self.seed}"
 
 
 def main() -> None:
@@ -107,9 +112,12 @@ def plan(seeds: int) -> list[Run]:
 class Bench:
     """One folder laid out like a workspace, of which all masks are known."""
 
-    def __init__(self, camvid: CamVid, cells: Path, work: Path) -> None:
+    def __init__(
+        self, camvid: CamVid, cells: Path, work: Path, changes: Changes = MappingProxyType({})
+    ) -> None:
         """Lay it out in `work` unless it is there."""
         self.camvid, self.work, self.root = camvid, work, work / "root"
+        self.changes = changes
         if not self.root.exists():
             lay_out(camvid, cells, self.root)
         self._samples = read_manifest(self.root / ALL_MASKS)
@@ -133,7 +141,14 @@ class Bench:
             "steps": params.train.steps,
             "warm_start_share": params.adapt.warm_start_share,
             "val": self._miou(params, "val"),
+            "val_present": self._miou(params, "val", present=True),
         }
+
+    def judged(self, run: Run) -> dict[str, float | None]:
+        """mIoU of a network that was kept, per domain on val over the classes that it shows."""
+        self._place(layout.TEACHER, self._kept(run))
+        write_manifest(self.root / layout.MANIFEST, self._samples)
+        return self._miou(self.params(run), "val", present=True)
 
     def read_test(self, run: Run) -> dict[str, Any]:
         """mIoU per domain on the official test split, and the day it was read."""
@@ -158,7 +173,8 @@ class Bench:
         settings["adapt"] = NO_ADAPTATION.model_dump() | {"warm_start": run.kind == "longer"}
         if not alone:
             settings["adapt"] = ADAPT
-            settings["train"] |= SAMPLING
+        for block, values in self.changes.get(run.change, {}).items():
+            settings[block] = settings[block] | values
         return parse_params(
             {
                 "classes": list(self.camvid.classes),
@@ -222,9 +238,18 @@ class Bench:
     def _clean(self) -> list[Sample]:
         return [s for s in self._samples if not s.sample_id.startswith(f"{DUSK}/{JUNK}")]
 
-    def _miou(self, params: Params, split: Any) -> dict[str, float | None]:
-        found = teacher_confusions(self.root, params, split)
-        return {domain: mean_iou(iou_per_class(found[domain])) for domain in DOMAINS}
+    def _miou(
+        self, params: Params, split: Any, *, present: bool = False
+    ) -> dict[str, float | None]:
+        """Per domain; `present`: over the classes that its masks show, whatever is predicted."""
+        found = {}
+        for domain, counts_KK in teacher_confusions(self.root, params, split).items():
+            ious = iou_per_class(counts_KK)
+            if present:
+                shown = counts_KK.sum(dim=1).tolist()
+                ious = [iou for iou, count in zip(ious, shown, strict=True) if count]
+            found[domain] = mean_iou(ious)
+        return found
 
     def _net(self, seed: int) -> Path:
         """The day model of a seed."""
