@@ -17,28 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from benchmarks.camvid import locate
-from benchmarks.camvid_report import RESULTS, machine, markdown
-from pipeline.config import Params, WatchParams, parse_params
+from benchmarks.camvid_report import RESULTS
+from benchmarks.watch_report import BLOCK, NUM_DAY, SETTINGS, page, plot
+from pipeline.config import Params, parse_params
 from pipeline.files import write_json, write_text
-from pipeline.stages.embed import file_embedder
+from pipeline.stages.embed import file_embedder, frozen_encoder
 from pipeline.watch.change import Alarm, ChangeDetector
 from pipeline.watch.reference import Reference, fit_reference
 
-NUM_DAY, BLOCK = 300, 20
-WITHIN = 20  # images after the switch: the target
-SETTINGS = WatchParams()
-CHOSEN = (
-    "How it was chosen: coordinates, neighbours and window on the day drives against each other, "
-    "on day images made darker, foggy, noisy or warmer, and on DSB2018 (so its table is not a "
-    "test). A first version left whole drives out of the comparison and noticed dusk in no seed: "
-    "three drives do not say how drives differ, and dusk is no further from them than they are "
-    "from each other. Where there are fewer than five, stretches of drives are left out now; their "
-    "number was again chosen on day and altered day images, but after that first look at dusk.",
-    "",
-)
 # Shuffled images are no video: window 1 is what to say of them. The default is for any order.
 STREAMS: dict[str, dict[str, Any]] = {
     "Window 1, since the stream is shuffled": {"window": 1, "alike": False},
@@ -59,6 +49,7 @@ class Images:
     domains: NDArray[np.str_]
     sequences: NDArray[np.str_]
     embeddings_ND: NDArray[np.float32]
+    scale_widths: list[int]
 
     def where(self, **wanted: str) -> NDArray[np.intp]:
         """Indices of a domain (`domains=`) or a sequence (`sequences=`)."""
@@ -68,7 +59,8 @@ class Images:
     def reference(self, name: str, chosen: NDArray[np.intp]) -> Reference:
         """Of the chosen images."""
         chosen = np.sort(chosen)
-        return fit_reference(name, list(self.names[chosen]), self.embeddings_ND[chosen])
+        names = list(self.names[chosen])
+        return fit_reference(name, names, self.embeddings_ND[chosen], self.scale_widths)
 
 
 def main() -> None:
@@ -100,11 +92,14 @@ def load(folder: Path, params: Params) -> Images:
         rows = sorted(csv.DictReader(file), key=lambda row: row["id"])
     files = {path.stem: path for path in (folder / "images").iterdir()}
     embed = file_embedder(params)
+    size = (params.image.height_px, params.image.width_px)
+    maps = frozen_encoder(params)(torch.zeros((1, 3, *size), dtype=torch.uint8))
     return Images(
         names=np.array([row["id"] for row in rows]),
         domains=np.array([row["domain"] for row in rows]),
         sequences=np.array([row.get("sequence", "") for row in rows]),
         embeddings_ND=np.stack([embed(files[row["id"]]) for row in rows]),
+        scale_widths=[features.shape[1] for features in maps],
     )
 
 
@@ -171,123 +166,23 @@ def watched(
 ) -> dict[str, Any]:
     """What the watch says of a stream; `delay` = 1 when the first image after the switch tells."""
     detector = ChangeDetector(false_alarm_every=SETTINGS.false_alarm_every, window=window)
-    p_N = reference.p_values(stream_ND)
+    p_NS = reference.p_values(stream_ND)
     alarms: list[Alarm] = []
     suspicion = []
-    for p_value in p_N:
-        alarms += [alarm] if (alarm := detector.add(float(p_value))) else []
+    for p_S in p_NS:
+        alarms += [alarm] if (alarm := detector.add(p_S)) else []
         suspicion.append(detector.suspicion)
     right = [alarm for alarm in alarms if alarm.raised_at >= changes_at]
     return {
-        "images": len(p_N),
+        "images": len(p_NS),
         "changes_at": changes_at,
         "false_alarms": len(alarms) - len(right),
         "delay": right[0].raised_at - changes_at + 1 if right else None,
         "since": right[0].since - changes_at if right else None,
         "highest_before": max(suspicion[: changes_at or None]),
         "suspicion": [round(value, 3) for value in suspicion],
-        "median_p": [float(np.median(p)) for p in (p_N[:changes_at], p_N[changes_at:]) if len(p)],
+        "median_p": [float(np.median(p)) for p in (p_NS[:changes_at], p_NS[changes_at:]) if len(p)],
     }
-
-
-def page(found: dict[str, Any]) -> list[str]:
-    """The Markdown."""
-    num_seeds = len(found["cells"])
-    drives = [
-        {
-            "drive": run["drive"],
-            "domain": run["domain"],
-            "images": run["images"],
-            "alarm after": _said(run["delay"]),
-            "highest suspicion": f"{run['highest_before']:.0f}",
-        }
-        for run in found["drives"]
-    ]
-    kinds = [
-        {kind: _said(each["delay"]) if kind != "seed" else each for kind, each in run.items()}
-        for run in found["cells"]
-    ]
-    return [
-        "# A watch on a stream that switches from day to dusk",
-        "",
-        f"`python -m benchmarks.watch --data DIR --seeds {num_seeds}`: CamVid, {machine()}. "
-        f"The alarm is at suspicion {SETTINGS.false_alarm_every}: for {NUM_DAY} images a chance of "
-        f"at most {NUM_DAY / SETTINGS.false_alarm_every:.0%} of a false one. Per seed, blocks of "
-        f"{BLOCK} consecutive frames are drawn from the three day drives until there are "
-        f"{NUM_DAY} images: these, shuffled, and then all 124 dusk images, shuffled, are the "
-        "stream. The reference are the blocks not drawn; what is left of the last block drawn is "
-        "on neither side.",
-        "",
-        *(line for title, runs in found["switch"].items() for line in switch_table(title, runs)),
-        f"![Suspicion along the streams: {next(iter(STREAMS))}](watch.svg)",
-        "",
-        "## A whole drive that the reference has not seen",
-        "",
-        f"In the order of time, window {SETTINGS.window}, with the other day drives as the "
-        "reference. A new day drive should give no alarm, dusk should.",
-        "",
-        *markdown(drives),
-        "",
-        "## Microscopy: half of fluorescence known",
-        "",
-        "Alarm after so many images of the other half (`same`) and of each other kind of DSB2018, "
-        f"window {SETTINGS.window}.",
-        "",
-        *markdown(kinds),
-        "",
-        *CHOSEN,
-    ]
-
-
-def switch_table(title: str, runs: Sequence[dict[str, Any]]) -> list[str]:
-    """The streams that switch, one way of making them."""
-    rows = [
-        {
-            "seed": run["seed"],
-            "reference (0006R0, 0016E5, Seq05VD)": ", ".join(map(str, run["reference"].values())),
-            f"alarms in {NUM_DAY} day images": run["false_alarms"],
-            "highest suspicion there": f"{run['highest_before']:.0f}",
-            "noticed after dusk images": _said(run["delay"]),
-            "change put at": f"{run['since']:+d}" if run["since"] is not None else "-",
-            "median p day, dusk": ", ".join(f"{p:.3f}" for p in run["median_p"]),
-        }
-        for run in runs
-    ]
-    quiet = sum(not run["false_alarms"] for run in runs)
-    soon = sum(run["delay"] is not None and run["delay"] <= WITHIN for run in runs)
-    return [
-        f"## {title}",
-        "",
-        *markdown(rows),
-        "",
-        f"Target, every seed: no alarm in {NUM_DAY} day images, met by {quiet} of {len(runs)}; "
-        f"noticed within {WITHIN} dusk images, met by {soon} of {len(runs)}.",
-        "",
-    ]
-
-
-def plot(runs: Sequence[dict[str, Any]]) -> None:
-    """watch.svg: one line per seed."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    from matplotlib import pyplot as plt
-
-    mpl.rcParams["svg.hashsalt"] = "watch"  # equal results give equal files
-    figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
-    for run in runs:
-        axes.semilogy(np.arange(run["images"]) - run["changes_at"], run["suspicion"], lw=1,
-                      label=f"seed {run['seed']}")  # fmt: skip
-    axes.axhline(SETTINGS.false_alarm_every, color="0.3", ls="--", lw=1)
-    axes.axvline(0, color="0.3", lw=1)
-    axes.set(xlabel="images after the switch to dusk", ylabel="suspicion", xlim=(-NUM_DAY, 60))
-    axes.legend(frameon=False, ncols=len(runs), fontsize=8, loc="upper left")
-    figure.savefig(RESULTS / "watch.svg", metadata={"Date": None})
-    plt.close(figure)
-
-
-def _said(delay: int | None) -> str:
-    return "none" if delay is None else str(delay)
 
 
 if __name__ == "__main__":

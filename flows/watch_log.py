@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline import layout
 from pipeline.watch.change import Alarm, ChangeDetector
 
@@ -120,7 +122,8 @@ class WatchLog:
         self.versions.add(version_of(line))
         self.known[line["sha256"]] = line["name"]
         self.images.append(line)
-        if alarm := self.detector.add(line["p"]):
+        # One number in lines from before scales were looked at one by one.
+        if alarm := self.detector.add(np.atleast_1d(line["p"])):
             self.lasting = self._shift(alarm)
             self.shifts.append(self.lasting)
         elif self.detector.alarm is None:

@@ -19,9 +19,10 @@ from pipeline.data.formats.images import load_image
 from pipeline.data.hygiene import look_at
 from pipeline.errors import WorkspaceError
 from pipeline.files import sha256_file
-from pipeline.watch.reference import Reference, fit_references, most_plausible
+from pipeline.watch.reference import FLOOR, Reference, fit_references, most_plausible
 
 NUM_LOOKED_AT = 32  # images per domain that say how sharp images are here
+TEST = "nearest image at each scale"  # said anew when the test is another: old suspicion is dropped
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,10 +34,10 @@ class Known:
     """Of the least sharp domain."""
     embed: Callable[[Path], NDArray[np.float32]]
 
-    def judge(self, file: Path) -> tuple[float, str]:
-        """p-value of "it comes from a known domain", and the domain that fits best."""
-        p_1, (domain,) = most_plausible(self.references, self.embed(file)[None])
-        return float(p_1[0]), domain
+    def judge(self, file: Path) -> tuple[list[float], str]:
+        """p-values of "it comes from a known domain", one per scale; the domain that fits best."""
+        p_1S, (domain,) = most_plausible(self.references, self.embed(file)[None])
+        return p_1S[0].tolist(), domain
 
 
 def fingerprint(loop: Loop) -> str:
@@ -46,7 +47,7 @@ def fingerprint(loop: Loop) -> str:
         "embeddings": {name: sha256_file(file) for name, file in _files(loop).items()},
         "embed": params.embed.model_dump(mode="json"),
         "image": params.image.model_dump(mode="json"),
-        "test": [params.watch.false_alarm_every, params.watch.window],
+        "test": [params.watch.false_alarm_every, params.watch.window, TEST, FLOOR],
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
@@ -55,14 +56,18 @@ def known(loop: Loop) -> Known:
     """Of the domains with embeddings; WorkspaceError where none has, or they are old."""
     from pipeline.stages.embed import file_embedder  # torch: only when there is an image
 
-    embeddings: dict[str, tuple[list[str], NDArray[Any]]] = {}
+    embeddings: dict[str, tuple[list[str], NDArray[Any], list[int]]] = {}
     for name, file in _files(loop).items():
         _require_current(loop, name)
         with np.load(file, allow_pickle=False) as arrays:
             ids, rows_ND = arrays["sample_ids"].tolist(), arrays["embeddings_ND"]
+            # Files made before scales were looked at one by one: all features as one scale.
+            widths = (
+                arrays["scale_widths"].tolist() if "scale_widths" in arrays else [rows_ND.shape[1]]
+            )
         left_out = {sample.sample_id for sample in loop.workspace.manifest() if sample.left_out}
         kept = [index for index, sample_id in enumerate(ids) if sample_id not in left_out]
-        embeddings[name] = ([ids[index] for index in kept], rows_ND[kept])
+        embeddings[name] = ([ids[index] for index in kept], rows_ND[kept], widths)
     return Known(
         references=fit_references(embeddings),
         usual_sharpness=min(_usual_sharpness(loop, name) for name in embeddings),

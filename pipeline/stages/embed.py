@@ -36,6 +36,7 @@ SEED = 0  # of that projection, and of an encoder without weights: neither may c
 def run(root: Path, params: Params, *, domain: str | None = None) -> None:
     """Write predictions/embeddings/<domain>.npz: `sample_ids` and `embeddings_ND`, rows of norm 1.
 
+    `scale_widths` says how many of the D numbers belong to each of the encoder's maps, in order.
     Every image of the domain, in order of ids; the same images give the same bytes. Where people
     are asked for regions, `region_ids` and `region_embeddings_ND` too. `domain` defaults to the
     current one.
@@ -89,12 +90,14 @@ def _embed(root: Path, params: Params, samples: list[Sample]) -> dict[str, NDArr
     maps_of = frozen_encoder(params)
     store = ImageStore(root, params.image, cache_mib=0)
     wholes: list[torch.Tensor] = []
+    widths: list[int] = []
     regions: list[torch.Tensor] = []
     with Progress(f"embed {samples[0].domain}", len(samples)) as progress, torch.inference_mode():
         for first in range(0, len(samples), BATCH):
             batch = samples[first : first + BATCH]
             maps = maps_of(torch.stack([store.image(sample) for sample in batch]))
             wholes.append(pooled(maps).cpu())
+            widths = [features.shape[1] for features in maps]
             if params.grid:
                 regions.append(pooled_regions(maps, params.grid).cpu())
             progress.advance(len(batch))
@@ -102,6 +105,7 @@ def _embed(root: Path, params: Params, samples: list[Sample]) -> dict[str, NDArr
     arrays: dict[str, NDArray[np.generic]] = {
         "sample_ids": np.array(names, dtype=np.str_),
         "embeddings_ND": torch.cat(wholes).numpy().astype(np.float32),
+        "scale_widths": np.array(widths, dtype=np.int64),
     }
     if params.grid:
         ids = [region for name in names for region in params.grid.ids(name)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ class Place:
     def log(self) -> WatchLog:
         return WatchLog.of(self.loop.root, self.folder)
 
-    def scored(self) -> list[tuple[str, float]]:
+    def scored(self) -> list[tuple[str, list[float]]]:
         return [(line["name"], line["p"]) for line in self.log.images]
 
     def noticed(self) -> list[str]:
@@ -116,7 +116,7 @@ def place(
     return found
 
 
-def write_embeddings(root: Path, domain: str) -> None:
+def write_embeddings(root: Path, domain: str, scale_widths: Sequence[int] = (6,)) -> None:
     samples = [s for s in read_manifest(root / layout.MANIFEST) if s.domain == domain]
     path = root / layout.EMBEDDINGS / f"{domain}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,6 +124,7 @@ def write_embeddings(root: Path, domain: str) -> None:
         path,
         sample_ids=np.array([s.sample_id for s in samples]),
         embeddings_ND=np.stack([colours(root / s.image) for s in samples]),
+        **({"scale_widths": np.array(scale_widths)} if scale_widths else {}),
     )
 
 
@@ -316,6 +317,60 @@ def test_once_the_new_domain_is_known_the_watch_begins_anew(place: Place) -> Non
     looked = place.watcher().look()
     assert (looked.scored, looked.since, looked.shifts) == (20, None, ())
     assert looked.suspicion < 100
+
+
+def test_each_line_has_the_p_values_of_the_scales(place: Place) -> None:
+    """The halves of the image stand for scales."""
+    write_embeddings(place.loop.root, "day", [3, 3])
+    place.drop(range(20))
+    place.drop(range(20, 40), DUSK)
+    assert len(place.watcher().look().shifts) == 1
+    lines = [json.loads(line) for line in place.log.path.read_text().splitlines()]
+    p_MS = np.array([line["p"] for line in lines if line["is"] == "image"])
+    assert p_MS.shape == (40, 2)
+    assert ((p_MS >= 0.02) & (p_MS <= 1)).all()
+
+
+def test_embeddings_from_before_scales_were_told_apart_are_one_scale(place: Place) -> None:
+    write_embeddings(place.loop.root, "day", [])
+    place.drop(range(10))
+    place.drop(range(10, 30), DUSK)
+    (shift,) = place.watcher().look().shifts
+    assert shift.since == "new0010.png"
+    assert {len(p_S) for _, p_S in place.scored()} == {1}
+
+
+def test_a_log_with_one_number_per_image_is_read_and_its_suspicion_dropped(place: Place) -> None:
+    place.drop(range(3))
+    place.drop(range(3, 8), DUSK)
+    suspicion = place.watcher().look().suspicion
+    lines = [json.loads(line) for line in place.log.path.read_text().splitlines()]
+    lines[0]["fingerprint"] = "of the test before"
+    for line in lines[1:]:
+        line["p"] = line["p"][0]
+    text = "".join(f"{json.dumps(line)}\n" for line in lines)
+    place.log.path.write_text(text)
+    old = place.log
+    assert old.detector is not None
+    assert old.detector.position == 8
+    assert old.detector.suspicion > 10
+    place.drop(range(8, 9))
+    looked = place.watcher().look()
+    assert (looked.scored, looked.scored_in_all, looked.shifts) == (1, 9, ())
+    assert looked.suspicion < 10 < suspicion
+    assert place.log.path.read_text().startswith(text)
+    assert [len(p_S) for _, p_S in place.scored()] == [1]
+
+
+@pytest.mark.parametrize("said", ["TEST", "FLOOR"])
+def test_suspicion_of_another_test_is_dropped(
+    place: Place, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    place.drop(range(5), DUSK)
+    assert place.watcher().look().suspicion > 10
+    monkeypatch.setattr(f"flows.watch_reference.{said}", "another")
+    place.drop(range(5, 6))
+    assert place.watcher().look().suspicion < 10
 
 
 def test_two_watches_take_turns(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,18 @@ def test_every_image_of_the_domain_has_a_row_of_norm_one(tmp_path: Path) -> None
     assert gaps[np.triu_indices(3, 1)].min() > 1e-3  # different images, different vectors
 
 
+def test_the_widths_of_the_scales_say_whose_features_are_whose(tmp_path: Path) -> None:
+    """Each scale counts alike, so its features have norm 1 / sqrt(5)."""
+    write_workspace(tmp_path)
+    run(tmp_path, params(), domain="day")
+    with np.load(tmp_path / PATH, allow_pickle=False) as arrays:
+        widths_S, rows_ND = arrays["scale_widths"], arrays["embeddings_ND"]
+    assert widths_S.dtype == np.int64
+    assert widths_S.tolist() == [64, 64, 128, 256, 512]
+    for scale_ND in np.split(rows_ND, np.cumsum(widths_S)[:-1], axis=1):
+        np.testing.assert_allclose(np.linalg.norm(scale_ND, axis=1), 5**-0.5, atol=1e-6)
+
+
 def test_the_same_images_give_the_same_bytes(tmp_path: Path) -> None:
     write_workspace(tmp_path)
     files = []

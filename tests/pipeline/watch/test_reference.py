@@ -8,7 +8,9 @@ import pytest
 from pipeline.errors import DataError
 from pipeline.watch.change import ChangeDetector
 from pipeline.watch.reference import (
+    FLOOR,
     MIN_IMAGES,
+    Reference,
     fit_metric,
     fit_reference,
     fit_references,
@@ -17,6 +19,7 @@ from pipeline.watch.reference import (
 from pipeline.watch.sequences import MAX_FOLDS, folds_of
 
 D = 24
+ONE, TWO = [D], [8, D - 8]  # widths of scales
 
 
 def images(rng: np.random.Generator, number: int, shift: float = 0.0) -> np.ndarray:
@@ -36,13 +39,47 @@ def names(number: int) -> list[str]:
 
 def test_small_p_values_are_rare_on_the_domain_and_the_rule_elsewhere() -> None:
     rng = np.random.default_rng(0)
-    reference = fit_reference("day", names(200), images(rng, 200))
-    p = reference.p_values(images(rng, 400))
+    reference = fit_reference("day", names(200), images(rng, 200), TWO)
+    p_MS = reference.p_values(images(rng, 400))
+    assert p_MS.shape == (400, 2)
     for level in (0.05, 0.2, 0.5):
-        assert (p <= level).mean() <= level + 0.05
-    assert np.median(p) < 0.8
-    assert (reference.p_values(images(rng, 50, shift=1.0)) == 1 / 201).all()
-    assert p.min() > 0
+        assert ((p_MS <= level).mean(axis=0) <= level + 0.05).all()
+    assert (np.median(p_MS, axis=0) < 0.8).all()
+
+
+def test_an_image_counts_at_most_as_one_in_fifty() -> None:
+    """The shift is in the second scale, which holds the last feature."""
+    rng = np.random.default_rng(0)
+    rows_ND, shifted_MD = images(rng, 200), images(rng, 50, shift=1.0)
+    reference = fit_reference("day", names(200), rows_ND, TWO)
+    assert (reference.shares(shifted_MD)[:, 1] == 1 / 201).all()
+    for p_MS in (reference.p_values(shifted_MD), most_plausible([reference], shifted_MD)[0]):
+        assert (p_MS[:, 1] == FLOOR).all()
+        assert (p_MS[:, 0] >= FLOOR).all()
+    few = fit_reference("day", names(20), rows_ND[:20], TWO)  # which say no more than 1 in 21
+    assert (few.p_values(shifted_MD)[:, 1] == 1 / 21).all()
+
+
+def first_alarm(reference: Reference, stream_MD: np.ndarray) -> int | None:
+    detector = ChangeDetector(false_alarm_every=10_000, window=1)
+    for p_S in reference.p_values(stream_MD):
+        if alarm := detector.add(p_S):
+            return alarm.raised_at
+    return None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_shift_in_a_small_scale_is_not_lost_among_the_others(seed: int) -> None:
+    """Of 244 features the first 4 shift, after 20 images: with all joined it is noise for long."""
+    rng = np.random.default_rng(seed)
+    rows_ND = rng.normal(size=(360, 244))
+    rows_ND[220:, :4] += 2
+    kept, stream = rows_ND[:200], rows_ND[200:]
+    joined = first_alarm(fit_reference("day", names(200), kept, [244]), stream)
+    by_scale = first_alarm(fit_reference("day", names(200), kept, [4, 40, 200]), stream)
+    assert by_scale is not None
+    assert 20 <= by_scale < 20 + 15
+    assert joined is None or joined >= 20 + 50
 
 
 def test_whole_streams_keep_the_bound_and_a_shift_ends_them() -> None:
@@ -50,11 +87,11 @@ def test_whole_streams_keep_the_bound_and_a_shift_ends_them() -> None:
     rng = np.random.default_rng(1)
     early = late = 0
     for _ in range(40):
-        reference = fit_reference("day", names(60), images(rng, 60))
+        reference = fit_reference("day", names(60), images(rng, 60), TWO)
         detector = ChangeDetector(false_alarm_every=1000, window=1)
-        early += any(detector.add(float(p)) for p in reference.p_values(images(rng, 200)))
+        early += any(detector.add(p_S) for p_S in reference.p_values(images(rng, 200)))
         after = reference.p_values(images(rng, 20, shift=1.0))
-        late += any(detector.add(float(p)) for p in after) or detector.alarm is not None
+        late += any(detector.add(p_S) for p_S in after) or detector.alarm is not None
     assert early <= 0.2 * 40
     assert late == 40
 
@@ -62,12 +99,70 @@ def test_whole_streams_keep_the_bound_and_a_shift_ends_them() -> None:
 def test_what_fits_one_of_the_domains_is_known() -> None:
     rng = np.random.default_rng(0)
     both = fit_references(
-        {"day": (names(60), images(rng, 60)), "dusk": (names(60), images(rng, 60, shift=2.0))}
+        {
+            "day": (names(60), images(rng, 60), TWO),
+            "dusk": (names(60), images(rng, 60, shift=2.0), TWO),
+        }
     )
-    p, nearest = most_plausible(both, np.concatenate([images(rng, 5), images(rng, 5, shift=2.0)]))
+    p_MS, nearest = most_plausible(
+        both, np.concatenate([images(rng, 5), images(rng, 5, shift=2.0)])
+    )
     assert nearest == ["day"] * 5 + ["dusk"] * 5
-    assert np.median(p) > 0.1
-    assert most_plausible(both, images(rng, 5, shift=-3.0))[0].max() < 0.05
+    assert (np.median(p_MS, axis=0) > 0.1).all()
+    assert most_plausible(both, images(rng, 5, shift=-3.0))[0][:, 1].max() < 0.05
+
+
+def test_of_domains_that_are_all_far_the_less_far_fits_best() -> None:
+    """The floor would make them alike, and the first one the nearest."""
+    rng = np.random.default_rng(0)
+    both = fit_references(
+        {"day": (names(200), images(rng, 200), ONE), "dusk": (names(200), images(rng, 200), ONE)}
+    )
+    day, dusk = (reference.views_S[0] for reference in both)
+    np.put(dusk.distances_N, [198, 199], 1e6)  # two of its own were as far: a share of 3 in 201
+    p_MS, nearest = most_plausible([both[0], both[1]], images(rng, 3, shift=1.0))
+    assert (p_MS == FLOOR).all()
+    assert nearest == ["dusk"] * 3
+    assert day.distances_N[-1] < 1e6
+
+
+def test_each_scale_has_its_own_best_domain() -> None:
+    """An image between two domains is as likely as it is in the better one, scale by scale."""
+    rng = np.random.default_rng(0)
+    references = fit_references(
+        {
+            "day": (names(60), images(rng, 60), TWO),
+            "dusk": (names(60), images(rng, 60, shift=2.0), TWO),
+        }
+    )
+    rows_MD = images(rng, 5, shift=1.0)
+    p_MS, _ = most_plausible(references, rows_MD)
+    each_RMS = np.stack([reference.p_values(rows_MD) for reference in references])
+    np.testing.assert_array_equal(p_MS, each_RMS.max(axis=0))
+
+
+@pytest.mark.parametrize("widths", [[], [D - 1], [D, 1], [D, 0], [D + 4, -4]])
+def test_widths_that_are_not_those_of_the_rows_are_refused(widths: list[int]) -> None:
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match=rf"scales of \[.*\] features: .* the sum {D}"):
+        fit_reference("day", names(8), images(rng, 8), widths)
+
+
+def test_images_of_another_encoder_are_refused() -> None:
+    rng = np.random.default_rng(0)
+    reference = fit_reference("day", names(8), images(rng, 8), TWO)
+    with pytest.raises(ValueError, match=r"scales of \[8, 16\] features: .* the sum 25"):
+        reference.p_values(np.ones((2, D + 1)))
+
+
+def test_domains_with_other_scales_are_refused() -> None:
+    rng = np.random.default_rng(0)
+    embedded = {
+        "day": (names(8), images(rng, 8), TWO),
+        "dusk": (names(8), images(rng, 8), ONE),
+    }
+    with pytest.raises(DataError, match=r"'day': \[8, 16\], 'dusk': \[24\].*--force embed"):
+        fit_references(embedded)
 
 
 def test_the_metric_makes_every_spread_one() -> None:
@@ -83,19 +178,20 @@ def test_a_drive_seen_once_is_judged_by_the_others() -> None:
     offsets = rng.normal(scale=2, size=(6, D))
     drives = [images(rng, 20) + offset for offset in offsets]
     frames = [f"drive{letter}_{n:03d}" for letter in "abcde" for n in range(20)]
-    apart = fit_reference("day", frames, np.concatenate(drives[:5]))
-    alike = fit_reference("day", names(100), np.concatenate(drives[:5]))
+    apart = fit_reference("day", frames, np.concatenate(drives[:5]), ONE)
+    alike = fit_reference("day", names(100), np.concatenate(drives[:5]), ONE)
     assert np.median(apart.p_values(drives[5])) > 0.1
-    assert np.median(alike.p_values(drives[5])) < 0.02
+    assert np.median(alike.p_values(drives[5])) == FLOOR
 
 
 def test_too_few_images_are_refused() -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(DataError, match=f"day: 3 images .* at least {MIN_IMAGES}"):
-        fit_reference("day", names(3), images(rng, 3))
+        fit_reference("day", names(3), images(rng, 3), ONE)
     with pytest.raises(DataError, match="no domain with 8 embedded images"):
-        fit_references({"day": (names(3), images(rng, 3))})
-    assert np.isfinite(fit_reference("day", names(8), np.ones((8, D))).distances_N).all()
+        fit_references({"day": (names(3), images(rng, 3), ONE)})
+    equal = fit_reference("day", names(8), np.ones((8, D)), TWO)
+    assert all(np.isfinite(view.distances_N).all() for view in equal.views_S)
 
 
 @pytest.mark.parametrize(
