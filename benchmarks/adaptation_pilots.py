@@ -99,7 +99,8 @@ def said(gains: Sequence[float]) -> str:
     if not gains:
         return ""
     spread = f" +- {stdev(gains):.1f}" if len(gains) > 1 else ""
-    return f"{mean(gains):+.1f}{spread}"
+    seeds = "" if len(gains) == SEEDS else f" ({len(gains)} of them)"
+    return f"{mean(gains):+.1f}{spread}{seeds}"
 
 
 if __name__ == "__main__":

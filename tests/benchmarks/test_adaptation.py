@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import adaptation, adaptation_report
+from benchmarks import adaptation, adaptation_pilots, adaptation_report
 from benchmarks.junk import SHARE, write_junk
 from pipeline.data.hygiene import BLANK_BELOW, BLURRED_BELOW, look_at
 
@@ -66,3 +66,14 @@ def test_a_fifth_of_the_pool_is_junk_of_three_kinds(tmp_path: Path) -> None:
     assert covered.contrast < BLANK_BELOW
     assert blurred.sharpness < BLURRED_BELOW * scene.sharpness
     assert np.array_equal(np.asarray(images[2]), np.asarray(Image.open(foreign[0])))
+
+
+def test_a_change_is_set_beside_the_day_model_of_its_seed() -> None:
+    found = {f"as_is-0-seed-{s}": {"day": 0.4, "dusk": 0.3 + 0.1 * s} for s in range(3)}
+    for seed, gain in enumerate((0.01, 0.02, 0.03)):
+        run = adaptation.Run(kind="herding", labels=8, seed=seed, change="source_weight 1")
+        found[run.name] = {"day": 0.39, "dusk": 0.3 + 0.1 * seed + gain}
+    text = "\n".join(adaptation_pilots.page(found))
+    assert "| source_weight 1 |  |  | +2.0 +- 1.0 | -1.0 +- 0.0 |  |  |" in text
+    del found[run.name]
+    assert "+1.5 +- 0.7 (2 of them)" in "\n".join(adaptation_pilots.page(found))
