@@ -34,6 +34,8 @@ def group(num: int, seed: int) -> Features:
         cells_NPD=cells.astype(np.float16),
         masks_NP=masks,
         embeddings_NE=embeddings.astype(np.float32),
+        mean_C=np.zeros(WIDTH, np.float32),
+        projection_CD=np.eye(WIDTH, dtype=np.float32),
         key="planted",
     )
 
