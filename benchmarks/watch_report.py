@@ -45,8 +45,8 @@ CHOSEN = (
     "The streams with dusk took no part in the choice, but they had been looked at by scale before "
     "p had its least value. Before, dusk was noticed at window 1 after 9, 10, 29, 9 and 10 images, "
     "in proportion after 12, 6, 4, 16 and 3, and no seed had a false alarm. At window 2 it was 13, "
-    "19, 57, 17 and 19, in proportion 21, 12, 11, 26 and 8: there the first target was met by 4 of "
-    "5 seeds, and now is by 2.",
+    "19, 57, 17 and 19, in proportion 21, 12, 11, 26 and 8: within 20 images 4 and 3 of 5 seeds, "
+    "where now it is 2 and 4.",
     "",
 )
 
