@@ -11,10 +11,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 from benchmarks.adaptation import DAY, DAY_STEPS, DUSK, WORK, Bench, Run
+from benchmarks.adaptation_report import spread
 from benchmarks.camvid import locate
 from benchmarks.camvid_report import RESULTS, machine, markdown, read_json
 from pipeline.files import write_json, write_text
@@ -75,9 +75,7 @@ def page(found: Mapping[str, Mapping[str, float]]) -> list[str]:
             ]
             there = [(seed, found[name]) for seed, name in enumerate(names) if name in found]
             for domain in (DUSK, DAY):
-                gains = [
-                    100 * (each[domain] - found[f"as_is-0-seed-{n}"][domain]) for n, each in there
-                ]
+                gains = [each[domain] - found[f"as_is-0-seed-{n}"][domain] for n, each in there]
                 row[f"{kind} {labels}: {domain}"] = said(gains)
         rows.append(row)
     return [
@@ -98,9 +96,8 @@ def said(gains: Sequence[float]) -> str:
     """Mean and spread; empty where nothing was run."""
     if not gains:
         return ""
-    spread = f" +- {stdev(gains):.1f}" if len(gains) > 1 else ""
     seeds = "" if len(gains) == SEEDS else f" ({len(gains)} of them)"
-    return f"{mean(gains):+.1f}{spread}{seeds}"
+    return spread(gains, sign=True) + seeds
 
 
 if __name__ == "__main__":

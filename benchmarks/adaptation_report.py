@@ -69,11 +69,11 @@ def _rows(found: Sequence[Result], split: str) -> list[dict[str, str]]:
             {
                 "training": WORDS[kind],
                 "dusk labels": str(labels),
-                "dusk": _spread(dusk.values()),
+                "dusk": spread(dusk.values()),
                 "each seed": ", ".join(f"{100 * value:.1f}" for value in dusk.values()),
                 "gain over (a)": _gain(found, kind, labels, split, "dusk"),
                 "share of the gap (a) to (e)": _closed(found, kind, labels, split),
-                "day": _spread(by_seed(found, kind, labels, split, "day").values()),
+                "day": spread(by_seed(found, kind, labels, split, "day").values()),
                 "day - (a)": _gain(found, kind, labels, split, "day"),
             }
         )
@@ -107,7 +107,7 @@ def closed_share(
 
 def _gain(found: Sequence[Result], kind: str, labels: int, split: str, domain: str) -> str:
     own = by_seed(found, kind, labels, split, domain)
-    return _spread(gains(own, by_seed(found, "as_is", 0, split, domain)), sign=True)
+    return spread(gains(own, by_seed(found, "as_is", 0, split, domain)), sign=True)
 
 
 def _closed(found: Sequence[Result], kind: str, labels: int, split: str) -> str:
@@ -133,31 +133,30 @@ def _verdict(found: Sequence[Result], split: str) -> list[str]:
     }
     lines = []
     if adapted := gains(of["b"], of["a"]):
-        lines.append(f"- (b) - (a): {_spread(adapted, sign=True)}; asked for: +2 or more.")
+        lines.append(f"- (b) - (a): {spread(adapted, sign=True)}; asked for: +2 or more.")
     share = closed_share(of["a"], of["c"], of["e"])
     if share is not None and of["c"]:
         lines.append(f"- (c) at 8 closes {share:.0%} of the gap; asked for: 75 % or more.")
     if pairs := gains(of["c"], of["d"]):
-        lines.append(f"- (c) - (d) at 8: {_spread(pairs, sign=True)}; asked for: above 0.")
+        lines.append(f"- (c) - (d) at 8: {spread(pairs, sign=True)}; asked for: above 0.")
     day = [
         gains(by_seed(found, kind, n, split, "day"), by_seed(found, "as_is", 0, split, "day"))
         for kind, n in (("unlabelled", 0), ("herding", 8))
     ]
     for name, lost in zip(("(b)", "(c) at 8"), day, strict=True):
         if lost:
-            lines.append(
-                f"- day after {name}: {_spread(lost, sign=True)}; asked for: -1 or better."
-            )
+            lines.append(f"- day after {name}: {spread(lost, sign=True)}; asked for: -1 or better.")
     for name in ("let in", "left out"):
         if pairs := gains(of[name], of["b"]):
             lines.append(
-                f"- junk {name}, against (b) on the clean pool: {_spread(pairs, sign=True)}; "
+                f"- junk {name}, against (b) on the clean pool: {spread(pairs, sign=True)}; "
                 "asked for: within 1."
             )
     return [*lines, ""] if lines else []
 
 
-def _spread(values: Any, *, sign: bool = False) -> str:
+def spread(values: Any, *, sign: bool = False) -> str:
+    """Mean and sample standard deviation in points; "-" of nothing."""
     points = [100 * value for value in values]
     if not points:
         return "-"

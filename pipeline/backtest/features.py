@@ -26,15 +26,13 @@ from pipeline.data.datasets import read_image
 from pipeline.data.formats.images import load_mask
 from pipeline.data.transforms import normalise
 from pipeline.files import replacing
-from pipeline.models import build_encoder
 from pipeline.progress import Progress
-from pipeline.stages.embed import pooled
+from pipeline.stages.embed import pooled, seeded_encoder
 
 CELL_PX = 4  # a cell's side at the network's size: thin things are one or two cells wide
 NUM_FEATURES = 64  # principal components kept of all scales side by side
 NUM_FITTED = 64  # images the components are fitted on, evenly over the pool
 BATCH = 8
-SEED = 0  # of an encoder without weights
 
 Read = Callable[[], Tensor]
 
@@ -112,13 +110,13 @@ def more_cells(
     `reads` give them as uint8 CHW at the network's size, each when it is needed.
     """
     components = torch.from_numpy(features.mean_C), torch.from_numpy(features.projection_CD)
-    maps = _maps(_encoder(embed), embed, reads, f"features of {len(reads)} altered images")
+    maps = _maps(seeded_encoder(embed), embed, reads, f"features of {len(reads)} altered images")
     return np.concatenate([cells_BPD for cells_BPD, _ in _projected(maps, components)])
 
 
 @torch.inference_mode()
 def _make(data: LabelledSet, embed: EmbedParams, size: tuple[int, int], file: Path) -> None:
-    encoder = _encoder(embed)
+    encoder = seeded_encoder(embed)
     every = max(1, len(data.pool) // NUM_FITTED)
     fitted_on = _reads(data.pool[::every], size)
     components = _components(
@@ -142,12 +140,6 @@ def _make(data: LabelledSet, embed: EmbedParams, size: tuple[int, int], file: Pa
 
 def _reads(examples: Sequence[Example], size: tuple[int, int]) -> list[Read]:
     return [partial(read_image, example.image, size) for example in examples]
-
-
-def _encoder(embed: EmbedParams) -> nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(SEED)
-        return build_encoder(embed)
 
 
 def _maps(

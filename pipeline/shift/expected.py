@@ -69,7 +69,7 @@ class _Counts:
 
 
 def measured_miou(predictions: Predictions) -> float:
-    """By the truth that they have; ValueError where nobody said."""
+    """By the truth, which they must have."""
     return miou(confusions(predictions).sum(axis=0))
 
 

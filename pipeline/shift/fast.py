@@ -31,7 +31,7 @@ from pipeline.shift.layers import layer_distances
 from pipeline.shift.looking import Picture, View, frozen_encoder, layer_moments, watched
 from pipeline.shift.predicted import Predictions, drawn, pixels_per_image
 from pipeline.shift.rehearsal import NUM_IMAGES, parted, rehearse
-from pipeline.shift.runs import Runs, run_length, runs_of
+from pipeline.shift.runs import Runs, evenly, run_length, runs_of
 from pipeline.shift.verdict import sentences
 from pipeline.types import IGNORE
 
@@ -194,7 +194,7 @@ def _head(bench: Bench, seed: int) -> head.Head:
 def _rehearsed(
     val: Sequence[Example], pool: Features, row_N: NDArray[np.int64], settings: Settings
 ) -> Rehearsed:
-    chosen = np.unique(np.linspace(0, len(val) - 1, NUM_IMAGES).round().astype(int))
+    chosen = evenly(len(val), NUM_IMAGES)
     size = (settings.image.height_px, settings.image.width_px)
 
     def read(example: Example, way: Alteration) -> torch.Tensor:

@@ -20,19 +20,17 @@ from pipeline.data.alterations import Alteration, altered
 from pipeline.data.datasets import read_image
 from pipeline.data.formats.images import load_mask
 from pipeline.data.transforms import normalise
-from pipeline.models import build_encoder
 from pipeline.progress import Progress
 from pipeline.shift.layers import Moments, watching
 from pipeline.shift.predicted import drawn
-from pipeline.shift.runs import Embeddings
-from pipeline.stages.embed import pooled
+from pipeline.shift.runs import Embeddings, evenly
+from pipeline.stages.embed import pooled, seeded_encoder
 from pipeline.types import MAX_CLASSES
 
 Found = TypeVar("Found")
 
 BATCH = 8
 NUM_WATCHED = 64  # images whose layer statistics are kept: their means then hold to an eighth
-SEED = 0  # of an encoder without weights, as in the stage embed
 
 
 class Picture(NamedTuple):
@@ -64,9 +62,7 @@ class Answer(NamedTuple):
 
 def frozen_encoder(embed: EmbedParams, device: torch.device) -> nn.Module:
     """The encoder of the stage embed, with the same random weights where it has none of its own."""
-    with torch.random.fork_rng():
-        torch.manual_seed(SEED)
-        return build_encoder(embed).to(device)
+    return seeded_encoder(embed).to(device)
 
 
 def layer_moments(
@@ -127,9 +123,7 @@ def answered(
 def thinned(pictures: Sequence[Picture], most: int) -> list[Picture]:
     """At most so many, evenly over the order of names."""
     ordered = sorted(pictures)
-    if len(ordered) <= most:
-        return ordered
-    return [ordered[place] for place in np.linspace(0, len(ordered) - 1, most).round().astype(int)]
+    return [ordered[place] for place in evenly(len(ordered), most)]
 
 
 def _through(

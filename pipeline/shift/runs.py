@@ -38,6 +38,12 @@ def runs_of(num_images: int, length: int) -> Runs:
     return np.minimum(np.arange(num_images) // length, count - 1)
 
 
+def evenly(num_images: int, most: int) -> NDArray[np.int64]:
+    """Places of at most so many images, over all of them."""
+    places = np.linspace(0, num_images - 1, min(num_images, most))
+    return places.round().astype(np.int64)
+
+
 def _fades_at(group_NE: Embeddings) -> int:
     spread = 2 * float(group_NE.var(axis=0).sum())
     if spread <= 0:

@@ -17,7 +17,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from pipeline import layout
-from pipeline.config import Params
+from pipeline.config import EmbedParams, Params
 from pipeline.data.datasets import ImageStore, read_image
 from pipeline.data.manifest import Sample, check_files, read_manifest
 from pipeline.data.transforms import normalise
@@ -58,9 +58,7 @@ def run(root: Path, params: Params, *, domain: str | None = None) -> None:
 def frozen_encoder(params: Params) -> Callable[[torch.Tensor], list[torch.Tensor]]:
     """From uint8 images_BCHW at the size of params.image to the encoder's maps, all scales."""
     fabric = Fabric(accelerator=params.train.device, devices=1)
-    with torch.random.fork_rng():
-        torch.manual_seed(SEED)
-        encoder = fabric.to_device(build_encoder(params.embed))
+    encoder = fabric.to_device(seeded_encoder(params.embed))
 
     def maps_of(images_BCHW: torch.Tensor) -> list[torch.Tensor]:
         with torch.inference_mode():
@@ -69,6 +67,13 @@ def frozen_encoder(params: Params) -> Callable[[torch.Tensor], list[torch.Tensor
         return maps
 
     return maps_of
+
+
+def seeded_encoder(embed: EmbedParams) -> torch.nn.Module:
+    """The encoder with its weights, or with the same random ones each time where it has none."""
+    with torch.random.fork_rng():
+        torch.manual_seed(SEED)
+        return build_encoder(embed)
 
 
 def file_embedder(params: Params) -> Callable[[Path], NDArray[np.float32]]:
