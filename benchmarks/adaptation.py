@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.adaptation_report import write_report
-from benchmarks.camvid import DOMAINS, ENCODER, CamVid, locate, stage_laid_out
+from benchmarks.camvid import DOMAINS, ENCODER, VAL_EVERY, CamVid, locate, stage_laid_out
 from benchmarks.camvid_report import RESULTS, read_json
 from benchmarks.junk import JUNK, write_junk
 from benchmarks.methods import METHOD, MODEL_OPTIONS, TRAIN
@@ -43,7 +43,7 @@ from pipeline.stages.evaluate import teacher_confusions
 from pipeline.training import train_stage
 
 DAY, DUSK = DOMAINS
-DAY_STEPS, STEPS = 1000, 150
+DAY_STEPS, STEPS = 1000, 600
 SIZE = {"height_px": 128, "width_px": 160}
 WORK = Path("workspaces/adaptation")  # git-ignored: images, checkpoints, networks
 KEPT = RESULTS / "adaptation"
@@ -264,12 +264,15 @@ class Bench:
             shutil.copytree(network, self.root / folder)
 
 
-def lay_out(camvid: CamVid, cells: Path, root: Path) -> None:
-    """Both domains with all masks, and junk in the dusk pool; whole or not at all."""
+def lay_out(camvid: CamVid, cells: Path, root: Path, dusk_block: int = VAL_EVERY // 2) -> None:
+    """Both domains with all masks, and junk in the dusk pool; whole or not at all.
+
+    `dusk_block`: which 20 frames of dusk are val.
+    """
     making = root.with_name(f"{root.name}.making")
     shutil.rmtree(making, ignore_errors=True)
     for domain in DOMAINS:
-        splits = camvid.rows(domain)
+        splits = camvid.rows(domain, dusk_block) if domain == DUSK else camvid.rows(domain)
         rows = {stem: "labelled" if split == "pool" else split for stem, split in splits.items()}
         source = making / f"{domain}-source"
         camvid.lay_out(domain, source, rows)

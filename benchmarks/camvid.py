@@ -59,9 +59,9 @@ class CamVid:
             "acquire": {"seed": seed},
         }
 
-    def rows(self, domain: str) -> dict[str, str]:
-        """`id -> labelled | pool | val | test` of one domain, as in the campaign."""
-        return split_rows(self.data / "splits.csv", domain)
+    def rows(self, domain: str, val_block: int = VAL_EVERY // 2) -> dict[str, str]:
+        """`id -> labelled | pool | val | test` of one domain; by default as in the campaign."""
+        return split_rows(self.data / "splits.csv", domain, val_block)
 
     def lay_out(self, domain: str, folder: Path, rows: Mapping[str, str] | None = None) -> None:
         """`folder`/images and `folder`/splits.csv of one domain, for `domain add`."""
@@ -103,15 +103,18 @@ def locate(data: Path) -> CamVid:
     return CamVid(data=data / "camvid", weights=weights)
 
 
-def split_rows(path: Path, domain: str) -> dict[str, str]:
-    """`id -> labelled | pool | val | test` of one domain; official val images are left out."""
+def split_rows(path: Path, domain: str, val_block: int = VAL_EVERY // 2) -> dict[str, str]:
+    """`id -> labelled | pool | val | test` of one domain; official val images are left out.
+
+    `val_block`: which of every five blocks is val.
+    """
     with path.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["domain"] == domain]
     train = sorted(row["id"] for row in rows if row["split"] == "train")
     found = {row["id"]: "test" for row in rows if row["split"] == "test"}
     pool = []
     for index, stem in enumerate(train):
-        if index // BLOCK % VAL_EVERY == VAL_EVERY // 2:
+        if index // BLOCK % VAL_EVERY == val_block:
             found[stem] = "val"
         else:
             found[stem] = "pool"

@@ -146,9 +146,10 @@ class AdaptParams(Block):
     """N of `mixed`, in images; up to 32 images of the current domain are looked at."""
     target_share: Share | None = None
     """Share of the unlabelled images of every batch of the current domain; null = as they are."""
-    cross_domain_mix: bool = True
+    cross_domain_mix: bool | Literal["until_labelled"] = "until_labelled"
     """Whether half of the classes of a labelled image are pasted onto an unlabelled one of the
-    current domain, and both learnt from (DACS); needs a method with a teacher."""
+    current domain, and both learnt from (DACS): always, never, or until that domain has labels of
+    its own; needs a method with a teacher."""
     fourier_beta: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
     """Half of the other domains' labelled images take the lowest frequencies' amplitudes of an
     image of the current one, up to this share of height and width (FDA: .01 to .09); 0 = off."""

@@ -16,6 +16,7 @@ class Adaptation:
     """From which domains to which, and how."""
 
     params: AdaptParams = NO_ADAPTATION
+    """With `cross_domain_mix` decided."""
     domain: str = ""
     """The current one: the target. All others are the source."""
     target: tuple[Sample, ...] = ()
@@ -46,7 +47,11 @@ def adaptation_in_force(params: Params, samples: Sequence[Sample]) -> Adaptation
     target = tuple(s for s in samples if s.domain == params.domain and (s.labelled or s.unlabelled))
     if not source or not target or _asks_for_nothing(params.adapt):
         return Adaptation()
-    return Adaptation(params=params.adapt, domain=str(params.domain), target=target)
+    mix = params.adapt.cross_domain_mix
+    if mix == "until_labelled":
+        mix = not any(sample.labelled for sample in target)
+    decided = params.adapt.model_copy(update={"cross_domain_mix": mix})
+    return Adaptation(params=decided, domain=str(params.domain), target=target)
 
 
 def _asks_for_nothing(params: AdaptParams) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,22 @@ def test_a_share_of_a_teacher_that_is_not_there_is_none(shifted: Path, dusk_para
     alone = {"warm_start": True, "warm_start_share": 0.0}
     plain = weights_of(shifted, dusk_params(alone))
     assert weights_of(shifted, dusk_params({**alone, "warm_start_share": 0.5})) == plain
+
+
+def test_the_mix_until_there_are_labels_of_the_new_domain(shifted: Path, dusk_params) -> None:
+    """The fixture has one of dusk; without it every image of dusk is unlabelled."""
+
+    def trained(mix: Any) -> bytes:
+        return weights_of(shifted, dusk_params({"cross_domain_mix": mix}))
+
+    always, never = trained(True), trained(False)
+    assert trained("until_labelled") == never != always
+    samples = read_manifest(shifted / layout.MANIFEST)
+    bare = [
+        replace(s, mask="", mask_sha256="", origin="") if s.domain == "dusk" else s for s in samples
+    ]
+    write_manifest(shifted / layout.MANIFEST, bare)
+    assert trained("until_labelled") == trained(True) != trained(False)
 
 
 def test_a_model_without_batch_norm_takes_the_rest_and_says_so(
