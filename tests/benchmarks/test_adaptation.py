@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import adaptation, adaptation_pilots, adaptation_report
+from benchmarks.camvid import split_rows
 from benchmarks.junk import SHARE, write_junk
 from pipeline.data.hygiene import BLANK_BELOW, BLURRED_BELOW, look_at
 
@@ -68,12 +69,32 @@ def test_a_fifth_of_the_pool_is_junk_of_three_kinds(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(images[2]), np.asarray(Image.open(foreign[0])))
 
 
-def test_a_change_is_set_beside_the_day_model_of_its_seed() -> None:
-    found = {f"as_is-0-seed-{s}": {"day": 0.4, "dusk": 0.3 + 0.1 * s} for s in range(3)}
-    for seed, gain in enumerate((0.01, 0.02, 0.03)):
-        run = adaptation.Run(kind="herding", labels=8, seed=seed, change="source_weight 1")
-        found[run.name] = {"day": 0.39, "dusk": 0.3 + 0.1 * seed + gain}
-    text = "\n".join(adaptation_pilots.page(found))
-    assert "| source_weight 1 |  |  | +2.0 +- 1.0 | -1.0 +- 0.0 |  |  |" in text
-    del found[run.name]
-    assert "+1.5 +- 0.7 (2 of them)" in "\n".join(adaptation_pilots.page(found))
+def test_a_change_is_set_beside_the_day_model_of_its_seed_and_block() -> None:
+    found, change = {}, "without cross_domain_mix"
+    for block, base in ((0, 0.3), (1, 0.5)):
+        for day, gain in zip(adaptation_pilots.DAY_MODELS, (0.01, 0.02, 0.03), strict=True):
+            run = adaptation.Run(kind="herding", labels=8, seed=day.seed, change=change)
+            found[adaptation_pilots.named(block, day)] = {"day": 0.4, "dusk": base}
+            found[adaptation_pilots.named(block, run)] = {"day": 0.39, "dusk": base + gain}
+    row = f"| {change} | +2.0 +- 0.9 | -1.0 +- 0.0 |  |  |"
+    assert row in "\n".join(adaptation_pilots.page(found))
+    del found[adaptation_pilots.named(1, run)]
+    assert "+1.8 +- 0.8 (5 of 6)" in "\n".join(adaptation_pilots.page(found))
+
+
+def test_a_change_leaves_the_rest_of_the_first_default() -> None:
+    changed = adaptation_pilots.over_base({"adapt": {"fourier_beta": 0.1}})
+    assert changed["adapt"] == {"cross_domain_mix": True, "fourier_beta": 0.1}
+    assert changed["train"] == {"steps": 150}
+
+
+def test_another_block_of_dusk_can_be_held_out(tmp_path: Path) -> None:
+    table = tmp_path / "splits.csv"
+    stems = [f"{at:02}" for at in range(62)]
+    table.write_text("id,domain,split\n" + "".join(f"{stem},dusk,train\n" for stem in stems))
+    held = [
+        [stem for stem, split in split_rows(table, "dusk", block).items() if split == "val"]
+        for block in range(3)
+    ]
+    assert held == [stems[:20], stems[20:40], stems[40:60]]
+    assert split_rows(table, "dusk") == split_rows(table, "dusk", 2)
