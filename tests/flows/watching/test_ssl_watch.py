@@ -11,7 +11,7 @@ from prefect.testing.utilities import prefect_test_harness
 from flows import prefect_server, watch_alarm
 from flows.processes import wait_until
 from flows.ssl_watch import ssl_watch
-from tests.flows.test_watching import DUSK, Place, place  # noqa: F401 - a fixture
+from tests.flows.watching.conftest import DUSK, Place
 
 
 def shift_events(url: str) -> list[dict[str, Any]]:
@@ -22,7 +22,7 @@ def shift_events(url: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_run_raises_one_real_event(place: Place) -> None:  # noqa: F811
+def test_a_run_raises_one_real_event(place: Place) -> None:
     root = place.loop.root
     place.loop.workspace.write_params({"watch": {"folder": "../drop"}})
     place.drop(range(10))

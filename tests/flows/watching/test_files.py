@@ -1,0 +1,54 @@
+"""Files in a watched folder: damaged, growing, junk."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.flows.watching.conftest import DUSK, Place, draw
+
+
+def test_what_is_no_whole_image_is_waited_for_then_named_once(place: Place) -> None:
+    whole = draw(place.folder / "half.png", 1).read_bytes()
+    (place.folder / "half.png").write_bytes(whole[: len(whole) // 2])
+    (place.folder / "notes.txt").write_text("no picture")
+    (place.folder / "sub").mkdir()
+    (place.folder / ".hidden.png").write_bytes(whole)
+    first = place.watcher(ahead_s=10).look()
+    assert sorted(first.waiting) == ["half.png", "notes.txt"]
+    assert list(first.left_out) == ["sub"]
+    late = place.watcher(ahead_s=100).look()
+    assert sorted(late.left_out) == ["half.png", "notes.txt"]
+    assert late.left_out["notes.txt"].startswith("cannot be read: not an image")
+    assert not place.watcher(ahead_s=100).look().news
+    (place.folder / "half.png").write_bytes(whole)  # the rest came after all
+    assert place.watcher().look().scored == 1
+
+
+def test_a_file_that_still_grows_is_not_looked_at(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.watching.SETTLED_S", 0)
+    place.drop(range(1))
+    os.utime(place.folder / "new0000.png", (0, 0))  # copied with its old date
+    looked = place.watcher(ahead_s=0).look()
+    assert (looked.scored, looked.waiting) == (0, ("new0000.png",))
+    assert place.watcher(ahead_s=3).look().scored == 1
+
+
+def test_junk_and_duplicates_are_no_suspicion(place: Place) -> None:
+    place.drop(range(3), DUSK)
+    (place.folder / "copy.png").write_bytes((place.folder / "new0001.png").read_bytes())
+    for number in range(30):
+        flat = np.full((24, 32, 3), number, np.uint8)
+        Image.fromarray(flat).save(place.folder / f"blank{number}.png")
+    looked = place.watcher().look()
+    assert looked.scored == 3
+    assert looked.since is None
+    assert looked.left_out["blank7.png"].startswith("blank: ")
+    assert "duplicate: the same bytes as" in looked.left_out["copy.png"] + looked.left_out.get(
+        "new0001.png", ""
+    )
