@@ -56,20 +56,25 @@ def known(loop: Loop) -> Known:
     """Of the domains with embeddings; WorkspaceError where none has, or they are old."""
     from pipeline.stages.embed import file_embedder  # torch: only when there is an image
 
-    embeddings: dict[str, tuple[list[str], NDArray[Any], list[int]]] = {}
+    embeddings: dict[str, tuple[list[str], NDArray[Any], list[int] | None]] = {}
     for name, file in _files(loop).items():
         _require_current(loop, name)
         with np.load(file, allow_pickle=False) as arrays:
             ids, rows_ND = arrays["sample_ids"].tolist(), arrays["embeddings_ND"]
-            # Files made before scales were looked at one by one: all features as one scale.
-            widths = (
-                arrays["scale_widths"].tolist() if "scale_widths" in arrays else [rows_ND.shape[1]]
-            )
+            widths = arrays["scale_widths"].tolist() if "scale_widths" in arrays else None
         left_out = {sample.sample_id for sample in loop.workspace.manifest() if sample.left_out}
         kept = [index for index, sample_id in enumerate(ids) if sample_id not in left_out]
         embeddings[name] = ([ids[index] for index in kept], rows_ND[kept], widths)
+    # Files made before scales were looked at one by one do not say which features are of which: as
+    # long as there is one, all features are one scale, in every domain.
+    as_one = any(widths is None for _, _, widths in embeddings.values())
     return Known(
-        references=fit_references(embeddings),
+        references=fit_references(
+            {
+                name: (ids, rows_ND, [rows_ND.shape[1]] if as_one or not widths else widths)
+                for name, (ids, rows_ND, widths) in embeddings.items()
+            }
+        ),
         usual_sharpness=min(_usual_sharpness(loop, name) for name in embeddings),
         embed=file_embedder(loop.params),
     )

@@ -43,13 +43,15 @@ def test_the_table_pairs_seeds_and_says_what_was_asked_for(
 ) -> None:
     monkeypatch.setattr(adaptation_report, "RESULTS", tmp_path)
     found = [new_result("as_is", 0, s, value) for s, value in BASE.items()]
+    found += [new_result("longer", 0, s, value + 0.02) for s, value in BASE.items()]
     found += [new_result("unlabelled", 0, s, value + 0.03) for s, value in BASE.items()]
     found += [new_result("all", 42, s, value) for s, value in ALL_LABELS.items()]
     found += [new_result("herding", 8, s, value + 0.08) for s, value in BASE.items()]
     adaptation_report.write_report(found)
     page = (tmp_path / "adaptation.md").read_text()
     assert "(b) - (a): +3.0 +- 0.0; asked for: +2 or more." in page
-    assert "(c) at 8 closes 80% of the gap" in page
+    assert "(c) at 8 closes 80% of the gap;" in page
+    assert "(c) at 8 closes 75% of the gap from (a') to (e)" in page
     assert "## test" not in page
     assert (tmp_path / "adaptation.svg").exists()
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from flows.annotators.label_studio import LabelStudio
-from flows.annotators.types import Project, PushItem
+from flows.annotators.types import Project, PushedTask, PushItem
 from tests.label_studio_server import Server, label_studio
 
 __all__ = ["label_studio"]
@@ -70,3 +71,24 @@ def random_mask(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     mask[noise] = rng.integers(0, len(CLASSES), int(noise.sum()))
     mask[2:5, 3:9] = 255
     return mask
+
+
+def push(annotator: LabelStudio, project: Project, items: list[PushItem]) -> list[PushedTask]:
+    return annotator.push(
+        project, items, model_version="day-r0", on_progress=lambda done, total: None
+    )
+
+
+def answer(annotator: LabelStudio, task: PushedTask, **changes: Any) -> dict[str, Any]:
+    """Submit the pre-annotation as it is, as the browser does."""
+    body = {
+        "result": task.result,
+        "lead_time": 12.5,
+        "parent_prediction": task.prediction_id,
+        **changes,
+    }
+    return annotator.http.post(f"/api/tasks/{task.task_id}/annotations/", body)
+
+
+def next_task(annotator: LabelStudio, project: Project) -> dict[str, Any]:
+    return annotator.http.get(f"/api/projects/{project.project_id}/next")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,21 @@ from pipeline.errors import DataError, ServiceError, WorkspaceError
 from pipeline.files import sha256_file
 from pipeline.stages import embed as embed_stage
 from tests.flows.watching.conftest import DUSK, NUM_KNOWN, Place, colours, draw, write_embeddings
+
+
+def add_dusk(root: Path) -> None:
+    """Another known domain; without embeddings yet."""
+    samples = read_manifest(root / layout.MANIFEST)
+    for number in range(NUM_KNOWN):
+        image = draw(root / f"data/dusk/images/y{number:02d}k.png", 20_000 + number, DUSK)
+        samples.append(
+            Sample(
+                sample_id=f"dusk/{image.stem}", domain="dusk", split="pool",
+                image=image.relative_to(root).as_posix(), image_sha256=sha256_file(image),
+                mask="", mask_sha256="", origin="",
+            )
+        )  # fmt: skip
+    write_manifest(root / layout.MANIFEST, samples)
 
 
 def test_a_shift_is_told_once_and_everywhere(place: Place) -> None:
@@ -111,19 +127,8 @@ def test_once_the_new_domain_is_known_the_watch_begins_anew(place: Place) -> Non
     place.drop(range(10))
     place.drop(range(10, 40), DUSK)
     assert len(place.watcher().look().shifts) == 1
-    root = place.loop.root
-    samples = read_manifest(root / layout.MANIFEST)
-    for number in range(NUM_KNOWN):
-        image = draw(root / f"data/dusk/images/y{number:02d}k.png", 20_000 + number, DUSK)
-        samples.append(
-            Sample(
-                sample_id=f"dusk/{image.stem}", domain="dusk", split="pool",
-                image=image.relative_to(root).as_posix(), image_sha256=sha256_file(image),
-                mask="", mask_sha256="", origin="",
-            )
-        )  # fmt: skip
-    write_manifest(root / layout.MANIFEST, samples)
-    write_embeddings(root, "dusk")
+    add_dusk(place.loop.root)
+    write_embeddings(place.loop.root, "dusk")
     place.loop.workspace.write_params({"domains": {"day": {}, "dusk": {}}})
     place.drop(range(40, 60), DUSK)
     looked = place.watcher().look()
@@ -137,6 +142,17 @@ def test_embeddings_from_before_scales_were_told_apart_are_one_scale(place: Plac
     place.drop(range(10, 30), DUSK)
     (shift,) = place.watcher().look().shifts
     assert shift.since == "new0010.png"
+    assert {len(p_S) for _, p_S in place.scored()} == {1}
+
+
+def test_one_domain_from_before_makes_one_scale_of_all(place: Place) -> None:
+    write_embeddings(place.loop.root, "day", [])
+    add_dusk(place.loop.root)
+    write_embeddings(place.loop.root, "dusk", [3, 3])
+    place.loop.workspace.write_params({"domains": {"day": {}, "dusk": {}}})
+    place.drop(range(5))
+    place.drop(range(5, 10), DUSK)
+    assert (place.watcher().look().scored, place.noticed()) == (10, [])
     assert {len(p_S) for _, p_S in place.scored()} == {1}
 
 

@@ -1,0 +1,179 @@
+"""Versions of an answer and what follows from them, on every database."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy.orm import Session
+
+from db import ItemState, Ledger, Verdict
+from db import repository as ledger_repository
+from tests.contracts.repository.recording import (
+    NOON,
+    answer,
+    prepare,
+    row,
+)
+
+
+def test_versions_form_a_chain(session: Session) -> None:
+    first, _ = answer(session)
+    edited, is_new = answer(session, minute=5)
+    by_another, _ = answer(session, minute=9, tool_annotation_id=2, annotator="bo")
+    elsewhere, _ = answer(session, "day/b/r0", minute=10, tool_annotation_id=3)
+    assert is_new
+    assert [first.supersedes, edited.supersedes, by_another.supersedes] == [
+        None,
+        first.id,
+        edited.id,
+    ]
+    assert elsewhere.supersedes is None
+
+
+def test_two_versions_of_one_moment_follow_each_other(session: Session) -> None:
+    first, _ = answer(session)
+    second, _ = answer(session, raw_sha256="other")
+    assert second.supersedes == first.id
+    assert ledger_repository.latest_accepted(session)["day/a"] is second
+
+
+def test_a_version_collected_late_takes_its_place_in_the_tools_time(session: Session) -> None:
+    first, _ = answer(session)
+    third, _ = answer(session, minute=9)
+    late, _ = answer(session, minute=5)
+    assert [third.supersedes, late.supersedes] == [first.id, first.id]
+    assert ledger_repository.latest_accepted(session)["day/a"] is third
+    versions = ledger_repository.annotation_versions(session, "day", 0)
+    assert versions == [first, late, third]
+
+
+def test_a_version_can_be_found_before_it_is_judged_again(session: Session) -> None:
+    row, _ = answer(session)
+    key = {"tool_annotation_id": 1, "updated_at": NOON, "raw_sha256": "raw-0"}
+    assert ledger_repository.find_annotation(session, **key) is row
+    assert ledger_repository.find_annotation(session, **(key | {"raw_sha256": "x"})) is None
+
+
+@pytest.mark.parametrize("changes", [{"raw_sha256": "x"}, {"minute": 1}, {"tool_annotation_id": 2}])
+def test_each_part_of_the_identity_makes_a_new_version(
+    session: Session, changes: dict[str, Any]
+) -> None:
+    answer(session, raw_sha256="raw")
+    assert answer(session, **({"raw_sha256": "raw"} | changes))[1]
+
+
+ACCEPTED, SKIPPED, QUARANTINED = Verdict.ACCEPTED, Verdict.SKIPPED, Verdict.QUARANTINED
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        ([], ItemState.OPEN),
+        ([ACCEPTED], ItemState.ACCEPTED),
+        ([SKIPPED], ItemState.SKIPPED),
+        ([QUARANTINED], ItemState.QUARANTINED_ONCE),
+        ([QUARANTINED, QUARANTINED], ItemState.QUARANTINED_TWICE),
+        ([QUARANTINED, ACCEPTED], ItemState.ACCEPTED),
+        ([QUARANTINED, QUARANTINED, ACCEPTED], ItemState.ACCEPTED),
+        ([ACCEPTED, QUARANTINED, QUARANTINED], ItemState.ACCEPTED),
+        ([SKIPPED, ACCEPTED], ItemState.ACCEPTED),
+        ([ACCEPTED, SKIPPED], ItemState.ACCEPTED),
+        ([QUARANTINED, SKIPPED], ItemState.SKIPPED),
+        ([SKIPPED, QUARANTINED], ItemState.SKIPPED),
+        ([QUARANTINED, QUARANTINED, SKIPPED], ItemState.SKIPPED),
+        ([SKIPPED, QUARANTINED, QUARANTINED], ItemState.QUARANTINED_TWICE),
+    ],
+)
+def test_the_state_of_an_item_follows_from_its_verdicts(
+    session: Session, verdicts: list[Verdict], expected: ItemState
+) -> None:
+    for minute, verdict in enumerate(verdicts):
+        answer(session, minute=minute, verdict=verdict)
+    states = ledger_repository.item_states(session, "day", 0)
+    assert states["day/a/r0"] is expected
+    assert list(states) == ["day/a/r0", "day/b/r0", "day/c/r0", "day/d/r0"]
+    assert {states[key] for key in list(states)[1:]} == {ItemState.OPEN}
+
+
+def test_state_does_not_depend_on_the_order_of_arrival(ledger: Ledger) -> None:
+    sent = [(1, "accepted"), (2, "skipped"), (3, "accepted")]
+    for order in itertools.permutations(sent):
+        session = ledger.writers()  # rolled back each time
+        prepare(session)
+        for minute, verdict in order:
+            answer(session, minute=minute, verdict=verdict)
+        assert ledger_repository.latest_accepted(session)["day/a"].mask_sha256 == "mask-3"
+        assert ledger_repository.item_states(session, "day", 0)["day/a/r0"] is ItemState.ACCEPTED
+        session.close()
+
+
+def test_the_latest_accepted_is_over_all_rounds_and_by_domain(session: Session) -> None:
+    prepare(session, "dusk")
+    ledger_repository.upsert_query_items(session, "day", 1, [row("a", 1)])
+    answer(session, "day/a/r1", minute=2, tool_annotation_id=1)
+    answer(session, "day/a/r0", minute=7, tool_annotation_id=2)  # an edit after its merge
+    answer(session, "day/a/r1", minute=8, tool_annotation_id=3, verdict="skipped")
+    answer(session, "day/b/r0", minute=1, tool_annotation_id=4, verdict="quarantined")
+    answer(session, "dusk/a/r0", minute=3, tool_annotation_id=5)
+    found = ledger_repository.latest_accepted(session)
+    assert {key: (a.item_id, a.mask_sha256) for key, a in found.items()} == {
+        "day/a": ("day/a/r0", "mask-7"),
+        "dusk/a": ("dusk/a/r0", "mask-3"),
+    }
+    assert set(ledger_repository.latest_accepted(session, "dusk")) == {"dusk/a"}
+    assert ledger_repository.annotated_count(session, "day") == 1
+    assert ledger_repository.annotated_count(session) == 2
+
+
+def test_the_watermark_is_the_newest_time_in_the_tool(session: Session) -> None:
+    assert ledger_repository.watermark(session, "day") is None
+    answer(session, minute=7)
+    answer(session, "day/b/r0", minute=3, tool_annotation_id=2)
+    assert ledger_repository.watermark(session, "day") == NOON + timedelta(minutes=7)
+
+
+def test_the_answers_of_a_round_are_counted(session: Session) -> None:
+    answer(session, minute=1, lead_time_s=30.0, corrected_pixels=12)
+    answer(session, minute=2, lead_time_s=90.0, corrected_pixels=0)  # an edit takes it back
+    answer(session, "day/b/r0", 3, tool_annotation_id=2, corrected_pixels=4, lead_time_s=60.0)
+    answer(session, "day/c/r0", 4, tool_annotation_id=3, verdict="skipped", lead_time_s=None)
+    answer(session, "day/d/r0", 5, tool_annotation_id=4, verdict="quarantined", lead_time_s=6.0)
+    answer(session, "day/d/r0", 6, tool_annotation_id=5, lead_time_s=24.0)
+    first, second = ledger_repository.answers(session, "day")
+    assert first == ledger_repository.RoundAnswers(
+        round_index=0,
+        asked=4,
+        accepted=3,
+        corrected=1,
+        skipped=1,
+        quarantined=1,
+        lead_minutes=3.0,
+    )
+    assert (second.asked, second.accepted, second.lead_minutes) == (0, 0, 0.0)
+
+
+def test_regions_are_counted_with_their_pixels_where_they_are_accepted(session: Session) -> None:
+    regions = {
+        "b": [{"box": [0, 0, 4, 5]}, {"box": [4, 0, 4, 5]}],
+        "c": [{"box": [0, 0, 100, 100]}],
+        "d": None,
+    }
+    rows = [row(stem, rank, regions=regions[stem]) for rank, stem in enumerate(regions, start=1)]
+    ledger_repository.upsert_query_items(session, "day", 1, rows)
+    answer(session, "day/b/r1", 1)
+    answer(session, "day/c/r1", 2, tool_annotation_id=2, verdict="skipped")
+    answer(session, "day/d/r1", 3, tool_annotation_id=3)
+    _, first = ledger_repository.answers(session, "day")
+    assert (first.asked, first.accepted, first.skipped) == (3, 2, 1)
+    assert (first.regions_asked, first.regions_accepted, first.pixels_accepted) == (3, 2, 40)
+    newest = ledger_repository.accepted_items(session)
+    assert sorted(newest) == ["day/b/r1", "day/d/r1"]
+    edited, _ = answer(session, "day/b/r1", 4)
+    assert ledger_repository.accepted_items(session)["day/b/r1"] is edited
+    found = ledger_repository.find_query_item(session, "day/c/r1")
+    assert found is not None
+    assert found.regions == regions["c"]
+    assert ledger_repository.find_query_item(session, "day/x/r0") is None
