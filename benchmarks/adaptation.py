@@ -146,16 +146,19 @@ class Bench:
 
     def judged(self, run: Run) -> dict[str, float | None]:
         """mIoU of a network that was kept, per domain on val over the classes that it shows."""
-        self._place(layout.TEACHER, self._kept(run))
-        write_manifest(self.root / layout.MANIFEST, self._samples)
+        self.place_teacher(run)
         return self._miou(self.params(run), "val", present=True)
 
     def read_test(self, run: Run) -> dict[str, Any]:
         """mIoU per domain on the official test split, and the day it was read."""
-        self._place(layout.TEACHER, self._kept(run))
-        write_manifest(self.root / layout.MANIFEST, self._samples)
+        self.place_teacher(run)
         today = datetime.datetime.now(datetime.UTC).date().isoformat()
         return {"test": self._miou(self.params(run), "test"), "test_read": [today]}
+
+    def place_teacher(self, run: Run) -> None:
+        """The network that was kept as the workspace's teacher, and a manifest with all masks."""
+        self._place(layout.TEACHER, self._kept(run))
+        write_manifest(self.root / layout.MANIFEST, self._samples)
 
     def params(self, run: Run) -> Params:
         """The benchmark's knobs; the day model and its continuation know no adaptation."""
@@ -187,7 +190,7 @@ class Bench:
 
     def _asked(self, run: Run) -> list[str]:
         """Ids of the dusk images whose masks people gave."""
-        pool = sorted(s.sample_id for s in self._clean() if s.domain == DUSK and s.labelled)
+        pool = sorted(s.sample_id for s in self.clean() if s.domain == DUSK and s.labelled)
         if run.kind == "all":
             return pool
         if run.labels == 0:
@@ -224,7 +227,7 @@ class Bench:
 
     def _manifest(self, run: Run, asked: Iterable[str]) -> list[Sample]:
         """Day as labelled, dusk as asked for, and junk as the run says."""
-        samples = self._samples if run.kind.startswith("junk") else self._clean()
+        samples = self._samples if run.kind.startswith("junk") else self.clean()
         known = set(asked)
         found = []
         for sample in samples:
@@ -235,7 +238,8 @@ class Bench:
             found.append(sample)
         return found
 
-    def _clean(self) -> list[Sample]:
+    def clean(self) -> list[Sample]:
+        """All samples but the junk, with their masks."""
         return [s for s in self._samples if not s.sample_id.startswith(f"{DUSK}/{JUNK}")]
 
     def _miou(

@@ -121,6 +121,8 @@ def _keys(prefix: str, block: Mapping[str, Any], blocks: Any) -> Iterator[tuple[
 def _allowed(key: Mapping[str, Any]) -> str:
     if "anyOf" in key:
         return " or ".join(_allowed(option) for option in key["anyOf"])
+    if "const" in key:
+        return _value(key["const"])
     if "enum" in key:
         return ", ".join(_value(value) for value in key["enum"])
     limits = [

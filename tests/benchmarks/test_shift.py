@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchmarks import shift_networks
 from benchmarks.shift import Alternate, row, seq05vd, sequence
 
 
@@ -26,15 +27,23 @@ def test_the_burst_of_near_duplicates_is_left_out() -> None:
     assert seq05vd(frame(0, domain="dusk")) is None
 
 
+SEED = {
+    "verdict": "strong", "proxy_a_distance": [1.5, 1.0, 2.0], "p_value": 0.01, "novelty": 1.2,
+    "expected_miou": [0.4, 0.3, 0.5], "source_miou": [0.6, 0.5, 0.7],
+    "expected_by_threshold": 0.35, "fall_scale": 0.8,
+}  # fmt: skip
+
+
 def test_a_row_counts_how_often_the_interval_holds_the_truth() -> None:
-    seed = {
-        "verdict": "strong", "proxy_a_distance": [1.5, 1.0, 2.0], "p_value": 0.01, "novelty": 1.2,
-        "expected_miou": [0.4, 0.3, 0.5], "source_miou": [0.6, 0.5, 0.7],
-        "expected_by_threshold": 0.35, "fall_scale": 0.8,
-    }  # fmt: skip
-    found = row("pair", [seed | {"truth": 0.45}, seed | {"truth": 0.55}])
+    found = row("pair", [SEED | {"truth": 0.45}, SEED | {"truth": 0.55}])
     assert found["truth in the interval"] == "1 of 2"
     assert found["off"] == "-15.0 to -5.0"
     assert found["off by thresholds alone"] == "-20.0 to -10.0"
     assert found["scale"] == "0.80 to 0.80"
     assert found["truth"] == "50.0"
+
+
+def test_networks_have_a_line_each() -> None:
+    text = "\n".join(shift_networks.page([SEED | {"truth": 0.45, "seed": 3}]))
+    assert "| 3 | 40.0 (30.0 to 50.0) | 45.0 |" in text
+    assert "1 of 1" in text
