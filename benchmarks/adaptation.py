@@ -4,10 +4,10 @@
 a time, and writes adaptation.{md,json,svg} beside the other results after each; a killed training
 goes on at its checkpoint. Per seed one model of all day labels; every other training starts from it
 and takes as many steps as the next. Dusk images are asked for at pipeline level: embed, predict,
-acquire, with all defaults. Settings were chosen on val, blocks held out of the train images
-(benchmarks/results/adaptation_pilots.md); `--test` reads the official test split, once, with the
-networks kept so far. The rows with junk: as many blank, blurred and foreign images as make 20 % of
-the dusk pool, let in, or met by the hygiene of `domain add`.
+acquire, with all defaults. Settings were chosen on blocks held out of the train images
+(`benchmarks.adaptation_pilots`); `--test` reads the official test split with the networks kept so
+far, each once. The rows with junk: as many blank, blurred and foreign images as make 20 % of the
+dusk pool, let in, or met by the hygiene of `domain add`.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def main() -> int:
         finished = run.follow(LIMIT_S)
     with run.phase("reading the test split, once"), open_loop(root) as loop:
         test = test_scores(root, loop.params)
-        shift = arrival(root, loop.params)
+        shift = arrival(root, loop.params, round_tag(DOMAINS[0], ROUNDS))
         rounds = round_facts(loop)
     run.done("everything", time.monotonic() - started)
     missing = run.missing(tags_of(DOMAINS, ROUNDS))
@@ -70,13 +70,12 @@ def main() -> int:
     return 1 if missing or not finished else 0
 
 
-def arrival(root: Path, params: Params) -> dict[str, Any]:
-    """What was said of dusk before its labels, and what the last day model reaches on test."""
-    day, dusk = DOMAINS
+def arrival(root: Path, params: Params, tag: str) -> dict[str, Any]:
+    """What was said of dusk before its labels, and what the day model of a tag reaches on test."""
+    dusk = DOMAINS[1]
     said = json.loads((root / layout.shift_report(dusk)).read_text())
     with tempfile.TemporaryDirectory() as folder:
         then = Path(folder) / "then"
-        tag = round_tag(day, ROUNDS)
         restore(str(root), tag, then, print)
         shutil.rmtree(then / layout.DATA)
         (then / layout.DATA).symlink_to(root / layout.DATA)
@@ -85,7 +84,9 @@ def arrival(root: Path, params: Params) -> dict[str, Any]:
     return {"domain": dusk, **{name: said[name] for name in names}, "model": tag, "truth": truth}
 
 
-def prepare(root: Path, camvid: CamVid, seed: int, steps: int) -> None:
+def prepare(
+    root: Path, camvid: CamVid, seed: int, steps: int, *, all_day_labels: bool = False
+) -> None:
     """A fresh workspace with day and dusk waiting."""
     if is_workspace(root):
         for _ in services.down(root):
@@ -96,7 +97,10 @@ def prepare(root: Path, camvid: CamVid, seed: int, steps: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for domain in DOMAINS:
             source = Path(folder) / domain
-            camvid.lay_out(domain, source)
+            rows = camvid.rows(domain)
+            if all_day_labels and domain == DOMAINS[0]:
+                rows = {id_: "labelled" if s == "pool" else s for id_, s in rows.items()}
+            camvid.lay_out(domain, source, rows)
             add_domain(
                 root,
                 domain,

@@ -79,8 +79,11 @@ class Rehearsal:
             process.terminate()
             process.wait()
 
-    def follow(self, limit_s: float) -> bool:
-        """Watch tags appear until the loop has finished; False at the time limit."""
+    def follow(self, limit_s: float, until: str | None = None) -> bool:
+        """Watch tags appear until one of that name, or until the loop has finished.
+
+        False at the time limit.
+        """
         seen: set[str] = set()
         started = last = time.monotonic()
         with self.console.status("the loop turns ...") as spinner:
@@ -91,7 +94,7 @@ class Rehearsal:
                     seen.add(tag)
                     self.done(tag, time.monotonic() - last)
                     last = time.monotonic()
-                if now.finished:
+                if now.finished or until in seen:
                     return True
                 spinner.update(_where(now, services.last_line(self.root)))
                 time.sleep(POLL_S)
