@@ -4,7 +4,7 @@
 adaptation_changes.{json,md} beside the other results after each training. The dusk train frames
 are three blocks of 20 and two frames more; one block is held out, the rest is the pool. On the
 third, the val of `benchmarks.adaptation`, the first defaults were chosen; what was found there
-since was put to the test on the other two. The day models are those that `benchmarks.adaptation`
+since was checked on the other two. The day models are those that `benchmarks.adaptation`
 has trained before: they have seen no dusk. Test is not read.
 """
 
@@ -58,7 +58,7 @@ class Part(NamedTuple):
 
 PARTS = (
     Part(
-        "Put to the test: the first and the second block of dusk held out",
+        "Checked: the first and the second block of dusk held out",
         (0, 1),
         (FIRST, "without cross_domain_mix", "without cross_domain_mix, 600 steps"),
         (("herding", 8), ("random", 8)),
