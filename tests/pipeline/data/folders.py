@@ -2,9 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
+
+from pipeline.data.ingest import IngestSummary, validate_and_stage
+from pipeline.data.manifest import Sample, read_manifest
+from pipeline.errors import DataError
 
 CLASSES = ("background", "object", "rim")
 
@@ -48,3 +54,31 @@ class Folder:
         lines = [f"{sample},{split}" for sample, split in rows.items()]
         path.write_text("\n".join(["id,split", *lines]) + "\n")
         return path
+
+
+def ingest(folder: Folder, *, name: str = "day", **options: Any) -> IngestSummary:
+    return validate_and_stage(
+        **{
+            "name": name,
+            "images": folder.images,
+            "masks": folder.masks if any(folder.masks.iterdir()) else None,
+            "classes": CLASSES,
+            "existing_domains": (),
+            "destination": folder.destination,
+            **options,
+        }
+    )
+
+
+def refused(folder: Folder, **options: Any) -> str:
+    """The message of the refusal, after which nothing is left behind."""
+    with pytest.raises(DataError) as caught:
+        ingest(folder, **options)
+    left = [path for path in folder.destination.rglob("*") if path.name != ".lock"]
+    assert left == []
+    return str(caught.value)
+
+
+def staged(folder: Folder, name: str = "day") -> dict[str, Sample]:
+    rows = read_manifest(folder.destination / name / "samples.csv")
+    return {row.sample_id: row for row in rows}
