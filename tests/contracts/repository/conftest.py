@@ -8,9 +8,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from db import Ledger, session_scope
-from tests.contracts.repository.recording import (
-    prepare,
-)
+from tests.contracts.repository.recording import prepare
 
 
 @pytest.fixture

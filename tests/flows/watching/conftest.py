@@ -87,17 +87,7 @@ def place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Place:
     monkeypatch.setattr(embed_stage, "file_embedder", lambda params: colours)
-    samples = []
-    for number in range(NUM_KNOWN):
-        image = draw(toy / f"data/day/images/x{number:02d}k.png", 10_000 + number)
-        path = image.relative_to(toy).as_posix()
-        samples.append(
-            Sample(
-                sample_id=f"day/{image.stem}", domain="day", split="pool", image=path,
-                image_sha256=sha256_file(image), mask="", mask_sha256="", origin="",
-            )
-        )  # fmt: skip
-    write_manifest(toy / layout.MANIFEST, samples)
+    write_manifest(toy / layout.MANIFEST, known_images(toy, "day", 10_000))
     write_embeddings(toy, "day")
     loop = open_toy(toy)
     loop.workspace.write_params(
@@ -107,6 +97,20 @@ def place(
     found.folder.mkdir()
     loop.log = found.lines.append
     return found
+
+
+def known_images(root: Path, domain: str, first: int, redder: int = DAY) -> list[Sample]:
+    """Pool images of a domain, numbered from `first`."""
+    samples = []
+    for number in range(NUM_KNOWN):
+        image = draw(root / f"data/{domain}/images/x{number:02d}k.png", first + number, redder)
+        samples.append(
+            Sample(
+                sample_id=f"{domain}/{image.stem}", domain=domain, split="pool",
+                image=image.relative_to(root).as_posix(), image_sha256=sha256_file(image),
+            )
+        )  # fmt: skip
+    return samples
 
 
 def write_embeddings(root: Path, domain: str, scale_widths: Sequence[int] = (6,)) -> None:

@@ -16,26 +16,23 @@ from flows.status import describe, status
 from flows.steps.take_in import waiting
 from flows.watching import Watcher
 from pipeline import layout
-from pipeline.data.manifest import Sample, read_manifest, write_manifest
+from pipeline.data.manifest import read_manifest, write_manifest
 from pipeline.errors import DataError, ServiceError, WorkspaceError
-from pipeline.files import sha256_file
 from pipeline.stages import embed as embed_stage
-from tests.flows.watching.conftest import DUSK, NUM_KNOWN, Place, colours, draw, write_embeddings
+from tests.flows.watching.conftest import (
+    DUSK,
+    Place,
+    colours,
+    draw,
+    known_images,
+    write_embeddings,
+)
 
 
 def add_dusk(root: Path) -> None:
     """Another known domain; without embeddings yet."""
     samples = read_manifest(root / layout.MANIFEST)
-    for number in range(NUM_KNOWN):
-        image = draw(root / f"data/dusk/images/y{number:02d}k.png", 20_000 + number, DUSK)
-        samples.append(
-            Sample(
-                sample_id=f"dusk/{image.stem}", domain="dusk", split="pool",
-                image=image.relative_to(root).as_posix(), image_sha256=sha256_file(image),
-                mask="", mask_sha256="", origin="",
-            )
-        )  # fmt: skip
-    write_manifest(root / layout.MANIFEST, samples)
+    write_manifest(root / layout.MANIFEST, samples + known_images(root, "dusk", 20_000, DUSK))
 
 
 def test_a_shift_is_told_once_and_everywhere(place: Place) -> None:

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +5,7 @@ import pytest
 from PIL import Image
 
 from tests.pipeline.data.folders import Folder
+from tests.pipeline.data.pixels import SaveExif
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def folder(tmp_path: Path) -> Folder:
 
 
 @pytest.fixture
-def save_exif() -> Callable[[np.ndarray, Path, int], None]:
+def save_exif() -> SaveExif:
     """Save pixels as a camera held sideways does: stored as they are, with an orientation."""
 
     def save(pixels: np.ndarray, path: Path, orientation: int) -> None:
