@@ -102,16 +102,17 @@ def key_of(data: LabelledSet, embed: EmbedParams, image: ImageParams) -> str:
 
 
 @torch.inference_mode()
-def more_cells(
+def more_features(
     features: Features, embed: EmbedParams, reads: Sequence[Read]
-) -> NDArray[np.float16]:
-    """cells_NPD of more images, by the components of `features`.
+) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
+    """(cells_NPD, embeddings_NE) of more images, by the components of `features`.
 
     `reads` give them as uint8 CHW at the network's size, each when it is needed.
     """
     components = torch.from_numpy(features.mean_C), torch.from_numpy(features.projection_CD)
     maps = _maps(seeded_encoder(embed), embed, reads, f"features of {len(reads)} altered images")
-    return np.concatenate([cells_BPD for cells_BPD, _ in _projected(maps, components)])
+    cells, embeddings = zip(*_projected(maps, components), strict=True)
+    return np.concatenate(cells), np.concatenate(embeddings)
 
 
 @torch.inference_mode()

@@ -126,6 +126,7 @@ def _said(says: ModelSays | None, setting: Setting, novelty: float | None) -> di
                 "name": each.name,
                 "expected_fall": round(each.expected_fall, 6),
                 "true_fall": round(each.true_fall, 6),
+                "direction": round(each.direction, 6),
             }
             for each in says.rehearsals
         ],

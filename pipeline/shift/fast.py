@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.backtest import head
-from pipeline.backtest.features import Features, features_of, more_cells, named
+from pipeline.backtest.features import Features, features_of, more_features, named
 from pipeline.backtest.labelled_set import Example, LabelledSet, held_out
 from pipeline.blocks import Block
 from pipeline.config import EmbedParams, ImageParams
@@ -30,8 +30,8 @@ from pipeline.shift.folder import CheckOn, two_domains
 from pipeline.shift.layers import layer_distances
 from pipeline.shift.looking import Picture, View, frozen_encoder, layer_moments, watched
 from pipeline.shift.predicted import Predictions, drawn, pixels_per_image
-from pipeline.shift.rehearsal import NUM_IMAGES, parted, rehearse
-from pipeline.shift.runs import Runs, evenly, run_length, runs_of
+from pipeline.shift.rehearsal import NUM_IMAGES, directions, parted, rehearse
+from pipeline.shift.runs import Embeddings, Runs, evenly, run_length, runs_of
 from pipeline.shift.verdict import sentences
 from pipeline.types import IGNORE
 
@@ -78,6 +78,7 @@ class Rehearsed(NamedTuple):
 
     cells_NPD: NDArray[np.float16]
     masks_NP: NDArray[np.uint8]
+    embeddings_NE: Embeddings
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -147,11 +148,13 @@ def compared(bench: Bench, request: Request) -> dict[str, Any]:
     heads = [_head(bench, request.seed + more) for more in (0, OTHER_SEED)]
     cells_NPD, masks_NP = bench.features.cells_NPD, bench.features.masks_NP
     val, target = val_runs(len(rows.val), length), runs_of(len(rows.target), length)
-    tried = bench.rehearsal
+    tried, embeddings_NE = bench.rehearsal, bench.features.embeddings_NE
+    said_of_tried = _said(heads, tried.cells_NPD, tried.masks_NP, runs_of(len(tried.masks_NP), 1))
+    ways = directions(embeddings_NE[known], embeddings_NE[rows.target], tried.embeddings_NE)
     says = ModelSays(
         known=_said(heads, cells_NPD[rows.val], masks_NP[rows.val], val),
         target=_said(heads, cells_NPD[rows.target], None, target),
-        rehearsals=rehearse(*parted(_said(heads, *tried, runs_of(len(tried.masks_NP), 1)))),
+        rehearsals=rehearse(*parted(said_of_tried), ways),
     )
     a, b = _side(bench, request.a, known), _side(bench, request.b, rows.target)
     setting = Setting(
@@ -201,10 +204,12 @@ def _rehearsed(
         return altered(read_image(example.image, size), way)
 
     reads = [partial(read, val[n], way) for way in ALTERATIONS.values() for n in chosen]
-    known_NPD, masks_NP = pool.cells_NPD[row_N[chosen]], pool.masks_NP[row_N[chosen]]
+    few_N = row_N[chosen]
+    cells_NPD, embeddings_NE = more_features(pool, settings.embed, reads)
     return Rehearsed(
-        np.concatenate([known_NPD, more_cells(pool, settings.embed, reads)]),
-        np.tile(masks_NP, (1 + len(ALTERATIONS), 1)),
+        np.concatenate([pool.cells_NPD[few_N], cells_NPD]),
+        np.tile(pool.masks_NP[few_N], (1 + len(ALTERATIONS), 1)),
+        np.concatenate([pool.embeddings_NE[few_N], embeddings_NE]),
     )
 
 

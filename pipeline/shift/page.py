@@ -103,7 +103,9 @@ def _rehearsals(found: Mapping[str, Any]) -> str:
     def draw(axes: Axes, _: str) -> None:
         falls = [(100 * row["expected_fall"], 100 * row["true_fall"]) for row in rows]
         told, true = zip(*falls, strict=True)
-        axes.scatter(told, true, s=22, color=charts.TEACHER, linewidths=0)
+        alike = [row.get("direction", 0.0) for row in rows]
+        sizes = [12 + 110 * max(0.0, each) for each in alike]
+        axes.scatter(told, true, s=sizes, color=charts.TEACHER, alpha=0.8, linewidths=0)
         here = 100 * (found["source_miou"][0] - found["expected_by_threshold"])
         for row, (x, y) in zip(rows, falls, strict=True):
             if max(x, y) > NAMED * max(*told, *true):

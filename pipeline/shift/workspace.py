@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -28,7 +28,7 @@ from pipeline.shift.looking import (
     watched,
 )
 from pipeline.shift.predicted import Predictions, pixels_per_image
-from pipeline.shift.rehearsal import NUM_IMAGES, Rehearsal, parted, rehearse
+from pipeline.shift.rehearsal import NUM_IMAGES, Rehearsal, directions, parted, rehearse
 from pipeline.shift.runs import Runs, run_length, runs_of
 
 MOST = 300  # images of a domain, evenly: more change no verdict, and this is a minute on two cores
@@ -48,6 +48,17 @@ class Asked:
     """Of `b`, without masks; not empty."""
     run_length: int | None = None
     """Images that count as one; None: as found."""
+
+
+class Shown(NamedTuple):
+    """What a model is asked about."""
+
+    known: Sequence[Picture]
+    """With masks where there are any."""
+    target: Sequence[Picture]
+    tried: Sequence[Picture]
+    """Altered on purpose, as of `_tried`; may be empty."""
+    run_length: int
 
 
 def shift(root: Path, params: Params, asked: Asked) -> dict[str, Any]:
@@ -75,21 +86,52 @@ def shift(root: Path, params: Params, asked: Asked) -> dict[str, Any]:
         run_length=length,
         mode="workspace",
     )
-    network = model.network.to(device) if model and model.network else None
-    says = None
-    if model and network:
+    network, says = encoder, None
+    if model and model.network:
+        network = model.network.to(device)
+        shown = Shown(known=val or known, target=target, tried=_tried(val), run_length=length)
+        ways = {}
+        if shown.tried:
+            tried_NE = embedded(encoder, shown.tried, view, "embed altered images")
+            ways = directions(sides[0].embeddings_NE, sides[1].embeddings_NE, tried_NE)
         view = View((model.image.height_px, model.image.width_px),
                     model.config["normalisation"], device)  # fmt: skip
-        networks = (network, _other(root, model, network))
-        seen = val or known
-        says = ModelSays(
-            known=_says(networks, seen, view, val_runs(len(seen), length), params),
-            target=_says(networks, target, view, runs_of(len(target), length), params),
-            rehearsals=_rehearsals(network, val, view, params),
-        )
+        networks = network, _other(root, model, network)
+        says = _model_says(networks, shown, view, ways, params.num_classes)
     a, b = sides
-    layers = _layers(network or encoder, known, target, view, runs_of(len(known), length))
+    layers = _layers(network, known, target, view, runs_of(len(known), length))
     return compare(a, b, says, layers, setting)
+
+
+def _model_says(
+    networks: tuple[nn.Module, nn.Module | None],
+    shown: Shown,
+    view: View,
+    ways: Mapping[str, float],
+    num_classes: int,
+) -> ModelSays:
+    """`ways` as of `directions`."""
+
+    def says(pictures: Sequence[Picture], run_N: Runs, *, alone: bool = False) -> Predictions:
+        pixels = pixels_per_image(len(pictures), num_classes)
+        asked = (networks[0], None) if alone else networks
+        found = answered(asked, pictures, view, pixels, "predict")
+        return Predictions(
+            logits_NMK=found.logits_NMK,
+            other_NM=found.other_NM,
+            truth_NM=found.truth_NM,
+            run_N=run_N,
+        )
+
+    known, target, tried, length = shown
+    rehearsals: Sequence[Rehearsal] = ()
+    if tried:
+        rehearsals = rehearse(*parted(says(tried, runs_of(len(tried), 1), alone=True)), ways)
+    return ModelSays(
+        known=says(known, val_runs(len(known), length)),
+        target=says(target, runs_of(len(target), length)),
+        rehearsals=rehearsals,
+    )
 
 
 def _why_no_estimate(model: LoadedModel | None, val: Sequence[Picture], a: str) -> str:
@@ -115,33 +157,10 @@ def _other(root: Path, model: LoadedModel, network: nn.Module) -> nn.Module | No
     return baseline.network.to(device) if same and baseline.network else None
 
 
-def _says(
-    networks: tuple[nn.Module, nn.Module | None],
-    pictures: Sequence[Picture],
-    view: View,
-    run_N: Runs,
-    params: Params,
-) -> Predictions:
-    pixels = pixels_per_image(len(pictures), params.num_classes)
-    found = answered(networks, pictures, view, pixels, "predict")
-    return Predictions(
-        logits_NMK=found.logits_NMK,
-        other_NM=found.other_NM,
-        truth_NM=found.truth_NM,
-        run_N=run_N,
-    )
-
-
-def _rehearsals(
-    network: nn.Module, val: Sequence[Picture], view: View, params: Params
-) -> Sequence[Rehearsal]:
-    """On some of the validation images; none without any."""
+def _tried(val: Sequence[Picture]) -> list[Picture]:
+    """Some of the validation images as they are, then altered in each way; none without any."""
     few = thinned(val, NUM_IMAGES)
-    if not few:
-        return ()
-    ways = (None, *ALTERATIONS.values())
-    shown = [each._replace(altered=way) for way in ways for each in few]
-    return rehearse(*parted(_says((network, None), shown, view, runs_of(len(shown), 1), params)))
+    return [each._replace(altered=way) for way in (None, *ALTERATIONS.values()) for each in few]
 
 
 def _layers(

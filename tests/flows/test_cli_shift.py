@@ -55,6 +55,8 @@ def test_a_report_as_json_page_and_words(folder: Path, tmp_path: Path) -> None:
     assert found["num_images"] == {"a": 12, "b": 6}
     assert len(found["truth"]) == 1
     falls = {each["expected_fall"] for each in found["rehearsals"]}
+    directions = {each["direction"] for each in found["rehearsals"]}
+    assert len(directions) > 5
     assert len(falls) > 5  # as many as there are alterations, or one if none were made
     assert all(sentence in output for sentence in found["in_words"])
     assert "Measured since, on test images of dusk with their masks" in output

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from pipeline.data.alterations import ALTERATIONS
 from pipeline.shift.expected import Trust, expected_miou, measured_miou, threshold_miou
 from pipeline.shift.predicted import Predictions
-from pipeline.shift.rehearsal import Rehearsal, parted, rehearse, trust
+from pipeline.shift.rehearsal import Rehearsal, directions, parted, rehearse, trust
 from pipeline.shift.runs import runs_of
 
 NUM_CLASSES = 4
@@ -35,7 +37,8 @@ ALTERED = {name: bold(12, lost, 1) for name, lost in (("fog", 0.1), ("noise", 0.
 
 
 def test_a_rehearsal_sets_what_thresholds_say_beside_the_masks() -> None:
-    found = rehearse(VAL, ALTERED)
+    found = rehearse(VAL, ALTERED, {"dark": 0.7})
+    assert [each.direction for each in found] == [0, 0, 0.7]
     assert [each.name for each in found] == list(ALTERED)
     for each in found:
         source, there = measured_miou(VAL), ALTERED[each.name]
@@ -58,12 +61,51 @@ def test_a_bold_model_is_expected_to_fall_further_once_it_was_rehearsed() -> Non
     assert np.mean(kept) == pytest.approx(found.miou[0], abs=0.02)
 
 
-def test_the_scale_is_least_squares_through_the_origin() -> None:
+def tried(*falls: tuple[float, float], direction: Sequence[float] | None = None) -> list[Rehearsal]:
+    """(expected, true) each."""
+    ways = direction or [0.0] * len(falls)
+    return [
+        Rehearsal(name="", expected_fall=x, true_fall=y, direction=way)
+        for (x, y), way in zip(falls, ways, strict=True)
+    ]
+
+
+def test_the_scale_is_least_squares_with_a_variance_that_grows_as_the_fall_does() -> None:
     falls = [(0.1, 0.05), (0.2, 0.12), (0.3, 0.3)]
-    found = trust([Rehearsal(name="", expected_fall=x, true_fall=y) for x, y in falls])
-    assert found.scale == pytest.approx((0.005 + 0.024 + 0.09) / 0.14)
-    left = [(y - 0.85 * x) ** 2 / x for x, y in falls]
-    assert found.spread == pytest.approx(np.sqrt(np.mean(left)), rel=1e-6)
+    found = trust(tried(*falls))
+    scale = (0.05 + 0.12 + 0.3) / (0.1 + 0.2 + 0.3)  # weighted by 1 / expected: the ratio of sums
+    assert found.scale == pytest.approx(scale)
+    left = [(y - scale * x) ** 2 / x for x, y in falls]
+    assert found.spread == pytest.approx(np.sqrt(np.sum(left) / 2), rel=1e-6)
+
+
+def test_what_changes_images_as_the_new_ones_are_changed_tells_more() -> None:
+    falls = [(0.2, 0.1), (0.2, 0.1), (0.2, 0.3), (0.2, 0.3)]
+    equal = trust(tried(*falls))
+    assert equal.scale == pytest.approx(1)
+    found = trust(tried(*falls, direction=[1, 1, 0, 0]))
+    weight = np.exp(4)
+    assert found.scale == pytest.approx((0.5 * weight + 1.5) / (weight + 1))
+    assert found.spread < equal.spread
+    # Two that weigh much tell less of the spread than four: what is left is not divided by four.
+    assert found.spread > np.sqrt(0.5 * (0.2 * (found.scale - 0.5)) ** 2 / 0.2)
+    across = trust(tried(*falls, direction=[-0.1, -0.1, -0.1, -0.1]))
+    assert (across.scale, across.spread) == pytest.approx((equal.scale, equal.spread))
+
+
+def test_the_direction_is_that_of_the_mean_embeddings_by_their_spread() -> None:
+    rng = np.random.default_rng(0)
+    known_NE = rng.normal(size=(200, 3)) * [1.0, 10.0, 0.1]
+    known_NE -= known_NE.mean(axis=0)
+    few_NE, num = known_NE[:4], len(ALTERATIONS)
+    steps = [[2.0, 0, 0], [0, 20.0, 0], [0, 0, 0.2], [-1.0, 0, 0], *[[0.0, 0, 0]] * (num - 4)]
+    tried_NE = np.concatenate([few_NE, *(few_NE + step for step in steps)])
+    target_NE = known_NE + np.array([1.0, 10.0, 0])
+    found = directions(*(each.astype(np.float32) for each in (known_NE, target_NE, tried_NE)))
+    assert list(found) == list(ALTERATIONS)
+    values = list(found.values())
+    assert values[:4] == pytest.approx([0.5**0.5, 0.5**0.5, 0, -(0.5**0.5)], abs=0.1)
+    assert values[4:] == pytest.approx([0] * (num - 4), abs=1e-3)
 
 
 def test_what_is_left_over_widens_the_interval_and_no_fall_is_turned_round() -> None:
@@ -72,7 +114,7 @@ def test_what_is_left_over_widens_the_interval_and_no_fall_is_turned_round() -> 
     fall = exact.source_miou[0] - exact.by_threshold
     assert exact.miou[2] + 1.96 * 0.1 * fall**0.5 == pytest.approx(loose.miou[2])
     assert exact.miou[1] - 1.96 * 0.1 * fall**0.5 == pytest.approx(loose.miou[1])
-    rising = [Rehearsal(name="", expected_fall=0.2, true_fall=-0.1)]
+    rising = tried((0.2, -0.1))
     assert trust(rising).scale == 0
     assert expected_miou(VAL, target, 1.0, trust(rising)).miou[0] == exact.source_miou[0]
 
@@ -81,7 +123,7 @@ def test_what_is_left_over_widens_the_interval_and_no_fall_is_turned_round() -> 
 def test_without_a_fall_thresholds_are_believed_as_they_are(
     falls: list[tuple[float, float]],
 ) -> None:
-    assert trust([Rehearsal(name="", expected_fall=x, true_fall=y) for x, y in falls]) == Trust()
+    assert trust(tried(*falls)) == Trust()
 
 
 def test_images_one_after_the_other_are_parted() -> None:

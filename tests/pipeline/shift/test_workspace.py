@@ -58,6 +58,8 @@ def test_a_teachers_fall_is_estimated(make_workspace, tiny_params) -> None:
     assert 0 <= low <= value <= high <= 1
     assert [each["name"] for each in found["rehearsals"]] == list(ALTERATIONS)
     assert any(each["expected_fall"] for each in found["rehearsals"])
+    darker = {each["name"]: each["direction"] for each in found["rehearsals"]}
+    assert darker["a third of the light"] > max(0.8, darker["inverted"] + 0.2)
     assert_scaled(shift(root, params, asked(root, scale=0.9)))
     assert found["disagreement"]["b"] is not None
     assert found["model"] == "the newest teacher"
