@@ -55,9 +55,6 @@ class CamVid:
             "model": {"name": "pspnet", **encoder, "freeze_batch_norm": True},
             "embed": encoder,
             "train": {"seed": seed, "steps": steps, "encoder_learning_rate": 1e-4},
-            # The defaults when the kept results were measured.
-            "method": {"name": "fixmatch"},
-            "adapt": {"cross_domain_mix": True},
             "acquire": {"seed": seed},
         }
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from pipeline.config import Params
 from pipeline.files import write_json, write_text
 from pipeline.report.facts import RoundFacts
@@ -37,6 +39,11 @@ def test_scores(root: Path, params: Params) -> dict[str, dict[str, float | None]
 def machine() -> str:
     """Where the figures come from."""
     return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, CPU"
+
+
+def device() -> str:
+    """What networks are trained on here."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else machine()
 
 
 def write_loop(rounds: Sequence[RoundFacts], facts: Mapping[str, Any]) -> None:
@@ -116,7 +123,8 @@ def write_seeds(found: Mapping[int, Mapping[str, Any]], *, steps: int) -> None:
         "# CamVid day, then dusk: the same rounds without services",
         "",
         f"`python -m benchmarks.camvid_seeds --data DIR`: {len(runs)} seeds, {steps} steps per "
-        f"training, {machine()}. mIoU in points on val, mean +- sample standard deviation.",
+        f"training, {' and '.join(sorted({run['device'] for run in runs}))}. mIoU in points on "
+        "val, mean +- sample standard deviation.",
         "",
         *markdown(rows),
         "",

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.camvid import DOMAINS, QUERY_SIZES, ROUNDS, CamVid, locate, stage
-from benchmarks.camvid_report import RESULTS, read_json, test_scores, write_seeds
+from benchmarks.camvid_report import RESULTS, device, read_json, test_scores, write_seeds
 from pipeline.backtest import replay
 from pipeline.config import Params, parse_params
 from pipeline.files import write_json
@@ -42,7 +42,8 @@ def run_seed(camvid: CamVid, seed: int, steps: int) -> dict[str, object]:
         params = params_of(camvid, seed, steps)
         rounds = replay(root, params, staged=staged, truth=camvid.masks, num_rounds=ROUNDS)
         last = params.model_copy(update={"domain": DOMAINS[-1]})
-        return {"seed": seed, "steps": steps, "rounds": rounds, "test": test_scores(root, last)}
+        found = {"seed": seed, "steps": steps, "device": device(), "rounds": rounds}
+        return found | {"test": test_scores(root, last)}
 
 
 def params_of(camvid: CamVid, seed: int, steps: int) -> Params:

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from benchmarks.camvid import DOMAINS, CamVid, evenly, locate, stage_laid_out
-from benchmarks.camvid_report import RESULTS, machine, read_json
+from benchmarks.camvid_report import RESULTS, device, read_json
 from benchmarks.methods import METHOD, MODEL_OPTIONS, TRAIN
 from benchmarks.shift_rules_report import write_report
 from pipeline import layout
@@ -93,11 +93,6 @@ def main() -> None:
     write_report([read_json(file) for file in sorted(args.kept.glob("*.json"))])
 
 
-def device() -> str:
-    """What the networks run on."""
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else machine()
-
-
 def run(part: Part, networks: Iterable[str]) -> None:
     """Train the networks of a part one after the other, and write the figures of each."""
     missing = [network for network in networks if not part.file(network).exists()]
@@ -146,10 +141,10 @@ def laid_out(camvid: CamVid, day: Day, work: Path) -> Path:
 
 
 def params_of(camvid: CamVid, network: str, seed: int) -> Params:
-    """PSPNet as in the campaign; DeepLabv3+ with 1,000 steps as in `benchmarks.adaptation`."""
+    """DeepLabv3+ with 1,000 steps as in `benchmarks.adaptation`, the others by FixMatch."""
     model, steps = network.rsplit("-", 1)
     settings = camvid.settings(seed=seed, steps=int(steps))
-    settings["train"]["device"] = "auto"
+    settings["method"] = {"name": "fixmatch"}
     if model in MODEL_OPTIONS:
         settings["model"] |= {"name": model, "options": MODEL_OPTIONS[model]}
         settings["train"] |= TRAIN
