@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.adaptation_report import write_report
-from benchmarks.camvid import DOMAINS, ENCODER, VAL_EVERY, CamVid, locate, stage_laid_out
+from benchmarks.camvid import DOMAINS, VAL_EVERY, CamVid, locate, stage_laid_out
 from benchmarks.camvid_report import RESULTS, read_json
 from benchmarks.junk import JUNK, write_junk
-from benchmarks.methods import METHOD, MODEL_OPTIONS, TRAIN
+from benchmarks.methods import with_deeplabv3plus
 from pipeline import layout
 from pipeline.acquisition.cold_start import cold_start
 from pipeline.acquisition.pool import Pool
@@ -166,12 +166,10 @@ class Bench:
         settings = self.camvid.settings(
             seed=run.seed, steps=STEPS if run.kind != "as_is" else DAY_STEPS
         )
-        settings["image"] = SIZE
-        model = {"name": "deeplabv3plus", "encoder": ENCODER}
-        settings["model"] |= {**model, "options": MODEL_OPTIONS["deeplabv3plus"]}
+        settings = with_deeplabv3plus(settings, SIZE)
         # Not monitored: a guard would decide by val masks of dusk.
-        settings["train"] |= {"device": "cpu", "monitor_share": 0.0, **TRAIN}
-        settings["method"] = {"name": "supervised" if alone else METHOD_NAME, **METHOD}
+        settings["train"] |= {"device": "cpu", "monitor_share": 0.0}
+        settings["method"] |= {"name": "supervised" if alone else METHOD_NAME}
         settings["acquire"] |= {"query_size": max(1, run.labels)}
         settings["adapt"] = NO_ADAPTATION.model_dump() | {"warm_start": run.kind == "longer"}
         if not alone:

@@ -2,8 +2,9 @@
 
 `python -m benchmarks.camvid_arrival --data DIR`: a workspace whose day images all have labels,
 Prefect, Label Studio, git and DVC; one round by day, then dusk is taken in, which makes the report.
-It is set beside the test mIoU of that round's teacher, brought back from its tag. Ten minutes per
-seed on two cores. Writes camvid_arrival.{json,md} beside the other results. With 28 day labels:
+It is set beside the test mIoU of that round's teacher, brought back from its tag. PSPNet is trained
+as in the campaign, DeepLabv3+ as in `benchmarks.adaptation`; ten to twenty minutes per seed on two
+cores. Writes camvid_arrival.{json,md} beside the other results. With 28 day labels:
 `benchmarks.camvid_loop`.
 """
 
@@ -12,14 +13,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from benchmarks.adaptation import DAY_STEPS, SIZE
 from benchmarks.camvid import DOMAINS, locate
 from benchmarks.camvid_loop import LIMIT_S, arrival, prepare
 from benchmarks.camvid_report import RESULTS, machine, markdown, read_json
+from benchmarks.methods import with_deeplabv3plus
 from flows import services
 from flows.loop import open_loop
 from flows.position import ingest_tag, round_tag
@@ -27,6 +31,7 @@ from flows.rehearsal import Rehearsal
 from pipeline.files import write_json, write_text
 
 DAY, DUSK = DOMAINS
+STEPS = {"pspnet": 300, "deeplabv3plus": DAY_STEPS}
 FILE = RESULTS / "camvid_arrival.json"
 
 
@@ -35,27 +40,31 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="holds camvid/ and encoders/")
     parser.add_argument("--directory", type=Path, default=Path("workspaces/camvid-arrival"))
-    parser.add_argument("--steps", type=int, default=300, help="per training")
+    parser.add_argument("--networks", nargs="+", choices=list(STEPS), default=list(STEPS))
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
     found: dict[str, Any] = dict(read_json(FILE)) if FILE.exists() else {}
-    for seed in range(args.seeds):
-        if str(seed) in found:
+    for network, seed in product(args.networks, range(args.seeds)):
+        name = f"{network}, seed {seed}"
+        if name in found:
             continue
-        new = arrived(args.directory.resolve(), args.data, seed, args.steps)
+        new = arrived(args.directory.resolve(), args.data, network, seed)
         if new is None:
-            print(f"seed {seed}: {DUSK} did not arrive", file=sys.stderr)
+            print(f"{name}: {DUSK} did not arrive", file=sys.stderr)
             return 1
-        found[str(seed)] = new
+        found[name] = new | {"network": network, "seed": seed, "steps": STEPS[network]}
         write_json(FILE, found)
         write_text(FILE.with_suffix(".md"), "\n".join(page(found)))
     return 0
 
 
-def arrived(root: Path, data: Path, seed: int, steps: int) -> dict[str, Any] | None:
+def arrived(root: Path, data: Path, network: str, seed: int) -> dict[str, Any] | None:
     """What was said of dusk, and the truth; None where it did not come within the limit."""
     camvid = locate(data)
-    prepare(root, camvid, seed, steps, all_day_labels=True)
+    settings = camvid.settings(seed=seed, steps=STEPS[network])
+    if network == "deeplabv3plus":
+        settings = with_deeplabv3plus(settings, SIZE)
+    prepare(root, camvid, settings, all_day_labels=True)
     run = Rehearsal(root, camvid.masks, Console())
     try:
         run.up(30)
@@ -69,31 +78,36 @@ def arrived(root: Path, data: Path, seed: int, steps: int) -> dict[str, Any] | N
     with open_loop(root) as loop:
         labels = sum(s.labelled for s in loop.workspace.manifest() if s.domain == DAY)
         said = arrival(root, loop.params, round_tag(DAY, 0))
-    return said | {"day_labels": labels, "steps": steps}
+    return said | {"day_labels": labels}
 
 
 def page(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The Markdown."""
-    rows = [row(seed, each) for seed, each in found.items()]
-    one = next(iter(found.values()))
+    ordered = sorted(
+        found.values(), key=lambda each: (list(STEPS).index(each["network"]), each["seed"])
+    )
+    rows = [row(each) for each in ordered]
+    one = ordered[0]
     return [
         "# What is said as dusk arrives at a well-labelled day",
         "",
         "`python -m benchmarks.camvid_arrival --data DIR`: CamVid on Prefect, Label Studio, git "
-        f"and DVC, {machine()}. {one['day_labels']} day labels, {one['steps']} steps, before any "
-        "dusk label; the truth is the test mIoU of that day teacher at dusk. Points of mIoU.",
+        f"and DVC, {machine()}. {one['day_labels']} day labels, before any dusk label; the truth "
+        "is the test mIoU of that day teacher at dusk. Points of mIoU.",
         "",
         *markdown(rows),
         "",
     ]
 
 
-def row(seed: str, said: Mapping[str, Any]) -> dict[str, str]:
+def row(said: Mapping[str, Any]) -> dict[str, str]:
     """Of one seed."""
     value, low, high = (100 * miou for miou in said["expected_miou"])
     truth = 100 * said["truth"]
     return {
-        "seed": seed,
+        "network": said["network"],
+        "steps": str(said["steps"]),
+        "seed": str(said["seed"]),
         "verdict": said["verdict"],
         "p": f"{said['p_value']:.4f}",
         "on val by day": f"{100 * said['source_miou'][0]:.1f}",

@@ -48,7 +48,7 @@ def main() -> int:
     run = Rehearsal(root, camvid.masks, Console())
     started = time.monotonic()
     with run.phase("copying CamVid, making the workspace"):
-        prepare(root, camvid, args.seed, args.steps)
+        prepare(root, camvid, camvid.settings(seed=args.seed, steps=args.steps))
     run.up(30)
     run.trigger()
     with run.simulated_annotator(RATES, seed=args.seed):
@@ -85,14 +85,13 @@ def arrival(root: Path, params: Params, tag: str) -> dict[str, Any]:
 
 
 def prepare(
-    root: Path, camvid: CamVid, seed: int, steps: int, *, all_day_labels: bool = False
+    root: Path, camvid: CamVid, settings: dict[str, Any], *, all_day_labels: bool = False
 ) -> None:
-    """A fresh workspace with day and dusk waiting."""
+    """A fresh workspace with day and dusk waiting; `settings` of params.yaml."""
     if is_workspace(root):
         for _ in services.down(root):
             pass
     shutil.rmtree(root, ignore_errors=True)
-    settings = camvid.settings(seed=seed, steps=steps)
     Workspace.create(root, class_names=camvid.classes, overrides=settings)
     with tempfile.TemporaryDirectory() as folder:
         for domain in DOMAINS:

@@ -180,6 +180,17 @@ def params_of(camvid: CamVid, run: Run, device: str) -> Params:
     )
 
 
+def with_deeplabv3plus(settings: Mapping[str, Any], image: Mapping[str, int]) -> dict[str, Any]:
+    """The campaign's knobs for the network that this benchmark trains, on images of that size."""
+    changes = {
+        "model": {"name": "deeplabv3plus", "options": MODEL_OPTIONS["deeplabv3plus"]},
+        "train": TRAIN,
+        "method": METHOD,
+    }
+    changed = {block: {**settings.get(block, {}), **values} for block, values in changes.items()}
+    return {**settings, **changed, "image": image}
+
+
 def lay_out(camvid: CamVid, run: Run, root: Path) -> None:
     """Both domains in `root`, with this run's labelled images; whole or not at all."""
     beside = root.with_name(f"{root.name}.making")

@@ -23,9 +23,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from benchmarks.adaptation import SIZE
 from benchmarks.camvid import DOMAINS, CamVid, evenly, locate, stage_laid_out
 from benchmarks.camvid_report import RESULTS, device, read_json
-from benchmarks.methods import METHOD, MODEL_OPTIONS, TRAIN
+from benchmarks.methods import with_deeplabv3plus
 from benchmarks.shift_rules_report import write_report
 from pipeline import layout
 from pipeline.backtest import take_in
@@ -144,14 +145,11 @@ def params_of(camvid: CamVid, network: str, seed: int) -> Params:
     """DeepLabv3+ with 1,000 steps as in `benchmarks.adaptation`, the others by FixMatch."""
     model, steps = network.rsplit("-", 1)
     settings = camvid.settings(seed=seed, steps=int(steps))
-    settings["method"] = {"name": "fixmatch"}
-    if model in MODEL_OPTIONS:
-        settings["model"] |= {"name": model, "options": MODEL_OPTIONS[model]}
-        settings["train"] |= TRAIN
-        settings["method"] |= METHOD
-    if network == "deeplabv3plus-1000":
-        settings["image"] = {"height_px": 128, "width_px": 160}
-        settings["method"]["name"] = "supervised"
+    as_adapted = network == "deeplabv3plus-1000"
+    if model == "deeplabv3plus":
+        settings = with_deeplabv3plus(settings, SIZE if as_adapted else settings["image"])
+    method = {"name": "supervised" if as_adapted else "fixmatch"}
+    settings["method"] = settings.get("method", {}) | method
     head = {"classes": list(camvid.classes), "domain": DAY, "domains": {DAY: {}}}
     return parse_params({**head, "loop": {"budget": 100}, **settings})
 
