@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,26 +14,13 @@ from safetensors.torch import load_file
 
 from pipeline import layout
 from pipeline.adaptation.in_force import Adaptation, adaptation_in_force
-from pipeline.config import NO_ADAPTATION, AdaptParams, Params
-from pipeline.data.datasets import ImageStore
-from pipeline.data.manifest import Sample, read_manifest, write_manifest
+from pipeline.config import Params
+from pipeline.data.manifest import read_manifest, write_manifest
 from pipeline.stages import train_baseline, train_teacher
-from pipeline.training import TrainingJob, seeds, train
-from pipeline.training.batches import Batches
+from pipeline.training import TrainingJob, train
 from pipeline.training.checkpoints import Checkpoints
-from tests.pipeline.conftest import add_sample
+from tests.pipeline.adaptation.conftest import ALL
 
-OFF = NO_ADAPTATION.model_dump()
-ALL: dict[str, Any] = {
-    "batch_norm": "mixed",
-    "target_share": 0.5,
-    "cross_domain_mix": True,
-    "fourier_beta": 0.1,
-    "source_weight": 0.3,
-    "warm_start": True,
-    "warm_start_steps": 3,
-    "warm_start_share": 0.25,
-}
 ONE_BY_ONE: list[dict[str, Any]] = [
     {"batch_norm": "adabn"},
     {"batch_norm": "mixed"},
@@ -47,33 +33,6 @@ ONE_BY_ONE: list[dict[str, Any]] = [
     {"warm_start": True, "warm_start_rate": 0.1},
     {"warm_start": True, "warm_start_share": 0.5},
 ]
-
-
-@pytest.fixture
-def shifted(tmp_path: Path) -> Path:
-    """Three labelled and two other day images; one labelled and three other dusk images."""
-    root = tmp_path / "shifted"
-    plan = [("day", True)] * 3 + [("day", False)] * 2 + [("dusk", True)] + [("dusk", False)] * 3
-    samples = [
-        add_sample(root, f"{domain}/{number:02}", "pool", number, masked=masked)
-        for number, (domain, masked) in enumerate(plan)
-    ]
-    write_manifest(root / layout.MANIFEST, samples)
-    return root
-
-
-@pytest.fixture
-def dusk_params(tiny_params) -> Callable[..., Params]:
-    """`dusk_params(adapt, **blocks)`: dusk is the current domain; every pixel is reliable."""
-
-    def make(adapt: dict[str, Any] | None = None, **blocks: dict[str, Any]) -> Params:
-        train = {"monitor_share": 0.0, **blocks.pop("train", {})}
-        method = {"confidence_threshold": 0.0, **blocks.pop("method", {})}
-        params = tiny_params(train=train, method=method, adapt={**OFF, **(adapt or {})}, **blocks)
-        domains = dict.fromkeys(("day", "dusk"), params.domains["day"])
-        return params.model_copy(update={"domain": "dusk", "domains": domains})
-
-    return make
 
 
 def weights_of(root: Path, params: Params, run=train_teacher.run) -> bytes:
@@ -232,75 +191,3 @@ def test_a_method_without_a_teacher_takes_the_rest_and_says_so(
     found = weights_of(shifted, dusk_params({"cross_domain_mix": True}, method=method))
     assert "adapt.cross_domain_mix: cps has no teacher" in capsys.readouterr().err
     assert found == weights_of(shifted, dusk_params(method=method))
-
-
-def new_batches(root: Path, params: Params, **changes: Any) -> Batches:
-    samples = read_manifest(root / layout.MANIFEST)
-    facts = {
-        "store": ImageStore(root, params.image, cache_mib=10),
-        "params": params,
-        "labelled": [s for s in samples if s.labelled],
-        "unlabelled": [s for s in samples if s.unlabelled],
-        "num_strong_views": 1,
-        "device": torch.device("cpu"),
-        "adaptation": adaptation_in_force(params, samples),
-    }
-    return Batches(**{**facts, **changes})
-
-
-def unlabelled_domains(batches: Batches, num_steps: int) -> list[str]:
-    seen = [batches.at(step).unlabelled for step in range(num_steps)]
-    places = [place for one in seen if one is not None for place in one.index_B.tolist()]
-    return [batches.unlabelled[place].domain for place in places]
-
-
-@pytest.mark.parametrize(("share", "expected"), [(1.0, 12), (0.0, 0), (0.5, 6)])
-def test_the_unlabelled_stream_has_its_share_of_the_current_domain(
-    shifted: Path, dusk_params, share: float, expected: int
-) -> None:
-    batches = new_batches(shifted, dusk_params({"target_share": share}))
-    assert unlabelled_domains(batches, 4).count("dusk") == expected
-
-
-def test_without_a_share_the_stream_is_in_shuffled_passes(shifted: Path, dusk_params) -> None:
-    batches = new_batches(shifted, dusk_params({"fourier_beta": 0.1}))
-    seen = [batches.at(step).unlabelled for step in range(5)]
-    places = [place for one in seen if one is not None for place in one.index_B.tolist()]
-    assert places == seeds.draw_indices(0, seeds.ORDER_UNLABELLED, 5, range(15))
-
-
-@pytest.mark.parametrize("rare", [False, True])
-def test_a_source_weight_of_0_leaves_the_current_domains_labels(
-    shifted: Path, dusk_params, rare: bool
-) -> None:
-    from pipeline.training.imbalance import rare_classes
-
-    params = dusk_params({"source_weight": 0.0}, train={"rare_class_sampling": rare})
-    batches = new_batches(shifted, params)
-    rule = rare_classes(batches.store, batches.labelled, params, batches.adaptation)
-    batches = new_batches(shifted, params, rare_classes=rule)
-    drawn = {batches.labelled[p].domain for s in range(6) for p in batches._labelled_places(s)}
-    assert drawn == {"dusk"}
-
-
-def test_only_other_domains_images_are_styled(shifted: Path, dusk_params) -> None:
-    plain = new_batches(shifted, dusk_params())
-    styled = new_batches(shifted, dusk_params({"fourier_beta": 0.1}))
-    changed = set()
-    for step in range(12):
-        before, after = plain.at(step), styled.at(step)
-        assert torch.equal(before.masks_BHW, after.masks_BHW)
-        for at, place in enumerate(plain._labelled_places(step)):
-            same = torch.equal(before.images_BCHW[at], after.images_BCHW[at])
-            changed.add((plain.labelled[place].domain, same))
-    assert changed == {("day", True), ("day", False), ("dusk", True)}
-
-
-def test_left_out_images_lend_no_style(shifted: Path, dusk_params) -> None:
-    samples = read_manifest(shifted / layout.MANIFEST)
-    junk = next(s for s in samples if s.domain == "dusk" and not s.mask)
-    marked = [Sample(**{**vars(s), "left_out": "blank"}) if s is junk else s for s in samples]
-    found = adaptation_in_force(dusk_params(ALL), marked)
-    assert len(found.target) == 3
-    assert junk.sample_id not in {s.sample_id for s in found.target}
-    assert found.params == AdaptParams(**{**OFF, **ALL})

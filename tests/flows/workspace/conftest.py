@@ -1,0 +1,30 @@
+"""A fresh workspace on real git and DVC."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from flows.workspace import Workspace
+
+CLASSES = ("sky", "road", "car")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("made") / "workspace"
+    return Workspace.create(root, class_names=CLASSES, overrides={"train": {"steps": 7}}).root
+
+
+@pytest.fixture
+def workspace(made: Path, tmp_path: Path) -> Workspace:
+    """A copy of a fresh workspace; making one takes seconds."""
+    root = tmp_path / "workspace"
+    subprocess.run(["cp", "-a", made, root], check=True)
+    return Workspace(root)
+
+
+def git(workspace: Workspace, *arguments: str) -> str:
+    return workspace.git.run(*arguments).decode()
