@@ -38,7 +38,7 @@ from pipeline.models import load_model
 from pipeline.shift.expected import measured_miou, threshold_miou
 from pipeline.shift.looking import Picture, View, answered, embedded, frozen_encoder, thinned
 from pipeline.shift.predicted import Predictions, pixels_per_image
-from pipeline.shift.rehearsal import NUM_IMAGES, parted, rehearse
+from pipeline.shift.rehearsal import altered_each_way, directions, parted, rehearse
 from pipeline.shift.runs import Embeddings, runs_of
 from pipeline.training import train_stage
 
@@ -162,7 +162,7 @@ class Looks:
         self._camvid = camvid
         self._image = {path.stem: path for path in (camvid.data / "images").iterdir()}
         self.val = self._pictures(day.val)
-        self.few = thinned(self.val, NUM_IMAGES)
+        self.tried = altered_each_way(self.val)
         asked = thinned(self._pictures(day.target), NUM_TARGETS)
         ways: dict[str, Alteration | None] = {"as it is": None, **ALTERATIONS, **together()}
         self.asked = {
@@ -171,14 +171,12 @@ class Looks:
         dusk = [stem for stem, split in camvid.rows(DUSK).items() if split != "test"]
         self.asked[DUSK] = self._pictures(dusk)
         self._embed = EmbedParams(**camvid.settings(seed=0, steps=1)["embed"])
-        known = self._embedded(self._pictures(day.rows))
-        self.known_N = known.mean(axis=0), known.std(axis=0) + 1e-6
-        self.moved = {
-            name: self._embedded([each._replace(altered=way) for each in self.few])
-            for name, way in {"": None, **ALTERATIONS}.items()
-        }
+        known_NE, tried_NE = (
+            self._embedded(shown) for shown in (self._pictures(day.rows), self.tried)
+        )
         self.direction = {
-            name: self._cosines(self._embedded(shown)) for name, shown in self.asked.items()
+            name: directions(known_NE, self._embedded(shown), tried_NE)
+            for name, shown in self.asked.items()
         }
 
     def figures(self, root: Path) -> dict[str, Any]:
@@ -202,8 +200,6 @@ class Looks:
 
         known = says(self.val)
         source = measured_miou(known)
-        ways = (None, *ALTERATIONS.values())
-        tried = says([each._replace(altered=way) for way in ways for each in self.few])
         asked = {}
         for name, shown in self.asked.items():
             found = says(shown)
@@ -213,7 +209,7 @@ class Looks:
             "source": source,
             "rehearsals": {
                 each.name: {"said": each.expected_fall, "true": each.true_fall}
-                for each in rehearse(*parted(tried))
+                for each in rehearse(*parted(says(self.tried)))
             },
             "asked": asked,
         }
@@ -226,17 +222,6 @@ class Looks:
         device = pick_device("auto")
         view = View((192, 256), self._embed.normalisation, device)
         return embedded(frozen_encoder(self._embed, device), pictures, view, "embed")
-
-    def _cosines(self, shown_NE: Embeddings) -> dict[str, float]:
-        """Of the way to these images, with the way that each alteration goes."""
-        mean_E, std_E = self.known_N
-        way_E = (shown_NE.mean(axis=0) - mean_E) / std_E
-        start_E = self.moved[""].mean(axis=0)
-        ways = {n: (m.mean(axis=0) - start_E) / std_E for n, m in self.moved.items() if n}
-        return {
-            name: float(way_E @ each_E / np.linalg.norm(way_E) / np.linalg.norm(each_E))
-            for name, each_E in ways.items()
-        }
 
 
 def together(count: int = NUM_TOGETHER, seed: int = 0) -> dict[str, Alteration]:

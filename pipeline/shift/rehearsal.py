@@ -18,6 +18,7 @@ import numpy as np
 from pipeline.data.alterations import ALTERATIONS
 from pipeline.shift.distance import Floats
 from pipeline.shift.expected import Trust, measured_miou, threshold_miou
+from pipeline.shift.looking import Picture, thinned
 from pipeline.shift.predicted import Predictions
 from pipeline.shift.runs import Embeddings
 
@@ -62,8 +63,14 @@ def rehearse(
     )
 
 
+def altered_each_way(val: Sequence[Picture]) -> list[Picture]:
+    """Some of the validation images as they are, then altered in each way; none without any."""
+    few = thinned(val, NUM_IMAGES)
+    return [each._replace(altered=way) for way in (None, *ALTERATIONS.values()) for each in few]
+
+
 def parted(found: Predictions) -> tuple[Predictions, dict[str, Predictions]]:
-    """(known, altered) of images as they are, followed by the same ones altered in each way."""
+    """(known, altered) of images in the order of `altered_each_way`."""
     size = len(found.run_N) // (1 + len(ALTERATIONS))
     parts = [
         Predictions(
@@ -82,8 +89,8 @@ def directions(
 ) -> dict[str, float]:
     """How far each alteration leads from the known images to the new ones: a cosine by its name.
 
-    Of mean embeddings, every feature by its spread over `known_NE`. `tried_NE`: of images as they
-    are, followed by the same ones altered in each way.
+    Of mean embeddings, every feature by its spread over `known_NE`. `tried_NE`: of images in the
+    order of `altered_each_way`.
     """
     spread_E = np.maximum(known_NE.std(axis=0), 1e-6)
     start_E, *moved = (part_NE.mean(axis=0) for part_NE in np.split(tried_NE, 1 + len(ALTERATIONS)))

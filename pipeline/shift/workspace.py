@@ -11,7 +11,6 @@ from torch import nn
 
 from pipeline import layout
 from pipeline.config import Params
-from pipeline.data.alterations import ALTERATIONS
 from pipeline.inference import pick_device
 from pipeline.models import LoadedModel, load_model
 from pipeline.models.checkpoint import load_beside
@@ -28,7 +27,7 @@ from pipeline.shift.looking import (
     watched,
 )
 from pipeline.shift.predicted import Predictions, pixels_per_image
-from pipeline.shift.rehearsal import NUM_IMAGES, Rehearsal, directions, parted, rehearse
+from pipeline.shift.rehearsal import Rehearsal, altered_each_way, directions, parted, rehearse
 from pipeline.shift.runs import Runs, run_length, runs_of
 
 MOST = 300  # images of a domain, evenly: more change no verdict, and this is a minute on two cores
@@ -57,7 +56,7 @@ class Shown(NamedTuple):
     """With masks where there are any."""
     target: Sequence[Picture]
     tried: Sequence[Picture]
-    """Altered on purpose, as of `_tried`; may be empty."""
+    """As of `altered_each_way`; may be empty."""
     run_length: int
 
 
@@ -89,7 +88,7 @@ def shift(root: Path, params: Params, asked: Asked) -> dict[str, Any]:
     network, says = encoder, None
     if model and model.network:
         network = model.network.to(device)
-        shown = Shown(known=val or known, target=target, tried=_tried(val), run_length=length)
+        shown = Shown(val or known, target, altered_each_way(val), length)
         ways = {}
         if shown.tried:
             tried_NE = embedded(encoder, shown.tried, view, "embed altered images")
@@ -155,12 +154,6 @@ def _other(root: Path, model: LoadedModel, network: nn.Module) -> nn.Module | No
     baseline = load_model(root / layout.BASELINE)
     same = baseline.trained and baseline.config["image"] == model.config["image"]
     return baseline.network.to(device) if same and baseline.network else None
-
-
-def _tried(val: Sequence[Picture]) -> list[Picture]:
-    """Some of the validation images as they are, then altered in each way; none without any."""
-    few = thinned(val, NUM_IMAGES)
-    return [each._replace(altered=way) for way in (None, *ALTERATIONS.values()) for each in few]
 
 
 def _layers(
