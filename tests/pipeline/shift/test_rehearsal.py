@@ -98,14 +98,15 @@ def test_the_direction_is_that_of_the_mean_embeddings_by_their_spread() -> None:
     known_NE = rng.normal(size=(200, 3)) * [1.0, 10.0, 0.1]
     known_NE -= known_NE.mean(axis=0)
     few_NE, num = known_NE[:4], len(ALTERATIONS)
-    steps = [[2.0, 0, 0], [0, 20.0, 0], [0, 0, 0.2], [-1.0, 0, 0], *[[0.0, 0, 0]] * (num - 4)]
+    steps = [[2.0, 0, 0], [0, 20.0, 0], [0, 0, 0.2], [-1.0, 0, 0], [2.0, 20.0, 0]]
+    steps += [[0.0, 0, 0]] * (num - 5)
     tried_NE = np.concatenate([few_NE, *(few_NE + step for step in steps)])
     target_NE = known_NE + np.array([1.0, 10.0, 0])
     found = directions(*(each.astype(np.float32) for each in (known_NE, target_NE, tried_NE)))
     assert list(found) == list(ALTERATIONS)
     values = list(found.values())
-    assert values[:4] == pytest.approx([0.5**0.5, 0.5**0.5, 0, -(0.5**0.5)], abs=0.1)
-    assert values[4:] == pytest.approx([0] * (num - 4), abs=1e-3)
+    assert values[:5] == pytest.approx([0.5**0.5, 0.5**0.5, 0, -(0.5**0.5), 1], abs=0.1)
+    assert values[5:] == pytest.approx([0] * (num - 5), abs=1e-3)
 
 
 def test_what_is_left_over_widens_the_interval_and_no_fall_is_turned_round() -> None:
