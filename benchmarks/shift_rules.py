@@ -27,7 +27,7 @@ from benchmarks.adaptation import SIZE
 from benchmarks.camvid import DOMAINS, CamVid, evenly, locate, stage_laid_out
 from benchmarks.camvid_report import RESULTS, device, read_json
 from benchmarks.methods import with_deeplabv3plus
-from benchmarks.shift_rules_report import write_report
+from benchmarks.shift_rules_report import AS_IT_IS, write_report
 from pipeline import layout
 from pipeline.backtest import take_in
 from pipeline.config import EmbedParams, Params, parse_params
@@ -164,7 +164,7 @@ class Looks:
         self.val = self._pictures(day.val)
         self.tried = altered_each_way(self.val)
         asked = thinned(self._pictures(day.target), NUM_TARGETS)
-        ways: dict[str, Alteration | None] = {"as it is": None, **ALTERATIONS, **together()}
+        ways: dict[str, Alteration | None] = {AS_IT_IS: None, **ALTERATIONS, **together()}
         self.asked = {
             name: [each._replace(altered=way) for each in asked] for name, way in ways.items()
         }

@@ -7,7 +7,7 @@ way to the images that are asked about and the way that each alteration goes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -195,9 +195,7 @@ def _share(group: Sequence[Asked]) -> str:
 
 
 def _rehearsals(said_R: Floats, true_R: Floats, direction_R: Floats) -> list[Rehearsal]:
-    return list(_each(said_R, true_R, direction_R))
-
-
-def _each(*columns: Floats) -> Iterator[Rehearsal]:
-    for said, true, direction in zip(*columns, strict=True):
-        yield Rehearsal(name="", expected_fall=said, true_fall=true, direction=direction)
+    return [
+        Rehearsal(name="", expected_fall=said, true_fall=true, direction=direction)
+        for said, true, direction in zip(said_R, true_R, direction_R, strict=True)
+    ]
