@@ -30,7 +30,7 @@ from benchmarks.methods import with_deeplabv3plus
 from benchmarks.shift_rules_report import AS_IT_IS, write_report
 from pipeline import layout
 from pipeline.backtest import take_in
-from pipeline.config import EmbedParams, Params, parse_params
+from pipeline.config import Params, parse_params
 from pipeline.data.alterations import ALTERATIONS, Alteration
 from pipeline.files import write_json
 from pipeline.inference import pick_device
@@ -80,17 +80,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="holds camvid/ and encoders/")
     parser.add_argument("--kept", type=Path, default=RESULTS / "shift_rules")
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--only", help="one of " + ", ".join(NETWORKS))
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
     args = parser.parse_args()
     parts = [
         Part(data=args.data, learnt=learnt, seed=seed, kept=args.kept)
         for seed in SEEDS
         for learnt in LEARNT
     ]
-    networks = [args.only] if args.only else NETWORKS
     args.kept.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
-        list(pool.map(partial(run, networks=networks), parts))
+        list(pool.map(partial(run, networks=args.networks), parts))
     write_report([read_json(file) for file in sorted(args.kept.glob("*.json"))])
 
 
@@ -170,7 +169,10 @@ class Looks:
         }
         dusk = [stem for stem, split in camvid.rows(DUSK).items() if split != "test"]
         self.asked[DUSK] = self._pictures(dusk)
-        self._embed = EmbedParams(**camvid.settings(seed=0, steps=1)["embed"])
+        params = params_of(camvid, NETWORKS[0], seed=0)
+        size = (params.image.height_px, params.image.width_px)
+        self._view = View(size, params.embed.normalisation, pick_device("auto"))
+        self._encoder = frozen_encoder(params.embed, self._view.device)
         known_NE, tried_NE = (
             self._embedded(shown) for shown in (self._pictures(day.rows), self.tried)
         )
@@ -183,20 +185,13 @@ class Looks:
         """Falls that thresholds say, and true ones, of the network of a folder."""
         model = load_model(root / layout.TEACHER)
         assert model.network is not None
-        device = pick_device("auto")
-        network = model.network.eval().to(device)
+        network = model.network.eval().to(self._view.device)
         size = (model.image.height_px, model.image.width_px)
-        view = View(size, model.config["normalisation"], device)
+        view = View(size, model.config["normalisation"], self._view.device)
 
         def says(shown: Sequence[Picture]) -> Predictions:
             pixels = pixels_per_image(NUM_TARGETS, len(self._camvid.classes))
-            found = answered((network, None), shown, view, pixels, "predict")
-            return Predictions(
-                logits_NMK=found.logits_NMK,
-                other_NM=None,
-                truth_NM=found.truth_NM,
-                run_N=runs_of(len(shown), BLOCK),
-            )
+            return answered((network, None), shown, view, pixels, runs_of(len(shown), BLOCK))
 
         known = says(self.val)
         source = measured_miou(known)
@@ -219,9 +214,7 @@ class Looks:
         return [Picture(s, self._image[s], masks / f"{s}.png") for s in sorted(stems)]
 
     def _embedded(self, pictures: Sequence[Picture]) -> Embeddings:
-        device = pick_device("auto")
-        view = View((192, 256), self._embed.normalisation, device)
-        return embedded(frozen_encoder(self._embed, device), pictures, view, "embed")
+        return embedded(self._encoder, pictures, self._view, "embed")
 
 
 def together(count: int = NUM_TOGETHER, seed: int = 0) -> dict[str, Alteration]:

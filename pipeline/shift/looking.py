@@ -22,8 +22,8 @@ from pipeline.data.formats.images import load_mask
 from pipeline.data.transforms import normalise
 from pipeline.progress import Progress
 from pipeline.shift.layers import Moments, watching
-from pipeline.shift.predicted import drawn
-from pipeline.shift.runs import Embeddings, evenly
+from pipeline.shift.predicted import Predictions, drawn
+from pipeline.shift.runs import Embeddings, Runs, evenly
 from pipeline.stages.embed import pooled, seeded_encoder
 from pipeline.types import MAX_CLASSES
 
@@ -50,14 +50,6 @@ class View(NamedTuple):
     """Height and width in pixels."""
     normalisation: Literal["imagenet", "symmetric"]
     device: torch.device
-
-
-class Answer(NamedTuple):
-    """Of a trained network, at the drawn pixels of images."""
-
-    logits_NMK: NDArray[np.float16]
-    other_NM: NDArray[np.uint8] | None
-    truth_NM: NDArray[np.uint8] | None
 
 
 def frozen_encoder(embed: EmbedParams, device: torch.device) -> nn.Module:
@@ -95,8 +87,8 @@ def answered(
     pictures: Sequence[Picture],
     view: View,
     pixels: int,
-    label: str,
-) -> Answer:
+    run_N: Runs,
+) -> Predictions:
     """What the first network says at `pixels` of each image, and where the second differs.
 
     `truth_NM` from the masks, at the network's size; None unless every picture has one.
@@ -110,13 +102,14 @@ def answered(
             return logits, None
         return logits, _at(other(images_BCHW), place_M).argmax(axis=-1).astype(np.uint8)
 
-    parts = _through(pictures, view, label, look)
+    parts = _through(pictures, view, "predict", look)
     seen = [differing for _, differing in parts if differing is not None]
     masks = [_mask(each, view.size)[place_M] for each in pictures if each.mask]
-    return Answer(
-        np.concatenate([logits for logits, _ in parts]),
-        np.concatenate(seen) if seen else None,
-        np.stack(masks) if len(masks) == len(pictures) else None,
+    return Predictions(
+        logits_NMK=np.concatenate([logits for logits, _ in parts]),
+        other_NM=np.concatenate(seen) if seen else None,
+        truth_NM=np.stack(masks) if len(masks) == len(pictures) else None,
+        run_N=run_N,
     )
 
 

@@ -101,11 +101,6 @@ def directions(
     }
 
 
-def weights(rehearsals: Sequence[Rehearsal]) -> Floats:
-    """weight_R: by how alike the change is to what the new images show; 1 for one across it."""
-    return np.exp(ALIKE * np.array([each.direction for each in rehearsals], dtype=np.float64))
-
-
 def trust(rehearsals: Sequence[Rehearsal]) -> Trust:
     """true = scale * expected by least squares through the origin, with what it leaves over.
 
@@ -117,13 +112,18 @@ def trust(rehearsals: Sequence[Rehearsal]) -> Trust:
     true_R = np.array([each.true_fall for each in rehearsals])
     if not len(rehearsals) or np.abs(expected_R).max() < LEAST:
         return Trust()
-    weight_R, large_R = weights(rehearsals), np.maximum(np.abs(expected_R), LEAST)
+    weight_R, large_R = _weights(rehearsals), np.maximum(np.abs(expected_R), LEAST)
     pull_R = weight_R / large_R * expected_R
     scale = max(0.0, float(pull_R @ true_R / (pull_R @ expected_R)))
     left_R = (true_R - scale * expected_R) ** 2 / large_R
     count = weight_R.sum() ** 2 / (weight_R**2).sum()  # as many alike would tell as much (Kish)
     variance = np.average(left_R, weights=weight_R) * count / max(count - 1, 1.0)
     return Trust(scale=scale, spread=float(np.sqrt(variance)))
+
+
+def _weights(rehearsals: Sequence[Rehearsal]) -> Floats:
+    """weight_R: by how alike the change is to what the new images show; 1 for one across it."""
+    return np.exp(ALIKE * np.array([each.direction for each in rehearsals], dtype=np.float64))
 
 
 def _cosine(one_E: Embeddings, other_E: Embeddings) -> float:

@@ -114,13 +114,7 @@ def _model_says(
     def says(pictures: Sequence[Picture], run_N: Runs, *, alone: bool = False) -> Predictions:
         pixels = pixels_per_image(len(pictures), num_classes)
         asked = (networks[0], None) if alone else networks
-        found = answered(asked, pictures, view, pixels, "predict")
-        return Predictions(
-            logits_NMK=found.logits_NMK,
-            other_NM=found.other_NM,
-            truth_NM=found.truth_NM,
-            run_N=run_N,
-        )
+        return answered(asked, pictures, view, pixels, run_N)
 
     known, target, tried, length = shown
     rehearsals: Sequence[Rehearsal] = ()

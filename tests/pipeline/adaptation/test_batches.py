@@ -11,26 +11,17 @@ import torch
 from pipeline import layout
 from pipeline.adaptation.in_force import adaptation_in_force
 from pipeline.config import AdaptParams, Params
-from pipeline.data.datasets import ImageStore
 from pipeline.data.manifest import Sample, read_manifest
 from pipeline.training import seeds
 from pipeline.training.batches import Batches
 from pipeline.training.imbalance import rare_classes
 from tests.pipeline.adaptation.conftest import ALL, OFF
+from tests.pipeline.training.whole_set import batches_of
 
 
 def new_batches(root: Path, params: Params, **changes: Any) -> Batches:
-    samples = read_manifest(root / layout.MANIFEST)
-    facts = {
-        "store": ImageStore(root, params.image, cache_mib=10),
-        "params": params,
-        "labelled": [s for s in samples if s.labelled],
-        "unlabelled": [s for s in samples if s.unlabelled],
-        "num_strong_views": 1,
-        "device": torch.device("cpu"),
-        "adaptation": adaptation_in_force(params, samples),
-    }
-    return Batches(**{**facts, **changes})
+    adaptation = adaptation_in_force(params, read_manifest(root / layout.MANIFEST))
+    return batches_of(root, params, adaptation=adaptation, **changes)
 
 
 def unlabelled_domains(batches: Batches, num_steps: int) -> list[str]:

@@ -7,13 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline import layout
-from pipeline.config import Params
-from pipeline.data.datasets import ImageStore
-from pipeline.data.manifest import read_manifest
 from pipeline.training.batches import Batches, Process, WholeSet
 from pipeline.training.imbalance import RareClasses
 from pipeline.types import IGNORE
+from tests.pipeline.training.whole_set import batches_of
 
 
 @pytest.fixture
@@ -21,17 +18,7 @@ def new_batches(make_workspace, tiny_params):
     def make(labelled: int = 3, unlabelled: int = 4, **options: object) -> Batches:
         name = f"w{labelled}-{unlabelled}"
         root = Path(make_workspace(labelled, unlabelled, name=name))
-        params: Params = tiny_params()
-        samples = read_manifest(root / layout.MANIFEST)
-        facts = {
-            "store": ImageStore(root, params.image, cache_mib=10),
-            "params": params,
-            "labelled": [s for s in samples if s.labelled],
-            "unlabelled": [s for s in samples if s.unlabelled],
-            "num_strong_views": 1,
-            "device": torch.device("cpu"),
-        }
-        return Batches(**{**facts, **options})
+        return batches_of(root, tiny_params(), **options)
 
     return make
 
