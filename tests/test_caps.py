@@ -9,8 +9,8 @@ import pytest
 
 from tests import source_tree as source
 
-MODULE_LINES = 300
-FUNCTION_LINES = 40
+MODULE_LINES = 400
+FUNCTION_LINES = 50
 POSITIONAL_ARGUMENTS = 5
 
 FILES = [
@@ -69,6 +69,6 @@ def test_sources_are_ascii_and_start_with_a_docstring(path: Path) -> None:
 def test_the_caps_see_what_they_forbid() -> None:
     body = "\n".join(f"    x{i} = {i}" for i in range(FUNCTION_LINES))
     tree = ast.parse(f"class A:\n  def f(self, a, b, c, d, e, *, g): ...\ndef h():\n{body}\n")
-    assert too_long(tree) == ["h: 41 lines"]
+    assert too_long(tree) == ["h: 51 lines"]
     assert too_many_arguments(tree) == []
     assert too_many_arguments(ast.parse("def f(a, b, c, d, e, f): ...")) != []
