@@ -1,5 +1,8 @@
 """HTTP with Label Studio: both kinds of token, and every failure as words with a remedy.
 
+What answers may be Label Studio, a proxy before it, a login page, or another program. The message
+says which, since only one of them has the log or the limit that matters.
+
 The loop's own requests go through httpx, not through label-studio-sdk: importing the SDK takes
 2.4 to 4.8 s and 160 MB (httpx: 0.4 s, 29 MB), in a tick that should answer within seconds, and
 sending 50 tasks with masks (9.9 MB) takes it 3.3 s where httpx takes 0.9 s.
@@ -12,17 +15,33 @@ import binascii
 import json
 import time
 from collections.abc import Generator
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 
 from pipeline.errors import ServiceError
 
+T = TypeVar("T")
+
 TIMEOUT_S = 120.0  # 50 tasks with masks take the server about a second on two idle cores
 CONNECT_TIMEOUT_S = 10.0
 # An access token lives 300 s; this much before its end it is renewed.
 _RENEW_BEFORE_S = 60.0
+_SHOWN = 300  # characters of what a stranger says
+
+
+class ToolServerError(ServiceError):
+    """Label Studio, or the proxy before it, failed by itself: a status of 500 or more."""
+
+    def __init__(self, message: str, status: int) -> None:
+        """`status` is that of HTTP."""
+        super().__init__(message)
+        self.status = status
+
+
+class BodyTooLargeError(ServiceError):
+    """A request was larger than the proxy or the server takes (413); a smaller one may pass."""
 
 
 class Http:
@@ -31,18 +50,21 @@ class Http:
     def __init__(self, url: str, api_key: str) -> None:
         """`api_key`: a legacy token or a personal access token; which one shows in its form."""
         self.url = url.rstrip("/")
-        if urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname:
+        host = _host(self.url)
+        if not host:
             raise ServiceError(
                 f"Label Studio's address {url!r}: expected http://HOST:PORT or https://HOST"
             )
-        if not api_key.strip().isascii() or not api_key.strip():
+        token = api_key.strip()
+        if not token or not token.isascii() or not token.isprintable():
             raise ServiceError(f"no usable token for Label Studio at {self.url}; {_TOKEN_REMEDY}")
-        auth = _auth(self.url, api_key.strip())
-        timeout = httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         # A proxy must not be asked for a server on this machine.
-        is_local = urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
+        is_local = host in ("127.0.0.1", "localhost", "::1")
         self.client = httpx.Client(
-            base_url=self.url, auth=auth, timeout=timeout, trust_env=not is_local
+            base_url=self.url,
+            auth=_auth(self.url, token),
+            timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            trust_env=not is_local,
         )
 
     def get(self, path: str, **params: Any) -> Any:
@@ -83,8 +105,8 @@ class Http:
         self._check(response)
         try:
             return response.json()
-        except ValueError:
-            raise ServiceError(self._not_label_studio(response)) from None
+        except (ValueError, RecursionError):
+            raise ServiceError(self._no_json(response)) from None
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
@@ -108,30 +130,132 @@ class Http:
     def _check(self, response: httpx.Response) -> None:
         if response.is_success:
             return
-        request = response.request
+        status, said = response.status_code, f"{_asked(response)} ({response.status_code})"
+        if status == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
+            raise BodyTooLargeError(self._too_large(response))
+        if status in (502, 503, 504):
+            raise ToolServerError(
+                f"{self._who(response)} says that there is no answer to {said}: Label Studio is "
+                "down, starting or overloaded; look at its log and the proxy's, and try again "
+                "(nothing is sent twice)",
+                status,
+            )
         if response.is_server_error:
+            detail = f": {_said(response)}" if _is_label_studios(response) else ""
+            raise ToolServerError(
+                f"Label Studio at {self.url} failed on {said}{detail}; its log says why", status
+            )
+        if response.is_redirect:
+            raise ServiceError(self._redirected(response))
+        if status == httpx.codes.TOO_MANY_REQUESTS:
             raise ServiceError(
-                f"Label Studio at {self.url} failed on {request.method} {request.url.path} "
-                f"({response.status_code}); its log says why"
+                f"{self._who(response)} limits requests: {said}; raise its rate limit for the "
+                "loop's account, or try again later (nothing is sent twice)"
             )
         if not _is_label_studios(response):
             raise ServiceError(self._not_label_studio(response))
-        said = _said(response)
-        if response.status_code == httpx.codes.UNAUTHORIZED:
+        if status == httpx.codes.UNAUTHORIZED:
             raise ServiceError(
-                f"Label Studio at {self.url} refuses the token (401: {said}); {_TOKEN_REMEDY}"
+                f"Label Studio at {self.url} refuses the token (401: {_said(response)}); "
+                f"{_TOKEN_REMEDY}"
             )
-        raise ServiceError(
-            f"Label Studio at {self.url} refuses {request.method} {request.url.path} "
-            f"({response.status_code}): {said}"
+        raise ServiceError(f"Label Studio at {self.url} refuses {said}: {_said(response)}")
+
+    def _who(self, response: httpx.Response) -> str:
+        """Who answered, by its own words."""
+        if _is_label_studios(response):
+            return f"Label Studio at {self.url}"
+        name = response.headers.get("Server", "unnamed")
+        shown = "".join(c for c in name if c.isprintable() and c.isascii())[:60]
+        return f"the proxy ({shown}) before Label Studio at {self.url}"
+
+    def _too_large(self, response: httpx.Response) -> str:
+        size_mb = int(response.request.headers.get("Content-Length") or 0) / 1e6
+        return (
+            f"{self._who(response)} takes no request of {size_mb:.1f} MB: {_asked(response)} "
+            "(413). Raise the limit of body sizes there (nginx: client_max_body_size, "
+            "Apache: LimitRequestBody, Label Studio itself: DATA_UPLOAD_MAX_MEMORY_SIZE), "
+            "or send smaller images"
+        )
+
+    def _redirected(self, response: httpx.Response) -> str:
+        target = response.headers.get("Location", "nowhere")[:_SHOWN]
+        return (
+            f"{_asked(response)} at {self.url} is sent on to {target!r} "
+            f"({response.status_code}); the loop follows no redirect: set annotation.url in "
+            "params.yaml to where Label Studio itself answers (https instead of http?), and let "
+            "the loop pass any login page before it"
+        )
+
+    def _no_json(self, response: httpx.Response) -> str:
+        if response.content.lstrip()[:1] not in (b"{", b"["):
+            return self._not_label_studio(response)
+        return (
+            f"Label Studio at {self.url} answered {_asked(response)} with "
+            f"{len(response.content)} bytes that are no whole JSON; a proxy may have cut them "
+            "off: look at its log and Label Studio's, and try again (nothing is sent twice)"
         )
 
     def _not_label_studio(self, response: httpx.Response) -> str:
         where = str(response.request.url.copy_with(query=None))
+        kind = response.headers.get("Content-Type", "no type").split(";")[0][:60]
         return (
-            f"{where} answered {response.status_code}, but not as Label Studio does; check the "
-            f"address {self.url} (annotation.url in params.yaml): is another program there?"
+            f"{where} answered {response.status_code} ({kind}), but not as Label Studio does; "
+            f"check the address {self.url} (annotation.url in params.yaml): is another program "
+            "or a login page there?"
         )
+
+
+def expect(answer: Any, key: str, of: type[T]) -> T:
+    """`answer[key]`, a value of that type; ServiceError when the answer has another shape."""
+    value: Any = answer.get(key) if isinstance(answer, dict) else None
+    if not _is(value, of):
+        raise _other_shape(f"{key!r} to be {_named(of)}", answer)
+    return value
+
+
+def expect_list(answer: Any, key: str | None, of: type[T]) -> list[T]:
+    """`answer[key]`, a list of that type (key None: the answer itself), or ServiceError."""
+    value = answer
+    if key is not None:
+        value = answer.get(key) if isinstance(answer, dict) else None
+    if not isinstance(value, list) or not all(_is(one, of) for one in value):
+        what = "the answer" if key is None else repr(key)
+        raise _other_shape(f"{what} to be a list, each {_named(of)}", answer)
+    return value
+
+
+def _is(value: Any, of: type) -> bool:
+    # To Python True is an int, to JSON it is not.
+    return isinstance(value, of) and not (isinstance(value, bool) and of is not bool)
+
+
+def _named(of: type) -> str:
+    return {dict: "an object", list: "a list", str: "text", int: "a whole number"}.get(
+        of, of.__name__
+    )
+
+
+def _other_shape(expected: str, answer: Any) -> ServiceError:
+    return ServiceError(
+        f"Label Studio's answer has another shape: expected {expected}, got "
+        f"{ascii(answer)[:_SHOWN]}; a proxy or another version of Label Studio may answer: look "
+        "at its log, and try again (nothing is sent twice)"
+    )
+
+
+def _host(url: str) -> str | None:
+    """The host of an address one can ask; None when it is none."""
+    try:
+        parts, port = urlsplit(url), httpx.URL(url).port
+    except (ValueError, httpx.InvalidURL):
+        return None
+    usable = parts.scheme in ("http", "https") and (port is None or 0 < port < 65536)
+    return parts.hostname if usable else None
+
+
+def _asked(response: httpx.Response) -> str:
+    return f"{response.request.method} {response.request.url.path}"
 
 
 _TOKEN_REMEDY = (
@@ -144,7 +268,7 @@ def _is_label_studios(response: httpx.Response) -> bool:
     """Its errors are JSON with a status_code or a detail; a stranger's page is not."""
     try:
         body = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(body, dict) and "version" in body
 
@@ -168,7 +292,7 @@ def _claims(token: str) -> dict[str, Any] | None:
         return None
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, RecursionError):
         return None
     return claims if isinstance(claims, dict) else None
 
@@ -211,7 +335,15 @@ class _PersonalToken(httpx.Auth):
         response = yield refresh
         if not response.is_success:
             return response
-        self._access = response.json()["access"]
-        expires = (_claims(self._access) or {}).get("exp", 0)
-        self._renew_at = max(float(expires) - _RENEW_BEFORE_S, time.time() + 1.0)
+        try:
+            access = expect(response.json(), "access", str)
+        except (ValueError, RecursionError):
+            raise ServiceError(
+                f"{self._refresh_url} answered without an access token "
+                f"({ascii(response.text)[:_SHOWN]}); is another program or a login page there?"
+            ) from None
+        expires = (_claims(access) or {}).get("exp", 0)
+        life = float(expires) if isinstance(expires, int | float) else 0.0
+        self._access = access
+        self._renew_at = max(life - _RENEW_BEFORE_S, time.time() + 1.0)
         return None
