@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from flows.annotators.label_studio_http import Http
+from flows.annotators.label_studio_http import BodyTooLargeError, Http, expect, expect_list
 from flows.annotators.label_studio_project import (
     MAX_TITLE,
     MIN_TITLE,
@@ -22,11 +22,12 @@ from flows.annotators.label_studio_project import (
     config_classes,
     create_project,
 )
-from flows.annotators.outgoing import Upload, prepare
+from flows.annotators.outgoing import Upload, batches, prepare
 from flows.annotators.types import OnProgress, Project, PulledAnnotation, PushedTask, PushItem
 from pipeline.errors import ServiceError
 
-BATCH = 10  # items per request: progress is seen, and a killed push loses little
+T = TypeVar("T")
+
 PAGE = 50  # tasks per answer: masks of 1024x2048 pixels are 0.3 MB each
 MAX_ID_CHARACTERS = 2000  # of item ids in one URL; reverse proxies cut at 8 kB, encoded
 ACTIONS = (
@@ -78,12 +79,13 @@ class LabelStudio:
     ) -> list[PushedTask]:
         """As the protocol says; `model_version` then becomes the project's, which orders tasks."""
         outgoing = prepare(items, self._classes(project), model_version)
-        for start in range(0, len(outgoing), BATCH):
-            batch = outgoing[start : start + BATCH]
+        done = 0
+        for batch in batches(outgoing):
             there = self.find_tasks(project, [one.item_id for one in batch])
             if missing := [one for one in batch if one.item_id not in there]:
                 self._import(project, missing)
-            on_progress(min(start + BATCH, len(outgoing)), len(outgoing))
+            done += len(batch)
+            on_progress(done, len(outgoing))
         tasks = self.find_tasks(project, [one.item_id for one in outgoing])
         if lost := [one.item_id for one in outgoing if one.item_id not in tasks]:
             raise ServiceError(
@@ -172,19 +174,29 @@ class LabelStudio:
         return self._class_names[project.project_id]
 
     def _import(self, project: Project, items: Sequence[Upload]) -> None:
-        base = f"/api/projects/{project.project_id}/import"
+        def upload(some: Sequence[Upload]) -> list[str]:
+            return self._upload(project, some)
+
+        def create(tasks: Sequence[dict[str, Any]]) -> list[None]:
+            self.http.post(f"/api/projects/{project.project_id}/import", tasks)
+            return []
+
+        urls = _in_pieces(upload, items)
+        _in_pieces(create, [one.task(url) for one, url in zip(items, urls, strict=True)])
+
+    def _upload(self, project: Project, items: Sequence[Upload]) -> list[str]:
+        """The images' addresses in Label Studio, in the order of the items."""
+        base = f"/api/projects/{project.project_id}"
         # At most 100 files a request (more: 500), each under a name of its own (only the last of
         # equal names is taken); ids come in the order sent.
         files = [(str(i), one.file) for i, one in enumerate(items)]
-        uploads = self.http.upload(base, files, commit_to_project="false")["file_upload_ids"]
-        if len(uploads) != len(items):
-            raise ServiceError(f"{project.url}: {len(uploads)} of {len(items)} images were taken")
-        listed = self.http.get(
-            f"/api/projects/{project.project_id}/file-uploads", ids=json.dumps(uploads)
-        )
-        names = {upload["id"]: upload["file"] for upload in listed}
-        pairs = zip(items, uploads, strict=True)
-        self.http.post(base, [one.task(f"/data/{names[upload]}") for one, upload in pairs])
+        answer = self.http.upload(f"{base}/import", files, commit_to_project="false")
+        ids = expect_list(answer, "file_upload_ids", int)
+        listed = expect_list(self.http.get(f"{base}/file-uploads", ids=json.dumps(ids)), None, dict)
+        names = {expect(one, "id", int): expect(one, "file", str) for one in listed}
+        if len(ids) != len(items) or not names.keys() >= set(ids):
+            raise ServiceError(f"{project.url}: {len(ids)} of {len(items)} images were taken")
+        return [f"/data/{names[one]}" for one in ids]
 
     def _pushed(self, item_id: str, task_id: int, model_version: str) -> PushedTask:
         predictions = self.http.get("/api/predictions/", task=task_id)
@@ -233,6 +245,17 @@ def fit_title(title: str) -> str:
         return title
     digest = hashlib.sha256(title.encode()).hexdigest()[:8]
     return f"{title[: MAX_TITLE - 9]} {digest}"
+
+
+def _in_pieces(send: Callable[[Sequence[Any]], list[T]], items: Sequence[Any]) -> list[T]:
+    """What `send` gives for all items, sent in halves where a request was too large."""
+    try:
+        return send(items)
+    except BodyTooLargeError:
+        half = len(items) // 2
+        if not half:
+            raise
+        return [*_in_pieces(send, items[:half]), *_in_pieces(send, items[half:])]
 
 
 def _filter(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:

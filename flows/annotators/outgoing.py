@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -16,6 +17,10 @@ from pipeline.data.formats.images import load_image
 from pipeline.errors import DataError
 from pipeline.regions import Box, boxes_text, framed
 
+BATCH = 10  # items per request: progress is seen, and a killed push loses little
+# Of images and masks per request. Label Studio takes 250 MB at once and fails with 500 beyond it;
+# proxies that were set up for files take 100 MB or more, and the server holds a request in memory.
+MAX_BATCH_BYTES = 32_000_000
 ONLY_INSIDE = "Label only inside the frames: what is painted outside is not used."
 
 
@@ -31,6 +36,14 @@ class Upload:
     def item_id(self) -> str:
         """Identity of the task."""
         return self.item.item_id
+
+    @property
+    def num_bytes(self) -> int:
+        """About what image and pre-annotation take on the wire; at most, where it is framed."""
+        with Image.open(self.item.image) as image:
+            raw = image.height * image.width * 3
+        file = raw if self.item.regions else self.item.image.stat().st_size
+        return file + len(json.dumps(self.result))
 
     @property
     def file(self) -> tuple[str, bytes]:
@@ -92,6 +105,23 @@ def prepare(
         listed = "\n  ".join(problems[:20])
         raise DataError(f"{len(problems)} problem(s), nothing was sent:\n  {listed}")
     return uploads
+
+
+def batches(
+    items: Sequence[Upload], *, max_items: int = BATCH, max_bytes: int = MAX_BATCH_BYTES
+) -> Iterator[list[Upload]]:
+    """The items in order, in pieces within both bounds; what is larger by itself goes alone."""
+    batch: list[Upload] = []
+    so_far = 0
+    for item in items:
+        size = item.num_bytes
+        if batch and (len(batch) == max_items or so_far + size > max_bytes):
+            yield batch
+            batch, so_far = [], 0
+        batch.append(item)
+        so_far += size
+    if batch:
+        yield batch
 
 
 def _check(item: PushItem) -> None:

@@ -7,19 +7,25 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
-from flows.annotators.label_studio import BATCH, LabelStudio
+from flows.annotators.label_studio import LabelStudio
 from flows.annotators.masks import brush_region, decode_annotation
+from flows.annotators.outgoing import BATCH
 from flows.annotators.types import Project
-from pipeline.errors import AnnotationError, DataError
+from pipeline.errors import AnnotationError, DataError, ServiceError
 from tests.flows.annotators.conftest import CLASSES, MakeItems, answer, next_task, push
 from tests.label_studio_server import Server
 
@@ -75,6 +81,68 @@ def test_pushing_again_finds_the_same_tasks(
     assert len({task.task_id for task in again}) == len(items)
     assert done == [(5, 5), (BATCH, BATCH + 3), (BATCH + 3, BATCH + 3)]
     assert annotator.http.get("/api/tasks", project=project.project_id)["total"] == len(items)
+
+
+@contextmanager
+def proxy(url: str, max_body: int, refused: list[int]) -> Iterator[str]:
+    """A reverse proxy with a limit of body size, as nginx has one of 1 MB unless told."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def _forward(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if len(body) > max_body:
+                refused.append(len(body))
+                self.send_response(413)
+                self.end_headers()
+                return
+            asked = {k: v for k, v in self.headers.items() if k.lower() != "host"}
+            answer = httpx.request(
+                self.command, url + self.path, content=body, headers=asked, trust_env=False,
+                timeout=60,
+            )  # fmt: skip
+            self.send_response(answer.status_code)
+            self.send_header("Content-Type", answer.headers.get("Content-Type", ""))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        do_GET = do_POST = do_PATCH = do_DELETE = _forward
+
+        def log_message(self, format: str, *args: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_proxy_that_takes_little_gets_smaller_requests_and_no_task_twice(
+    annotator: LabelStudio, project: Project, make_items: MakeItems, label_studio: Server
+) -> None:
+    items = make_items(5, size=(100, 120))  # 36 kB of noise and 30 kB of masks each
+    refused: list[int] = []
+    with proxy(label_studio.url, 90_000, refused) as url:
+        tasks = push(LabelStudio(url, label_studio.token), project, items)
+    assert refused
+    assert [task.item_id for task in tasks] == [item.item_id for item in items]
+    assert all(task.result for task in tasks)
+    assert annotator.http.get("/api/tasks", project=project.project_id)["total"] == 5
+    for item, task in zip(items, tasks, strict=True):
+        data = annotator.http.get(f"/api/tasks/{task.task_id}/")["data"]
+        assert annotator.http.client.get(data["image"]).content == item.image.read_bytes()
+
+
+def test_an_image_larger_than_the_proxy_takes_is_said_with_both_sizes(
+    annotator: LabelStudio, project: Project, make_items: MakeItems, label_studio: Server
+) -> None:
+    refused: list[int] = []
+    with (
+        proxy(label_studio.url, 20_000, refused) as url,
+        pytest.raises(ServiceError, match=r"the proxy .*BaseHTTP.*client_max_body_size"),
+    ):
+        push(LabelStudio(url, label_studio.token), project, make_items(3, size=(100, 120)))
+    assert len(refused) == 2  # 3 images, then 1
+    assert annotator.http.get("/api/tasks", project=project.project_id)["total"] == 0
 
 
 PUSHER = """

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flows.annotators.outgoing import ONLY_INSIDE, prepare
+from flows.annotators.outgoing import ONLY_INSIDE, batches, prepare
 from pipeline.errors import DataError
 from pipeline.regions import Box, framed
 from tests.flows.annotators.conftest import CLASSES, MakeItems
@@ -37,3 +37,30 @@ def test_regions_beyond_the_image_are_refused(make_items: MakeItems) -> None:
     (item,) = make_items(1)
     with pytest.raises(DataError, match=r"regions \['60,0,8,8'\] reach beyond.*\(48, 64\)"):
         prepare([replace(item, regions=(BOXES[0], Box(60, 0, 8, 8)))], CLASSES, "m")
+
+
+def test_batches_keep_both_bounds_and_the_order(make_items: MakeItems) -> None:
+    uploads = prepare(make_items(7), CLASSES, "m")
+    largest = max(one.num_bytes for one in uploads)
+    assert largest > 48 * 64 * 3  # noise does not compress
+    by_count = list(batches(uploads, max_items=3))
+    assert [len(batch) for batch in by_count] == [3, 3, 1]
+    assert [one for batch in by_count for one in batch] == uploads
+    by_bytes = list(batches(uploads, max_bytes=2 * largest))
+    assert all(sum(one.num_bytes for one in batch) <= 2 * largest for batch in by_bytes)
+    assert 4 <= len(by_bytes) < 7
+    assert [len(batch) for batch in batches(uploads, max_bytes=1)] == [1] * 7
+    assert list(batches([])) == []
+
+
+def test_the_masks_count_as_bytes_too(make_items: MakeItems) -> None:
+    without, masked = (prepare(make_items(1, masks=m), CLASSES, "m")[0] for m in (False, True))
+    assert masked.num_bytes - without.num_bytes > len(str(masked.result)) / 2
+
+
+def test_what_is_framed_counts_at_least_what_is_sent(make_items: MakeItems) -> None:
+    (item,) = make_items(1)
+    Image.open(item.image).convert("L").save(item.image)
+    (framed_one,) = prepare([replace(item, regions=BOXES)], CLASSES, "m")
+    _, content = framed_one.file
+    assert framed_one.num_bytes >= 0.9 * len(content)
