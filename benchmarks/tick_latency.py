@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import psutil
 
 from benchmarks.camvid_report import RESULTS, machine
@@ -75,9 +74,8 @@ def measure(root: Path, truth: Path) -> dict[str, list[float] | float]:
     by_hand = [_time_trigger(root) for _ in range(TRIGGERS)]
     by_event = _answer_and_time(root, person, project_id, "day/r0-labels")
     _wait(lambda: "day/r1" in _tags(root) and _open_tasks(root) == QUERY_SIZE)
-    running = services.read_daemons(root)
-    end([psutil.Process(running[services.HOOK].pid)])
-    prefect_server.deploy(root, running[services.PREFECT].url, schedule_s=SCHEDULE_S)
+    end([psutil.Process(services.read_daemons(root)[services.HOOK].pid)])
+    prefect_server.deploy(root, _server(root), schedule_s=SCHEDULE_S, watched=False)
     by_schedule = _answer_and_time(root, person, project_id, "day/r1-labels")
     return {"by_hand": by_hand, "by_event": by_event, f"by_schedule_{SCHEDULE_S}_s": by_schedule}
 
@@ -113,10 +111,16 @@ def _answer_and_time(root: Path, person: SimulatedAnnotator, project_id: int, ta
 
 
 def _completed(root: Path) -> list[str]:
-    url = services.read_daemons(root)[services.PREFECT].url
     body = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}, "limit": 200}
-    answer = httpx.post(f"{url}/api/flow_runs/filter", json=body, timeout=30)
-    return [run["id"] for run in answer.json()]
+    found = prefect_server.request("POST", _server(root), "/flow_runs/filter", body)
+    return [run["id"] for run in found]
+
+
+def _server(root: Path) -> prefect_server.Api:
+    server = prefect_server.api(root)
+    if server is None:
+        raise SystemExit("no prefect.toml: `up` did not write it")
+    return server
 
 
 def _open_tasks(root: Path) -> int:

@@ -103,6 +103,8 @@ def up(workspace: Path, schedule_s: int, no_label_studio: bool) -> None:
 
     for line in services.up(workspace, schedule_s=schedule_s, label_studio=not no_label_studio):
         click.echo(line)
+    for line in services.addresses(workspace):
+        click.echo(line)
 
 
 @main.command()

@@ -32,6 +32,8 @@ RECORD = layout.PRIVATE / "services.json"
 LOGS = layout.PRIVATE / "logs"
 LOG_LIMIT_BYTES = 20_000_000  # a log beyond this starts anew, one old one is kept
 PORTS_TRIED = 100
+PRIVATE_UMASK = 0o077  # what a service writes is its owner's alone
+OWN_UMASK = -1  # as whoever starts it has it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,12 +127,15 @@ class Place:
         return daemon
 
 
-def launch(place: Place, argv: Sequence[str], *, env: Mapping[str, str]) -> Daemon:
+def launch(
+    place: Place, argv: Sequence[str], *, env: Mapping[str, str], umask: int = PRIVATE_UMASK
+) -> Daemon:
     """Start and record it, in a session of its own: Ctrl-C here does not reach it."""
     with place.fresh_log().open("ab") as output:
         process = subprocess.Popen(
             argv,
             cwd=place.root,
+            umask=umask,
             env={**env, **place.marks()},
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -119,6 +119,7 @@ def start_label_studio(
             # Whatever --data-dir says, empty folders are made under XDG_DATA_HOME.
             env=label_studio_env(credentials, XDG_DATA_HOME=str(folder), **(extra_env or {})),
             cwd=folder,
+            umask=0o077,  # its database holds the API token
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -16,6 +16,7 @@ from db.session import Ledger, open_ledger
 from flows import services
 from flows.annotators import ANNOTATORS
 from flows.annotators.types import Annotator, Project
+from flows.credentials import keep_private
 from flows.position import Position, position
 from flows.workspace import Workspace
 from pipeline import layout
@@ -78,6 +79,7 @@ def open_loop(root: Path, *, log: Log | None = None) -> Iterator[Loop]:
     """The workspace at `root` with its ledger open; WorkspaceError when it is not one."""
     workspace = Workspace(root)
     workspace.require()
+    keep_private(workspace.root)
     ledger = open_ledger(services.ledger_url(root))
     try:
         yield Loop(workspace=workspace, ledger=ledger, log=log or _LOG.info)

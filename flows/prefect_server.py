@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -9,34 +10,38 @@ import time
 import tomllib
 import uuid
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from flows.credentials import PREFECT_TOML, write_private
+from flows.daemons import HOST
 from flows.processes import LAST_LINES, child_environment, failure
 from flows.workspace import template_file
 from pipeline import layout
 from pipeline.errors import ServiceError
-from pipeline.files import write_text
 
 HOME = layout.PRIVATE / "prefect"
-TOML = Path("prefect.toml")
 DEPLOYMENT_FILE = Path("prefect.yaml")
 POOL = "ssl-loop"
+USER = "ssl-loop"
 DEPLOYMENT = "ssl-loop/ssl-loop"
 WATCH_DEPLOYMENT = "ssl-watch/ssl-watch"
+OWN_HOSTS = (HOST, "localhost")  # the names under which its pages are asked for
 EVENT = "ssl-loop.annotation"
 EVENT_RESOURCE = "ssl-loop.workspace"
 HEARTBEAT_S = 30  # the shortest that Prefect allows
 BUSY, BUSY_WAIT_S = 503, 0.5  # its answer when SQLite was locked: to be asked again
 _SETTINGS = """\
-# Written by `ssl-loop up`; Prefect reads it in this folder.
+# Written by `ssl-loop up`; Prefect reads it in this folder. A password is in it.
 home = {home}
 
 [api]
 url = {url}
+auth_string = {auth}
 
 [plugins]
 enabled = true  # `prefect deployment run ssl-loop`
@@ -54,6 +59,10 @@ enable_resource_metrics = false
 [server]
 analytics_enabled = false
 
+[server.api]
+auth_string = {auth}
+cors_allowed_origins = {origins}  # its own pages
+
 [server.ephemeral]
 enabled = false  # a server that is down is an error, not a new empty one
 
@@ -70,19 +79,55 @@ retention_period = 2592000  # ticks without a trace elsewhere are kept for 30 da
 _ENDS = ("heartbeat", "Completed", "Failed", "Cancelled", "Crashed", "Suspended", "Paused")
 
 
-def write_settings(root: Path, url: str) -> None:
+@dataclass(frozen=True)
+class Api:
+    """Where a workspace's Prefect server answers, and the login it asks for."""
+
+    url: str
+    auth: str = field(default="", repr=False)  # USER:PASSWORD, as Prefect's own pages ask for it
+
+
+def settings(root: Path, port: int, password: str) -> str:
+    """The text of prefect.toml for a server on that port of the loopback."""
+    urls = [f"http://{name}:{port}" for name in OWN_HOSTS]
+    # A JSON string is a TOML string.
+    return _SETTINGS.format(
+        home=json.dumps(str(root / HOME)),
+        url=json.dumps(f"{urls[0]}/api"),
+        auth=json.dumps(f"{USER}:{password}"),
+        origins=json.dumps(",".join(urls)),
+        heartbeat=HEARTBEAT_S,
+    )
+
+
+def write_settings(root: Path, port: int, password: str) -> None:
     """prefect.toml: every `prefect` command in the workspace talks to its own server."""
-    home = json.dumps(str(root / HOME))  # a JSON string is a TOML string
-    text = _SETTINGS.format(home=home, url=json.dumps(f"{url}/api"), heartbeat=HEARTBEAT_S)
-    write_text(root / TOML, text)
+    write_private(root / PREFECT_TOML, settings(root, port, password))
+
+
+def settings_mark(text: str) -> str:
+    """What tells whether a program was started with these settings."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def api(root: Path) -> Api | None:
+    """The server that prefect.toml names, None without the file."""
+    try:
+        named = tomllib.loads((root / PREFECT_TOML).read_text(encoding="utf-8")).get("api", {})
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ServiceError(
+            f"{root / PREFECT_TOML}: {error}; remove it, `ssl-loop up` writes it anew"
+        ) from None
+    url = str(named.get("url", "")).removesuffix("/api")
+    return Api(url, str(named.get("auth_string", ""))) if url else None
 
 
 def settings_url(root: Path) -> str | None:
-    """The server that prefect.toml names, None without the file."""
-    if not (root / TOML).exists():
-        return None
-    url = tomllib.loads((root / TOML).read_text()).get("api", {}).get("url", "")
-    return str(url).removesuffix("/api") or None
+    """The address of the server that prefect.toml names, None without the file."""
+    found = api(root)
+    return found.url if found else None
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -91,9 +136,9 @@ def environment(**extra: str) -> dict[str, str]:
     return {name: value for name, value in env.items() if not name.startswith("PREFECT_")}
 
 
-def server_command(host: str, port: int) -> list[str]:
+def server_command(port: int) -> list[str]:
     """The server; its settings come from prefect.toml."""
-    return [_program(), "server", "start", "--host", host, "--port", str(port), "--analytics-off"]
+    return [sys.executable, "-m", "flows.prefect_host", "--port", str(port)]
 
 
 def worker_command() -> list[str]:
@@ -101,20 +146,34 @@ def worker_command() -> list[str]:
     return [_program(), "worker", "start", "--pool", POOL, "--type", "process", "--name", POOL]
 
 
-def make_pool(url: str) -> None:
-    """The work pool, so that deploying need not wait for the worker; again is fine."""
-    found = _request("POST", url, "/work_pools/filter", {"work_pools": {"name": {"any_": [POOL]}}})
-    if not found:
-        _request("POST", url, "/work_pools/", {"name": POOL, "type": "process"})
+def make_pool(server: Api, root: Path) -> None:
+    """The work pool, which says how every run is started: no run says otherwise.
+
+    There is no variable in it: a run that brings `command`, `env` or `working_dir` is refused.
+    """
+    template = {
+        "job_configuration": {
+            # Said plainly, so that Prefect does not look for a project to install first.
+            "command": "python -m prefect.engine",
+            "working_dir": str(root),
+            "stream_output": True,
+        },
+        "variables": {"type": "object", "properties": {}, "additionalProperties": False},
+    }
+    named = {"work_pools": {"name": {"any_": [POOL]}}}
+    if request("POST", server, "/work_pools/filter", named):
+        request("PATCH", server, f"/work_pools/{POOL}", {"base_job_template": template})
+    else:
+        made = {"name": POOL, "type": "process", "base_job_template": template}
+        request("POST", server, "/work_pools/", made)
 
 
-def worker_is_ready(url: str) -> bool:
-    """Whether a worker polls the pool and has told how runs are started in it."""
-    pool = _request("GET", url, f"/work_pools/{POOL}")
-    return pool["status"] == "READY" and bool(pool["base_job_template"])
+def worker_is_ready(server: Api) -> bool:
+    """Whether a worker polls the pool."""
+    return bool(request("GET", server, f"/work_pools/{POOL}")["status"] == "READY")
 
 
-def crash_lost_runs(url: str, running: Collection[str]) -> list[str]:
+def crash_lost_runs(server: Api, running: Collection[str]) -> list[str]:
     """Names of unfinished runs whose id is not in `running`, now in state Crashed.
 
     After a worker was killed together with its runs they would look alive, and hold the
@@ -123,18 +182,18 @@ def crash_lost_runs(url: str, running: Collection[str]) -> list[str]:
     states = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}
     lost = [
         run
-        for run in _request("POST", url, "/flow_runs/filter", {"flow_runs": states})
+        for run in request("POST", server, "/flow_runs/filter", {"flow_runs": states})
         if run["id"] not in running
     ]
     crashed = {"type": "CRASHED", "name": "Crashed", "message": "its worker was gone"}
     for run in lost:
         body = {"state": crashed, "force": True}
-        _request("POST", url, f"/flow_runs/{run['id']}/set_state", body)
+        request("POST", server, f"/flow_runs/{run['id']}/set_state", body)
     return [run["name"] for run in lost]
 
 
 def emit(
-    url: str,
+    server: Api,
     *,
     payload: dict[str, Any],
     timeout_s: float,
@@ -153,11 +212,11 @@ def emit(
         "resource": {"prefect.resource.id": EVENT_RESOURCE},
         "payload": payload,
     }
-    _request("POST", url, "/events", [body], timeout_s=timeout_s)
+    request("POST", server, "/events", [body], timeout_s=timeout_s)
 
 
 def deploy(
-    root: Path, url: str, *, schedule_s: int, watched: bool, prefect_file: Path | None = None
+    root: Path, server: Api, *, schedule_s: int, watched: bool, prefect_file: Path | None = None
 ) -> None:
     """Register prefect.yaml's deployments for this workspace; again replaces them.
 
@@ -174,20 +233,20 @@ def deploy(
     first = datetime.now(UTC) + timedelta(seconds=schedule_s)
     schedule = {"interval": schedule_s, "anchor_date": first.isoformat()}
     for name, active in ((DEPLOYMENT, True), (WATCH_DEPLOYMENT, watched)):
-        deployment = _request("GET", url, f"/deployments/name/{name}")["id"]
+        deployment = request("GET", server, f"/deployments/name/{name}")["id"]
         body = {"schedules": [{"schedule": schedule, "active": active}]}
-        _request("PATCH", url, f"/deployments/{deployment}", body)
+        request("PATCH", server, f"/deployments/{deployment}", body)
 
 
-def watch_for_lost_runs(url: str) -> None:
+def watch_for_lost_runs(server: Api) -> None:
     """Let the server call a run crashed when its heartbeats stop; made once.
 
     A kill -9 of worker and run leaves the run "Running" for ever otherwise, and by the
     deployment's limit no other would start.
     """
     name = "ssl-loop: runs that stopped without a word"
-    known = _request(
-        "POST", url, "/automations/filter", {"automations": {"name": {"any_": [name]}}}
+    known = request(
+        "POST", server, "/automations/filter", {"automations": {"name": {"any_": [name]}}}
     )
     if known:
         return
@@ -208,23 +267,30 @@ def watch_for_lost_runs(url: str) -> None:
             {"type": "change-flow-run-state", "state": "CRASHED", "message": "heartbeat lost"}
         ],
     }
-    _request("POST", url, "/automations/", automation)
+    request("POST", server, "/automations/", automation)
 
 
-def _program() -> str:
-    return str(Path(sys.executable).with_name("prefect"))
-
-
-def _request(method: str, url: str, path: str, body: Any = None, *, timeout_s: float = 60.0) -> Any:
+def request(
+    method: str, server: Api, path: str, body: Any = None, *, timeout_s: float = 60.0
+) -> Any:
+    """Prefect's answer; asked again while its database is busy, ServiceError for any other."""
     deadline = time.monotonic() + timeout_s
+    user, _, password = server.auth.partition(":")
+    auth = (user, password) if server.auth else None
     while True:
         try:
-            with httpx.Client(trust_env=False, timeout=timeout_s) as client:
-                answer = client.request(method, f"{url}/api{path}", json=body)
+            with httpx.Client(trust_env=False, timeout=timeout_s, auth=auth) as client:
+                answer = client.request(method, f"{server.url}/api{path}", json=body)
             if answer.status_code == BUSY and time.monotonic() + BUSY_WAIT_S < deadline:
                 time.sleep(BUSY_WAIT_S)
                 continue
             answer.raise_for_status()
             return answer.json() if answer.content else None
         except (httpx.HTTPError, ValueError) as error:
-            raise ServiceError(f"Prefect server at {url}: {method} {path}: {error}") from None
+            raise ServiceError(
+                f"Prefect server at {server.url}: {method} {path}: {error}"
+            ) from None
+
+
+def _program() -> str:
+    return str(Path(sys.executable).with_name("prefect"))

@@ -17,11 +17,11 @@ import psutil
 
 from flows import label_studio_server, prefect_server, webhook
 from flows.annotators.types import Annotator, Project
-from flows.credentials import api_key, credentials
+from flows.credentials import PREFECT_TOML, api_key, credentials
 from flows.daemons import (
-    HOST,
     LOGS,
     MARK,
+    OWN_UMASK,
     Daemon,
     Place,
     alone,
@@ -47,7 +47,8 @@ HEALTH = {PREFECT: "/api/health", LABEL_STUDIO: "/health", HOOK: "/health"}
 PATIENCE_S = {PREFECT: 300.0, WORKER: 300.0, LABEL_STUDIO: 600.0, HOOK: 60.0}
 LABEL_STUDIO_DATA = layout.PRIVATE / "label-studio"
 LEDGER_VARIABLE = "SSL_LOOP_LEDGER_URL"
-POLLS_VARIABLE = "SSL_LOOP_WORKER_POLLS"  # in the worker's environment: the server it was given
+# In the environment of Prefect's programs: which settings they were started with.
+SETTINGS_VARIABLE = "SSL_LOOP_PREFECT_SETTINGS"
 FLOW_RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"  # in the environment of a run's process
 
 
@@ -88,16 +89,18 @@ def up(
         return f"{what}: {daemon.url} ({time.monotonic() - started:.0f} s)"
 
     with alone(root):
+        end(_outdated(root))
         server = _keep_or_start(root, PREFECT, PREFECT_PORT)
         studio = _keep_or_start(root, LABEL_STUDIO, LABEL_STUDIO_PORT) if own else None
         hook = _keep_or_start(root, HOOK, HOOK_PORT)
         yield ready(server, "Prefect server")
-        prefect_server.make_pool(server.url)
-        prefect_server.crash_lost_runs(server.url, _running_flows(root))
-        _keep_or_start_worker(root, server)
-        prefect_server.watch_for_lost_runs(server.url)
-        _deploy(workspace, server, schedule_s, prefect_file)
-        _await_worker(root, server, on_wait)
+        api = _api(root)
+        prefect_server.make_pool(api, root)
+        prefect_server.crash_lost_runs(api, _running_flows(root))
+        _keep_or_start_worker(root)
+        prefect_server.watch_for_lost_runs(api)
+        _deploy(workspace, api, schedule_s, prefect_file)
+        _await_worker(root, api, on_wait)
         yield f"worker and deployment, every {schedule_s} s ({time.monotonic() - started:.0f} s)"
         yield ready(hook, "webhook receiver")
         if studio:
@@ -137,7 +140,8 @@ def addresses(root: Path) -> list[str]:
     """The pages for people and how to log in: for the terminal, since a password is in it."""
     secret = credentials(root)
     login = f"log in as {secret.label_studio_email}, password {secret.label_studio_password}"
-    hints = {"Prefect": "no login", "Label Studio": login}
+    prefect = f"log in with {prefect_server.USER}:{secret.prefect_password}"
+    hints = {"Prefect": prefect, "Label Studio": login}
     return [f"{name}: {url} ({hints[name]})" for name, url in links(root).items()]
 
 
@@ -190,14 +194,37 @@ def _keep_or_start(root: Path, name: str, usual_port: int) -> Daemon:
     return start(root, port)
 
 
+def _outdated(root: Path) -> list[psutil.Process]:
+    """Server and worker that run with other settings than prefect.toml is to have now."""
+    known = read_daemons(root)
+    server = known.get(PREFECT)
+    if server is None or server.port is None:
+        return []
+    text = prefect_server.settings(root, server.port, credentials(root).prefect_password)
+    mark = prefect_server.settings_mark(text)
+    programs = [psutil.Process(known[name].pid) for name in (PREFECT, WORKER)
+                if name in known and known[name].alive]  # fmt: skip
+    return [each for each in programs if started_with(each, SETTINGS_VARIABLE) != mark]
+
+
+def _prefect_environment(root: Path) -> dict[str, str]:
+    text = (root / PREFECT_TOML).read_text(encoding="utf-8")
+    mark = {SETTINGS_VARIABLE: prefect_server.settings_mark(text)}
+    return prefect_server.environment(**mark)
+
+
 def _start_prefect(root: Path, port: int) -> Daemon:
     # First, so that the server reads its own settings from it.
-    prefect_server.write_settings(root, f"http://{HOST}:{port}")
-    return launch(
-        Place(root, PREFECT, port),
-        prefect_server.server_command(HOST, port),
-        env=prefect_server.environment(),
-    )
+    prefect_server.write_settings(root, port, credentials(root).prefect_password)
+    argv = prefect_server.server_command(port)
+    return launch(Place(root, PREFECT, port), argv, env=_prefect_environment(root))
+
+
+def _api(root: Path) -> prefect_server.Api:
+    found = prefect_server.api(root)
+    if found is None:
+        raise ServiceError(f"{root / PREFECT_TOML} was removed; `ssl-loop up` again")
+    return found
 
 
 def _start_hook(root: Path, port: int) -> Daemon:
@@ -225,32 +252,34 @@ def _start_label_studio(root: Path, port: int) -> Daemon:
 
 
 def _deploy(
-    workspace: Workspace, server: Daemon, schedule_s: int, prefect_file: Path | None
+    workspace: Workspace, server: prefect_server.Api, schedule_s: int, prefect_file: Path | None
 ) -> None:
     watched = workspace.params().watch.folder is not None
     prefect_server.deploy(
-        workspace.root, server.url, schedule_s=schedule_s, watched=watched,
+        workspace.root, server, schedule_s=schedule_s, watched=watched,
         prefect_file=prefect_file,
     )  # fmt: skip
 
 
-def _keep_or_start_worker(root: Path, server: Daemon) -> None:
+def _keep_or_start_worker(root: Path) -> None:
     known = read_daemons(root).get(WORKER)
+    env = _prefect_environment(root)
     if known and known.alive:
         process = psutil.Process(known.pid)
-        if started_with(process, POLLS_VARIABLE) == server.url:
+        if started_with(process, SETTINGS_VARIABLE) == env[SETTINGS_VARIABLE]:
             return
         end([process])  # the server had to move to another port
-    env = prefect_server.environment(**{POLLS_VARIABLE: server.url})
-    launch(Place(root, WORKER, None), prefect_server.worker_command(), env=env)
+    argv = prefect_server.worker_command()
+    # Its ticks write images, masks, report and git's objects: shared as the owner's umask says.
+    launch(Place(root, WORKER, None), argv, env=env, umask=OWN_UMASK)
 
 
-def _await_worker(root: Path, server: Daemon, on_wait: Callable[[str], object]) -> None:
+def _await_worker(root: Path, server: prefect_server.Api, on_wait: Callable[[str], object]) -> None:
     worker, log = read_daemons(root)[WORKER], log_of(root, WORKER)
 
     def settled() -> bool:
         on_wait(WORKER)
-        return not worker.alive or prefect_server.worker_is_ready(server.url)
+        return not worker.alive or prefect_server.worker_is_ready(server)
 
     ready = wait_until(settled, PATIENCE_S[WORKER], every_s=0.2)
     if not ready or not worker.alive:

@@ -50,13 +50,17 @@ def tell(loop: Loop, log: WatchLog, shift: Shift) -> None:
             detail=detail,
             at=datetime.fromisoformat(shift.at),
         )
-    url = prefect_server.settings_url(loop.root)
-    if url is None:
+    server = prefect_server.api(loop.root)
+    if server is None:
         loop.log("no Prefect server here (`ssl-loop up` starts one): its event is left out")
     else:
         payload = {**detail, "workspace": str(loop.root)}
         prefect_server.emit(
-            url, payload=payload, timeout_s=TIMEOUT_S, event=EVENT, key=f"{loop.root}/{shift.key}"
+            server,
+            payload=payload,
+            timeout_s=TIMEOUT_S,
+            event=EVENT,
+            key=f"{loop.root}/{shift.key}",
         )
     log.add([{"is": "raised", "shift": shift.key}])
     _report(loop)

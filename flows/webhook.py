@@ -135,10 +135,10 @@ def main() -> int:
     root = args.workspace.resolve()
 
     def send(payload: dict[str, Any]) -> None:
-        url = prefect_server.settings_url(root)  # read anew: the port may have moved
-        if url is None:
+        server = prefect_server.api(root)  # read anew: the port may have moved
+        if server is None:
             raise ServiceError(f"{root}: no prefect.toml; `ssl-loop up` writes it")
-        prefect_server.emit(url, payload=payload, timeout_s=PREFECT_TIMEOUT_S)
+        prefect_server.emit(server, payload=payload, timeout_s=PREFECT_TIMEOUT_S)
 
     secret = credentials(root).webhook_secret
     Receiver(args.port, secret=secret, relay=Relay(send)).serve_forever()

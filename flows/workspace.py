@@ -17,6 +17,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from flows.credentials import keep_private
 from flows.dvc_locks import release_dead_holders
 from flows.git import Git
 from flows.params_file import apply_changes, check_changes
@@ -234,7 +235,7 @@ class Workspace:
             )
 
     def _lay_down(self, changes: Mapping[str, Any]) -> None:
-        (self.root / layout.PRIVATE).mkdir(parents=True, exist_ok=True)
+        keep_private(self.root)
         if not (self.root / ".git").exists():
             self.git.run("init", "--quiet", "--initial-branch=main")
         self.git.ensure_identity()

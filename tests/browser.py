@@ -26,8 +26,8 @@ CHROMIUM = (
 
 
 @contextmanager
-def logged_in(url: str, email: str, password: str) -> Iterator[Any]:
-    """A page of Label Studio; skips without Chromium, but not in CI."""
+def chromium_page(*arguments: str) -> Iterator[Any]:
+    """An empty page of a browser without history; skips without Chromium, but not in CI."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         if os.environ.get("CI"):
@@ -36,16 +36,24 @@ def logged_in(url: str, email: str, password: str) -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM))
+        args = [*CHROMIUM, *arguments]
+        browser = playwright.chromium.launch(executable_path=chromium, args=args)
         page = browser.new_page(viewport={"width": 1440, "height": 1000})
         page.set_default_timeout(PATIENCE_MS)
+        yield page
+        browser.close()
+
+
+@contextmanager
+def logged_in(url: str, email: str, password: str) -> Iterator[Any]:
+    """A page of Label Studio."""
+    with chromium_page() as page:
         page.goto(f"{url}/user/login/")
         page.fill("#email", email)
         page.fill("#password", password)
         page.click("button[type=submit]")
         page.wait_for_url(lambda url: "/login" not in url)
         yield page
-        browser.close()
 
 
 @dataclass(frozen=True)

@@ -128,8 +128,9 @@ def test_a_correction_painted_in_the_browser_is_what_is_merged(live: Live) -> No
     running = services.read_daemons(live.root)
     end([psutil.Process(running[services.HOOK].pid)])
     simulate(live, "skip=0", "undecodable=0")
-    url = running[services.PREFECT].url
-    prefect_server.deploy(live.root, url, schedule_s=10, watched=False)
+    server = prefect_server.api(live.root)
+    assert server is not None
+    prefect_server.deploy(live.root, server, schedule_s=10, watched=False)
     live.wait("the merge, by schedule", lambda: "day/r1-labels" in live.tags())
     merged = mask_of(live.root / layout.sample_png(layout.masks_dir("day"), Path(first).name))
     np.testing.assert_array_equal(merged, expected)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flows import daemons, doctor, prefect_server, services
+from flows import credentials, daemons, doctor, prefect_server, services
 from flows.doctor import Check, checks
 from flows.workspace import Workspace
 from pipeline.files import write_json
@@ -116,12 +116,12 @@ def running(workspace: Path) -> Any:
     sleeper.kill()
     sleeper.wait()
     (workspace / daemons.RECORD).unlink()
-    (workspace / prefect_server.TOML).unlink(missing_ok=True)
+    (workspace / credentials.PREFECT_TOML).unlink(missing_ok=True)
 
 
 @pytest.mark.usefixtures("running")
 def test_service_that_ended_or_does_not_answer_and_a_moved_port_are_found(workspace: Path) -> None:
-    prefect_server.write_settings(workspace, "http://127.0.0.1:4444")
+    prefect_server.write_settings(workspace, 4444, "secret")
     found = look(workspace)
     assert found[services.PREFECT].found == "http://127.0.0.1:1 runs, does not answer"
     assert found[services.WORKER].found == "ended"
@@ -133,10 +133,10 @@ def test_service_that_ended_or_does_not_answer_and_a_moved_port_are_found(worksp
 def test_own_server_in_the_environment_is_no_fault(
     monkeypatch: pytest.MonkeyPatch, workspace: Path
 ) -> None:
-    prefect_server.write_settings(workspace, "http://127.0.0.1:4444")
+    prefect_server.write_settings(workspace, 4444, "secret")
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4444/api")
     assert "$PREFECT_API_URL" not in look(workspace)
-    (workspace / prefect_server.TOML).unlink()
+    (workspace / credentials.PREFECT_TOML).unlink()
 
 
 def test_state_of_the_workspace_is_told_with_its_remedy(tmp_path: Path) -> None:

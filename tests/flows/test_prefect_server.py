@@ -13,7 +13,7 @@ PROGRAM = str(Path(sys.executable).with_name("prefect"))
 
 
 def test_every_prefect_program_reads_the_workspaces_settings(tmp_path: Path) -> None:
-    prefect_server.write_settings(tmp_path, "http://127.0.0.1:4444")
+    prefect_server.write_settings(tmp_path, 4444, "secret")
     assert prefect_server.settings_url(tmp_path) == "http://127.0.0.1:4444"
     assert prefect_server.settings_url(tmp_path / "elsewhere") is None
     shown = subprocess.run(

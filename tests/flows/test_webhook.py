@@ -16,6 +16,7 @@ import pytest
 from flows import prefect_server, webhook
 from flows.credentials import SECRETS, api_key, credentials
 from flows.daemons import HOST
+from flows.prefect_server import Api
 from flows.webhook import PATH, SECRET_HEADER, Receiver, Relay, ids_of
 from flows.workspace import template_file
 from pipeline.errors import ServiceError
@@ -158,7 +159,7 @@ def test_event_is_what_the_deployment_waits_for(
 ) -> None:
     url, handler = fake_prefect
     handler.statuses = [503, 204]  # SQLite was locked, then not
-    prefect_server.emit(url, payload={"task": 7}, timeout_s=5.0)
+    prefect_server.emit(Api(url), payload={"task": 7}, timeout_s=5.0)
     path, [event] = handler.got[-1]
     assert len(handler.got) == 2
     assert path == "/api/events"
@@ -172,9 +173,9 @@ def test_event_fails_loudly(fake_prefect: tuple[str, type[_FakePrefect]]) -> Non
     url, handler = fake_prefect
     handler.statuses = [500]
     with pytest.raises(ServiceError, match="500"):
-        prefect_server.emit(url, payload={}, timeout_s=0.5)
+        prefect_server.emit(Api(url), payload={}, timeout_s=0.5)
     with pytest.raises(ServiceError, match="/events"):
-        prefect_server.emit(f"http://{HOST}:1", payload={}, timeout_s=0.5)
+        prefect_server.emit(Api(f"http://{HOST}:1"), payload={}, timeout_s=0.5)
 
 
 def test_secrets_are_made_once_and_for_their_owner(tmp_path: Path) -> None:

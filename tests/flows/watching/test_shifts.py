@@ -73,7 +73,7 @@ def test_killed_between_scoring_and_event_the_event_comes_once(
     assert place.noticed() == []
     monkeypatch.undo()
     monkeypatch.setattr(embed_stage, "file_embedder", lambda params: colours)
-    prefect_server.write_settings(place.loop.root, "http://127.0.0.1:9")  # nobody listens there
+    prefect_server.write_settings(place.loop.root, 9, "secret")  # nobody listens there
     with pytest.raises(ServiceError, match="Prefect server at http"):
         place.watcher().look()
     monkeypatch.setattr(

@@ -29,7 +29,8 @@ def test_a_run_raises_one_real_event(place: Place) -> None:
     place.drop(range(10, 25), DUSK)
     with prefect_test_harness(server_startup_timeout=120):
         url = str(PREFECT_API_URL.value()).removesuffix("/api")
-        prefect_server.write_settings(root, url)
+        server = prefect_server.Api(url)
+        prefect_server.write_settings(root, int(url.rpartition(":")[2]), "not asked for")
         assert "no known domain since new0010.png" in ssl_watch(str(root))
         assert wait_until(lambda: len(shift_events(url)) == 1, 30)
         assert "0 new image(s), 25 in all" in ssl_watch(str(root))
@@ -38,7 +39,9 @@ def test_a_run_raises_one_real_event(place: Place) -> None:
         watch_alarm.tell(place.loop, place.log, shift)
         place.drop(range(90, 91))
         ssl_watch(str(root))
-        prefect_server.emit(url, payload={}, timeout_s=20, event=watch_alarm.EVENT, key="another")
+        prefect_server.emit(
+            server, payload={}, timeout_s=20, event=watch_alarm.EVENT, key="another"
+        )
         assert wait_until(lambda: len(shift_events(url)) >= 2, 30)
         said = shift_events(url)
     assert len(said) == 2

@@ -1,16 +1,10 @@
-"""Services on a real Prefect server: started once, found again, mended, stopped alone.
-
-The flow is a toy with the deployment's own file, so that what is tested is prefect.yaml itself.
-"""
+"""Services on a real Prefect server: started once, found again, mended, stopped alone."""
 
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
@@ -19,97 +13,13 @@ import pytest
 from flows import prefect_server, services
 from flows.credentials import credentials
 from flows.daemons import Daemon, read_daemons, taken
-from flows.processes import child_environment, wait_until
+from flows.processes import wait_until
 from flows.webhook import PATH, SECRET_HEADER
-from flows.workspace import Workspace, template_file
+from flows.workspace import Workspace
 from pipeline import layout
 from pipeline.errors import ServiceError, WorkspaceError
 from pipeline.files import write_json
-
-TOY = '''
-import os, time
-from pathlib import Path
-from prefect import flow
-
-@flow(name="ssl-loop")
-def ssl_loop(workspace: str = ".") -> str:
-    """Notes that it ran, and where; takes as long as a file says."""
-    with open("ran.txt", "a") as file:
-        print(time.time(), os.getcwd(), file=file)
-    hold = Path("hold.txt")
-    while hold.exists():
-        time.sleep(0.1)
-    return "waiting 3/8"
-'''
-RUN_S = 90.0  # a run starts within 15 s on an idle machine; tests share theirs
-PROGRAM = str(Path(sys.executable).with_name("prefect"))
-
-
-class Place:
-    """A workspace whose deployment is the toy."""
-
-    def __init__(self, folder: Path) -> None:
-        self.root = Workspace.create(folder / "workspace", class_names=("a", "b")).root
-        (folder / "toy_flow.py").write_text(TOY)
-        text = template_file(prefect_server.DEPLOYMENT_FILE).read_text()
-        self.prefect_file = folder / "prefect.yaml"
-        toy = text.replace("flows.ssl_loop.ssl_loop", "toy_flow.ssl_loop")
-        assert toy != text
-        self.prefect_file.write_text(toy)
-
-    def up(self, schedule_s: int = 3600) -> list[str]:
-        return list(
-            services.up(
-                self.root,
-                schedule_s=schedule_s,
-                label_studio=False,
-                prefect_file=self.prefect_file,
-            )
-        )
-
-    def pid(self, name: str) -> int:
-        return read_daemons(self.root)[name].pid
-
-    def runs(self) -> list[list[str]]:
-        file = self.root / "ran.txt"
-        return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
-
-    def ran_again(self, before: int) -> bool:
-        return wait_until(lambda: len(self.runs()) > before, RUN_S)
-
-    def settled(self) -> bool:
-        """No run is under way: the next one is not cancelled as the second."""
-        return wait_until(lambda: not self.states("RUNNING", "PENDING"), RUN_S)
-
-    def states(self, *types: str) -> list[dict[str, Any]]:
-        url = read_daemons(self.root)[services.PREFECT].url
-        body = {"flow_runs": {"state": {"type": {"any_": list(types)}}}}
-        answer = httpx.post(f"{url}/api/flow_runs/filter", json=body, trust_env=False, timeout=30)
-        return answer.raise_for_status().json()
-
-    def type_in(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """What a user types in the workspace, with nothing set but the search path."""
-        return subprocess.run(
-            [PROGRAM, *arguments],
-            cwd=self.root,
-            env=child_environment(),
-            capture_output=True,
-            text=True,
-        )
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    folder = tmp_path_factory.mktemp("services")
-    made = Place(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(folder))
-        patch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")  # a stranger's, to be ignored
-        patch.setattr(services, "PREFECT_PORT", 4310)
-        made.up()
-        patch.delenv("PREFECT_API_URL")
-        yield made
-        list(services.down(made.root))
+from tests.flows.services.conftest import RUN_S, Place
 
 
 @pytest.mark.services
@@ -128,17 +38,14 @@ def test_run_by_hand_starts_the_flow_in_the_workspace(place: Place, name: str) -
 
 @pytest.mark.services
 def test_the_watch_is_deployed_and_runs_by_itself_where_it_has_a_folder(place: Place) -> None:
-    url = read_daemons(place.root)[services.PREFECT].url
-
     def scheduled() -> list[bool]:
-        with httpx.Client(trust_env=False, timeout=30) as client:
-            found = client.get(f"{url}/api/deployments/name/{prefect_server.WATCH_DEPLOYMENT}")
-        return [schedule["active"] for schedule in found.raise_for_status().json()["schedules"]]
+        found = place.asked("GET", f"/deployments/name/{prefect_server.WATCH_DEPLOYMENT}")
+        return [schedule["active"] for schedule in found["schedules"]]
 
     assert scheduled() == [False]
     for watched in (True, False):
         prefect_server.deploy(
-            place.root, url, schedule_s=3600, watched=watched, prefect_file=place.prefect_file
+            place.root, place.api, schedule_s=3600, watched=watched, prefect_file=place.prefect_file
         )
         assert scheduled() == [watched]
 
