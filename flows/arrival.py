@@ -15,9 +15,15 @@ from flows.workspace import Workspace
 from pipeline import layout
 from pipeline.config import check_domain_name
 from pipeline.data.ingest import IngestSummary, validate_and_stage
+from pipeline.data.known_images import KnownImages
 from pipeline.data.manifest import parse_manifest, write_manifest
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 from pipeline.files import write_json
+from pipeline.shift.verdict import LABELLED
+
+# Titles in Label Studio have 50 characters, with what `annotation.title` and the folder add; file
+# systems take 255 bytes for a name, and git adds to a tag's while it writes it.
+MAX_DOMAIN_NAME = 64
 
 
 def add_domain(  # noqa: PLR0913 - one keyword per option of the command
@@ -30,15 +36,17 @@ def add_domain(  # noqa: PLR0913 - one keyword per option of the command
     query_size: int | None = None,
     budget: int | None = None,
     keep_all: bool = False,
+    accept: bool = False,
 ) -> IngestSummary:
     """What was staged; needs no lock, so it works while a round is computed.
 
-    DataError lists every offending file, and then nothing was copied.
+    DataError lists every offending file, and then nothing was copied; so it does for what looks
+    like a mistake, unless `accept`.
     """
     workspace = Workspace(root)
     workspace.require()
     params = workspace.params()
-    check_domain_name(name)
+    check_new_domain(name)
     options = {"query_size": query_size, "budget": budget}
     # Before the staging folder gets its name: from then on a tick may take it in.
     chosen = {key: value for key, value in options.items() if value is not None}
@@ -52,7 +60,25 @@ def add_domain(  # noqa: PLR0913 - one keyword per option of the command
         destination=root / layout.INCOMING,
         before_publish=lambda folder: write_json(folder / OPTIONS, chosen),
         keep_all=keep_all,
+        accept=accept,
+        max_megapixels=params.loop.max_megapixels,
+        known=KnownImages(root),
     )
+
+
+def check_new_domain(name: str) -> None:
+    """ConfigError for a name that a domain of `params.yaml` may have, but no new one."""
+    check_domain_name(name)
+    if len(name) > MAX_DOMAIN_NAME:
+        raise ConfigError(
+            f"domain name {name[:MAX_DOMAIN_NAME]!r}... has {len(name)} characters, expected at "
+            f"most {MAX_DOMAIN_NAME}: it is part of folders, git tags and titles in the tool"
+        )
+    if name == LABELLED:
+        raise ConfigError(
+            f"domain name {name!r}: `ssl-loop shift {LABELLED} NAME` means all labelled images by "
+            "it; choose another"
+        )
 
 
 def let_in(root: Path, domain: str, names: Sequence[str] = ()) -> list[str]:

@@ -31,12 +31,18 @@ def domain() -> None:
 @click.option("--query-size", type=click.IntRange(min=1), help="Samples per query in this domain.")
 @click.option("--budget", type=click.IntRange(min=0), help="Answers allowed here, skips included.")
 @click.option("--keep-all", is_flag=True, help="Leave out no blank, blurred or duplicate image.")
+@click.option(
+    "--accept",
+    is_flag=True,
+    help="Take what looks like a mistake: masks of one class, the same pixels in labelled and val.",
+)
 @WORKSPACE
 def domain_add(name: str, workspace: Path, **options: Any) -> None:
     """Check and copy a folder of images; the loop takes it in when its turn comes.
 
     Every file is checked first; if one is bad, all bad ones are listed and nothing is copied.
-    Images without a mask that are blank, blurred, another's duplicate or of another scene are
+    So it is when masks show one class alone, or an image would teach and judge, unless you accept
+    that. Images without a mask that are blank, blurred, another's duplicate or of another scene are
     copied but left out of the loop, and named with the reason. Where there is a model, the domain
     is then compared with what is labelled: docs/shift.md.
     """

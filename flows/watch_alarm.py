@@ -5,7 +5,6 @@ Each part may be done again: the ledger knows the shift by its key, so does Pref
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Collection
 from dataclasses import asdict
@@ -20,6 +19,7 @@ from flows.loop import Loop
 from flows.shift import on_arrival
 from flows.watch_log import Line, Shift, WatchLog
 from pipeline import layout
+from pipeline.data.names import near_stem
 from pipeline.report.facts import AlarmFacts
 
 WHO = "ssl-watch"
@@ -134,7 +134,7 @@ def _gather(source: Path, images: list[Line], folder: Path) -> None:
         file = source / line["name"]
         if not file.exists():
             continue
-        stem = re.sub(r"[^A-Za-z0-9._-]", "_", file.stem)
+        stem = near_stem(file.stem)
         if stem.casefold() in taken:
             stem = f"{stem}-{line['sha256'][:8]}"
         taken.add(stem.casefold())

@@ -11,7 +11,7 @@ from flows.watch_log import Version
 from pipeline.data.formats.images import load_image
 from pipeline.data.hygiene import look_at, why_unfit
 from pipeline.errors import DataError
-from pipeline.files import sha256_file
+from pipeline.files import irregular, sha256_file
 
 SETTLED_S = 2.0  # unchanged for so long: written to its end
 PATIENCE_S = 60.0  # what cannot be read by then is no image
@@ -64,16 +64,16 @@ def arrivals(folder: Path, known: Collection[Version], now: float) -> list[Arriv
     return sorted(found, key=lambda arrival: (arrival.version[2], arrival.version[0]))
 
 
-def inspect(arrival: Arrival, usual_sharpness: float) -> Content | None:
+def inspect(arrival: Arrival, usual_sharpness: float, max_megapixels: float) -> Content | None:
     """What is in the file; None while it may still be being written."""
     path = arrival.path
-    if path.is_dir():
-        return Content(why="a folder: only what lies directly in the watched one is looked at")
     try:
+        if kind := irregular(path):
+            return Content(why=f"{kind}: only files directly in the watched folder are looked at")
         digest = sha256_file(path)
         with warnings.catch_warnings():  # alpha, 12 bits: as at ingest, where they are notes
             warnings.simplefilter("ignore", UserWarning)
-            image_HWC = load_image(path)
+            image_HWC = load_image(path, max_megapixels)
         changed = (path.stat().st_size, path.stat().st_mtime_ns) != arrival.version[1:]
     except FileNotFoundError:
         return None

@@ -164,7 +164,8 @@ class Watcher:
     def _line(
         self, arrival: Arrival, known: watch_reference.Known, log: WatchLog, lines: list[Line]
     ) -> Line | None:
-        content = inspect(arrival, known.usual_sharpness)
+        limit = self.loop.params.loop.max_megapixels
+        content = inspect(arrival, known.usual_sharpness, limit)
         if content is None:
             return None
         name, size, mtime_ns = arrival.version

@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import ConfigError
 
+SHOWN = 50  # problems of one file
+MAX_SHOWN = 200  # characters of a value
+
 
 class Block(BaseModel):
     """Frozen, typed strictly, and closed: an unknown key is refused."""
@@ -26,8 +29,10 @@ def parse_block(block: type[AnyBlock], raw: Mapping[str, Any], *, source: str) -
     try:
         return block.model_validate(dict(raw))
     except ValidationError as error:
-        lines = [_complaint(block, item) for item in error.errors()]
-        raise ConfigError(f"{source}: {len(lines)} problem(s)\n  " + "\n  ".join(lines)) from None
+        found = error.errors()
+        lines = [_complaint(block, item) for item in found[:SHOWN]]
+        lines += [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+        raise ConfigError(f"{source}: {len(found)} problem(s)\n  " + "\n  ".join(lines)) from None
 
 
 def _complaint(block: type[Block], item: Any) -> str:
@@ -43,7 +48,10 @@ def _complaint(block: type[Block], item: Any) -> str:
         allowed = next(f"{words} {context[key]}" for key, words in bounds.items() if key in context)
         return f"{key}: {allowed} expected, got {context['actual_length']}"
     message = item["msg"].removeprefix("Value error, ")
-    value = "" if isinstance(item["input"], dict) else f" = {item['input']!r}"
+    shown = repr(item["input"])
+    if len(shown) > MAX_SHOWN:
+        shown = f"{shown[:MAX_SHOWN]}..."
+    value = "" if isinstance(item["input"], dict) else f" = {shown}"
     return f"{key}{value}: {message[0].lower()}{message[1:]}"
 
 

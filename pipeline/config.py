@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.blocks import Block, parse_block
+from pipeline.class_names import bad_class_names
 from pipeline.errors import ConfigError
 from pipeline.loop_params import AnnotationParams, LoopParams, WatchParams
 from pipeline.network_params import (
@@ -30,6 +30,7 @@ from pipeline.network_params import (
 )
 from pipeline.regions import Grid, grid_of
 from pipeline.types import MAX_CLASSES
+from pipeline.yaml_text import load_yaml
 
 __all__ = [
     "NO_ADAPTATION",
@@ -132,9 +133,8 @@ class Params(Block):
     @field_validator("classes")
     @classmethod
     def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        bad = sorted({name for name in value if value.count(name) > 1 or not name.strip()})
-        if bad:
-            raise ValueError(f"names must be distinct and not blank, got {bad}")
+        if bad := bad_class_names(value):
+            raise ValueError("; ".join(bad))
         return value
 
     @model_validator(mode="after")
@@ -187,7 +187,7 @@ def check_domain_name(name: str) -> str:
 def load_params(path: Path) -> Params:
     """Parse and validate all of `path`; ConfigError lists every bad key with value and remedy."""
     try:
-        raw = YAML(typ="safe").load(path.read_text())
+        raw = load_yaml(path.read_text())
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; `ssl-loop init DIR` writes one") from None
     except YAMLError as error:

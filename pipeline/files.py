@@ -6,12 +6,23 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import WorkspaceError
+from pipeline.errors import DataError, WorkspaceError
+
+# What is in a folder beside files; reading a FIFO waits for ever, reading a device may never end.
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 @contextmanager
@@ -37,9 +48,32 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
+def irregular(path: Path) -> str:
+    """What `path` is, links followed, where it is no regular file: "a FIFO"; "" for a file.
+
+    OSError where nothing is there.
+    """
+    mode = path.stat().st_mode
+    return "" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "no regular file")
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """A regular file, open for reading; DataError for anything that might never end or answer.
+
+    OSError as of `open`.
+    """
+    if kind := irregular(path):
+        raise DataError(f"{path}: {kind}, expected a regular file")
+
+    def at_once(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NONBLOCK)  # a FIFO put there meanwhile is not waited for
+
+    return open(path, "rb", opener=at_once)
+
+
 def sha256_file(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
+    """Hex SHA-256 of a file's bytes; DataError for what is no regular file."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -36,6 +36,7 @@ INCOMING = Path(".ssl-loop/incoming")
 INBOX = Path(".ssl-loop/inbox")
 WATCH = Path(".ssl-loop/watch")  # <hash of the folder>.jsonl: what arrived there, and was said
 LEDGER = Path(".ssl-loop/ledger.db")
+PIXELS = Path(".ssl-loop/pixels.json")  # hash of an image's file -> hash of its pixels
 LOCK = Path(".ssl-loop/lock")
 
 

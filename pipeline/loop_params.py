@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pipeline.blocks import Block
+from pipeline.types import MOST_MEGAPIXELS
 
 
 class LoopParams(Block):
@@ -35,6 +36,9 @@ class LoopParams(Block):
     teacher, so that the models of the last round before stay the newest (docs/forgetting.md)."""
     forgetting_tolerance: Annotated[float, Field(ge=0, le=1)] = 0.01
     """mIoU on its val images that an older domain may lose."""
+    max_megapixels: Annotated[float, Field(ge=1, le=MOST_MEGAPIXELS)] = 64.0
+    """The largest image or mask that `ssl-loop domain add` and the watch read. Reading one takes 7
+    bytes a pixel: 0.45 GB at 64, which no full-frame camera reaches."""
     branch: str = "main"
     """The workspace's branch; the loop refuses to commit to another."""
 

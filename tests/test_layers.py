@@ -49,6 +49,7 @@ LAYERS = {
     "blocks": WORDS,
     "colours": WORDS,
     "cost": WORDS,
+    "class_names": WORDS,
     "config": WORDS,
     "errors": WORDS,
     "files": WORDS,
@@ -64,6 +65,7 @@ LAYERS = {
     "threads": WORDS,
     "watch": 1,
     "types": WORDS,
+    "yaml_text": WORDS,
 }
 
 TORCH = {"torch", "torchvision", "lightning_fabric", "segmentation_models_pytorch", "timm"}

@@ -44,6 +44,7 @@ from pipeline.query import parse_query
 from pipeline.stages import acquire, embed, predict, train_teacher
 from pipeline.stages.evaluate import teacher_confusions
 from pipeline.training.checkpoints import WITHOUT_EFFECT
+from pipeline.types import MOST_MEGAPIXELS
 
 DOMAIN = "all"
 ALL_MASKS = Path("data/all_masks.csv")  # the manifest if people had answered everything
@@ -206,6 +207,8 @@ def lay_out(data: LabelledSet, root: Path) -> None:
         classes=data.classes,
         existing_domains=(),
         destination=making / "incoming",
+        accept=True,  # a person looks at the figures of a backtest, nobody is asked by it
+        max_megapixels=MOST_MEGAPIXELS,
     )
     take_in(making / root.name, making / "incoming" / DOMAIN)
     (making / root.name / layout.MANIFEST).rename(making / root.name / ALL_MASKS)

@@ -54,18 +54,23 @@ class Look:
 
 def look_at(image_HWC: Pixels) -> Look:
     """A glance at an RGB image; every pixel counts for its hash alone."""
-    shape = "x".join(map(str, image_HWC.shape))
-    digest = hashlib.sha256(shape.encode() + np.ascontiguousarray(image_HWC).tobytes())
     factor = max(1, max(image_HWC.shape) // LONG_SIDE_PX)
     small_HWC = np.asarray(Image.fromarray(image_HWC).reduce(factor))
     grey_HW = small_HWC.astype(np.float32) @ GREY
     blocks_HW = _shrunk(grey_HW, BLOCK_PX)
     return Look(
-        pixels_sha256=digest.hexdigest(),
+        pixels_sha256=pixels_sha256(image_HWC),
         contrast=float(blocks_HW.max() - blocks_HW.min()),
         sharpness=_detail(_shrunk(grey_HW, 2)) / max(1.0, float(grey_HW.std())),
         scene_F=_scene(small_HWC, grey_HW),
     )
+
+
+def pixels_sha256(image_HWC: Pixels) -> str:
+    """The same for the same pixels, whatever file they come from."""
+    digest = hashlib.sha256("x".join(map(str, image_HWC.shape)).encode())
+    digest.update(np.ascontiguousarray(image_HWC).data)
+    return digest.hexdigest()
 
 
 def to_leave_out(looks: Mapping[str, Look], needed: Collection[str]) -> dict[str, str]:

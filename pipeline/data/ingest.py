@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 import warnings
@@ -16,16 +15,25 @@ from PIL import Image
 from tqdm import tqdm
 
 from pipeline import layout
-from pipeline.data.formats.images import is_plain, load_image, load_mask, plain_suffix, save_mask
+from pipeline.data.doubts import Counts, Doubts, doubt_copies, doubt_known, doubt_masks
+from pipeline.data.formats.images import (
+    is_plain,
+    load_image,
+    load_mask,
+    plain_suffix,
+    save_mask,
+    value_counts,
+)
 from pipeline.data.formats.tables import read_splits as read_splits
 from pipeline.data.hygiene import Look, in_words, look_at, to_leave_out
+from pipeline.data.known_images import KnownImages
 from pipeline.data.manifest import Sample, write_manifest
+from pipeline.data.names import files_by_stem
 from pipeline.errors import DataError, WorkspaceError
 from pipeline.files import alone, replacing, sha256_file
+from pipeline.loop_params import LoopParams
 from pipeline.types import INGEST_SPLITS, Split
 
-# A stem becomes part of paths, URLs and the ids people see.
-STEM = re.compile(r"[A-Za-z0-9._-]+")
 HALF_DONE = ".ingest-"  # prefix of the folder in which a domain is built
 
 Progress = Callable[[int, int], None]  # told (done, total)
@@ -77,40 +85,55 @@ def validate_and_stage(  # noqa: PLR0913 - one keyword per fact of a domain's ar
     progress: Progress | None = None,
     before_publish: Callable[[Path], None] | None = None,
     keep_all: bool = False,
+    accept: bool = False,
+    max_megapixels: float = LoopParams().max_megapixels,
+    known: KnownImages | None = None,
 ) -> IngestSummary:
     """Check every file, then build `destination`/`name`: images/, masks/, samples.csv.
 
-    DataError lists all offending files, and then nothing is left behind. Without `progress` a bar
-    is shown on a terminal. `before_publish` may add files to the folder before it gets its name.
-    Pool images that no label would help with are marked as left out, unless `keep_all`.
+    DataError lists all offending files, and then nothing is left behind; so it does for what looks
+    like a mistake (`pipeline.data.doubts`), unless `accept`. Without `progress` a bar is shown on a
+    terminal. `before_publish` may add files to the folder before it gets its name. Pool images that
+    no label would help with are marked as left out, those of `known` among them, unless `keep_all`.
     """
     with _alone(destination):
-        if name in existing_domains or (destination / name).exists():
-            state = "already there" if name in existing_domains else "already waiting"
-            raise DataError(f"domain {name!r} is {state}; choose another name")
+        _require_new(name, existing_domains, destination)
         items = _plan(images, masks, splits)
         steps = _steps(2 * len(items), f"domain {name}", progress)
-        notes, looks = _check(items, len(classes), steps)
-        left_out = to_leave_out(looks, {i.stem for i in items if keep_all or i.split != "pool"})
+        checked = _check(items, len(classes), max_megapixels, steps)
+        found = Doubts()
+        left_out = _doubt(found, items, checked, classes, keep_all=keep_all)
+        if known:
+            left_out |= _compare(found, items, checked, known, keep_all=keep_all)
+        notes = found.settle(name, accept=accept)
         items = [replace(item, left_out=left_out.get(item.stem, "")) for item in items]
         with _building(destination, name) as folder:
-            converted = _store(folder, name, items, len(classes), steps)
+            converted, samples = _store(folder, name, items, len(classes), steps)
             if before_publish:
                 before_publish(folder)
+        if known:
+            files = (sample.image_sha256 for sample in samples)
+            known.remember(dict(zip(files, checked.pixels.values(), strict=True)))
     counts = Counter(item.split for item in items)
     return IngestSummary(
         domain=name,
         counts={split: counts[split] for split in INGEST_SPLITS},
         converted=converted,
-        notes=tuple(notes),
+        notes=(*checked.notes, *notes),
         left_out={f"{name}/{stem}": why for stem, why in left_out.items()},
     )
 
 
+def _require_new(name: str, existing_domains: Collection[str], destination: Path) -> None:
+    if name in existing_domains or (destination / name).exists():
+        state = "already there" if name in existing_domains else "already waiting"
+        raise DataError(f"domain {name!r} is {state}; choose another name")
+
+
 def _plan(images: Path, masks: Path | None, splits: Path | None) -> list[_Item]:
     """What to ingest, decided by names alone; DataError lists every name that does not fit."""
-    image_files, bad = _by_stem(images)
-    mask_files, bad_masks = _by_stem(masks) if masks else ({}, [])
+    image_files, bad = files_by_stem(images)
+    mask_files, bad_masks = files_by_stem(masks) if masks else ({}, [])
     if not image_files and not bad:
         raise DataError(f"{images}: no images there")
     if splits:
@@ -142,67 +165,92 @@ def _plan(images: Path, masks: Path | None, splits: Path | None) -> list[_Item]:
     return items
 
 
-def _by_stem(folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """Files by stem, sorted, and complaints; hidden files are not looked at."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
-    files: dict[str, Path] = {}
-    bad: list[str] = []
-    taken: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            bad.append(f"{path}: a folder, expected the files directly in {folder}")
-            continue
-        if not STEM.fullmatch(path.stem):
-            bad.append(f"{path}: name may only have letters A-Z a-z, digits, '.', '_' and '-'")
-            continue
-        # Two names that differ in case alone are one file on some disks.
-        other = taken.setdefault(path.stem.casefold(), path)
-        if other is not path:
-            bad.append(f"{path}: same name as {other.name}; an image's name must be its own")
-            continue
-        files[path.stem] = path
-    return files, bad
+@dataclass(frozen=True)
+class _Checked:
+    """What decoding everything showed; by stem, but for notes on what will be changed."""
+
+    notes: list[str] = field(default_factory=list)
+    looks: dict[str, Look] = field(default_factory=dict)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Width and height."""
+    values: dict[str, Counts] = field(default_factory=dict)
+    """Of the masks."""
+
+    @property
+    def pixels(self) -> dict[str, str]:
+        """Hashes of the images' pixels."""
+        return {stem: look.pixels_sha256 for stem, look in self.looks.items()}
 
 
 def _check(
-    items: Sequence[_Item], num_classes: int, steps: Iterator[None]
-) -> tuple[list[str], dict[str, Look]]:
-    """Decode everything; notes on what will be changed, and a look at each image by stem.
-
-    DataError on all that is unusable.
-    """
+    items: Sequence[_Item], num_classes: int, max_megapixels: float, steps: Iterator[None]
+) -> _Checked:
+    """Decode everything; DataError on all that is unusable."""
     bad: list[str] = []
-    notes: list[str] = []
-    looks: dict[str, Look] = {}
+    found = _Checked()
     for item in items:
-        size = None
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
             try:
-                image_HWC = load_image(item.image)
+                image_HWC = load_image(item.image, max_megapixels)
             except DataError as error:
                 bad.append(str(error))
             else:
-                size = image_HWC.shape[:2]
-                looks[item.stem] = look_at(image_HWC)
-        notes += [str(warning.message) for warning in caught]
+                found.sizes[item.stem] = image_HWC.shape[1], image_HWC.shape[0]
+                found.looks[item.stem] = look_at(image_HWC)
+                del image_HWC  # before the mask is there too
+        found.notes.extend(str(warning.message) for warning in caught)
         if item.mask:
             try:
-                mask_size = load_mask(item.mask, num_classes).shape
+                mask_HW = load_mask(item.mask, num_classes, max_megapixels)
             except DataError as error:
                 bad.append(str(error))
             else:
-                if size and mask_size != size:
+                height, width = mask_HW.shape
+                size = found.sizes.get(item.stem, (width, height))
+                if (width, height) != size:
                     bad.append(
-                        f"{item.mask}: {mask_size[1]}x{mask_size[0]}, expected the "
-                        f"{size[1]}x{size[0]} of {item.image.name} (after its EXIF rotation)"
+                        f"{item.mask}: {width}x{height}, expected the {size[0]}x{size[1]} of "
+                        f"{item.image.name} (after its EXIF rotation)"
                     )
+                found.values[item.stem] = value_counts(mask_HW)
         next(steps)
     _refuse(bad)
-    return notes, looks
+    return found
+
+
+def _doubt(
+    found: Doubts,
+    items: Sequence[_Item],
+    checked: _Checked,
+    classes: Sequence[str],
+    *,
+    keep_all: bool,
+) -> dict[str, str]:
+    """Add what the domain itself says; images to leave out, by stem."""
+    splits = {item.stem: item.split for item in items}
+    doubt_masks(found, checked.values, splits, classes)
+    doubt_copies(found, checked.pixels, splits)
+    return to_leave_out(checked.looks, _kept(items, keep_all=keep_all))
+
+
+def _compare(
+    found: Doubts,
+    items: Sequence[_Item],
+    checked: _Checked,
+    known: KnownImages,
+    *,
+    keep_all: bool,
+) -> dict[str, str]:
+    """Add what other domains say; images to leave out, by stem."""
+    there = known.by_pixels(set(checked.sizes.values()))
+    alike = {stem: there[digest] for stem, digest in checked.pixels.items() if digest in there}
+    splits = {item.stem: item.split for item in items}
+    return doubt_known(found, alike, splits, _kept(items, keep_all=keep_all))
+
+
+def _kept(items: Sequence[_Item], *, keep_all: bool) -> set[str]:
+    return {item.stem for item in items if keep_all or item.split != "pool"}
 
 
 def _refuse(bad: Sequence[str]) -> None:
@@ -214,8 +262,8 @@ def _refuse(bad: Sequence[str]) -> None:
 
 def _store(
     folder: Path, name: str, items: Sequence[_Item], num_classes: int, steps: Iterator[None]
-) -> int:
-    """Write images, masks and samples.csv; returns how many images were converted."""
+) -> tuple[int, list[Sample]]:
+    """Write images, masks and samples.csv; how many images were converted, and the samples."""
     samples: list[Sample] = []
     converted = 0
     for item in items:
@@ -235,7 +283,7 @@ def _store(
         samples.append(_sample(name, item, image, mask))
         next(steps)
     write_manifest(folder / "samples.csv", samples)
-    return converted
+    return converted, samples
 
 
 def _sample(name: str, item: _Item, image: Path, mask: Path | None) -> Sample:

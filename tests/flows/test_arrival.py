@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from flows.arrival import let_in
+from flows.arrival import MAX_DOMAIN_NAME, add_domain, check_new_domain, let_in
 from flows.loop import Loop
 from flows.steps.take_in import waiting
 from flows.tick import tick
 from flows.workspace import Workspace, WorkspaceBusyError
 from pipeline import layout
 from pipeline.data.manifest import read_manifest, write_manifest
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import stage_domain, truth
 
@@ -90,3 +92,47 @@ def test_nothing_is_let_in_while_a_tick_works(toy: Path) -> None:
     stage_with_junk(toy, "day", pool=4, junk=2)
     with Workspace(toy).lock(), pytest.raises(WorkspaceBusyError):
         let_in(toy, "day")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("d" * 300, f"300 characters, expected at most {MAX_DOMAIN_NAME}"),
+        ("d" * (MAX_DOMAIN_NAME + 1), "65 characters"),
+        ("labelled", "means all labelled images"),
+        ("Day", "lower-case"),
+        ("day\n", "lower-case"),
+    ],
+)
+def test_names_that_no_domain_can_have(toy: Path, tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "images" / "a.png")
+    with pytest.raises(ConfigError, match=words):
+        add_domain(toy, name, images=tmp_path / "images")
+    assert waiting(toy) == []
+    check_new_domain("d" * MAX_DOMAIN_NAME)
+
+
+def test_the_workspace_says_how_large_an_image_may_be(toy: Path, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (1100, 1000)).save(tmp_path / "images" / "a.png")
+    Workspace(toy).write_params({"loop": {"max_megapixels": 1.0}})
+    with pytest.raises(DataError, match=r"1100x1000 are 1\.1 megapixels, more than the 1 of"):
+        add_domain(toy, "day", images=tmp_path / "images")
+    Workspace(toy).write_params({"loop": {"max_megapixels": 2.0}})
+    assert add_domain(toy, "day", images=tmp_path / "images").num_images == 1
+
+
+def test_images_that_another_domain_judges_by_are_refused_until_accepted(
+    toy: Path, tmp_path: Path, open_toy: Open
+) -> None:
+    stage_domain(toy, "day", labelled=1, pool=2, val=1)
+    tick(open_toy(toy))
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+        shutil.copyfile(toy / f"data/day/{kind}/img003.png", tmp_path / kind / "new.png")
+    folders = {"images": tmp_path / "images", "masks": tmp_path / "masks"}
+    with pytest.raises(DataError, match=r"new \(labelled\) has the same pixels as day/img003"):
+        add_domain(toy, "dusk", **folders)
+    assert waiting(toy) == []
+    assert add_domain(toy, "dusk", accept=True, **folders).counts["labelled"] == 1

@@ -56,7 +56,7 @@ BAD = {
         {"classes": [str(number) for number in range(300)]},
         f"classes: at most {MAX_CLASSES} expected, got ",
     ),
-    "a class twice": ({"classes": ["a", "b", "a"]}, "names must be distinct and not blank"),
+    "a class twice": ({"classes": ["a", "b", "a"]}, "class names must be distinct, got twice"),
     "an unknown domain": ({"domain": "night"}, "domain 'night' is not one of domains: []"),
     "a domain that is no folder": ({"domains": {"../x": {}}}, "domain name '../x': use lower-case"),
 }

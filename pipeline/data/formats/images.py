@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.errors import DataError
-from pipeline.files import replacing
-from pipeline.types import IGNORE
+from pipeline.files import open_regular, replacing
+from pipeline.types import IGNORE, MOST_MEGAPIXELS
 
 EXIF_ORIENTATION = 0x0112
 TIFF_BITS_PER_SAMPLE = 258
@@ -28,17 +28,24 @@ PLAIN_SUFFIX = {"JPEG": ".jpg", "PNG": ".png"}
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_KINDS = {0: "greyscale", 2: "colour", 3: "palette", 4: "greyscale with alpha", 6: "RGBA"}
 PNG_GREY, PNG_COLOUR, PNG_PALETTE, NO_PNG = 0, 2, 3, -1
+MEGAPIXEL = 10**6
+# Pillow's own bound is 179 megapixels, and it calls a large photograph an attack. It refuses at
+# twice what is said here, after ours did.
+Image.MAX_IMAGE_PIXELS = round(MOST_MEGAPIXELS * MEGAPIXEL)
+ROWS_AT_ONCE = 256
 # What Pillow raises on damaged files, beside OSError.
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, OverflowError)
 
 
-def load_image(path: Path) -> NDArray[np.uint8]:
+def load_image(path: Path, max_megapixels: float = MOST_MEGAPIXELS) -> NDArray[np.uint8]:
     """Image as HxWx3 uint8 RGB, upright: EXIF rotation is applied once.
 
     16 bits are scaled by the file's depth (65535 becomes 255; 12-bit data in a 16-bit file stays
     dark, with a UserWarning); alpha is dropped with a UserWarning. DataError names the file.
+    Files from outside are read with `max_megapixels`; those of a workspace were measured as they
+    came in.
     """
-    with _opened(path, IMAGE_FORMATS) as image:
+    with _opened(path, IMAGE_FORMATS, max_megapixels) as image:
         # MPO is how telephones save a JPEG with a second picture inside: the first is the photo.
         if (frames := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":
             raise DataError(f"{path}: {frames} frames, expected one; split the file")
@@ -50,12 +57,23 @@ def load_image(path: Path) -> NDArray[np.uint8]:
                 "bits per channel; convert it"
             )
         # Before any conversion, which loses the EXIF of a TIFF.
-        upright = ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)  # not in place it copies what is upright too
         if image.has_transparency_data:
             warnings.warn(f"{path}: alpha dropped", UserWarning, stacklevel=2)
+        return _rgb(image)
+
+
+def _rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """Some rows at a time, so that no copy of the whole stands beside it."""
+    pixels_HWC = np.empty((image.height, image.width, 3), dtype=np.uint8)
+    for top in range(0, image.height, ROWS_AT_ONCE):
+        below = min(top + ROWS_AT_ONCE, image.height)
+        rows = image.crop((0, top, image.width, below))
+        if image.has_transparency_data:
             # Palette and grey transparency only becomes a channel by way of RGBA.
-            upright = upright.convert("RGBA")
-        return np.asarray(upright.convert("RGB"))
+            rows = rows.convert("RGBA")
+        pixels_HWC[top:below] = np.asarray(rows.convert("RGB"))
+    return pixels_HWC
 
 
 def _sixteen_bit(path: Path, image: Image.Image) -> NDArray[np.uint8]:
@@ -93,10 +111,13 @@ def plain_suffix(path: Path) -> str:
     return PLAIN_SUFFIX["JPEG" if _png_header(path)[1] == NO_PNG else "PNG"]
 
 
-def load_mask(path: Path, num_classes: int) -> NDArray[np.uint8]:
+def load_mask(
+    path: Path, num_classes: int, max_megapixels: float = MOST_MEGAPIXELS
+) -> NDArray[np.uint8]:
     """Mask as HxW uint8 class indices, 255 = ignore; a palette PNG is read as its indices.
 
-    DataError: not an 8-bit single-channel or palette PNG, or values outside 0..num_classes-1.
+    DataError: not an 8-bit single-channel or palette PNG, values outside 0..num_classes-1, or
+    larger than `max_megapixels`, as of `load_image`.
     """
     depth, kind = _png_header(path)
     if kind == NO_PNG:
@@ -106,20 +127,29 @@ def load_mask(path: Path, num_classes: int) -> NDArray[np.uint8]:
             f"{path}: {depth}-bit {PNG_KINDS.get(kind, 'unknown')} mask, expected 8-bit "
             "class indices in one channel or a palette"
         )
-    with _opened(path, ("PNG",)) as image:
+    with _opened(path, ("PNG",), max_megapixels) as image:
         if image.getexif().get(EXIF_ORIENTATION, 1) != 1:
             raise DataError(
                 f"{path}: mask with an EXIF rotation, which viewers apply differently; "
                 "save it upright without EXIF"
             )
         mask_HW = np.asarray(image)
-    unknown = [int(v) for v in np.unique(mask_HW) if v >= num_classes and v != IGNORE]
+    counts = value_counts(mask_HW)
+    unknown = [int(v) for v in np.flatnonzero(counts) if v >= num_classes and v != IGNORE]
     if unknown:
         shown = ", ".join(map(str, unknown[:8])) + (", ..." if len(unknown) > 8 else "")
         raise DataError(
             f"{path}: unknown class values {shown}, expected 0..{num_classes - 1} or {IGNORE}"
         )
     return mask_HW
+
+
+def value_counts(mask_HW: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """How many pixels have each of the 256 values."""
+    counts = np.zeros(256, dtype=np.int64)
+    for top in range(0, len(mask_HW), ROWS_AT_ONCE):  # bincount copies to 8 bytes a pixel
+        counts += np.bincount(mask_HW[top : top + ROWS_AT_ONCE].ravel(), minlength=256)
+    return counts
 
 
 def save_mask(path: Path, mask_HW: NDArray[np.uint8]) -> None:
@@ -134,12 +164,15 @@ def save_mask(path: Path, mask_HW: NDArray[np.uint8]) -> None:
 
 
 @contextmanager
-def _opened(path: Path, formats: tuple[str, ...]) -> Iterator[Image.Image]:
-    """The decoded image; whatever is wrong with the file becomes one DataError naming it."""
+def _opened(
+    path: Path, formats: tuple[str, ...], max_megapixels: float = MOST_MEGAPIXELS
+) -> Iterator[Image.Image]:
+    """The image, its header read; whatever is wrong with the file is one DataError naming it."""
     try:
         # From a file, not a path: by path Pillow 13 maps an uncompressed TIFF into memory with the
         # sides already swapped by its EXIF rotation, and scrambles it.
-        with path.open("rb") as file, Image.open(file, formats=formats) as image:
+        with open_regular(path) as file, Image.open(file, formats=formats) as image:
+            _require_size(path, image.width, image.height, max_megapixels)
             yield image
     except DataError:
         raise
@@ -147,8 +180,25 @@ def _opened(path: Path, formats: tuple[str, ...]) -> Iterator[Image.Image]:
         raise DataError(f"{path}: no such file") from None
     except UnidentifiedImageError:
         raise DataError(f"{path}: not an image ({', '.join(formats)})") from None
-    except (Image.DecompressionBombError, *DAMAGE) as error:
+    except Image.DecompressionBombError:
+        raise DataError(
+            f"{path}: more than {MOST_MEGAPIXELS:g} megapixels, which nothing here can read; cut "
+            "it into parts"
+        ) from None
+    except DAMAGE as error:
         raise DataError(f"{path}: damaged or truncated: {error}") from None
+
+
+def _require_size(path: Path, width: int, height: int, max_megapixels: float) -> None:
+    """By the header, before a pixel is decoded: a file of some kB may hold gigabytes."""
+    megapixels = width * height / MEGAPIXEL
+    if megapixels > max_megapixels:
+        raise DataError(
+            f"{path}: {width}x{height} are {megapixels:.1f} megapixels, more than the "
+            f"{max_megapixels:g} of loop.max_megapixels in params.yaml; raise it (at most "
+            f"{MOST_MEGAPIXELS:g}; reading takes 7 bytes a pixel: "
+            f"{7 * megapixels / 1000:.1f} GB), or bring smaller or cut images"
+        )
 
 
 def _png_header(path: Path) -> tuple[int, int]:
@@ -157,7 +207,7 @@ def _png_header(path: Path) -> tuple[int, int]:
     Read from the file, since Pillow hides 16-bit colour and scales 1-, 2- and 4-bit grey.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(26)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections import Counter
 from pathlib import Path
 
+from pipeline.class_names import bad_class_names
 from pipeline.errors import DataError
+from pipeline.files import open_regular
 from pipeline.types import IGNORE, INGEST_SPLITS, MAX_CLASSES
+
+MAX_BYTES = 64 * 10**6  # a million images with their splits take half of it
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
@@ -15,7 +18,9 @@ def read_classes(path: Path) -> tuple[str, ...]:
 
     DataError lists gaps, duplicates and what is not a number; 2 to 255 classes.
     """
-    lines = [line for line in _text(path).splitlines() if line.strip()]
+    # Not splitlines, which also cuts at control characters: those are part of a name, and refused.
+    text = _text(path).replace("\r\n", "\n").replace("\r", "\n")
+    lines = [line for line in text.split("\n") if line.strip()]
     header = [cell.strip() for cell in lines[0].split(",")] if lines else []
     if {"index", "name"} <= set(header):
         names = _indexed(path, lines)
@@ -23,11 +28,10 @@ def read_classes(path: Path) -> tuple[str, ...]:
         raise DataError(f"{path}: header {lines[0]!r}, expected columns index,name, or no commas")
     else:
         names = [line.strip() for line in lines]
-    bad = sorted(name for name, times in Counter(names).items() if times > 1)
-    if bad:
-        raise DataError(f"{path}: class names must be distinct, got twice: {', '.join(bad)}")
     if not 2 <= len(names) <= MAX_CLASSES:
         raise DataError(f"{path}: {len(names)} classes, expected 2 to {MAX_CLASSES}")
+    if bad := bad_class_names(names):
+        raise DataError(f"{path}: {len(bad)} class name(s) will not do\n  " + "\n  ".join(bad))
     return tuple(names)
 
 
@@ -40,7 +44,12 @@ def _indexed(path: Path, lines: list[str]) -> list[str]:
         if index == str(IGNORE):
             continue  # the name that some data sets give to pixels without a class
         if not index.isdecimal() or not name:
-            bad.append(f"{index!r},{name!r}: expected a whole number and a name")
+            bad.append(f"{index[:20]!r},{name[:20]!r}: expected a whole number and a name")
+        elif len(index) > len(str(MAX_CLASSES)) or int(index) >= MAX_CLASSES:
+            bad.append(
+                f"index {index[:20]}: expected at most {MAX_CLASSES - 1}, since masks have 8 bits "
+                f"and {IGNORE} means ignore"
+            )
         elif int(index) in by_index:
             bad.append(f"index {index} twice: {by_index[int(index)]!r} and {name!r}")
         else:
@@ -83,7 +92,11 @@ def read_splits(path: Path) -> dict[str, str]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")  # spreadsheets put a mark in front
+        with open_regular(path) as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise DataError(f"{path}: more than {MAX_BYTES // 10**6} MB, expected a small table")
+        return content.decode("utf-8-sig")  # spreadsheets put a mark in front
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:

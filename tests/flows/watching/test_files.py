@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 
 import numpy as np
 import pytest
@@ -52,3 +53,26 @@ def test_junk_and_duplicates_are_no_suspicion(place: Place) -> None:
     assert "duplicate: the same bytes as" in looked.left_out["copy.png"] + looked.left_out.get(
         "new0001.png", ""
     )
+
+
+def test_what_is_no_file_is_named_at_once_and_never_read(place: Place) -> None:
+    os.mkfifo(place.folder / "fifo.png")
+    (place.folder / "zero.png").symlink_to("/dev/zero")
+    (place.folder / "fifo_link.png").symlink_to("fifo.png")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"/proc/self/cwd/{os.path.relpath(place.folder / 's.png')}")
+    place.drop(range(1))
+    looked = place.watcher().look()
+    assert looked.scored == 1
+    assert looked.left_out["fifo.png"].startswith("a FIFO: only files")
+    assert looked.left_out["fifo_link.png"].startswith("a FIFO")
+    assert looked.left_out["zero.png"].startswith("a device")
+    assert looked.left_out["s.png"].startswith("a socket")
+
+
+def test_an_image_over_the_limit_is_named_with_the_knob(place: Place) -> None:
+    place.loop.workspace.write_params({"loop": {"max_megapixels": 1.0}})
+    Image.new("RGB", (1100, 1000)).save(place.folder / "large.png")
+    said = place.watcher(ahead_s=100).look().left_out["large.png"]
+    assert said.startswith("cannot be read: 1100x1000 are 1.1 megapixels")
+    assert "loop.max_megapixels" in said
