@@ -45,7 +45,9 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON with sorted keys, so that equal values are equal files."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    # UTF-8 has no lone surrogates; JSON's escape for them is Python's.
+    write_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def irregular(path: Path) -> str:

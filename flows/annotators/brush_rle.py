@@ -121,9 +121,11 @@ def _as_bytes(rle: Any) -> bytes:
     if not isinstance(rle, list):
         raise AnnotationError(f"brush mask is {type(rle).__name__}, expected a list of bytes")
     try:
+        if bool in set(map(type, rle)):  # to Python a number, to JSON none
+            raise TypeError
         return bytes(rle)
     except (TypeError, ValueError, OverflowError):
-        wrong = next(v for v in rle if not isinstance(v, int) or not 0 <= v <= 255)
+        wrong = next(v for v in rle if type(v) is not int or not 0 <= v <= 255)
         raise AnnotationError(
             f"brush mask holds {str(wrong)[:40]!r}, expected whole numbers from 0 to 255"
         ) from None

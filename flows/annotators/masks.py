@@ -1,37 +1,49 @@
 """From a mask of class indices to Label Studio's brush regions, and back from what people did.
 
 A pre-annotation is one region per class. Label Studio gives back the same regions under the same
-ids, some of them changed, and new ones behind them. They may overlap: painting "road" over
-"building" leaves the pixel in both, and the edited region keeps its old place in the list. Taking
-the last region at each pixel therefore loses corrections (measured: 82 of 838 painted pixels).
-`decode_annotation` compares with the pre-annotation as it was sent instead.
+ids, some of them changed, and new ones behind them in the order in which they were made. They may
+overlap: painting "road" over "building" leaves the pixel in both, and a proposed region that was
+painted on keeps its place in the list. Taking the last region at each pixel therefore loses
+corrections (measured: 82 of 838 painted pixels). `read_annotation` compares with the
+pre-annotation as it was sent instead.
+
+What it cannot know is when a proposed region was painted on: Label Studio says neither the order
+of strokes nor where they were (measured: a road painted back over a building that went too far
+leaves the road's own pixels as they were, only its origin says "prediction-changed"). So people
+are told to paint new regions (`instruction`), and where they did otherwise and it matters, the
+pixel is unknown.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from flows.annotators import brush_rle
+from flows.annotators.entries import FROM_NAME, PAINTED, TO_NAME, Entries, Paint, read_entries
 from flows.annotators.types import Region
 from pipeline.errors import AnnotationError, DataError
+from pipeline.plain import plain
 from pipeline.types import IGNORE
 
-FROM_NAME, TO_NAME = "label", "image"  # the names in the labelling configuration
-PAINTED = 127  # brushes are anti-aliased: a pixel counts as painted above this alpha
+__all__ = ["FROM_NAME", "PAINTED", "TO_NAME"]
+
+NAMED = 10  # of the things beside an answer's masks; the record keeps them all
 
 Mask = npt.NDArray[np.uint8]
-_Bools = npt.NDArray[np.bool_]
+_Claims = npt.NDArray[np.int16]
+_NOBODY, _SEVERAL = -1, -2
 
 
-class _Painted(NamedTuple):
-    region_id: str
-    class_index: int
-    pixels_HW: _Bools
+class Reading(NamedTuple):
+    """What an answer says about pixels, and in words what it says beside that."""
+
+    mask_HW: Mask
+    beside: str  # "" = nothing
 
 
 def encode_result(mask_HW: Mask, class_names: Sequence[str], id_seed: str) -> list[Region]:
@@ -80,6 +92,41 @@ def brush_region(alpha_HW: Mask, class_name: str, *, region_id: str) -> Region:
     }
 
 
+def read_annotation(
+    result: Sequence[Region],
+    pre_annotation_result: Sequence[Region],
+    class_names: Sequence[str],
+    *,
+    size: tuple[int, int],
+) -> Reading:
+    """Class indices [H, W] after what the annotator did; 255 where nobody gave a class.
+
+    Each pixel takes, the later the stronger:
+    1. what the pre-annotation says and the annotator left, under the region's present label;
+    2. what the annotator painted onto a proposed region;
+    3. new regions, in list order, which is the order in which they were begun.
+    Erased and not painted again is 255. So is a pixel whose order of painting nobody can tell: two
+    regions of different classes hold it, and one of them is a proposed one that was painted on.
+
+    `flows.annotators.entries` says what an entry is. AnnotationError, with all that was found
+    instead, when none of them is paint of a class, and when one is damaged.
+    """
+    answer = read_entries(result, class_names, size)
+    if result and not answer.are_readable:
+        raise AnnotationError(f"no brush with a class: {_listed(answer.remarks)}")
+    sent = read_entries(pre_annotation_result, class_names, size)
+    mask_HW, num_unordered = _merged(answer, {one.region_id: one for one in sent.paints}, size)
+    beside = list(answer.remarks)
+    if num_unordered:
+        beside.insert(
+            0,
+            f"{num_unordered} pixel(s) lie in two regions of which a proposed one was painted on: "
+            "nobody can tell which came last, they are left unknown (press Esc, then the class's "
+            "key, then paint)",
+        )
+    return Reading(mask_HW, _listed(beside))
+
+
 def decode_annotation(
     result: Sequence[Region],
     pre_annotation_result: Sequence[Region],
@@ -87,32 +134,8 @@ def decode_annotation(
     *,
     size: tuple[int, int],
 ) -> Mask:
-    """Class indices [H, W] after what the annotator did; 255 where nobody gave a class.
-
-    Each pixel takes, the later the stronger:
-    1. what the pre-annotation says and the annotator left, under the region's present label;
-    2. what the annotator added: pixels painted onto a region, and new regions, in list order.
-    Erased and not painted again is 255. Two strokes of the annotator's own that overlap go by the
-    regions' order, since Label Studio does not say which came first.
-
-    Raises AnnotationError on an unknown label or region type, another size or rotation, and a
-    brush mask that cannot be decoded.
-    """
-    before = {
-        painted.region_id: painted.pixels_HW
-        for painted in _decoded(pre_annotation_result, class_names, size)
-    }
-    mask_HW = np.full(size, IGNORE, dtype=np.uint8)
-    additions: list[tuple[_Bools, int]] = []
-    for painted in _decoded(result, class_names, size):
-        pixels_HW = painted.pixels_HW
-        if (before_HW := before.get(painted.region_id)) is not None:
-            mask_HW[pixels_HW & before_HW] = painted.class_index
-            pixels_HW = pixels_HW & ~before_HW
-        additions.append((pixels_HW, painted.class_index))
-    for pixels_HW, class_index in additions:
-        mask_HW[pixels_HW] = class_index
-    return mask_HW
+    """The mask alone of `read_annotation`."""
+    return read_annotation(result, pre_annotation_result, class_names, size=size).mask_HW
 
 
 def changed_pixels(
@@ -131,37 +154,43 @@ def _region_id(id_seed: str, class_name: str) -> str:
     return hashlib.sha256(f"{id_seed}\n{class_name}".encode()).hexdigest()[:10]
 
 
-def _decoded(
-    result: Sequence[Region], class_names: Sequence[str], size: tuple[int, int]
-) -> Iterator[_Painted]:
-    indices = {name: index for index, name in enumerate(class_names)}
-    if not isinstance(result, list | tuple):
-        raise AnnotationError(f"result is {type(result).__name__}, expected a list of regions")
-    for place, region in enumerate(result, start=1):
-        try:
-            yield _decode_region(region, indices, size)
-        except AnnotationError as error:
-            raise AnnotationError(f"region {place} of {len(result)}: {error}") from None
+def _merged(answer: Entries, sent: dict[str, Paint], size: tuple[int, int]) -> tuple[Mask, int]:
+    """The mask, and how many pixels are unknown for want of an order."""
+    left_HW, painted_HW, new_HW = (np.full(size, _NOBODY, dtype=np.int16) for _ in range(3))
+    for paint in answer.paints:
+        before = sent.get(paint.region_id)
+        if before is None:
+            new_HW[paint.pixels_HW] = paint.class_index
+        elif _is_painted_on(paint, before, answer.remarked_ids):
+            _claim(painted_HW, paint)
+        else:
+            _claim(left_HW, paint)
+    meet_HW = (painted_HW != _NOBODY) & (new_HW != _NOBODY) & (painted_HW != new_HW)
+    claims_HW = np.where(painted_HW == _NOBODY, left_HW, painted_HW)
+    claims_HW = np.where(new_HW == _NOBODY, claims_HW, new_HW)
+    claims_HW[meet_HW] = _SEVERAL
+    mask_HW = np.where(claims_HW < 0, IGNORE, claims_HW).astype(np.uint8)
+    return mask_HW, int((claims_HW == _SEVERAL).sum())
 
 
-def _decode_region(region: Any, indices: dict[str, int], size: tuple[int, int]) -> _Painted:
-    if not isinstance(region, dict) or region.get("type") != "brushlabels":
-        kind = region.get("type") if isinstance(region, dict) else type(region).__name__
-        raise AnnotationError(f"type {str(kind)[:40]!r}, expected 'brushlabels'")
-    found = (region.get("original_height"), region.get("original_width"))
-    if found != size:
-        raise AnnotationError(f"size {found} (height, width), but the image is {size}")
-    if rotation := region.get("image_rotation"):
-        raise AnnotationError(f"the image was rotated by {rotation} degrees, expected 0")
-    value = region.get("value")
-    if not isinstance(value, dict) or value.get("format") != "rle":
-        raise AnnotationError("no brush mask of format 'rle'")
-    labels = value.get("brushlabels")
-    if not isinstance(labels, list) or len(labels) != 1:
-        raise AnnotationError(f"labels {str(labels)[:80]}, expected one class")
-    if not isinstance(labels[0], str) or labels[0] not in indices:
-        raise AnnotationError(
-            f"label {str(labels[0])[:80]!r} is none of the classes: {', '.join(indices)}"
-        )
-    alpha_HW = brush_rle.decode(value.get("rle"), *size)
-    return _Painted(str(region.get("id")), indices[labels[0]], alpha_HW > PAINTED)
+def _claim(claims_HW: _Claims, paint: Paint) -> None:
+    """Take the pixels that are free; those that another class holds belong to none."""
+    free_HW = paint.pixels_HW & (claims_HW == _NOBODY)
+    others_HW = paint.pixels_HW & ~free_HW & (claims_HW != paint.class_index)
+    claims_HW[free_HW] = paint.class_index
+    claims_HW[others_HW] = _SEVERAL
+
+
+def _is_painted_on(paint: Paint, before: Paint, remarked_ids: set[str]) -> bool:
+    """Whether the annotator painted on a proposed region: it grew, or it is called edited and
+    nothing else explains why (fewer pixels, another label, a note)."""
+    if (paint.pixels_HW & ~before.pixels_HW).any():
+        return True
+    is_same = paint.class_index == before.class_index
+    is_same = is_same and np.array_equal(paint.pixels_HW, before.pixels_HW)
+    return paint.is_edited and is_same and paint.region_id not in remarked_ids
+
+
+def _listed(remarks: Sequence[str]) -> str:
+    more = [f"and {len(remarks) - NAMED} more"] if len(remarks) > NAMED else []
+    return plain("; ".join([*remarks[:NAMED], *more]))

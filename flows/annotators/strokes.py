@@ -1,8 +1,8 @@
 """How a person's hand changes a pre-annotation: where it paints, with soft edges, and its slips.
 
-For the simulated annotator. A person corrects what is wrong and leaves the rest: regions keep
-their ids, changed ones get anti-aliased alpha along the changed edges, and painting over another
-class mostly leaves the pixel in both regions, as Label Studio's brush does.
+For the simulated annotator. A person corrects what is wrong and leaves the rest, as the
+instruction says: paint is a new region with anti-aliased edges, and mostly leaves the pixel in the
+proposed region too, as Label Studio's brush does; some erase what lies beneath first.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def repaint(
     """The regions after the person made them show `aim_HW`; those of `before` keep id and place.
 
     `before` must not overlap itself, as no pre-annotation does. A region that is not touched comes
-    back unchanged; one whose last pixel is erased is gone; classes not there yet are new regions.
+    back unchanged; one whose last pixel is erased is gone; what is painted is a new region per
+    class.
     """
     indices = {name: index for index, name in enumerate(class_names)}
     erases_under = rng.random() < 0.3  # most only paint over; some take the old class away first
@@ -76,13 +77,12 @@ def repaint(
     erased_HW = changed_HW if erases_under else changed_HW & (aim_HW == IGNORE)
     result: list[Region] = []
     for region, old_HW in regions:
-        class_index = indices[region["value"]["brushlabels"][0]]
-        new_HW = old_HW & ~erased_HW | changed_HW & (aim_HW == class_index)
-        if new_HW.any():
-            result.append(_after(region, old_HW, new_HW))
-    there = {int(value) for value in np.unique(before_HW)}
-    for class_index in sorted({int(value) for value in np.unique(aim_HW)} - there - {IGNORE}):
-        result.append(_new_region(aim_HW == class_index, class_names[class_index], rng))
+        left_HW = old_HW & ~erased_HW
+        if left_HW.any():
+            result.append(_after(region, old_HW, left_HW))
+    for class_index in np.unique(aim_HW[changed_HW & (aim_HW != IGNORE)]):
+        painted_HW = changed_HW & (aim_HW == class_index)
+        result.append(_new_region(painted_HW, class_names[class_index], rng))
     return result
 
 

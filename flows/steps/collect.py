@@ -27,7 +27,7 @@ from db.repository import (
 )
 from db.session import session_scope
 from db.tables import Annotation, ItemState
-from flows.annotators.masks import changed_pixels, decode_annotation
+from flows.annotators.masks import changed_pixels, read_annotation
 from flows.annotators.types import Project, PulledAnnotation
 from flows.loop import Loop, keep_mask
 from flows.position import Position
@@ -42,6 +42,7 @@ from flows.records import (
     write_record,
 )
 from pipeline.errors import AnnotationError
+from pipeline.plain import plain
 from pipeline.regions import Box, inside
 from pipeline.types import IGNORE
 
@@ -128,7 +129,7 @@ def _judge(loop: Loop, project: Project, pulled: PulledAnnotation, sent: Sent) -
         verdict = "skipped"
     else:
         try:
-            mask_HW, changed = _decode(loop, pulled, sent)
+            mask_HW, changed, why = _decode(loop, pulled, sent)
             mask_sha256 = keep_mask(loop.root, mask_HW)
         except AnnotationError as error:
             verdict, why = "quarantined", str(error)
@@ -137,12 +138,12 @@ def _judge(loop: Loop, project: Project, pulled: PulledAnnotation, sent: Sent) -
         project_id=project.project_id,
         task_id=pulled.task_id,
         tool_annotation_id=pulled.annotation_id,
-        annotator=pulled.annotator,
+        annotator=plain(pulled.annotator),
         lead_time_s=pulled.lead_time_s,
         created_at=pulled.created_at.isoformat(),
         updated_at=pulled.updated_at.isoformat(),
         verdict=verdict,
-        why=why,
+        why=plain(why),
         corrected_pixels=changed,
         mask_sha256=mask_sha256,
         raw_sha256=_digest(pulled.result),
@@ -163,8 +164,9 @@ def _has_mask(loop: Loop, known: Annotation) -> bool:
     return any(sample.mask_sha256 == digest for sample in loop.workspace.manifest())
 
 
-def _decode(loop: Loop, pulled: PulledAnnotation, sent: Sent) -> tuple[Mask, int]:
-    """The mask and how many pixels people changed; AnnotationError if it says nothing.
+def _decode(loop: Loop, pulled: PulledAnnotation, sent: Sent) -> tuple[Mask, int, str]:
+    """The mask, how many pixels people changed, and what is beside that or could not be read;
+    AnnotationError if it says nothing.
 
     What is painted outside the regions that were asked for is left out: people go over the edge,
     and parts of an image that they chose would bias what is learnt.
@@ -174,7 +176,7 @@ def _decode(loop: Loop, pulled: PulledAnnotation, sent: Sent) -> tuple[Mask, int
     with Image.open(loop.root / sample.image) as image:
         size = (image.height, image.width)
     classes = loop.params.classes
-    mask_HW = decode_annotation(pulled.result, sent.result, classes, size=size)
+    mask_HW, beside = read_annotation(pulled.result, sent.result, classes, size=size)
     if sent.regions:
         asked_HW = inside(sent.regions, size)
         if left_out := int(((mask_HW != IGNORE) & ~asked_HW).sum()):
@@ -184,8 +186,9 @@ def _decode(loop: Loop, pulled: PulledAnnotation, sent: Sent) -> tuple[Mask, int
         where = " inside the frames" if sent.regions else ""
         raise AnnotationError(
             f"no pixel{where} carries a label: paint at least one region, or skip"
+            f"{f' ({beside})' if beside else ''}"
         )
-    return mask_HW, changed_pixels(mask_HW, sent.result, classes)
+    return mask_HW, changed_pixels(mask_HW, sent.result, classes), beside
 
 
 def _reopen_quarantined(loop: Loop, here: Position) -> None:

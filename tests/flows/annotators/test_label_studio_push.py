@@ -241,7 +241,7 @@ def test_the_tab_lists_what_is_open_most_uncertain_first(
     ("change", "complaint"),
     [
         (lambda r: r["value"].update(rle=r["value"]["rle"][:-3]), "truncated"),
-        (lambda r: r["value"].update(brushlabels=["tree"]), "'tree' is none of the classes"),
+        (lambda r: r.update(image_rotation=90), "rotated by 90"),
         (lambda r: r.update(original_width=9), r"image is \(48, 64\)"),
     ],
 )

@@ -13,8 +13,9 @@ from flows.annotators.masks import (
     changed_pixels,
     decode_annotation,
     encode_result,
+    read_annotation,
 )
-from pipeline.errors import AnnotationError, DataError
+from pipeline.errors import DataError
 
 CLASSES = ["sky", "building", "road", "car"]
 SIZE = (6, 8)
@@ -151,38 +152,105 @@ def test_soft_edges_count_from_the_middle(sent: list, alpha: int, painted: bool)
     assert decoded[2, 0] == (2 if painted else 1)
 
 
-def _broken(change: dict, value: dict | None = None) -> dict:
-    region = brush_region(np.full(SIZE, 255, dtype=np.uint8), "sky", region_id="x" * 10)
-    return region | change | {"value": region["value"] | (value or {})}
+def _edited(result: list, *indices: int) -> list:
+    """The result with regions that Label Studio calls edited."""
+    return [
+        region | {"origin": "prediction-changed" if i in indices else "prediction"}
+        for i, region in enumerate(result)
+    ]
 
 
-@pytest.mark.parametrize(
-    ("region", "complaint"),
-    [
-        (_broken({}, {"brushlabels": ["tree"]}), "label 'tree' is none of the classes: sky, "),
-        (_broken({}, {"brushlabels": []}), "expected one class"),
-        (_broken({}, {"brushlabels": ["sky", "road"]}), "expected one class"),
-        (_broken({}, {"brushlabels": [["sky"]]}), "is none of the classes"),
-        (_broken({"type": "polygonlabels"}), "type 'polygonlabels', expected 'brushlabels'"),
-        (_broken({"original_width": 9}), r"size \(6, 9\).*image is \(6, 8\)"),
-        (_broken({"original_height": None}), r"size \(None, 8\)"),
-        (_broken({"image_rotation": 90}), "rotated by 90"),
-        (_broken({}, {"rle": [0, 1, 2]}), "region 1 of 1: brush mask is truncated"),
-        (_broken({}, {"rle": None}), "expected a list"),
-        (_broken({}, {"format": "png"}), "format 'rle'"),
-        (_broken({}) | {"value": None}, "format 'rle'"),
-        ("sky", "type 'str'"),
-        (None, "type 'NoneType'"),
-    ],
-)
-def test_what_cannot_be_read_is_refused_in_words(region: object, complaint: str) -> None:
-    with pytest.raises(AnnotationError, match=complaint):
-        decode_annotation([region], [], CLASSES, size=SIZE)  # type: ignore[list-item]
+OVER = np.s_[4:6, 2:5]  # where building is painted over road
 
 
-def test_a_result_that_is_no_list_is_refused() -> None:
-    with pytest.raises(AnnotationError, match="expected a list of regions"):
-        decode_annotation({"a": 1}, [], CLASSES, size=SIZE)  # type: ignore[arg-type]
+def test_painted_too_far_and_painted_back_on_the_proposed_region_is_unknown(
+    sent: list, mask_HW: np.ndarray
+) -> None:
+    """The road's own pixels do not change by painting it back; only its origin does."""
+    result = _with(sent, 1, _painted(sent[1], *OVER))
+    mask, beside = read_annotation(_edited(result, 1, 2), sent, CLASSES, size=SIZE)
+    expected = mask_HW.copy()
+    expected[OVER] = 255
+    np.testing.assert_array_equal(mask, expected)
+    assert beside.startswith("6 pixel(s) lie in two regions")
+    assert "press Esc" in beside
+
+
+def test_painted_back_over_its_edge_is_unknown_where_both_hold_it(
+    sent: list, mask_HW: np.ndarray
+) -> None:
+    result = _with(sent, 1, _painted(sent[1], *OVER))
+    result = _with(result, 2, _painted(sent[2], slice(3, 4), slice(2, 3)))
+    mask, beside = read_annotation(_edited(result, 1, 2), sent, CLASSES, size=SIZE)
+    expected = mask_HW.copy()
+    expected[OVER] = expected[3, 2] = 255
+    np.testing.assert_array_equal(mask, expected)
+    assert beside.startswith("7 pixel(s)")
+
+
+def _new(where: tuple[slice, slice], label: str, number: int) -> dict:
+    alpha = np.zeros(SIZE, dtype=np.uint8)
+    alpha[where] = 255
+    region = brush_region(alpha, label, region_id=f"manual{number}")
+    return region | {"origin": "manual"}
+
+
+def test_painted_too_far_and_painted_back_as_new_regions_is_what_was_painted(
+    sent: list, mask_HW: np.ndarray
+) -> None:
+    """As the instruction says: Esc, key, paint. List order is the order of painting."""
+    result = [*_edited(sent), _new(OVER, "building", 1), _new(np.s_[5:6, 2:8], "road", 2)]
+    mask, beside = read_annotation(result, sent, CLASSES, size=SIZE)
+    expected = mask_HW.copy()
+    expected[4, 2:5] = 1
+    np.testing.assert_array_equal(mask, expected)
+    assert beside == ""
+    again = [*result, _new(np.s_[5:6, 4:5], "building", 3)]
+    expected[5, 4] = 1
+    np.testing.assert_array_equal(decode_annotation(again, sent, CLASSES, size=SIZE), expected)
+
+
+def test_without_a_pre_annotation_the_region_begun_last_counts() -> None:
+    everything, over, back = np.s_[0:6, 0:8], np.s_[2:4, 2:6], np.s_[2:4, 4:6]
+    result = [_new(everything, "road", 1), _new(over, "car", 2), _new(back, "road", 3)]
+    expected = np.full(SIZE, 2)
+    expected[2:4, 2:4] = 3
+    np.testing.assert_array_equal(decode_annotation(result, [], CLASSES, size=SIZE), expected)
+
+
+def test_a_new_region_where_a_proposed_one_was_painted_on_is_unknown_unless_they_agree(
+    sent: list, mask_HW: np.ndarray
+) -> None:
+    result = _with(sent, 1, _painted(sent[1], *OVER))
+    car = [*_edited(result, 1), _new(np.s_[4:5, 2:5], "car", 1), _new(np.s_[0:1, 2:5], "car", 2)]
+    mask, beside = read_annotation(car, sent, CLASSES, size=SIZE)
+    expected = mask_HW.copy()
+    expected[OVER], expected[4, 2:5], expected[0, 2:5] = 1, 255, 3
+    np.testing.assert_array_equal(mask, expected)
+    assert beside.startswith("3 pixel(s)")
+    building = [*_edited(result, 1), _new(OVER, "building", 1)]
+    mask, beside = read_annotation(building, sent, CLASSES, size=SIZE)
+    assert (mask[OVER] == 1).all()
+    assert beside == ""
+
+
+@pytest.mark.parametrize("how", ["erased", "relabelled", "note", "value"])
+def test_an_edit_that_is_no_painting_leaves_what_is_painted_over(sent: list, how: str) -> None:
+    """Erasing, another label, a note: the origin says "changed", but not by paint."""
+    result = _edited([*sent, _new(OVER, "car", 1)], 2)
+    result[3]["origin"] = "manual"
+    road = result[2]
+    if how == "erased":
+        result[2] = _with(sent, 2, _painted(sent[2], slice(5, 6), slice(7, 8), 0))[2]
+    elif how == "relabelled":
+        road["value"] = road["value"] | {"brushlabels": ["sky"]}
+    elif how == "note":
+        road["meta"] = {"text": ["wet"]}
+    else:
+        result.append({"id": road["id"], "type": "choices", "value": {"choices": ["wet"]}})
+    mask = decode_annotation(result, sent, CLASSES, size=SIZE)
+    assert (mask[OVER] == 3).all()
+    assert mask[5, 0] == (0 if how == "relabelled" else 2)
 
 
 @pytest.mark.parametrize("value", [4, 254])

@@ -46,10 +46,11 @@ def test_regions_that_nobody_touched_come_back_as_they_were() -> None:
     target = scene.copy()
     target[(scene == 0) & (np.arange(SIZE[1]) < 20)] = 1
     result = repaint(before, target, CLASSES, np.random.default_rng(0))
-    assert [region["id"] for region in result] == [region["id"] for region in before]
-    origins = {region["value"]["brushlabels"][0]: region["origin"] for region in result}
-    assert origins["building"] == "prediction-changed"
-    assert origins["road"] == origins["car"] == "prediction"
+    *proposed, new = result
+    assert [region["id"] for region in proposed] == [region["id"] for region in before]
+    origins = {region["value"]["brushlabels"][0]: region["origin"] for region in proposed}
+    assert origins["building"] == origins["road"] == origins["car"] == "prediction"
+    assert (new["value"]["brushlabels"], new["origin"]) == (["building"], "manual")
     same = {r["id"]: r["value"] for r in before}
     assert all(r["value"] == same[r["id"]] for r in result if r["origin"] == "prediction")
 
@@ -67,7 +68,7 @@ def test_changed_edges_are_soft_and_only_they() -> None:
     target = scene.copy()
     target[10:30, 20:26] = 1
     result = repaint(before, target, CLASSES, np.random.default_rng(0))
-    alpha = decode(result[1]["value"]["rle"], *SIZE)
+    alpha = decode(result[-1]["value"]["rle"], *SIZE)
     soft = (alpha > 0) & (alpha < 255)
     assert soft.any()
     assert not soft[:8].any()

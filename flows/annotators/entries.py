@@ -1,0 +1,188 @@
+"""What each entry of an answer is: paint of a class, paint whose class nobody can tell, a remark.
+
+Label Studio puts everything that people did into one list. An entry is, by these rules:
+
+1. Paint of a class: a brush of our labels with exactly one of the classes.
+2. Paint of unknown class: a brush of our labels with no, several or foreign labels; a brush of
+   another control without a label (magic wand) or with one of our classes; a shape with one of our
+   classes, by the box around it. Its pixels become IGNORE, never the class beneath.
+3. A remark, which says nothing about pixels: choices, text, numbers, relations, values of a
+   region, brushes and shapes of other labels, shapes without one, what is no object at all.
+4. Damage, which makes the whole answer unreadable: of 1 and 2 a brush of another size than the
+   image, rotated or not to be decoded, and a shape without a place, since nobody could say which
+   pixels to leave out.
+
+All but 1 are named. Nothing is lost: the record keeps the whole list as it came.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from flows.annotators import brush_rle
+from pipeline.errors import AnnotationError
+from pipeline.plain import plain
+from pipeline.types import IGNORE
+
+FROM_NAME, TO_NAME = "label", "image"  # the names in the labelling configuration
+PAINTED = 127  # brushes are anti-aliased: a pixel counts as painted above this alpha
+
+Bools = npt.NDArray[np.bool_]
+_BRUSHES = ("brushlabels", "brush", "magicwand")
+_SHAPES = ("rectangle", "polygon", "ellipse", "keypoint", "vector", "bitmask")
+
+
+class Paint(NamedTuple):
+    """One region's pixels."""
+
+    region_id: str
+    class_index: int  # IGNORE where the class cannot be told
+    pixels_HW: Bools
+    is_edited: bool  # Label Studio says that people changed something about the proposed region
+
+
+class Entries(NamedTuple):
+    """An answer's entries, in their order."""
+
+    paints: list[Paint]
+    remarks: list[str]  # in words, what is no paint of a class, and why
+    remarked_ids: set[str]  # regions that a remark is about
+
+    @property
+    def are_readable(self) -> bool:
+        """Whether any of them is paint of a class."""
+        return any(paint.class_index != IGNORE for paint in self.paints)
+
+
+def read_entries(result: Any, class_names: Sequence[str], size: tuple[int, int]) -> Entries:
+    """The entries by the rules above; AnnotationError on damage and on what is no list."""
+    if not isinstance(result, list | tuple):
+        raise AnnotationError(f"result is {type(result).__name__}, expected a list of regions")
+    indices = {name: index for index, name in enumerate(class_names)}
+    found = Entries([], [], set())
+    for place, entry in enumerate(result, start=1):
+        try:
+            remark = _read(entry, indices, size, found)
+        except AnnotationError as error:
+            raise AnnotationError(f"region {place} of {len(result)}: {error}") from None
+        if remark:
+            found.remarks.append(f"entry {place}: {remark}")
+    return found
+
+
+def _read(
+    entry: Any, indices: Mapping[str, int], size: tuple[int, int], found: Entries
+) -> str | None:
+    """Put an entry's paint into `found`; what is to be said of it."""
+    if not isinstance(entry, dict):
+        return f"{type(entry).__name__}, expected an object"
+    kind, region_id = entry.get("type"), _region_id(entry)
+    is_ours = kind == "brushlabels" and (entry.get("from_name"), entry.get("to_name")) == (
+        FROM_NAME,
+        TO_NAME,
+    )
+    value = entry.get("value")
+    labels = _labels(value)
+    named = [label for label in labels if isinstance(label, str) and label in indices]
+    if not isinstance(kind, str) or not (kind.endswith("labels") or kind in _BRUSHES + _SHAPES):
+        found.remarked_ids.add(region_id)
+        return f"{_shown(kind)} says nothing about pixels"
+    if not is_ours and not named and (labels or kind not in _BRUSHES):
+        return f"{_shown(kind)} of {_shown(labels)}, none of the classes"
+    is_brush = kind in _BRUSHES or (isinstance(value, dict) and "rle" in value)
+    pixels_HW = _brushed(entry, size) if is_brush else _around(entry, size)
+    is_clear = is_ours and len(labels) == len(named) == 1
+    found.paints.append(
+        Paint(
+            region_id,
+            indices[named[0]] if is_clear else IGNORE,
+            pixels_HW,
+            is_edited=entry.get("origin") == "prediction-changed",
+        )
+    )
+    if not is_clear:
+        return (
+            f"{_shown(kind)} with labels {_shown(labels)}, expected a brush of one of the classes "
+            f"({', '.join(indices)}): its {int(pixels_HW.sum())} pixel(s) are left unknown"
+        )
+    if entry.get("meta"):
+        found.remarked_ids.add(region_id)
+        return "a note on the region"
+    return None if pixels_HW.any() else f"brush of {_shown(named[0])} without a pixel"
+
+
+def _region_id(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("id"))
+
+
+def _labels(value: Any) -> list[Any]:
+    """All labels of a region, which stand under the name of its kind."""
+    if not isinstance(value, dict):
+        return []
+    found: list[Any] = []
+    for key, labels in value.items():
+        if key.endswith("labels") and labels is not None:
+            found += labels if isinstance(labels, list) else [labels]
+    return found
+
+
+def _brushed(entry: Mapping[str, Any], size: tuple[int, int]) -> Bools:
+    found = (entry.get("original_height"), entry.get("original_width"))
+    if found != size or any(isinstance(side, bool) for side in found):
+        raise AnnotationError(f"size {_shown(found)} (height, width), but the image is {size}")
+    _check_upright(entry)
+    value = entry.get("value")
+    if not isinstance(value, dict) or value.get("format") != "rle":
+        raise AnnotationError("no brush mask of format 'rle'")
+    if value.get("rle") == []:
+        return np.zeros(size, dtype=bool)
+    return brush_rle.decode(value.get("rle"), *size) > PAINTED
+
+
+def _check_upright(entry: Mapping[str, Any]) -> None:
+    if rotation := entry.get("image_rotation"):
+        raise AnnotationError(f"the image was rotated by {_shown(rotation)} degrees, expected 0")
+
+
+def _around(entry: Mapping[str, Any], size: tuple[int, int]) -> Bools:
+    """The box around a shape, a pixel wider: what it may cover, not what it covers."""
+    _check_upright(entry)
+    try:
+        corners = _corners(entry.get("value"), size[0] / size[1])
+        left, right = (bound(x for x, _ in corners) / 100 * size[1] for bound in (min, max))
+        top, bottom = (bound(y for _, y in corners) / 100 * size[0] for bound in (min, max))
+        rows = slice(max(0, math.floor(top) - 1), max(0, math.ceil(bottom) + 1))
+        columns = slice(max(0, math.floor(left) - 1), max(0, math.ceil(right) + 1))
+    except (TypeError, ValueError, KeyError, OverflowError):
+        raise AnnotationError(
+            f"{_shown(entry.get('type'))} whose place cannot be told: draw it with the brush"
+        ) from None
+    pixels_HW = np.zeros(size, dtype=bool)
+    pixels_HW[rows, columns] = True
+    return pixels_HW
+
+
+def _corners(value: Any, height_to_width: float) -> list[tuple[float, float]]:
+    """Points whose box holds the shape, in percent of the image's width and height."""
+    if "points" in value:
+        return [(float(x), float(y)) for x, y in value["points"]]
+    if "vertices" in value:
+        return [(float(one["x"]), float(one["y"])) for one in value["vertices"]]
+    x, y = float(value["x"]), float(value["y"])
+    if "radiusX" in value:
+        reach = max(float(value["radiusX"]), float(value["radiusY"]) * height_to_width)
+    elif "height" in value and not value.get("rotation"):
+        return [(x, y), (x + float(value["width"]), y + float(value["height"]))]
+    else:  # a rectangle turned about its corner, or a point with its width
+        across = float(value.get("height", 0.0)) * height_to_width
+        reach = math.hypot(float(value["width"]), across)
+    return [(x - reach, y - reach / height_to_width), (x + reach, y + reach / height_to_width)]
+
+
+def _shown(value: Any) -> str:
+    return plain(repr(value) if isinstance(value, str) else str(value), 80)
