@@ -53,6 +53,7 @@ LAYERS = {
     "config": WORDS,
     "errors": WORDS,
     "files": WORDS,
+    "plain": WORDS,
     "forgetting": 1,
     "layout": WORDS,
     "loop_params": WORDS,
