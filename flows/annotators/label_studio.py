@@ -131,7 +131,11 @@ class LabelStudio:
         self.http.delete(f"/api/annotations/{annotation_id}/")
 
     def ensure_webhook(self, project: Project, url: str, secret_header: Mapping[str, str]) -> None:
-        """As the protocol says. It is called once, within 1 s, and never again: only a hint."""
+        """As the protocol says. It is called once, within 1 s, and never again: only a hint.
+
+        A hook of ours at another address is removed: who listens there now would be told the
+        secret.
+        """
         wanted = {
             "url": url,
             "headers": dict(secret_header),
@@ -140,7 +144,11 @@ class LabelStudio:
             "send_for_all_actions": False,
             "is_active": True,
         }
-        for hook in self.http.get("/api/webhooks/", project=project.project_id):
+        hooks = self.http.get("/api/webhooks/", project=project.project_id)
+        for hook in hooks:
+            if hook["url"] != url and secret_header.keys() & hook["headers"].keys():
+                self.http.delete(f"/api/webhooks/{hook['id']}/")
+        for hook in hooks:
             if hook["url"] != url:
                 continue
             if {**hook, "actions": sorted(hook["actions"])} != hook | wanted:

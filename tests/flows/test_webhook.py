@@ -1,8 +1,11 @@
-"""The receiver of Label Studio's hook: secret, loudness, one event for a burst."""
+"""The receiver of Label Studio's hook: secret, limits, one event for a burst."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -13,11 +16,13 @@ from typing import Any
 import httpx
 import pytest
 
-from flows import prefect_server, webhook
+from flows import prefect_server, relay, webhook
 from flows.credentials import SECRETS, api_key, credentials
 from flows.daemons import HOST
 from flows.prefect_server import Api
-from flows.webhook import PATH, SECRET_HEADER, Receiver, Relay, ids_of
+from flows.processes import wait_until
+from flows.relay import Relay
+from flows.webhook import PATH, SECRET_HEADER, Receiver, ids_of
 from flows.workspace import template_file
 from pipeline.errors import ServiceError
 
@@ -47,13 +52,19 @@ def sent() -> Sent:
 
 @pytest.fixture
 def hook_url(sent: Sent) -> Iterator[str]:
-    receiver = Receiver(0, secret="s3cret", relay=Relay(sent))
-    thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.01})
+    receiver = Receiver(secret="s3cret", relay=Relay(sent))
+    loop = asyncio.new_event_loop()
+    server = loop.run_until_complete(receiver.listen(0))
+    thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    yield f"http://{HOST}:{receiver.server_address[1]}"
-    receiver.shutdown()
-    receiver.server_close()
+    yield f"http://{HOST}:{server.sockets[0].getsockname()[1]}"
+    loop.call_soon_threadsafe(server.close)
+    loop.call_soon_threadsafe(loop.stop)
     thread.join()
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
 
 
 def post(url: str, secret: bytes = b"s3cret", **options: Any) -> httpx.Response:
@@ -61,10 +72,29 @@ def post(url: str, secret: bytes = b"s3cret", **options: Any) -> httpx.Response:
         return client.post(url, headers={SECRET_HEADER.encode(): secret}, **options)
 
 
+def raw(url: str, *pieces: bytes) -> bytes:
+    """All that is answered to bytes that no client would send; b"" when dropped."""
+    with socket.create_connection((HOST, int(url.rpartition(":")[2])), timeout=20) as connection:
+        with contextlib.suppress(OSError):
+            for piece in pieces:
+                connection.sendall(piece)
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            while piece := connection.recv(4096):
+                answer += piece
+    return answer
+
+
+def head(*lines: str, secret: str | None = "s3cret") -> bytes:
+    known = [f"{SECRET_HEADER}: {secret}"] if secret is not None else []
+    return "\r\n".join([f"POST {PATH} HTTP/1.1", "Host: x", *known, *lines, "", ""]).encode()
+
+
 def test_hook_becomes_an_event_of_ids_alone(hook_url: str, sent: Sent) -> None:
     started = time.monotonic()
     assert post(hook_url + PATH, json=HOOK).status_code == 200
     assert time.monotonic() - started < 1.0  # what Label Studio waits, in the annotator's request
+    assert wait_until(lambda: bool(sent), 5)
     assert sent == [{"action": "ANNOTATION_CREATED", "project": 3, "task": 7}]
 
 
@@ -79,34 +109,160 @@ def test_secret_is_asked_for(hook_url: str, sent: Sent) -> None:
     assert sent == []
 
 
-def test_event_that_prefect_does_not_take_is_an_error_for_the_sender(
-    hook_url: str, sent: Sent
+@pytest.mark.parametrize(
+    ("request_head", "status"),
+    [
+        (head("Content-Length: 99000000", secret=None), 401),
+        (head("Content-Length: 99000000", secret="guess"), 401),
+        (head("Content-Length: 99000000"), 413),
+        (head("Content-Length: 65537"), 413),
+        (head("Transfer-Encoding: chunked", secret=None), 401),
+        (head("Content-Length: " + "9" * 5000), 400),
+        (head("Content-Length: -1"), 400),
+        (head("Content-Length: 1e3"), 400),
+        (head("Content-Length: 5", "Content-Length: 6"), 400),
+        (head("Transfer-Encoding: gzip"), 501),
+        (head("X: " + "x" * 70_000), 431),
+        (head(*["X: y"] * 10_000), 431),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+        (b"POST " + PATH.encode() + b"\r\n\r\n", 400),
+    ],
+)
+def test_refusal_comes_before_a_byte_of_the_body(
+    hook_url: str, sent: Sent, capfd: pytest.CaptureFixture[str], request_head: bytes, status: int
 ) -> None:
-    sent.down = True
-    answer = post(hook_url + PATH, json=HOOK)
-    assert answer.status_code == 502
-    assert "refused" in answer.json()["why"]
-    sent.down = False  # and the failure is not taken for a burst
+    answer = raw(hook_url, request_head)
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer
+    assert sent == []
     assert post(hook_url + PATH, json=HOOK).status_code == 200
-    assert len(sent) == 1
+    assert "Traceback" not in capfd.readouterr().err
 
 
-def test_other_paths_and_oversized_bodies_are_refused(
+def test_chunks_are_read_up_to_the_limit(hook_url: str, sent: Sent) -> None:
+    chunked = head("Transfer-Encoding: chunked")
+    assert raw(hook_url, chunked, b"2\r\n{}\r\n0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+    assert raw(hook_url, chunked, b"ffffffffff\r\n", b"x" * 200_000).startswith(b"HTTP/1.1 413 ")
+    assert raw(hook_url, chunked, b"10000000\r\n" + b"x" * 70_000).startswith(b"HTTP/1.1 413 ")
+    assert raw(hook_url, chunked, b"-1\r\nxx").startswith(b"HTTP/1.1 400 ")
+    assert wait_until(lambda: len(sent) == 1, 5)
+
+
+@pytest.mark.parametrize("sends", [b"", b"POST", head("Content-Length: 9"), head()[:-2]])
+def test_slow_client_is_dropped(
+    hook_url: str, monkeypatch: pytest.MonkeyPatch, sends: bytes
+) -> None:
+    monkeypatch.setattr(webhook, "REQUEST_S", 0.2)
+    assert raw(hook_url, sends) == b""
+
+
+def test_a_client_that_drips_has_no_longer_than_any_other(
+    hook_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook, "REQUEST_S", 0.3)
+    port = int(hook_url.rpartition(":")[2])
+    with socket.create_connection((HOST, port), timeout=20) as connection:
+        started = time.monotonic()
+        with contextlib.suppress(OSError):
+            for byte in head("Content-Length: 9"):
+                connection.sendall(bytes([byte]))
+                time.sleep(0.05)
+        assert time.monotonic() - started < 3
+
+
+def test_idle_connections_keep_nobody_out(
+    hook_url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(webhook, "MAX_CONNECTIONS", 4)
+    port = int(hook_url.rpartition(":")[2])
+    with contextlib.ExitStack() as stack:
+        for _ in range(40):
+            stack.enter_context(socket.create_connection((HOST, port), timeout=20))
+        assert post(hook_url + PATH, json=HOOK).status_code == 200
+    said = capfd.readouterr().err
+    assert said.count("refused") == 1  # however many there were: no client fills the disk
+
+
+def test_event_that_prefect_does_not_take_at_first_is_sent_again(
+    sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "PAUSES_S", (0.01,) * 200)
+    sent.down = True
+    Relay(sent).hook({"task": 7})
+    time.sleep(0.05)
+    sent.down = False
+    assert wait_until(lambda: bool(sent), 5)
+    assert sent[0] == {"task": 7}
+
+
+@pytest.mark.parametrize("error", [ServiceError("refused"), OSError("odd"), ValueError("odder")])
+def test_event_that_is_lost_is_said_and_the_next_one_goes(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    monkeypatch.setattr(relay, "PAUSES_S", (0.0,))
+    monkeypatch.setattr(relay, "QUIET_S", 0.0)
+    tried: list[dict[str, Any]] = []
+
+    def send(payload: dict[str, Any]) -> None:
+        tried.append(payload)
+        if len(tried) <= 2:
+            raise error
+
+    passing = Relay(send)
+    passing.hook({"task": 1})
+    assert wait_until(lambda: len(tried) == 2, 5)
+    passing.hook({"task": 2})
+    assert wait_until(lambda: len(tried) == 3, 5)
+    assert f"not delivered, the schedule will do: {error}" in capfd.readouterr().err
+
+
+def test_whoever_sends_a_hook_does_not_wait_for_prefect(
     hook_url: str, sent: Sent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    waits = threading.Event()
+    monkeypatch.setattr(Sent, "__call__", lambda self, payload: waits.wait(20))
+    started = time.monotonic()
+    for _ in range(5):
+        assert post(hook_url + PATH, json=HOOK).status_code == 200
+    assert time.monotonic() - started < 5
+    waits.set()
+
+
+def test_other_paths_are_refused(hook_url: str, sent: Sent) -> None:
     assert post(hook_url + "/elsewhere", json=HOOK).status_code == 404
     assert httpx.get(hook_url + "/health", trust_env=False).status_code == 200
-    monkeypatch.setattr(webhook, "BODY_LIMIT_BYTES", 10)
-    assert post(hook_url + PATH, json=HOOK).status_code == 413
+    assert httpx.get(hook_url + PATH, trust_env=False).status_code == 404
     assert sent == []
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"not json", b"[]", b'"text"', b'{"action": {"x": 1}}', b'{"project": 3}']
+    "body",
+    [
+        b"",
+        b"not json",
+        b"[]",
+        b'"text"',
+        b'{"action": {"x": 1}}',
+        b'{"project": 3}',
+        b"[" * 60_000,
+        b'{"action": ' + b"9" * 5_000 + b"}",
+        b'{"action": "\\ud800"}',
+        b'{"action": "\xff"}',
+        b'{"action": "' + b"A" * 60_000 + b'"}',
+        b'{"action": "A B", "task": {"id": 1}}',
+    ],
 )
-def test_unreadable_body_is_still_a_hint(hook_url: str, sent: Sent, body: bytes) -> None:
+def test_unreadable_body_is_still_a_hint(
+    hook_url: str, sent: Sent, capfd: pytest.CaptureFixture[str], body: bytes
+) -> None:
     assert post(hook_url + PATH, content=body).status_code == 200
+    assert wait_until(lambda: bool(sent), 5)
     assert sent == [{}]
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("number", ["true", "-1", "1.5", "1e400", "NaN", "9" * 30, '"1"', "null"])
+def test_id_that_is_none_is_left_out(number: str) -> None:
+    assert ids_of(b'{"action": "A", "task": {"id": %s}}' % number.encode()) == {"action": "A"}
 
 
 def test_ids_of_a_deletion_without_task() -> None:
@@ -119,12 +275,12 @@ def test_ids_of_a_deletion_without_task() -> None:
 def test_burst_is_one_event_and_one_more_when_its_tick_is_over(
     sent: Sent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhook, "AGAIN_S", 0.3)
-    relay = Relay(sent)
+    monkeypatch.setattr(relay, "AGAIN_S", 0.3)
+    passing = Relay(sent)
     for task in range(8):
-        relay.hook({"task": task})
-    assert sent == [{"task": 0}]
-    time.sleep(0.8)
+        passing.hook({"task": task})
+    assert wait_until(lambda: len(sent) == 2, 5)
+    time.sleep(0.5)
     assert sent == [{"task": 0}, {"task": 7, "again": True}]
 
 

@@ -87,10 +87,29 @@ def test_the_webhook_is_made_once_and_brought_up_to_date(
     annotator: LabelStudio, project: Project
 ) -> None:
     url = "http://127.0.0.1:9/hook"
+    annotator.ensure_webhook(project, "http://127.0.0.1:9/another", {})
     for secret in ("one", "one", "two"):
         annotator.ensure_webhook(project, url, {"X-Hook-Secret": secret})
-    annotator.ensure_webhook(project, "http://127.0.0.1:9/another", {})
     hooks = annotator.http.get("/api/webhooks/", project=project.project_id)
-    assert [hook["url"] for hook in hooks] == [url, "http://127.0.0.1:9/another"]
+    assert [hook["url"] for hook in hooks] == ["http://127.0.0.1:9/another", url]
+    hooks.reverse()
     assert hooks[0]["headers"] == {"X-Hook-Secret": "two"}
     assert "ANNOTATION_UPDATED" in hooks[0]["actions"]
+
+
+def test_hooks_at_old_addresses_do_not_keep_the_secret(
+    annotator: LabelStudio, project: Project, title: str
+) -> None:
+    another = annotator.ensure_project(f"{title} another", CLASSES)
+    elsewhere = "http://127.0.0.1:9/of-somebody-else"
+    annotator.ensure_webhook(project, elsewhere, {"X-Another": "theirs"})
+    annotator.ensure_webhook(another, "http://127.0.0.1:8089/hook", {"X-Hook-Secret": "s"})
+    for port in (8089, 8090, 8091):
+        url = f"http://127.0.0.1:{port}/hook"
+        annotator.ensure_webhook(project, url, {"X-Hook-Secret": f"at {port}"})
+
+    def urls(of: Project) -> list[str]:
+        return [hook["url"] for hook in annotator.http.get("/api/webhooks/", project=of.project_id)]
+
+    assert urls(project) == [elsewhere, "http://127.0.0.1:8091/hook"]
+    assert urls(another) == ["http://127.0.0.1:8089/hook"]
