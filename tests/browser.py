@@ -91,9 +91,9 @@ def open_next_task(page: Any, project_url: str, size: tuple[int, int]) -> Canvas
     """Press "Label All Tasks", read the instructions, close them."""
     page.goto(project_url)
     page.get_by_role("button", name="Label All Tasks").first.click()
-    page.get_by_text("Painting over another class is enough").wait_for()
+    page.get_by_text("What is begun last counts").wait_for()
     page.keyboard.press("Escape")
-    page.get_by_text("Painting over another class is enough").wait_for(state="hidden")
+    page.get_by_text("What is begun last counts").wait_for(state="hidden")
     submit_button(page).wait_for()
     page.locator("canvas").first.wait_for()
     page.wait_for_timeout(2500)  # masks are decoded after the page is there

@@ -44,7 +44,7 @@ def label_config(class_names: Sequence[str]) -> str:
     """One brush per class, each in its colour; the reason for asking stands above the image."""
     colours = class_colours(len(class_names))
     labels = "\n".join(
-        f"    <Label value={quoteattr(name)} background={quoteattr(colour)}/>"
+        f"    <Label {_label_name(name)} background={quoteattr(colour)}/>"
         for name, colour in zip(class_names, colours, strict=True)
     )
     return (
@@ -59,27 +59,56 @@ def label_config(class_names: Sequence[str]) -> str:
     )
 
 
+def _label_name(name: str) -> str:
+    """A label's attributes. Label Studio puts the task's data in the place of "$image"; answers
+    carry the alias, and what is shown has a character without width behind the dollar."""
+    if "$" not in name:
+        return f"value={quoteattr(name)}"
+    shown = name.replace("$", "$\u2060")
+    return f"value={quoteattr(shown)} alias={quoteattr(name)}"
+
+
 def config_classes(config: str) -> list[str]:
     """The classes of a labelling configuration, in order; [] when it has none of our brushes."""
+    brushes = _brushes(_parsed(config))
+    return [] if brushes is None else [_answered(label) for label in brushes.iter("Label")]
+
+
+def _parsed(config: str) -> ElementTree.Element:
     try:
-        root = ElementTree.fromstring(config)
+        return ElementTree.fromstring(config)
     except ElementTree.ParseError:
-        return []
-    brushes = root.find(f".//BrushLabels[@name='{FROM_NAME}'][@toName='{TO_NAME}']")
-    return [] if brushes is None else [label.get("value", "") for label in brushes.iter("Label")]
+        return ElementTree.Element("View")
+
+
+def _brushes(root: ElementTree.Element) -> ElementTree.Element | None:
+    return root.find(f".//BrushLabels[@name='{FROM_NAME}'][@toName='{TO_NAME}']")
+
+
+def _answered(label: ElementTree.Element) -> str:
+    """What answers carry of a label."""
+    return label.get("alias") or label.get("value") or ""
 
 
 def instruction(class_names: Sequence[str]) -> str:
     """What annotators read before the first image (HTML)."""
     paragraphs = (
-        "Every pixel gets one class. The model has already painted its guess: "
-        "<b>correct it where it is wrong</b>, then press Submit.",
-        "<b>To correct</b>, select the region of the right class in the list at the right, then "
-        "paint with the brush. Painting over another class is enough: no need to erase it first.",
-        "<b>A class that is not in that list yet</b>: press its key (or click its label above the "
-        "image), then paint.",
-        "<b>The eraser</b> takes a class away. What is erased and not painted again counts as "
-        "&quot;unknown&quot;: use it where nobody could tell.",
+        "Every pixel gets one class. Where the image is painted already, that is the model's "
+        "guess: <b>correct it where it is wrong</b>. Where nothing is painted (the first images, "
+        "before there is a model), <b>paint all of it</b>, large areas first. Then press Submit.",
+        "<b>To paint</b>: press <b>Esc</b>, then the key of the class (it stands behind its name "
+        "above the image), then paint. <b>What is begun last counts</b>, whatever lies beneath: no "
+        "need to erase it first. Painted too far? Ctrl+Z; or Esc, the key of the right class, and "
+        "paint it back.",
+        "<b>Esc comes first, every time.</b> While a region is selected, the key of another class "
+        "turns <b>all of that region</b> into that class (Ctrl+Z takes it back), and strokes go "
+        "into the selected region, whose place in the order stays: where they meet other paint, "
+        "the pixels count as unknown or go to the region begun last.",
+        "<b>The eraser</b> takes paint off the region that is selected in the list at the right. "
+        "What is erased and not painted again counts as &quot;unknown&quot;: use it where nobody "
+        "could tell.",
+        "<b>Nothing special to see?</b> Then everything is of the class that is there: paint it "
+        "so. An image that is submitted without any paint says nothing and is asked for again.",
         "<b>Skip</b> an image that cannot be judged at all; it is not asked for again.",
         "<b>Noticed a mistake after Submit?</b> Open the task again, correct it, press Update.",
         f"Classes: {', '.join(escape(name) for name in class_names)}.",
@@ -117,15 +146,46 @@ def create_project(http: Http, title: str, class_names: Sequence[str]) -> int:
 
 
 def check_classes(title: str, url: str, config: str, class_names: Sequence[str]) -> None:
-    """ServiceError when a project that exists has other classes than the workspace."""
-    found = config_classes(config)
-    if found != list(class_names):
+    """ServiceError when answers of a project that exists would be read wrongly or not at all."""
+    if problem := _problem(config, class_names):
         raise ServiceError(
-            f"Label Studio's project {title!r} ({url}) has the classes {found}, params.yaml has "
-            f"{list(class_names)}: masks would be read wrongly. Set the labels in the project's "
-            "settings (Labeling Interface) to those of params.yaml, in that order, or rename the "
-            "project so that a new one is made"
+            f"Label Studio's project {title!r} ({url}): {problem}. Set it right in the project's "
+            "settings (Labeling Interface), or put `classes` in params.yaml back to what they "
+            "were when its first answers came. Leave the project and its title as they are: a "
+            "new project would not have the answers of this one"
         )
+
+
+def _problem(config: str, class_names: Sequence[str]) -> str | None:
+    """What is wrong with a labelling configuration; tags beside ours are fine as remarks."""
+    root = _parsed(config)
+    ours = _brushes(root)
+    if ours is None:
+        return (
+            f'its interface has no <BrushLabels name="{FROM_NAME}" toName="{TO_NAME}">, whose '
+            f"labels are to be those of params.yaml, in that order: {list(class_names)}"
+        )
+    if (found := config_classes(config)) != list(class_names):
+        return (
+            f"it has the classes {found}, params.yaml has {list(class_names)}, in that order: "
+            "masks would be read wrongly"
+        )
+    if ours.get("choice", "").startswith("multiple"):
+        return 'choice="multiple" gives a region two classes: remove it'
+    if root.find(f".//Image[@name='{TO_NAME}'][@value='$image']") is None:
+        return f'it has no <Image name="{TO_NAME}" value="$image">, so nobody sees the image'
+    for tag in root.iter():
+        if tag is ours:
+            continue
+        if tag.tag in ("Brush", "MagicWand"):
+            return f"<{tag.tag}> paints regions without a class, which nobody can read: remove it"
+        labels = {_answered(label) for label in tag.iter("Label")} & set(class_names)
+        if labels and tag.tag.endswith("Labels"):
+            return (
+                f"<{tag.tag}> has the labels {sorted(labels)} too, but only the brush's are read: "
+                "remove them there"
+            )
+    return None
 
 
 def _tab() -> dict[str, Any]:

@@ -41,19 +41,95 @@ def test_class_names_cannot_break_the_instructions() -> None:
     assert "<script>" not in instruction(["<script>alert(1)</script>", "sky"])
 
 
+def test_class_names_with_a_dollar_are_no_places_for_the_tasks_data() -> None:
+    config = label_config(["$image", "a$reason", "car"])
+    assert [label.get("alias") for label in ElementTree.fromstring(config).iter("Label")] == [
+        "$image",
+        "a$reason",
+        None,
+    ]
+    assert config.count("$image") == 2  # the alias, and the image itself
+    check_classes("title", "http://x", config, ["$image", "a$reason", "car"])
+
+
 @pytest.mark.parametrize(
     "config",
     [
         "not XML",
         "<View/>",
         '<View><BrushLabels name="other" toName="image"><Label value="a"/></BrushLabels></View>',
+        '<View><BrushLabels name="label" toName="other"><Label value="a"/></BrushLabels></View>',
+        label_config(["a", "b"]).replace("BrushLabels", "PolygonLabels"),
         label_config(["b", "a"]),
+        label_config(["a"]),
+        label_config(["a", "a", "b"]),
+        label_config(["A", "b"]),
         label_config(["a", "b", "c"]),
+        label_config(["a", "b"]).replace('value="a"', 'value="a" alias="c"'),
     ],
 )
-def test_a_project_whose_classes_differ_is_refused_with_both_lists(config: str) -> None:
-    with pytest.raises(ServiceError, match=r"params.yaml has \['a', 'b'\]"):
+def test_a_project_whose_classes_differ_is_refused_with_what_they_should_be(config: str) -> None:
+    with pytest.raises(ServiceError, match=r"params.yaml.*in that order: *\['a', 'b'\]|has \['a'"):
         check_classes("title", "http://x", config, ["a", "b"])
+
+
+def beside(xml: str) -> str:
+    return label_config(["a", "b"]).replace("</View>", f"{xml}</View>")
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        (beside('<MagicWand name="w" toName="image"/>'), "<MagicWand> paints regions without"),
+        (beside('<Brush name="w" toName="image"/>'), "<Brush> paints regions without"),
+        (
+            beside('<PolygonLabels name="p" toName="image"><Label value="b"/></PolygonLabels>'),
+            r"<PolygonLabels> has the labels \['b'\] too",
+        ),
+        (
+            beside('<BrushLabels name="p" toName="image"><Label value="a"/></BrushLabels>'),
+            r"<BrushLabels> has the labels \['a'\] too",
+        ),
+        (
+            label_config(["a", "b"]).replace("<BrushLabels", '<BrushLabels choice="multiple"'),
+            "two classes",
+        ),
+        (label_config(["a", "b"]).replace('"$image"', '"$photo"'), "nobody sees the image"),
+    ],
+)
+def test_an_interface_whose_answers_nobody_can_read_is_refused_by_name(
+    config: str, named: str
+) -> None:
+    with pytest.raises(ServiceError, match=named):
+        check_classes("title", "http://x", config, ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        '<Choices name="q" toName="image"><Choice value="a"/></Choices>',
+        '<TextArea name="t" toName="image" perRegion="true"/><Relations/>',
+        '<RectangleLabels name="r" toName="image"><Label value="damage"/></RectangleLabels>',
+        '<Rectangle name="r" toName="image"/><Rating name="n" toName="image"/>',
+    ],
+)
+def test_remarks_may_be_asked_for_beside_the_brush(xml: str) -> None:
+    check_classes("title", "http://x", beside(xml), ["a", "b"])
+
+
+def test_the_remedy_for_changed_classes_keeps_the_answers() -> None:
+    with pytest.raises(ServiceError) as caught:
+        check_classes("title", "http://x", label_config(["a", "b"]), ["b", "a"])
+    said = str(caught.value)
+    assert "put `classes` in params.yaml back" in said
+    assert "rename" not in said
+
+
+def test_the_instruction_is_right_with_and_without_a_guess() -> None:
+    said = instruction(["sky", "road"])
+    for words in ("that is the model's guess", "nothing is painted", "<b>Esc</b>", "Ctrl+Z"):
+        assert words in said
+    assert "already painted its guess" not in said
 
 
 def test_titles_fit_and_stay_apart() -> None:
