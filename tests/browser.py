@@ -119,3 +119,9 @@ def submit(page: Any) -> None:
 def select_region(page: Any, class_name: str) -> None:
     """Choose a class in the list of regions; strokes go to it."""
     page.locator("[class*=outliner]").get_by_text(class_name, exact=True).first.click()
+
+
+def choose_class(page: Any, class_index: int) -> None:
+    """As the instruction says: nothing selected, then the class's key; strokes are a new region."""
+    page.keyboard.press("Escape")
+    page.keyboard.press(str(class_index + 1))

@@ -22,8 +22,7 @@ from pipeline import layout
 from pipeline.data.synthetic import make_domain
 from pipeline.regions import DIMMED, inside
 from pipeline.types import IGNORE
-from tests.browser import logged_in, open_next_task, select_region, submit
-from tests.flows.conftest import CLASSES
+from tests.browser import choose_class, logged_in, open_next_task, submit
 from tests.flows.toy_stages import bands
 from tests.label_studio_server import Server, label_studio
 
@@ -83,9 +82,9 @@ def test_people_see_framed_regions_and_only_these_are_learnt(loop: Loop, page: A
     assert line.min() > 200  # dimmed, nothing is that bright
 
     # One stroke within the frame, one that leaves it on the right.
-    select_region(page, CLASSES[CAR])
+    choose_class(page, CAR)
     canvas.stroke(row=40, columns=(60, 260))
-    select_region(page, CLASSES[ROAD])
+    choose_class(page, ROAD)
     canvas.stroke(row=120, columns=(60, 260))
     if folder := os.environ.get("SSL_LOOP_SCREENSHOTS"):
         page.screenshot(path=Path(folder) / "label-studio-regions.png")

@@ -17,7 +17,7 @@ from flows.annotators import brush_rle
 from flows.annotators.label_studio import LabelStudio
 from flows.annotators.masks import decode_annotation, read_annotation
 from flows.annotators.types import Project, PulledAnnotation, PushedTask, PushItem
-from tests.browser import logged_in, open_next_task, select_region, submit
+from tests.browser import choose_class, logged_in, open_next_task, select_region, submit
 from tests.flows.annotators.conftest import CLASSES, MakeItems
 from tests.label_studio_server import Server
 
@@ -142,10 +142,8 @@ def test_an_image_without_a_pre_annotation_is_painted_by_key(
     assert (mask[:170] == 255).all()
 
 
-def paint(page: Any, canvas: Any, key: str, columns: tuple[int, int]) -> None:
-    """As the instruction says: Esc, the class's key, a stroke."""
-    page.keyboard.press("Escape")
-    page.keyboard.press(key)
+def paint(page: Any, canvas: Any, class_index: int, columns: tuple[int, int]) -> None:
+    choose_class(page, class_index)
     canvas.stroke(row=200, columns=columns)
 
 
@@ -161,9 +159,9 @@ def test_an_object_painted_too_far_and_the_background_painted_back(
     items = [replace(item, pre_annotation_HW=scene) for item in make_items(2, size=SIZE)]
     tasks = push(annotator, project, items)
     canvas = open_next_task(page, project.url, SIZE)
-    paint(page, canvas, "2", (60, 260))
-    paint(page, canvas, "3", (160, 260))
-    paint(page, canvas, "2", (220, 260))
+    paint(page, canvas, BUILDING, (60, 260))
+    paint(page, canvas, ROAD, (160, 260))
+    paint(page, canvas, BUILDING, (220, 260))
     submit(page)
     canvas = open_next_task(page, project.url, SIZE)
     select_region(page, "building")
@@ -193,9 +191,9 @@ def test_from_nothing_the_class_begun_last_counts(
     items = make_items(1, size=SIZE, masks=False)
     push(annotator, project, items)
     canvas = open_next_task(page, project.url, SIZE)
-    paint(page, canvas, "2", (60, 260))
-    paint(page, canvas, "3", (120, 260))
-    paint(page, canvas, "2", (200, 260))
+    paint(page, canvas, BUILDING, (60, 260))
+    paint(page, canvas, ROAD, (120, 260))
+    paint(page, canvas, BUILDING, (200, 260))
     submit(page)
     pulled = the_answer(annotator, project, items[0])
     mask = decode_annotation(pulled.result, [], CLASSES, size=SIZE)
@@ -216,7 +214,7 @@ def test_after_the_eraser_the_key_of_a_class_paints_again(
     select_region(page, "road")
     page.get_by_role("button", name="eraser").first.click()
     canvas.stroke(row=220, columns=(60, 260))
-    paint(page, canvas, "2", (60, 260))
+    paint(page, canvas, BUILDING, (60, 260))
     submit(page)
     pulled = the_answer(annotator, project, items[0])
     mask = decode_annotation(
@@ -237,7 +235,7 @@ def test_classes_named_like_the_tasks_data_are_shown_and_answered_as_they_are(
     canvas = open_next_task(page, project.url, SIZE)
     shown = page.locator("body").inner_text().replace("\u2060", "")
     assert all(name in shown for name in names)
-    paint(page, canvas, "4", (60, 260))
+    paint(page, canvas, 3, (60, 260))
     submit(page)
     pulled = the_answer(annotator, project, items[0])
     labels = [region["value"]["brushlabels"] for region in pulled.result]
