@@ -21,7 +21,7 @@ from rich.console import Console
 
 from benchmarks.adaptation import DAY_STEPS, SIZE
 from benchmarks.camvid import DOMAINS, locate
-from benchmarks.camvid_loop import LIMIT_S, arrival, prepare
+from benchmarks.camvid_loop import PATIENCE_S, arrival, prepare
 from benchmarks.camvid_report import RESULTS, machine, markdown, read_json
 from benchmarks.methods import with_deeplabv3plus
 from flows import services
@@ -69,7 +69,7 @@ def arrived(root: Path, data: Path, network: str, seed: int) -> dict[str, Any] |
     try:
         run.up(30)
         run.trigger()
-        run.follow(LIMIT_S, until=ingest_tag(DUSK))
+        run.follow(PATIENCE_S, until=ingest_tag(DUSK))
         if run.missing([ingest_tag(DUSK)]):
             return None
     finally:

@@ -33,7 +33,7 @@ from pipeline.config import Params
 
 RATES = ("boundary_noise_px=1", "wrong_class=0.02", "skip=0.03", "edit_after_submit=0.05",
          "double_submit=0.05", "undecodable=0.03")  # fmt: skip
-LIMIT_S = 60 * 60
+PATIENCE_S = 60 * 60  # with one step
 
 
 def main() -> int:
@@ -52,7 +52,7 @@ def main() -> int:
     run.up(30)
     run.trigger()
     with run.simulated_annotator(RATES, seed=args.seed):
-        finished = run.follow(LIMIT_S)
+        finished = run.follow(PATIENCE_S)
     with run.phase("reading the test split, once"), open_loop(root) as loop:
         test = test_scores(root, loop.params)
         shift = arrival(root, loop.params, round_tag(DOMAINS[0], ROUNDS))

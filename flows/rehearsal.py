@@ -10,18 +10,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from db.repository import events
+from db.session import session_scope
 from flows import services
-from flows.loop import open_loop
+from flows.loop import Loop, open_loop
 from flows.position import ingest_tag, labels_tag, round_tag
 from flows.reporting import round_facts
 from flows.status import Status, status
+from pipeline import layout
 
 POLL_S = 2.0
 MARK = "*"  # after what a transductive teacher reached
@@ -79,25 +83,37 @@ class Rehearsal:
             process.terminate()
             process.wait()
 
-    def follow(self, limit_s: float, until: str | None = None) -> bool:
+    def follow(self, patience_s: float, until: str | None = None) -> bool:
         """Watch tags appear until one of that name, or until the loop has finished.
 
-        False at the time limit.
+        False, saying where it stands, when no step has moved for `patience_s`, however long the
+        whole takes: a busy machine makes it slow, not failed.
         """
         seen: set[str] = set()
-        started = last = time.monotonic()
+        last = moved_at = time.monotonic()
+        before: tuple[Any, ...] = ()
         with self.console.status("the loop turns ...") as spinner:
-            while time.monotonic() - started < limit_s:
+            while True:
                 with open_loop(self.root) as loop:
-                    tags, now = loop.workspace.tags_merged(), status(loop)
+                    tags, now, done = loop.workspace.tags_merged(), status(loop), _done(loop)
                 for tag in [tag for tag in tags if tag not in seen]:
                     seen.add(tag)
                     self.done(tag, time.monotonic() - last)
                     last = time.monotonic()
                 if now.finished or until in seen:
                     return True
-                spinner.update(_where(now, services.last_line(self.root)))
+                evidence = (tags, now, done, _newest_checkpoint(self.root))
+                if evidence != before:
+                    before, moved_at = evidence, time.monotonic()
+                where = _where(now, services.last_line(self.root))
+                if time.monotonic() - moved_at > patience_s:
+                    break
+                spinner.update(where)
                 time.sleep(POLL_S)
+        after = f"after {done[-1]}" if done else "before the first step"
+        self.console.print(
+            f"[red]no step has moved for {patience_s / 60:.0f} minutes[/], {after}: {where}"
+        )
         return False
 
     def missing(self, expected: Sequence[str]) -> list[str]:
@@ -151,6 +167,21 @@ def tags_of(domains: Sequence[str], num_rounds: int) -> list[str]:
 
 def _miou(value: float | None) -> str:
     return "not yet" if value is None else f"{value:.3f}"
+
+
+def _done(loop: Loop) -> list[str]:
+    """What the ledger says was done, in order: a stage, a push, a merge."""
+    with session_scope(loop.ledger, read_only=True) as session:
+        return [" ".join(filter(None, (e.kind, e.domain, e.subject))) for e in events(session)]
+
+
+def _newest_checkpoint(root: Path) -> float:
+    """Unix time at which a training was saved last: it moves while it lasts."""
+    times = [0.0]
+    for path in (root / layout.CHECKPOINTS).rglob("*"):
+        with suppress(FileNotFoundError):  # replaced meanwhile
+            times.append(path.stat().st_mtime)
+    return max(times)
 
 
 def _where(now: Status, last_line: str) -> str:
