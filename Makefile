@@ -58,10 +58,11 @@ test: install ## the tests, but the slow ones; names what it skips
 test-slow: install ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow -rs
 
-check: install ## static checks: format, lint, types, layers, docs, migrations
+check: install ## static checks: format, lint, types, security, layers, docs, migrations
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python -m bandit --quiet -c pyproject.toml -r pipeline db flows
 	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_caps.py tests/test_docs.py
 	@folder=$$(mktemp -d); trap 'rm -r "$$folder"' EXIT; \
 	$(BIN)/alembic -x url="$$folder/ledger.db" upgrade head; \

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from markupsafe import Markup
 
 from pipeline.acquisition import DEFAULT
 from pipeline.backtest.verdict import POINTS, REFERENCES, SHARES, sentences
 from pipeline.files import write_text
 from pipeline.report import charts
-from pipeline.report.page import new_environment
+from pipeline.report.page import drawn, new_environment
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,8 +36,8 @@ def render(result: Mapping[str, Any], out_path: Path) -> None:
         labels=labels_in_words(result),
         rows=rows_of(result),
         columns=columns_of(result),
-        curves=Markup(_curves(result)),
-        style=Markup(style),
+        curves=drawn(_curves(result)),
+        style=drawn(style),
     )
     write_text(out_path, page)
 

@@ -41,6 +41,7 @@ SMALL = Grid(6, (1.9, 1.5))
 STYLE: Any = {
     "svg.hashsalt": "ssl-loop",  # ids by content, so that equal facts are equal files
     "svg.fonttype": "none",  # text stays text, in the page's font
+    "text.parse_math": False,  # a class may be called $x$
     "font.size": 9.5,
     "text.color": INK,
     "axes.edgecolor": LINE,

@@ -6,11 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
-
 from pipeline.files import write_text
 from pipeline.report import charts, pictures
-from pipeline.report.page import new_environment
+from pipeline.report.page import drawn, new_environment
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,11 +37,11 @@ def render(found: Mapping[str, Any], images: Mapping[str, Path], out_path: Path)
         rows=_rows(found),
         classes=_class_rows(found),
         unlike=_unlike(found, images),
-        scatter=Markup(charts.draw_panels([""], _drawing(_scatter, found), "", MAP)),
-        histograms=Markup(_histograms(found)),
-        rehearsals=Markup(_rehearsals(found)),
-        layers=Markup(_layers(found)),
-        style=Markup(style),
+        scatter=drawn(charts.draw_panels([""], _drawing(_scatter, found), "", MAP)),
+        histograms=drawn(_histograms(found)),
+        rehearsals=drawn(_rehearsals(found)),
+        layers=drawn(_layers(found)),
+        style=drawn(style),
     )
     write_text(out_path, page)
 

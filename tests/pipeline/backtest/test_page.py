@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
 import pytest
+from markupsafe import escape
 
 from pipeline.backtest import page
 from pipeline.backtest.verdict import summary, verdict
@@ -92,3 +94,13 @@ def test_the_plot_is_a_file_of_its_own(num_others: int) -> None:
     assert all(name in shown for name in names)
     assert "default: k_center" in shown
     assert "all 30 masks: 44.0" in shown
+
+
+def test_hostile_names_are_text(tmp_path: Path) -> None:
+    hostile = "<script>alert('x')</script>\"'&<img src=x onerror=alert(1)>$\\frac{$"
+    result = result_of("random", hostile) | {"data": hostile, "model": hostile}
+    text = render(result, tmp_path)
+    assert text.count(escape(hostile)) >= 3
+    assert not re.search(r"<script|<img src=x", text)
+    shown = "".join(ET.fromstring(page.curves_svg(result)).itertext())
+    assert hostile in shown

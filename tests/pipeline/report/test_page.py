@@ -14,7 +14,7 @@ from PIL import Image
 from pipeline.audit import AuditEstimate
 from pipeline.errors import DataError
 from pipeline.loop_params import LoopParams
-from pipeline.report import render
+from pipeline.report import charts, render, training_charts
 from pipeline.report.facts import LeftOutFacts, Report, RoundFacts
 from pipeline.stopping import advise
 
@@ -163,6 +163,31 @@ def test_hostile_names_are_text(make_report: Make, tmp_path: Path) -> None:
     assert "onerror" not in {name for _, attributes in page.tags for name in attributes}
     assert len(page.tags) <= len(plain.tags)  # the renamed class has no IoU: fewer, never more
     assert not page.named("script")
+
+
+@pytest.mark.parametrize(
+    "name", ["$\\frac{$", "a $b$ c", "$", "_x^{2}", "\\alpha", "&lt;b&gt;", "]]>", "<!--", "%s {0}"]
+)
+def test_a_class_of_any_characters_is_drawn_as_it_is_written(
+    make_report: Make, tmp_path: Path, name: str
+) -> None:
+    look = {"step": 300, "miou": 0.5, "iou": {name: 0.4}, "precision": {name: 0.9}}
+    curves = {"steps": 300, "loss": [2.0, 1.0], "monitor": [look | {"coverage": {name: 0.5}}] * 2}
+    report = make_report(
+        class_names=(name, "sky", "pole"),
+        domain=name,
+        rounds=(replace(make_report().rounds[0], domain=name),) * 2,
+        training={"baseline": {"steps": 300, "loss": [2.0, 1.5]}, "teacher": curves},
+    )
+    drawn = "".join(
+        [
+            training_charts.class_curves(report.training, report.class_names),
+            charts.learning_curves(report.rounds),
+        ]
+    )
+    shown = Page(f"<div>{drawn}</div>").text
+    assert shown.count(name) == 2
+    assert name in Page(html_of(report, tmp_path)).text
 
 
 def test_a_link_that_is_no_web_address_is_text(make_report: Make, tmp_path: Path) -> None:

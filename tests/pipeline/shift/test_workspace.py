@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from markupsafe import escape
 from PIL import Image
 
 from pipeline import layout
@@ -14,9 +16,12 @@ from pipeline.data.alterations import ALTERATIONS
 from pipeline.data.manifest import read_manifest
 from pipeline.models import save_untrained
 from pipeline.shift.looking import Picture, thinned
+from pipeline.shift.page import render
 from pipeline.shift.workspace import Asked, shift
 from pipeline.stages import train_baseline, train_teacher
 from tests.pipeline.conftest import draw_square
+
+HOSTILE = "<script>alert('x')</script>\"'&<img src=x onerror=alert(1)>{{ 7 * 7 }}"
 
 
 def dusk(root: Path, num: int, scale: float) -> list[Picture]:
@@ -87,6 +92,25 @@ def test_without_a_model_embeddings_speak_alone(make_workspace, tiny_params) -> 
     alone = shift(root, params, asked(root, num=1))
     assert alone["proxy_a_distance"] is None
     assert alone["verdict"] in ("none", "mild", "strong")
+
+
+def test_hostile_names_are_text_on_the_page(make_workspace, tiny_params, tmp_path: Path) -> None:
+    root = make_workspace(6, 6, val=2)
+    found = shift(root, tiny_params(), asked(root))
+    planted = found | {
+        "a": HOSTILE,
+        "b": f"$\\frac{{${HOSTILE}",
+        "in_words": [HOSTILE, HOSTILE],
+        "model": HOSTILE,
+        "expected_miou_reason": HOSTILE,
+        "most_unlike": [{"sample_id": HOSTILE, "distance": 1.0}],
+        "class_prior": {"a": {HOSTILE: 0.5}, "b": {HOSTILE: 0.5}},
+        "layers": [row | {"name": HOSTILE} for row in found["layers"]],
+    }
+    render(planted, {HOSTILE: asked(root).target[0].image}, tmp_path / "page.html")
+    html = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert escape(HOSTILE) in html
+    assert not re.search(r"<script|<img src=x", html)
 
 
 @pytest.mark.parametrize(("most", "expected"), [(3, ["a0", "a4", "a9"]), (20, 10)])
