@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
-from flows import services
+from flows import prefect_server, services
 from flows.annotators.simulated import SimulatedAnnotator
 from flows.arrival import add_domain
 from flows.credentials import credentials
@@ -25,7 +25,7 @@ from flows.status import status
 from flows.workspace import Workspace
 from pipeline import layout
 from pipeline.data.synthetic import CLASSES, make_domain
-from tests.browser import logged_in, open_next_task
+from tests.browser import log_into_prefect, logged_in, open_next_task
 
 IMAGES = Path(__file__).parent / "images"
 ROUNDS = 2
@@ -99,16 +99,20 @@ def take(root: Path) -> None:
         page.screenshot(path=IMAGES / "label-studio-task.png")
         page.goto((root / layout.REPORT).as_uri())
         page.screenshot(path=IMAGES / "report.png")
-        longest_run(page, daemons[services.PREFECT].url)
+        longest_run(page, root)
         page.screenshot(path=IMAGES / "prefect-run.png")
 
 
-def longest_run(page: Any, url: str) -> None:
+def longest_run(page: Any, root: Path) -> None:
     """Open the run of a whole round, with its tasks and artifacts."""
+    server = prefect_server.api(root)
+    if server is None:
+        raise SystemExit("no prefect.toml: `up` did not write it")
     body = {"sort": "END_TIME_DESC", "limit": 50}
-    runs = page.request.post(f"{url}/api/flow_runs/filter", data=body).json()
+    runs = prefect_server.request("POST", server, "/flow_runs/filter", body)
     longest = max(runs, key=lambda run: run["total_run_time"])
-    page.goto(f"{url}/runs/flow-run/{longest['id']}")
+    log_into_prefect(page, server.url, server.auth)
+    page.goto(f"{server.url}/runs/flow-run/{longest['id']}")
     page.wait_for_timeout(SETTLE_MS)
 
 

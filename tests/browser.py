@@ -56,6 +56,14 @@ def logged_in(url: str, email: str, password: str) -> Iterator[Any]:
         yield page
 
 
+def log_into_prefect(page: Any, url: str, auth: str) -> None:
+    """Open Prefect's pages and fill in the only field of its login: USER:PASSWORD."""
+    page.goto(url)
+    page.locator("input[type=password]").fill(auth)
+    page.keyboard.press("Enter")
+    page.wait_for_url(lambda now: "/login" not in now)
+
+
 @dataclass(frozen=True)
 class Canvas:
     """The image as it is shown; places are rows and columns of the image itself."""

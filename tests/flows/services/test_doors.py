@@ -25,7 +25,7 @@ from flows.daemons import HOST, read_daemons
 from pipeline import layout
 from pipeline.errors import ServiceError
 from tests.another_user import readable_by_nobody, run_as_nobody
-from tests.browser import chromium_page
+from tests.browser import chromium_page, log_into_prefect
 from tests.flows.services.conftest import Place
 
 pytestmark = pytest.mark.services
@@ -115,10 +115,7 @@ def test_a_page_of_another_origin_in_the_owners_browser(place: Place, other_orig
     script = _PAGE % {"proof": proof, "id": deployment_id(place)}
     url = place.api.url
     with chromium_page(f"--host-resolver-rules=MAP {STRANGER} {HOST}") as page:
-        page.goto(url)  # the owner logs in first, in the same browser
-        page.locator("input[type=password]").fill(place.api.auth)
-        page.keyboard.press("Enter")
-        page.wait_for_url(lambda now: "/login" not in now)
+        log_into_prefect(page, url, place.api.auth)  # the owner, first, in the same browser
         page.goto(f"{url}/deployments")
         page.get_by_text("2 Deployments").wait_for()
 
