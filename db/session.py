@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    IntegrityError,
+    OperationalError,
+)
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.errors import LedgerError
@@ -48,18 +55,15 @@ def open_ledger(target: str | Path) -> Ledger:
     LedgerError when it cannot be reached, is no database, or comes from a newer version.
     """
     url = ledger_url(target)
-    if url.database and url.get_backend_name() == "sqlite":
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = new_engine(url)
     try:
+        if url.database and url.get_backend_name() == "sqlite":
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         if _revision(engine) != SCHEMA_HEAD:
             _migrate(engine)
-    except DBAPIError as error:
+    except (DBAPIError, OSError) as error:
         engine.dispose()
-        raise LedgerError(
-            f"ledger {url!r} cannot be opened: {error.orig}; check the path or URL, that the "
-            "server runs and the disk is not full (`ssl-loop ledger rebuild` makes it again)"
-        ) from error
+        raise LedgerError(f"ledger {url!r} cannot be opened: {_why(error, url)}") from error
     except BaseException:
         engine.dispose()
         raise
@@ -76,10 +80,40 @@ def session_scope(ledger: Ledger, *, read_only: bool = False) -> Iterator[Sessio
     """One transaction: committed once at the end, rolled back if anything is raised.
 
     A writing scope waits for the other writer, so keep it short; reading scopes wait for nobody.
+    LedgerError where the disk, the server or a damaged file stands in the way.
     """
-    with (ledger.readers if read_only else ledger.writers)() as session:
-        yield session
-        session.commit()
+    url = ledger.engine.url
+    try:
+        with (ledger.readers if read_only else ledger.writers)() as session:
+            yield session
+            session.commit()
+    except IntegrityError:
+        raise  # a mistake of ours, not the world's
+    except DatabaseError as error:
+        doing = "read" if read_only else "written"
+        raise LedgerError(f"ledger {url!r} cannot be {doing}: {_why(error, url)}") from error
+
+
+def _why(error: DBAPIError | OSError, url: URL) -> str:
+    """The driver's reason in one line, and what to do about it."""
+    reason = " ".join(str(error.orig if isinstance(error, DBAPIError) else error.strerror).split())
+    if url.get_backend_name() != "sqlite":
+        return f"{reason}; see that the server runs, lets you in and has space, and try again"
+    low = reason.lower()
+    if "readonly" in low or "read-only" in low or "permission" in low:
+        return f"{reason}; make the file, those beside it and its folder writable for you"
+    if "full" in low or "disk i/o" in low or "no space" in low:
+        return f"{reason} ({_free(url)} bytes free there); make space and try again"
+    if "malformed" in low or "not a database" in low:
+        return f"{reason}; move the file away: `ssl-loop ledger rebuild` makes it again"
+    return f"{reason}; see that its folder is there and writable, and try again"
+
+
+def _free(url: URL) -> int:
+    for folder in Path(str(url.database)).absolute().parents:
+        with suppress(OSError):
+            return shutil.disk_usage(folder).free
+    return 0
 
 
 def ledger_url(target: str | Path) -> URL:
@@ -139,6 +173,8 @@ def _lock_wait() -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
+        if not re.search("locked|lock timeout", str(error.orig)):
+            raise  # `session_scope` says what it is
         raise LedgerError(
             f"no turn to write to the ledger within {LOCK_WAIT_S} s ({error.orig}); "
             "see which other ssl-loop process holds it and try again"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -10,13 +9,15 @@ from PIL import Image
 
 from flows.loop import Loop
 from flows.position import Position, round_tag
+from flows.records import advice_at
 from flows.reporting import round_facts
 from pipeline import layout
 from pipeline.answers import read_answers
+from pipeline.arrays import array_of, read_arrays
 from pipeline.cost import MIN_ANSWERS, timed
-from pipeline.data.manifest import Sample, parse_manifest
+from pipeline.data.manifest import Sample
 from pipeline.files import replacing, write_json
-from pipeline.query import parse_query
+from pipeline.query import read_query
 from pipeline.regions import Grid
 from pipeline.stopping import (
     AHEAD,
@@ -25,7 +26,6 @@ from pipeline.stopping import (
     advise,
     agreement,
     as_json,
-    parse_advice,
     stop_set,
     thinned,
 )
@@ -70,7 +70,7 @@ def learning_curve(
 
 
 def _samples_at(loop: Loop, tag: str) -> list[Sample]:
-    return parse_manifest(loop.workspace.show(tag, layout.MANIFEST).decode())
+    return loop.workspace.manifest_at(tag)
 
 
 def _num_labels(samples: Iterable[Sample], grid: Grid) -> int:
@@ -87,7 +87,7 @@ def _num_left(samples: Iterable[Sample], grid: Grid | None) -> int:
 
 def _minutes(loop: Loop) -> float | None:
     """What a label of the query takes on average; None while nobody's pace is known."""
-    query = parse_query((loop.root / layout.QUERY).read_text())
+    query = read_query(loop.root / layout.QUERY)
     expected = [row.minutes for row in query if row.minutes is not None]
     measured = timed(read_answers(loop.root / layout.ANSWERS))
     if not expected or len(measured) < MIN_ANSWERS:
@@ -114,7 +114,9 @@ def _agreements(loop: Loop, here: Position, now: Mapping[str, Classes]) -> list[
     before = round_tag(here.domain, here.round_index - 1)
     if here.round_index == 0 or not loop.workspace.exists_at(before, layout.STOP_SET):
         return []
-    earlier = parse_advice(loop.workspace.show(before, layout.STOPPING).decode()).agreements
-    with np.load(io.BytesIO(loop.workspace.show(before, layout.STOP_SET))) as arrays:
-        latest = agreement(dict(arrays), now)
+    then = advice_at(loop.workspace, before)
+    earlier = then.agreements if then else ()
+    file = loop.workspace.file_at(before, layout.STOP_SET)
+    arrays = read_arrays(file.raw, source=file.source)
+    latest = agreement({name: array_of(arrays, name, "u", 1, file.source) for name in arrays}, now)
     return [*earlier] if latest is None else [*earlier, round(latest, 6)]

@@ -16,7 +16,7 @@ from pipeline import layout
 from pipeline.config import check_domain_name
 from pipeline.data.ingest import IngestSummary, validate_and_stage
 from pipeline.data.known_images import KnownImages
-from pipeline.data.manifest import parse_manifest, write_manifest
+from pipeline.data.manifest import read_manifest, write_manifest
 from pipeline.errors import ConfigError, DataError
 from pipeline.files import write_json
 from pipeline.shift.verdict import LABELLED
@@ -91,8 +91,7 @@ def let_in(root: Path, domain: str, names: Sequence[str] = ()) -> list[str]:
     with workspace.lock():
         waits = root / layout.INCOMING / domain / "samples.csv"
         # HEAD's, since a killed merge may have left another in the working copy.
-        text = waits.read_bytes() if waits.exists() else workspace.show("HEAD", layout.MANIFEST)
-        samples = parse_manifest(text.decode())
+        samples = read_manifest(waits) if waits.exists() else workspace.manifest_at("HEAD")
         out = [item.sample_id for item in samples if item.domain == domain and item.left_out]
         chosen = [_full(domain, name) for name in names] or out
         if not out:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -75,7 +74,7 @@ def show_forgetting(loop: Loop, here: Position) -> None:
 
 
 def _round_row(loop: Loop, domain: str, round_index: int, tag: str) -> dict[str, Any]:
-    evaluation = json.loads(loop.workspace.show(tag, layout.EVALUATION))
+    evaluation = loop.workspace.evaluation_at(tag)
     row: dict[str, Any] = {
         "domain": domain,
         "round": round_index,

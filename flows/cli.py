@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -35,12 +36,18 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         from db.errors import LedgerError
         from pipeline.errors import SslLoopError
+        from pipeline.files import in_words
 
         try:
             return super().invoke(ctx)
         except (SslLoopError, LedgerError) as error:
-            click.secho(f"Error: {error}", fg="red", err=True)
-            sys.exit(1)
+            said = str(error)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # who read our output has gone; click knows what to do
+            said = in_words(error)
+        click.secho(f"Error: {said}", fg="red", err=True)
+        sys.exit(1)
 
 
 @click.group(cls=_Group, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from ruamel.yaml import YAML
 
 from flows.contents import Cache, cache_of, outs_at
 from flows.git import Git
@@ -19,7 +18,7 @@ from flows.position import require_tag
 from flows.workspace import Workspace
 from pipeline import layout
 from pipeline.data.formats.images import load_mask
-from pipeline.data.manifest import Sample, parse_manifest
+from pipeline.data.manifest import Sample
 from pipeline.types import IGNORE, MAX_CLASSES
 
 MODELS = (layout.BASELINE, layout.TEACHER)
@@ -65,7 +64,7 @@ def diff(workspace: Workspace, before: str, after: str) -> Difference:
     tags = (require_tag(before, known), require_tag(after, known))
     old, new = (_samples(workspace, tag) for tag in tags)
     masks = _masks(workspace, tags, old, new)
-    params = [_flat(_yaml(workspace.show(tag, layout.PARAMS))) for tag in tags]
+    params = [_flat(workspace.file_at(tag, layout.PARAMS).yaml()) for tag in tags]
     metrics = [_numbers(workspace, tag) for tag in tags]
     models = [_models(workspace.git, tag) for tag in tags]
     both = [name for name in new if name in old]
@@ -89,7 +88,7 @@ def diff(workspace: Workspace, before: str, after: str) -> Difference:
 
 
 def _samples(workspace: Workspace, tag: str) -> dict[str, Sample]:
-    rows = parse_manifest(workspace.show(tag, layout.MANIFEST).decode())
+    rows = workspace.manifest_at(tag)
     return {row.sample_id: row for row in rows}
 
 
@@ -186,16 +185,12 @@ def _numbers(workspace: Workspace, tag: str) -> dict[str, Any]:
     """Every number and flag of metrics/evaluation.json; empty before the first round."""
     if not workspace.exists_at(tag, layout.EVALUATION):
         return {}
-    return _flat(json.loads(workspace.show(tag, layout.EVALUATION)))
+    return _flat(workspace.evaluation_at(tag))
 
 
 def _models(git: Git, tag: str) -> dict[str, str]:
     folders = {folder.as_posix() for folder in MODELS}
     return {out.path: out.md5 for out in outs_at(git, tag) if out.path in folders}
-
-
-def _yaml(content: bytes) -> Any:
-    return YAML(typ="safe").load(content.decode())
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -5,19 +5,20 @@ Read from git and the cache alone, so that any state can be looked into without 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ruamel.yaml import YAML
+from typing_extensions import TypedDict
 
+from flows.dvc_files import DVC_LOCK, locked_stages, not_pushed, outs_of
 from flows.git import Git
 from flows.workspace import Workspace
 from pipeline import layout
+from pipeline.reading import Document, content_of, read
 
-LOCK = "dvc.lock"
+LOCK = DVC_LOCK.as_posix()
+LOST = "DVC's cache is damaged: remove the file and `dvc fetch`, or restore a backup"
 _FOLDER = ".dir"  # how DVC marks the hash of a folder's listing
 
 
@@ -33,6 +34,13 @@ class Out:
     def is_folder(self) -> bool:
         """Whether `md5` is that of a listing."""
         return self.md5.endswith(_FOLDER)
+
+
+class _Entry(TypedDict):
+    """Of a folder's listing."""
+
+    relpath: str
+    md5: str
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ class Cache:
         listing = self.object(out.md5)
         if not listing.exists():
             return None
-        entries = json.loads(listing.read_text(encoding="utf-8"))
+        entries = read(listing, remedy=LOST).json(list[_Entry])
         return {f"{out.path}/{entry['relpath']}": entry["md5"] for entry in entries}
 
     def missing(self, outs: Iterable[Out]) -> list[str]:
@@ -78,12 +86,13 @@ def outs_at(git: Git, revision: str) -> list[Out]:
     found: dict[str, Out] = {}
     for path in files:
         if path.endswith(".dvc") and not path.startswith(".dvc/"):
-            for entry in _yaml(git, revision, path).get("outs", ()):
+            for entry in outs_of(_file(git, revision, path)):
                 name = (Path(path).parent / entry["path"]).as_posix()
                 found[name] = Out(path=name, md5=entry["md5"], remade=False)
-    remade = _not_pushed(git, revision) if layout.DVC_YAML.as_posix() in files else set()
-    lock = _yaml(git, revision, LOCK) if LOCK in files else {}
-    for stage in lock.get("stages", {}).values():
+    stages = layout.DVC_YAML.as_posix()
+    remade = not_pushed(_file(git, revision, stages)) if stages in files else set()
+    locked = locked_stages(_file(git, revision, LOCK)) if LOCK in files else {}
+    for stage in locked.values():
         for entry in stage.get("outs", ()):
             name = entry["path"]
             if name not in files:  # `cache: false`: small, and in git
@@ -91,16 +100,5 @@ def outs_at(git: Git, revision: str) -> list[Out]:
     return [found[name] for name in sorted(found)]
 
 
-def _not_pushed(git: Git, revision: str) -> set[str]:
-    """Outs that dvc.yaml marks `push: false`."""
-    found = set()
-    for stage in _yaml(git, revision, layout.DVC_YAML.as_posix()).get("stages", {}).values():
-        for out in stage.get("do", stage).get("outs", ()):
-            if isinstance(out, dict):
-                found |= {name for name, options in out.items() if options.get("push") is False}
-    return found
-
-
-def _yaml(git: Git, revision: str, path: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = YAML(typ="safe").load(git.show(revision, Path(path)).decode()) or {}
-    return loaded
+def _file(git: Git, revision: str, path: str) -> Document:
+    return content_of(git.show(revision, Path(path)), f"{path} at {revision}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline import layout
 from pipeline.errors import ServiceError, WorkspaceError
 from pipeline.files import replacing
+from pipeline.reading import read
 
 SECRETS = layout.PRIVATE / "secrets.json"
 PREFECT_TOML = Path("prefect.toml")  # the Prefect server's password is in it
@@ -38,13 +39,8 @@ def credentials(root: Path) -> Credentials:
     path = root / SECRETS
     if not path.exists():
         _write(path, _new())
-    try:
-        found = Credentials(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ServiceError(
-            f"{path}: {error}; mend it, or remove it together with .ssl-loop/label-studio to "
-            "begin with new ones"
-        ) from None
+    remedy = "mend it, or remove it together with .ssl-loop/label-studio to begin with new ones"
+    found = read(path, remedy=remedy, error=ServiceError, secret=True).json(Credentials)
     if not found.prefect_password:
         found = replace(found, prefect_password=_new().prefect_password)
         _write(path, found)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import socket
 import subprocess
@@ -16,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
@@ -25,6 +23,7 @@ from flows.processes import end_carriers, started_with, wait_until
 from pipeline import layout
 from pipeline.errors import ServiceError
 from pipeline.files import write_json
+from pipeline.reading import read
 
 HOST = "127.0.0.1"
 MARK = "SSL_LOOP_SERVICES_OF"  # environment variable: the workspace's absolute path
@@ -56,22 +55,25 @@ class Daemon:
         """Whether it, and not another program with its number, runs."""
         try:
             process = psutil.Process(self.pid)
-        except psutil.NoSuchProcess:
+        except (psutil.NoSuchProcess, ValueError):
             return False
         return started_with(process, MARK) == self.workspace
 
 
 def read_daemons(root: Path) -> dict[str, Daemon]:
     """What was started last for the workspace, alive or not, by name."""
-    try:
-        found: dict[str, Any] = json.loads((root / RECORD).read_text())
-    except FileNotFoundError:
+    if not (root / RECORD).exists():
         return {}
-    except ValueError:
-        raise ServiceError(
-            f"{root / RECORD}: cannot be read; stop what runs here by hand and remove the file"
-        ) from None
-    return {name: Daemon(**row) for name, row in found.items()}
+    remedy = "`ssl-loop down` stops what runs here, then remove the file"
+    return read(root / RECORD, remedy=remedy, error=ServiceError).json(dict[str, Daemon])
+
+
+def _readable(root: Path) -> dict[str, Daemon]:
+    """As `read_daemons`; none from a damaged file, since marks alone say what is ours."""
+    try:
+        return read_daemons(root)
+    except ServiceError:
+        return {}
 
 
 @contextlib.contextmanager
@@ -115,7 +117,7 @@ class Place:
             started_at = psutil.Process(pid).create_time()
         except psutil.NoSuchProcess:  # dead at once; whoever waits for it will say so
             started_at = time.time()
-        known = read_daemons(self.root)
+        known = _readable(self.root)
         known[self.name] = daemon = Daemon(
             name=self.name,
             pid=pid,
@@ -147,7 +149,7 @@ def launch(
 
 def stop_all(root: Path) -> list[Daemon]:
     """End what carries this workspace's mark, children of children too; who was alive."""
-    living = [daemon for daemon in read_daemons(root).values() if daemon.alive]
+    living = [daemon for daemon in _readable(root).values() if daemon.alive]
     end_carriers(MARK, str(root))
     return living
 
@@ -220,5 +222,5 @@ def listening_ports(daemon: Daemon) -> set[int]:
 
 def tail(log: Path, count: int = 15) -> str:
     """The last lines of a log, indented."""
-    lines = log.read_text(errors="replace").splitlines()[-count:] if log.exists() else []
+    lines = log.read_text("utf-8", errors="replace").splitlines()[-count:] if log.exists() else []
     return "\n".join(f"  {line}" for line in lines) or f"  (nothing in {os.fspath(log)})"

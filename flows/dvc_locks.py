@@ -7,40 +7,76 @@ whose first process reaps nobody.
 
 from __future__ import annotations
 
-import json
+import contextlib
+import fcntl
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
+from typing_extensions import TypedDict
 
+from pipeline.errors import DataError
 from pipeline.files import write_json
+from pipeline.reading import read
 
-RWLOCK = Path(".dvc/tmp/rwlock")  # {"read": {path: [holder]}, "write": {path: holder}}
+RWLOCK = Path(".dvc/tmp/rwlock")
+GUARD = Path(".dvc/tmp/rwlock.lock")  # held by a `dvc` for the moment in which it writes RWLOCK
+
+
+class Holder(TypedDict):
+    """Who reads or writes a path."""
+
+    pid: int
+    cmd: str
+
+
+class Holders(TypedDict, total=False):
+    """The content of RWLOCK."""
+
+    read: dict[str, list[Holder]]
+    write: dict[str, Holder]
 
 
 def release_dead_holders(root: Path) -> None:
     """Drop entries of processes that ended, zombies too; those of living ones stay.
 
-    To be called when no `dvc` of ours runs.
+    A file that a killed `dvc` left half written says nothing: it is removed, or no `dvc` would run
+    any more. To be called when no `dvc` of ours runs; while another writes nothing is touched.
     """
-    try:
-        locks: dict[str, dict[str, Any]] = json.loads((root / RWLOCK).read_text())
-    except (FileNotFoundError, ValueError):
-        return  # nothing is held, or DVC will say what is wrong with its file
-    readers = {
-        path: [holder for holder in holders if _lives(holder["pid"])]
-        for path, holders in locks.get("read", {}).items()
-    }
-    writers = {
-        path: holder for path, holder in locks.get("write", {}).items() if _lives(holder["pid"])
-    }
-    left = {"read": {path: who for path, who in readers.items() if who}, "write": writers}
-    if left != {"read": locks.get("read", {}), "write": locks.get("write", {})}:
-        write_json(root / RWLOCK, left)
+    if not (root / RWLOCK).exists():
+        return
+    with _guarded(root) as alone:
+        if not alone:
+            return
+        try:
+            locks = read(root / RWLOCK).json(Holders)
+        except DataError:
+            (root / RWLOCK).unlink()
+            return
+        held, written = locks.get("read", {}), locks.get("write", {})
+        readers = {path: [who for who in whos if _lives(who)] for path, whos in held.items()}
+        left = Holders(
+            read={path: whos for path, whos in readers.items() if whos},
+            write={path: who for path, who in written.items() if _lives(who)},
+        )
+        if left != {"read": held, "write": written}:
+            write_json(root / RWLOCK, left)
 
 
-def _lives(pid: int) -> bool:
+@contextlib.contextmanager
+def _guarded(root: Path) -> Iterator[bool]:
+    """Whether no `dvc` writes its list, and none can as long as this lasts."""
+    with (root / GUARD).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def _lives(holder: Holder) -> bool:
     try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
+        return bool(psutil.Process(holder["pid"]).status() != psutil.STATUS_ZOMBIE)
+    except (psutil.NoSuchProcess, ValueError):
         return False

@@ -7,12 +7,11 @@ Read from tags alone: metrics/forgetting.json at `<domain>/r<k>` says what a rou
 from __future__ import annotations
 
 import getpass
-import io
-import json
 from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy.orm import Session
+from typing_extensions import TypedDict
 
 from db.repository import record_event
 from db.session import session_scope
@@ -23,6 +22,7 @@ from flows.workspace import Workspace, is_workspace
 from pipeline import layout
 from pipeline.areas import drop_interval, read_areas
 from pipeline.errors import WorkspaceError
+from pipeline.evaluation import parse_evaluation
 from pipeline.files import write_json
 from pipeline.forgetting import (
     Forgetting,
@@ -33,8 +33,19 @@ from pipeline.forgetting import (
     parse_forgetting,
     row_of,
 )
+from pipeline.reading import read
 
 Round = tuple[str, int, str]
+
+
+class _Cost(TypedDict):
+    """What is told of metrics/forgetting.json in the ledger."""
+
+    beyond: list[str]
+    forgetting: dict[str, float | None]
+    tolerance: float
+
+
 _BY = "accepted by "
 
 
@@ -43,11 +54,11 @@ def write_forgetting(loop: Loop, here: Position) -> Judgement:
     older = dict.fromkeys(domain for domain in loop.params.domains if domain != here.domain)
     last = {domain: tag for domain, _, tag in _rounds(loop.workspace)}
     rows = [
-        row_of(domain, tag, json.loads(loop.workspace.show(tag, layout.EVALUATION)))
+        row_of(domain, tag, loop.workspace.evaluation_at(tag))
         for domain in older
         if (tag := last.get(domain))
     ]
-    now = json.loads((loop.root / layout.EVALUATION).read_text())
+    now = parse_evaluation(read(loop.root / layout.EVALUATION))
     found = Forgetting(rows=(*rows, row_of(here.domain, here.tag, now)))
     found = replace(found, intervals=_intervals(loop, found))
     judged = _judged(loop.workspace, found)
@@ -64,7 +75,8 @@ def _intervals(loop: Loop, found: Forgetting) -> dict[str, tuple[float, float]]:
     for kept in found.kept():
         if not loop.workspace.exists_at(kept.best_tag, layout.VAL_AREAS):
             continue
-        then = read_areas(io.BytesIO(loop.workspace.show(kept.best_tag, layout.VAL_AREAS)))
+        file = loop.workspace.file_at(kept.best_tag, layout.VAL_AREAS)
+        then = read_areas(file.raw, file.source)
         if kept.domain in then and kept.domain in now:
             ends = drop_interval(then[kept.domain], now[kept.domain])
             if ends:
@@ -76,7 +88,7 @@ def forgetting_at(workspace: Workspace, tag: str) -> Forgetting | None:
     """What a computed round cost; None for a round that did not say it yet."""
     if not workspace.exists_at(tag, layout.FORGETTING):
         return None
-    return parse_forgetting(workspace.show(tag, layout.FORGETTING).decode())
+    return parse_forgetting(workspace.file_at(tag, layout.FORGETTING))
 
 
 def judgement_at(workspace: Workspace, tag: str) -> Judgement | None:
@@ -88,7 +100,9 @@ def judgement_at(workspace: Workspace, tag: str) -> Judgement | None:
 def judgement_here(workspace: Workspace) -> Judgement | None:
     """As `judgement_at`, of what lies in the working copy."""
     path = workspace.root / layout.FORGETTING
-    return _judged(workspace, parse_forgetting(path.read_text())) if path.exists() else None
+    if not path.exists():
+        return None
+    return _judged(workspace, parse_forgetting(read(path)))
 
 
 def offered_tag(workspace: Workspace) -> str | None:
@@ -149,7 +163,7 @@ def record_forgetting(
     """Audit events of a round that cost too much, and of its acceptance, from its tags."""
     if not workspace.exists_at(tag, layout.FORGETTING):
         return
-    plain = json.loads(workspace.show(tag, layout.FORGETTING))
+    plain = workspace.file_at(tag, layout.FORGETTING).json(_Cost)
     if plain["beyond"]:
         drops = {name: plain["forgetting"][name] for name in plain["beyond"]}
         record_event(

@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass
 from flows.loop import Loop
 from flows.position import final_tag, ingest_tag, labels_tag
 from flows.reporting import round_facts
-from pipeline import layout
-from pipeline.data.manifest import parse_manifest
 from pipeline.report.facts import RoundFacts
 
 
@@ -56,7 +54,7 @@ def history(loop: Loop) -> list[Shift]:
 
 def _shift(loop: Loop, domain: str, rounds: Sequence[RoundFacts], when: dict[str, str]) -> Shift:
     tag = ingest_tag(domain)
-    samples = parse_manifest(loop.workspace.show(tag, layout.MANIFEST).decode())
+    samples = loop.workspace.manifest_at(tag)
     return Shift(
         domain=domain,
         tag=tag,
@@ -68,7 +66,7 @@ def _shift(loop: Loop, domain: str, rounds: Sequence[RoundFacts], when: dict[str
 
 
 def _round(loop: Loop, row: RoundFacts, when: dict[str, str]) -> RoundLine:
-    evaluation = json.loads(loop.workspace.show(row.tag, layout.EVALUATION))
+    evaluation = loop.workspace.evaluation_at(row.tag)
     return RoundLine(
         tag=row.tag,
         round_index=row.round_index,

@@ -211,5 +211,5 @@ def _check_listens(process: subprocess.Popen[bytes], port: int, log: Path) -> No
 
 
 def _last_lines(log: Path, count: int = 15) -> str:
-    lines = log.read_text(errors="replace").splitlines()[-count:] if log.exists() else []
+    lines = log.read_text("utf-8", errors="replace").splitlines()[-count:] if log.exists() else []
     return "\n".join(f"  {line}" for line in lines) or "  (nothing)"

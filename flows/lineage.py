@@ -13,19 +13,18 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from db.repository import annotation_versions, checkpoints
 from db.session import session_scope
 from db.tables import Verdict
-from flows.contents import Cache, cache_of, outs_at
+from flows.contents import LOST, Cache, cache_of, outs_at
 from flows.loop import Loop
 from flows.model_names import Model
 from flows.position import round_tags
-from flows.records import AnnotationRecord
+from flows.records import AnnotationRecord, record_of
 from pipeline import layout
-from pipeline.data.manifest import Sample, parse_manifest
+from pipeline.data.manifest import Sample
 from pipeline.errors import DataError
+from pipeline.reading import read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +160,7 @@ def labels_by_git(loop: Loop, tag: str) -> list[Label] | None:
             if files is None or not _all_there(cache, files.values()):
                 return None
             answers += [
-                _answer(AnnotationRecord(**json.loads(cache.object(md5).read_text())))
+                _answer(record_of(read(cache.object(md5), remedy=LOST)))
                 for path, md5 in files.items()
                 if path.endswith(f"-{Verdict.ACCEPTED}.json")
             ]
@@ -246,7 +245,7 @@ def _sightings(loop: Loop, tag: str, sample_id: str) -> list[Sighting]:
     if not found or not any(row.labelled for row in samples):
         return []  # not there yet, or nothing was trained
     weights = loop.workspace.locked_outs(tag)
-    roles = _roles(found[0], YAML(typ="safe").load(loop.workspace.show(tag, layout.PARAMS)))
+    roles = _roles(found[0], loop.workspace.file_at(tag, layout.PARAMS).yaml())
     return [
         Sighting(
             tag=tag,
@@ -272,7 +271,7 @@ def _roles(sample: Sample, params: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _manifest(loop: Loop, tag: str) -> list[Sample]:
-    return parse_manifest(loop.workspace.show(tag, layout.MANIFEST).decode())
+    return loop.workspace.manifest_at(tag)
 
 
 def _differences(by_ledger: set[Any], by_git: set[Any]) -> list[str]:

@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from pipeline.config import Params, parse_params
 from pipeline.errors import ConfigError
-from pipeline.files import replacing
-from pipeline.yaml_text import load_yaml
+from pipeline.files import write_text
+from pipeline.reading import read
 
 
 def check_changes(path: Path, changes: Mapping[str, Any]) -> None:
     """ConfigError when params.yaml at `path` would not hold after `changes`; writes nothing."""
-    parse_params(_merged(_loaded(path), changes))
+    parse_params(_merged(read(path, error=ConfigError).yaml(_yaml()), changes))
 
 
 def apply_changes(path: Path, changes: Mapping[str, Any]) -> Params:
     """Merge nested `changes` into the file; ConfigError leaves it as it was."""
-    merged = _merged(_loaded(path), changes)
+    yaml = _yaml()
+    merged = _merged(read(path, error=ConfigError).yaml(yaml), changes)
     params = parse_params(merged, source=str(path))
-    with replacing(path) as beside:
-        _yaml().dump(merged, beside)
+    text = io.StringIO()
+    yaml.dump(merged, text)
+    write_text(path, text.getvalue())
     return params
-
-
-def _loaded(path: Path) -> Any:
-    text = path.read_text(encoding="utf-8")
-    try:
-        load_yaml(text)  # within bounds, which the parser that keeps comments has none of
-        return _yaml().load(text)
-    except YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
 
 
 def _yaml() -> YAML:

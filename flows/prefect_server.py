@@ -23,6 +23,7 @@ from flows.processes import LAST_LINES, child_environment, failure
 from flows.workspace import template_file
 from pipeline import layout
 from pipeline.errors import ServiceError
+from pipeline.reading import read
 
 HOME = layout.PRIVATE / "prefect"
 DEPLOYMENT_FILE = Path("prefect.yaml")
@@ -112,14 +113,16 @@ def settings_mark(text: str) -> str:
 
 def api(root: Path) -> Api | None:
     """The server that prefect.toml names, None without the file."""
-    try:
-        named = tomllib.loads((root / PREFECT_TOML).read_text(encoding="utf-8")).get("api", {})
-    except FileNotFoundError:
+    if not (root / PREFECT_TOML).exists():
         return None
-    except ValueError as error:
-        raise ServiceError(
-            f"{root / PREFECT_TOML}: {error}; remove it, `ssl-loop up` writes it anew"
-        ) from None
+    remedy = "remove it, `ssl-loop up` writes it anew"
+    file = read(root / PREFECT_TOML, remedy=remedy, error=ServiceError)
+    try:
+        named = tomllib.loads(file.text()).get("api", {})
+    except (ValueError, RecursionError) as error:
+        raise file.wrong(f"not valid TOML: {error}") from None
+    if not isinstance(named, dict):
+        raise file.wrong("api: expected a table")
     url = str(named.get("url", "")).removesuffix("/api")
     return Api(url, str(named.get("auth_string", ""))) if url else None
 

@@ -6,7 +6,7 @@ crash are recognised by what they are, never by a process number that may have b
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import secrets
 import signal
@@ -18,9 +18,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
+from typing_extensions import TypedDict
 
-from pipeline.errors import WorkspaceError
+from pipeline.errors import DataError, WorkspaceError
 from pipeline.files import write_json
+from pipeline.reading import read
 
 GROUP_TOKEN = "SSL_LOOP_GROUP"
 LAST_LINES = 20  # enough of a traceback to see its cause
@@ -37,6 +39,12 @@ _GIT_LOCATION = (
     "GIT_NAMESPACE",
     "GIT_PREFIX",
 )
+
+
+class _Group(TypedDict):
+    """The record of a group that runs."""
+
+    token: str
 
 
 def child_environment(**extra: str) -> dict[str, str]:
@@ -149,10 +157,9 @@ def stream(argv: Sequence[str], *, cwd: Path, record: Path, on_line: Callable[[s
 
 def kill_survivors(record: Path) -> list[int]:
     """Process numbers ended: whatever still carries the token of `record`, which is removed."""
-    try:
-        token = json.loads(record.read_text())["token"]
-    except (FileNotFoundError, ValueError, KeyError):
-        token = None
+    token = None
+    with contextlib.suppress(DataError):  # none, or a killed one's: then nothing carries a token
+        token = read(record).json(_Group)["token"]
     ended = end_carriers(GROUP_TOKEN, token) if token else []
     record.unlink(missing_ok=True)
     return ended

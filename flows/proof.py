@@ -67,7 +67,7 @@ def prove(root: Path, tag: str, outs: Sequence[Out], cache: Cache) -> Proof:
     lacking = tuple(out.path for out in outs if out.remade and cache.missing([out]))
     present = [out for out in outs if out.path not in lacking]
     files = git.files_at("HEAD")
-    samples = parse_manifest(git.show("HEAD", layout.MANIFEST).decode())
+    samples = parse_manifest(git.show("HEAD", layout.MANIFEST))
     bad = [*_wrong_in_git(root, files), *_wrong_in_dvc(root, present, cache)]
     masks = [sample for sample in samples if sample.mask]
     expected = {s.image: s.image_sha256 for s in samples} | {s.mask: s.mask_sha256 for s in masks}

@@ -6,10 +6,11 @@ inbox but is not merged yet is kept too.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.orm import Session
+from typing_extensions import TypedDict
 
 from db import repository
 from db.session import session_scope
@@ -17,12 +18,21 @@ from flows.forgetting import record_forgetting
 from flows.loop import Loop
 from flows.position import ingest_tag, labels_tag, round_tags
 from flows.records import (
+    DAMAGED,
     read_records,
     record_ingest,
     record_round,
     record_turn,
     tool_facts_path,
 )
+from pipeline.reading import read
+
+
+class ToolFacts(TypedDict):
+    """What a merge keeps beside annotations: arguments of the repository's functions."""
+
+    tasks: list[dict[str, Any]]
+    events: list[dict[str, Any]]
 
 
 def rebuild(loop: Loop) -> int:
@@ -50,8 +60,12 @@ def _tool_facts(session: Session, path: Path) -> None:
     """Tasks as sent, and what was asked twice or closed early: written by every merge."""
     if not path.exists():
         return
-    facts = json.loads(path.read_text())
-    for task in facts["tasks"]:
-        repository.record_ls_task(session, **task)
-    for event in facts["events"]:
-        repository.record_event(session, **event)
+    file = read(path, remedy=DAMAGED)
+    facts = file.json(ToolFacts)
+    try:
+        for task in facts["tasks"]:
+            repository.record_ls_task(session, **task)
+        for event in facts["events"]:
+            repository.record_event(session, **event)
+    except TypeError as error:  # another key, or one too few
+        raise file.wrong(str(error)) from None

@@ -8,7 +8,6 @@ the merge.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,14 +20,15 @@ from db.tables import QueryItem
 from flows.position import ingest_tag, round_tag
 from flows.workspace import Workspace
 from pipeline import layout
-from pipeline.data.manifest import parse_manifest
 from pipeline.files import write_json
 from pipeline.query import QueryImage, QueryRow, by_image, parse_query
+from pipeline.reading import Document, read
 from pipeline.regions import Box
 from pipeline.stages import STAGES
 from pipeline.stopping import Advice, parse_advice
 
 WHO = "ssl-loop"
+DAMAGED = "`dvc checkout` brings a merged one back, the tool has one that waits in the inbox"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +74,23 @@ def write_record(root: Path, record: AnnotationRecord) -> None:
     write_json(root / layout.INBOX / record.file_name, asdict(record))
 
 
+def record_of(document: Document) -> AnnotationRecord:
+    """The record that a file holds; DataError names the key that is wrong."""
+    record = document.json(AnnotationRecord, lenient=True)
+    for when in (record.created_at, record.updated_at):
+        try:
+            datetime.fromisoformat(when)
+        except ValueError:
+            raise document.wrong(f"time {when[:40]!r}, expected ISO 8601") from None
+    return record
+
+
 def read_records(root: Path, domains: list[str]) -> list[AnnotationRecord]:
     """All records, merged and waiting, in the order in which people made them."""
     files = [*(root / layout.INBOX).glob("*.json")]
     for domain in domains:
         files += (root / layout.annotations_dir(domain)).rglob("*-*.json")
-    records = {path.name: AnnotationRecord(**json.loads(path.read_text())) for path in files}
+    records = {path.name: record_of(read(path, remedy=DAMAGED)) for path in files}
     return sorted(
         records.values(), key=lambda r: (r.updated_at, r.tool_annotation_id, r.raw_sha256)
     )
@@ -135,7 +146,7 @@ def tool_facts_path(root: Path, domain: str) -> Path:
 
 def record_ingest(session: Session, workspace: Workspace, domain: str) -> None:
     """The domain and its samples, from the tag `<domain>/ingest`."""
-    samples = parse_manifest(workspace.show(ingest_tag(domain), layout.MANIFEST).decode())
+    samples = workspace.manifest_at(ingest_tag(domain))
     hashes = {s.sample_id: s.image_sha256 for s in samples if s.domain == domain}
     repository.add_domain(session, name=domain)
     repository.add_samples(session, domain=domain, image_sha256=hashes)
@@ -148,7 +159,7 @@ def advice_at(workspace: Workspace, tag: str) -> Advice | None:
     """What a computed round says about stopping; None for a round that did not say it yet."""
     if not workspace.exists_at(tag, layout.STOPPING):
         return None
-    return parse_advice(workspace.show(tag, layout.STOPPING).decode())
+    return parse_advice(workspace.file_at(tag, layout.STOPPING))
 
 
 def asked_at(workspace: Workspace, tag: str) -> list[QueryRow]:
@@ -156,7 +167,7 @@ def asked_at(workspace: Workspace, tag: str) -> list[QueryRow]:
     advice = advice_at(workspace, tag)
     if advice and advice.closes:
         return []
-    return parse_query(workspace.show(tag, layout.QUERY).decode())
+    return parse_query(workspace.file_at(tag, layout.QUERY))
 
 
 def record_query(session: Session, workspace: Workspace, domain: str, round_index: int) -> None:
@@ -219,7 +230,7 @@ def record_round(session: Session, workspace: Workspace, domain: str, round_inde
         key=sealed_key(domain, round_index),
     )
     tag = round_tag(domain, round_index)
-    manifest = parse_manifest(workspace.show(tag, layout.MANIFEST).decode())
+    manifest = workspace.manifest_at(tag)
     trained_on = {s.sample_id: s.mask_sha256 for s in manifest if s.labelled}
     if not trained_on:
         return  # a cold start trains nothing, so there is no checkpoint
@@ -242,7 +253,7 @@ def _record_measurements(
     session: Session, workspace: Workspace, checkpoint: tuple[str, int, str]
 ) -> None:
     domain, round_index, kind = checkpoint
-    evaluation = json.loads(workspace.show(round_tag(domain, round_index), layout.EVALUATION))
+    evaluation = workspace.evaluation_at(round_tag(domain, round_index))
     for evaluated, splits in evaluation[kind].items():
         for split, result in splits.items():
             if result["miou"] is None:  # not yet measurable, so no fact

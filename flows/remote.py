@@ -20,6 +20,7 @@ from flows.processes import run
 from flows.workspace import Workspace
 from pipeline.errors import ConfigError, WorkspaceError
 from pipeline.files import replacing
+from pipeline.reading import read
 
 NAME = "backup"
 SOURCE = "source"  # git's name for where a restored workspace came from
@@ -241,9 +242,13 @@ def _merged(*texts: str) -> Sections:
 def _sections(text: str) -> Sections:
     parser = configparser.RawConfigParser(strict=False)
     parser.optionxform = str  # type: ignore[assignment, method-assign]
-    parser.read_file(io.StringIO(text))
+    try:
+        parser.read_file(io.StringIO(text))
+    except configparser.Error as error:
+        words = " ".join(str(error).split())
+        raise ConfigError(f"{CONFIG}: {words}; mend it, or `git restore` it") from None
     return {name: dict(parser.items(name)) for name in parser.sections()}
 
 
 def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+    return read(path, error=ConfigError).text() if path.exists() else ""

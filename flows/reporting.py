@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +23,9 @@ from pipeline import layout
 from pipeline.answers import read_answers
 from pipeline.audit import AuditEstimate, audit_estimate
 from pipeline.colours import class_colours
-from pipeline.query import by_image, parse_query
+from pipeline.evaluation import parse_evaluation
+from pipeline.query import by_image, read_query
+from pipeline.reading import read
 from pipeline.report.facts import (
     ExampleFacts,
     LeftOutFacts,
@@ -36,7 +37,6 @@ from pipeline.report.facts import (
 from pipeline.stopping import Advice, parse_advice
 
 NUM_EXAMPLES = 4
-_METRICS = (layout.EVALUATION, layout.TEACHER_TRAINING)
 PACKAGES = (
     "ssl-loop",
     "torch",
@@ -53,7 +53,10 @@ def round_facts(loop: Loop) -> tuple[RoundFacts, ...]:
     found = [(domain, index, tag, _metrics_at(loop, tag)) for domain, index, tag in tags]
     here = loop.position()
     if here and not here.computed and (loop.root / layout.EVALUATION).exists():
-        now = {path: _json(loop.root / path) for path in _METRICS}
+        now = {
+            layout.EVALUATION: _evaluation(loop.root / layout.EVALUATION),
+            layout.TEACHER_TRAINING: _json(loop.root / layout.TEACHER_TRAINING),
+        }
         found.append((here.domain, here.round_index, here.tag, now))
     with session_scope(loop.ledger, read_only=True) as session:
         given = {
@@ -84,7 +87,11 @@ def pool_pixels(loop: Loop, domain: str) -> int:
 
 
 def _metrics_at(loop: Loop, tag: str) -> dict[Path, dict[str, Any]]:
-    return {path: json.loads(loop.workspace.show(tag, path)) for path in _METRICS}
+    training = loop.workspace.file_at(tag, layout.TEACHER_TRAINING)
+    return {
+        layout.EVALUATION: loop.workspace.evaluation_at(tag),
+        layout.TEACHER_TRAINING: training.json(dict[str, Any], lenient=True),
+    }
 
 
 def _row(
@@ -133,7 +140,7 @@ def render_report(loop: Loop) -> Path:
         class_names=tuple(loop.params.classes),
         class_colours=class_colours(loop.params.num_classes),
         rounds=rounds,
-        evaluation=_json(loop.root / layout.EVALUATION),
+        evaluation=_evaluation(loop.root / layout.EVALUATION),
         previous_evaluation=_previous_evaluation(loop, here, rounds),
         training={
             "baseline": _json(loop.root / layout.BASELINE_TRAINING),
@@ -163,7 +170,7 @@ def _previous_evaluation(
 ) -> dict[str, Any] | None:
     """Of the newest computed round but this one."""
     before = [row.tag for row in rounds if row.tag != here.tag]
-    return json.loads(loop.workspace.show(before[-1], layout.EVALUATION)) if before else None
+    return loop.workspace.evaluation_at(before[-1]) if before else None
 
 
 def _shifts(loop: Loop) -> tuple[ShiftFacts, ...]:
@@ -192,7 +199,7 @@ def audit_of(loop: Loop, domain: str) -> AuditEstimate | None:
 
 def _advice(loop: Loop) -> Advice | None:
     path = loop.root / layout.STOPPING
-    return parse_advice(path.read_text()) if path.exists() else None
+    return parse_advice(read(path)) if path.exists() else None
 
 
 def _query(loop: Loop) -> tuple[QueryItemFacts, ...]:
@@ -211,7 +218,7 @@ def _query(loop: Loop) -> tuple[QueryItemFacts, ...]:
             minutes=asked.minutes,
             boxes=asked.boxes,
         )
-        for asked in by_image(parse_query(path.read_text()) if path.exists() else [])
+        for asked in by_image(read_query(path))
     )
 
 
@@ -260,6 +267,9 @@ def _made(root: Path, folder: Path, sample_id: str) -> Path | None:
     return path if path.exists() else None
 
 
+def _evaluation(path: Path) -> dict[str, Any]:
+    return parse_evaluation(read(path)) if path.exists() else {}
+
+
 def _json(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    return found
+    return read(path).json(dict[str, Any], lenient=True) if path.exists() else {}

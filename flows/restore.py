@@ -151,7 +151,7 @@ def _lend(source: str, workspace: Workspace) -> None:
     else:
         newest = f"refs/remotes/{SOURCE}/{workspace.params().loop.branch}"
         known = workspace.exists_at(newest, CONFIG)
-        text = workspace.show(newest if known else "HEAD", CONFIG).decode()
+        text = workspace.file_at(newest if known else "HEAD", CONFIG).text()
         lend_storage(parse(text), workspace.root, cache=None)
 
 

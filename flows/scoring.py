@@ -54,7 +54,7 @@ def answers_so_far(loop: Loop, here: Position, samples: Sequence[Sample]) -> lis
 def _answers_at(loop: Loop, here: Position) -> list[Answer]:
     if not loop.workspace.exists_at(here.tag, layout.ANSWERS):
         return []
-    return parse_answers(loop.workspace.show(here.tag, layout.ANSWERS).decode())
+    return parse_answers(loop.workspace.file_at(here.tag, layout.ANSWERS))
 
 
 def _asked(loop: Loop, session: Session, domain: str, round_index: int) -> list[Answer]:

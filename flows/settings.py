@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ruamel.yaml.error import YAMLError
-
 from pipeline.errors import ConfigError
-from pipeline.yaml_text import load_yaml
-
-SHOWN = 200  # characters of what was typed
+from pipeline.reading import AGAIN, content_of
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
@@ -20,13 +16,7 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
         key, separator, text = setting.partition("=")
         if not separator or not key:
             raise ConfigError(f"--set {setting!r}: expected KEY=VALUE, such as train.steps=500")
-        try:
-            value = load_yaml(text)
-        except YAMLError as error:
-            raise ConfigError(
-                f"--set {setting[:SHOWN]!r}: {text[:SHOWN]!r} is not a YAML value: "
-                f"{str(error).splitlines()[0]}"
-            ) from None
+        value = content_of(text, f"--set {key}", remedy=AGAIN, error=ConfigError).yaml_value()
         block = nested
         *parents, last = key.split(".")
         for parent in parents:

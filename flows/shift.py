@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from pipeline import layout
 from pipeline.data.manifest import Sample, read_manifest
 from pipeline.errors import DataError, WorkspaceError
 from pipeline.files import replacing, write_json
+from pipeline.reading import read
 from pipeline.shift.verdict import LABELLED
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def kept_report(loop: Loop, name: str) -> dict[str, Any] | None:
         return None
     from pipeline.shift.verdict import sentences
 
-    found: dict[str, Any] = json.loads(path.read_text())
+    found = read(path).json(dict[str, Any])
     found["truth"] = truth(loop, name)
     return found | {"in_words": sentences(found)}
 
@@ -111,7 +111,7 @@ def truth(loop: Loop, name: str) -> dict[str, float | None]:
     first, audit = round_tag(name, 0), audit_of(loop, name)
     val = None
     if first in loop.workspace.tags_merged():
-        evaluation = json.loads(loop.workspace.show(first, layout.EVALUATION))
+        evaluation = loop.workspace.evaluation_at(first)
         val = evaluation["teacher"].get(name, {}).get("val", {}).get("miou")
     return {
         f"val images, by the teacher of {first}": val,
@@ -184,8 +184,8 @@ def _reference(root: Path) -> str:
 def _has_teacher(root: Path) -> bool:
     config = root / layout.TEACHER / "config.json"
     try:
-        return bool(json.loads(config.read_text())["trained"])
-    except (OSError, ValueError, KeyError):
+        return bool(read(config).json(dict[str, Any])["trained"])
+    except (DataError, KeyError):
         return False  # none, or one that is being trained anew this moment
 
 

@@ -18,7 +18,6 @@ from flows.services import ServiceStatus
 from flows.steps.push import last_failure, unpushed
 from flows.steps.take_in import waiting
 from flows.watch_alarm import alarm_facts
-from pipeline import layout
 from pipeline.audit import AuditEstimate
 from pipeline.audit import describe as audit_words
 from pipeline.forgetting import Judgement
@@ -216,8 +215,7 @@ def _query_counts(loop: Loop, here: Position | None, query: list[QueryRow]) -> t
 
 
 def _evaluation(loop: Loop, tag: str | None) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(loop.workspace.show(tag, layout.EVALUATION)) if tag else {}
-    return found
+    return loop.workspace.evaluation_at(tag) if tag else {}
 
 
 def _miou(evaluation: dict[str, Any]) -> dict[str, dict[str, float | None]]:

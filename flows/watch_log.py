@@ -13,15 +13,61 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from pipeline import layout
+from pipeline.errors import WorkspaceError
+from pipeline.files import append
+from pipeline.reading import Document, read
 from pipeline.watch.change import Alarm, ChangeDetector
 
 Line = dict[str, Any]
 Version = tuple[str, int, int]  # name, bytes, time of change
+
+
+_REMEDY = "move the file away: the folder is then looked at as if for the first time"
+
+
+class _Reference(TypedDict):
+    fingerprint: str
+    false_alarm_every: Annotated[float, Field(gt=0)]
+    window: Annotated[int, Field(gt=0)]
+
+
+class _LeftOut(TypedDict):
+    name: str
+    size: int
+    mtime_ns: int
+
+
+class _Image(_LeftOut):
+    sha256: str
+    at: str
+    domain: str
+    p: float | list[float]
+
+
+class _Raised(TypedDict):
+    shift: str
+
+
+class _Opening(_Raised):
+    domain: str
+
+
+_LINES: dict[str, Any] = {
+    "reference": _Reference,
+    "image": _Image,
+    "left_out": _LeftOut,
+    "raised": _Raised,
+    "opening": _Opening,
+    "opened": _Opening,
+}
+"""By what a line "is": the keys that are read of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,23 +122,32 @@ class WatchLog:
         name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
         log = cls(path=root / layout.WATCH / f"{name}.jsonl", folder=folder)
         if log.path.exists():
-            whole = log.path.read_bytes()
+            whole = read(log.path, remedy=_REMEDY, error=WorkspaceError).raw
             end = whole.rfind(b"\n") + 1
             if end < len(whole):
                 os.truncate(log.path, end)
             log.num_bytes = end
-            for text in whole[:end].splitlines():
-                log.take(json.loads(text))
+            for number, text in enumerate(whole[:end].splitlines(), start=1):
+                log._read(Document(raw=text, source=f"{log.path}:{number}", remedy=_REMEDY))
         return log
+
+    def _read(self, document: Document) -> None:
+        line = document.json(Line)
+        kind = line.get("is")
+        if kind not in _LINES:
+            raise document.wrong(f"is: {str(kind)[:40]!r}, expected one of {', '.join(_LINES)}")
+        document.typed(line, _LINES[kind])
+        if kind == "image" and self.detector is None:
+            raise document.wrong("an image before any reference")
+        try:
+            self.take(line)
+        except ValueError as error:  # of the detector: p-values that are none
+            raise document.wrong(str(error)) from None
 
     def add(self, lines: Sequence[Line]) -> None:
         """Write lines, in one go and to the disk; then they count."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         text = "".join(f"{json.dumps(line)}\n" for line in lines)
-        with self.path.open("a", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        append(self.path, text.encode("ascii"))
         self.num_bytes += len(text)
         for line in lines:
             self.take(line)

@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from ruamel.yaml import YAML
 
+from flows.dvc_files import DVC_LOCK, locked_stages
 from flows.loop import Loop
 from pipeline import layout
+from pipeline.arrays import array_of, read_arrays
 from pipeline.data.formats.images import load_image
 from pipeline.data.hygiene import look_at
-from pipeline.errors import WorkspaceError
+from pipeline.errors import ConfigError, WorkspaceError
 from pipeline.files import sha256_file
+from pipeline.reading import read
 from pipeline.watch.reference import FLOOR, Reference, fit_references, most_plausible
 
 NUM_LOOKED_AT = 32  # images per domain that say how sharp images are here
@@ -59,9 +61,10 @@ def known(loop: Loop) -> Known:
     embeddings: dict[str, tuple[list[str], NDArray[Any], list[int] | None]] = {}
     for name, file in _files(loop).items():
         _require_current(loop, name)
-        with np.load(file, allow_pickle=False) as arrays:
-            ids, rows_ND = arrays["sample_ids"].tolist(), arrays["embeddings_ND"]
-            widths = arrays["scale_widths"].tolist() if "scale_widths" in arrays else None
+        arrays = read_arrays(file, ("sample_ids", "embeddings_ND", "scale_widths"))
+        ids = array_of(arrays, "sample_ids", "U", 1, str(file)).tolist()
+        rows_ND = array_of(arrays, "embeddings_ND", "f", 2, str(file))
+        widths = arrays["scale_widths"].tolist() if "scale_widths" in arrays else None
         left_out = {sample.sample_id for sample in loop.workspace.manifest() if sample.left_out}
         kept = [index for index, sample_id in enumerate(ids) if sample_id not in left_out]
         embeddings[name] = ([ids[index] for index in kept], rows_ND[kept], widths)
@@ -93,10 +96,10 @@ def _files(loop: Loop) -> dict[str, Path]:
 
 def _require_current(loop: Loop, domain: str) -> None:
     """WorkspaceError when the encoder of params.yaml is not the one that made the embeddings."""
-    lock = loop.root / "dvc.lock"
-    stages = YAML(typ="safe").load(lock.read_text())["stages"] if lock.exists() else {}
+    lock = loop.root / DVC_LOCK
+    stages = locked_stages(read(lock)) if lock.exists() else {}
     made = stages.get(f"embed@{domain}", {}).get("params", {}).get(layout.PARAMS.name)
-    now = YAML(typ="safe").load((loop.root / layout.PARAMS).read_text())
+    now = read(loop.root / layout.PARAMS, error=ConfigError).yaml()
     for block in ("embed", "image"):
         if made and made.get(block) != now.get(block):
             raise WorkspaceError(

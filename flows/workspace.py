@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,9 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from flows.credentials import keep_private
+from flows.dvc_files import DVC_LOCK, locked_stages
 from flows.dvc_locks import release_dead_holders
 from flows.git import Git
 from flows.params_file import apply_changes, check_changes
@@ -25,9 +23,11 @@ from flows.processes import kill_survivors, run, stream
 from pipeline import layout
 from pipeline.answers import write_answers
 from pipeline.config import Params, load_params
-from pipeline.data.manifest import Sample, read_manifest, write_manifest
+from pipeline.data.manifest import Sample, parse_manifest, read_manifest, write_manifest
 from pipeline.errors import WorkspaceError
+from pipeline.evaluation import parse_evaluation
 from pipeline.files import write_json, write_text
+from pipeline.reading import AGAIN, Document, content_of, read
 
 _DVC_HINTS = ("To track the changes", "git add ", "To enable auto", "dvc config", "Use `dvc push`")
 _PREVIOUS_DVC = layout.PREVIOUS_TEACHER.with_name(f"{layout.PREVIOUS_TEACHER.name}.dvc")
@@ -148,6 +148,19 @@ class Workspace:
         """A file as it was at `revision`."""
         return self.git.show(revision, path)
 
+    def file_at(self, revision: str, path: Path) -> Document:
+        """A file as it was, to be read as what it should be."""
+        remedy = f"somebody committed it so: `git log {revision} -- {path}` says who"
+        return content_of(self.show(revision, path), f"{path} at {revision}", remedy=remedy)
+
+    def manifest_at(self, revision: str) -> list[Sample]:
+        """data/manifest.csv as it was."""
+        return parse_manifest(self.file_at(revision, layout.MANIFEST))
+
+    def evaluation_at(self, revision: str) -> dict[str, Any]:
+        """metrics/evaluation.json as it was."""
+        return parse_evaluation(self.file_at(revision, layout.EVALUATION))
+
     def exists_at(self, revision: str, path: Path) -> bool:
         """Whether git has a file at `revision`."""
         return self.git.says("cat-file", "-e", f"{revision}:{path.as_posix()}") is not None
@@ -158,10 +171,8 @@ class Workspace:
 
     def locked_outs(self, revision: str) -> dict[str, str]:
         """`path -> DVC's hash` of every stage's outputs, by dvc.lock at `revision`."""
-        lock = YAML(typ="safe").load(self.show(revision, Path("dvc.lock")).decode())
-        return {
-            out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]
-        }
+        stages = locked_stages(self.file_at(revision, DVC_LOCK))
+        return {out["path"]: out["md5"] for made in stages.values() for out in made.get("outs", ())}
 
     def checkout_paths(self, revision: str, paths: Iterable[Path]) -> None:
         """Bring working copies back to `revision`; follow with `dvc_checkout` for data."""
@@ -212,8 +223,8 @@ class Workspace:
 
     def dvc_status(self) -> dict[str, Any]:
         """What `dvc repro` would have to do, by stage; empty when all is up to date."""
-        status: dict[str, Any] = json.loads(self.dvc("status", "--json"))
-        return status
+        said = content_of(self.dvc("status", "--json"), "dvc status --json", remedy=AGAIN)
+        return said.json(dict[str, Any])
 
     # --- creation
 
@@ -244,7 +255,7 @@ class Workspace:
             write_text(self.root / ".dvc/config", _DVC_CONFIG)
         for path in (layout.PARAMS, layout.DVC_YAML):
             if not (self.root / path).exists():
-                write_text(self.root / path, template_file(path).read_text(encoding="utf-8"))
+                write_text(self.root / path, read(template_file(path)).text())
         self.write_params(changes)
         _append_lines(self.root / ".gitignore", _GITIGNORE)
         _append_lines(self.root / ".dvcignore", _DVCIGNORE)
@@ -295,6 +306,6 @@ def tracked_by(root: Path) -> Path | None:
 
 
 def _append_lines(path: Path, lines: str) -> None:
-    present = path.read_text().splitlines() if path.exists() else []
+    present = read(path).text().splitlines() if path.exists() else []
     missing = [line for line in lines.splitlines() if line not in present]
     write_text(path, "".join(f"{line}\n" for line in [*present, *missing]))

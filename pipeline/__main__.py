@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline import layout
 from pipeline.config import load_params
 from pipeline.errors import SslLoopError
+from pipeline.files import in_words
 from pipeline.stages import STAGES
 
 
@@ -24,8 +25,9 @@ def main() -> int:
     try:
         params = load_params(args.root / layout.PARAMS)
         importlib.import_module(STAGES[args.stage]).run(args.root, params, **options)
-    except SslLoopError as error:
-        print(f"{args.stage}: {error}", file=sys.stderr)
+    except (SslLoopError, OSError) as error:
+        said = in_words(error) if isinstance(error, OSError) else str(error)
+        print(f"{args.stage}: {said}", file=sys.stderr)
         return 1
     return 0
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -17,9 +16,9 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import DataError
 from pipeline.files import write_text
 from pipeline.query import Source
+from pipeline.reading import MOST_DIGITS, Content, Document, Row, content_of, read
 from pipeline.types import IGNORE
 
 Mask = NDArray[np.uint8]
@@ -78,55 +77,37 @@ def write_answers(path: Path, answers: Iterable[Answer]) -> None:
     write_text(path, file.getvalue())
 
 
-def parse_answers(text: str, *, source: str = "metrics/answers.csv") -> list[Answer]:
-    """The answers of a file's text; DataError names the line and the value that is wrong."""
-    reader = csv.DictReader(io.StringIO(text))
-    if tuple(reader.fieldnames or ()) != COLUMNS:
-        raise DataError(f"{source}: columns {reader.fieldnames}, expected {list(COLUMNS)}")
-    return [_answer(row, f"{source}:{line}") for line, row in enumerate(reader, start=2)]
+def parse_answers(content: Content, *, source: str = "metrics/answers.csv") -> list[Answer]:
+    """The answers of a file; DataError names the line and the value that is wrong."""
+    return _answers(content_of(content, source))
 
 
 def read_answers(path: Path) -> list[Answer]:
     """As `parse_answers`; none where nothing was merged yet."""
-    return parse_answers(path.read_text("utf-8"), source=str(path)) if path.exists() else []
+    return _answers(read(path)) if path.exists() else []
 
 
-def _answer(row: dict[str, str], where: str) -> Answer:
-    if row["source"] not in get_args(Source):
-        raise DataError(f"{where}: source {row['source']!r}, expected one of {get_args(Source)}")
-    numbers = {name: _number(row, name, where) for name in NUMBERS}
-    chance, regions = numbers["chance"], numbers["regions"]
-    if chance is not None and not 0 < chance <= 1:
-        raise DataError(f"{where}: chance {row['chance']!r}, expected a number above 0, at most 1")
+def _answers(document: Document) -> list[Answer]:
+    return [_answer(row) for row in document.table(COLUMNS)]
+
+
+def _answer(row: Row) -> Answer:
+    regions = row.number("regions")
     return Answer(
         item_id=row["item_id"],
-        source=row["source"],  # type: ignore[arg-type]
-        chance=chance,
+        source=row.one_of("source", get_args(Source)),
+        chance=row.number("chance", 0, 1, above=True),
         mask_sha256=row["mask_sha256"],
-        counts=_counts(row["counts"] or "", where),
-        lead_s=numbers["lead_s"],
-        boundary=numbers["boundary"],
+        counts=_counts(row),
+        lead_s=row.number("lead_s"),
+        boundary=row.number("boundary"),
         regions=None if regions is None else int(regions),
     )
 
 
-def _number(row: dict[str, str], name: str, where: str) -> float | None:
-    """None for an empty cell."""
-    try:
-        value = float(row[name]) if row[name] else None
-    except ValueError:
-        value = -1.0
-    if value is not None and not 0 <= value < math.inf:
-        raise DataError(
-            f"{where}: {name} {row[name]!r}, expected a number of at least 0, or nothing"
-        )
-    return value
-
-
-def _counts(text: str, where: str) -> Counts:
-    cells = [tuple(cell.split(":")) for cell in text.split()]
-    if any(len(cell) != 3 or not all(part.isdecimal() for part in cell) for cell in cells):
-        raise DataError(
-            f"{where}: counts {text[:60]!r}, expected truth:predicted:pixels, each >= 0"
-        )
+def _counts(row: Row) -> Counts:
+    cells = [tuple(cell.split(":")) for cell in row["counts"].split()]
+    for cell in cells:
+        if len(cell) != 3 or not all(p.isdecimal() and len(p) <= MOST_DIGITS for p in cell):
+            raise row.wrong("counts", "truth:predicted:pixels, each >= 0")
     return tuple((int(t), int(p), int(n)) for t, p, n in cells)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import array_of, read_arrays
+from pipeline.errors import DataError
 from pipeline.files import replacing
 
 Floats = NDArray[np.float64]
@@ -81,14 +83,19 @@ def write_areas(path: Path, judged: Mapping[str, Judged]) -> None:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
-def read_areas(file: Path | BinaryIO) -> dict[str, Judged]:
-    """What `write_areas` wrote."""
-    with np.load(file, allow_pickle=False) as arrays:
-        domains = [name.split("/")[0] for name in arrays.files if name.endswith("/sample_ids")]
-        return {
-            domain: (
-                arrays[f"{domain}/sample_ids"].tolist(),
-                Areas(*(arrays[f"{domain}/{k}"].astype(np.float64) for k in Areas._fields)),
-            )
-            for domain in domains
-        }
+def read_areas(file: Path | bytes, source: str | None = None) -> dict[str, Judged]:
+    """What `write_areas` wrote, from a path or as git has it; DataError says what is damaged."""
+    called = source or str(file)
+    arrays = read_arrays(file, source=called)
+    domains = [name.split("/")[0] for name in arrays if name.endswith("/sample_ids")]
+    found = {}
+    for domain in domains:
+        ids = array_of(arrays, f"{domain}/sample_ids", "U", 1, called).tolist()
+        areas = Areas(*(array_of(arrays, f"{domain}/{k}", "iu", 2, called) for k in Areas._fields))
+        if (
+            len({(len(ids), *each.shape[1:]) for each in areas} | {each.shape for each in areas})
+            > 1
+        ):
+            raise DataError(f"{called}: areas of {domain} are not one row per image")
+        found[domain] = (ids, Areas(*(each.astype(np.float64) for each in areas)))
+    return found

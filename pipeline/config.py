@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
-from ruamel.yaml.error import YAMLError
 
 from pipeline.blocks import Block, parse_block
 from pipeline.class_names import bad_class_names
@@ -28,9 +27,9 @@ from pipeline.network_params import (
     Share,
     TrainParams,
 )
+from pipeline.reading import read
 from pipeline.regions import Grid, grid_of
 from pipeline.types import MAX_CLASSES
-from pipeline.yaml_text import load_yaml
 
 __all__ = [
     "NO_ADAPTATION",
@@ -186,15 +185,8 @@ def check_domain_name(name: str) -> str:
 
 def load_params(path: Path) -> Params:
     """Parse and validate all of `path`; ConfigError lists every bad key with value and remedy."""
-    try:
-        raw = load_yaml(path.read_text())
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; `ssl-loop init DIR` writes one") from None
-    except YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
-    if not isinstance(raw, Mapping):
-        raise ConfigError(f"{path}: expected a mapping of keys, got {type(raw).__name__}")
-    return parse_params(raw, source=str(path))
+    file = read(path, error=ConfigError, absent="`ssl-loop init DIR` writes one")
+    return parse_params(file.yaml(), source=str(path))
 
 
 def parse_params(raw: Mapping[str, Any], *, source: str = "params.yaml") -> Params:

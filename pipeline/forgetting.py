@@ -7,10 +7,11 @@ best of the rows before it (Chaudhry et al. 2018). What was not measurable stays
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from pipeline.reading import Content, content_of
 
 Ious = dict[str, float | None]
 
@@ -231,13 +232,9 @@ def as_json(judged: Judgement) -> dict[str, Any]:
     }
 
 
-def parse_forgetting(text: str) -> Forgetting:
+def parse_forgetting(content: Content, *, source: str = "metrics/forgetting.json") -> Forgetting:
     """The matrix that `as_json` wrote; whatever follows from it is computed again."""
-    plain = json.loads(text)
-    return Forgetting(
-        rows=tuple(Row(**row) for row in plain["rows"]),
-        intervals={domain: (low, high) for domain, (low, high) in plain["intervals"].items()},
-    )
+    return content_of(content, source).json(Forgetting)
 
 
 def _cell(row: Row, domain: str, class_name: str | None) -> float | None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, Protocol, get_args
 
-from pipeline.errors import DataError
 from pipeline.files import write_text
+from pipeline.reading import Content, Document, Row, content_of, read
 from pipeline.regions import Box, parse_boxes
 
 Source = Literal["strategy", "audit", "cold_start"]
@@ -131,17 +130,14 @@ def write_query(
     write_text(path, file.getvalue())
 
 
-def parse_query(text: str, *, source: str = "query.csv") -> list[QueryRow]:
-    """The rows of a query.csv's text, rank 1 first; DataError names the line and the value."""
-    reader = csv.DictReader(io.StringIO(text))
-    absent = set(COLUMNS) - set(reader.fieldnames or ())
-    if absent - set(LATER) or set(reader.fieldnames or ()) - set(COLUMNS):
-        raise DataError(f"{source}: columns {reader.fieldnames}, expected {list(COLUMNS)}")
-    rows = [_row(row, f"{source}:{line}") for line, row in enumerate(reader, start=2)]
-    for place, row in enumerate(rows, start=1):
-        if row.rank != place:
-            raise DataError(f"{source}: rank {row.rank} at place {place}, expected 1, 2, 3, ...")
-    return rows
+def parse_query(content: Content, *, source: str = "query.csv") -> list[QueryRow]:
+    """The rows of a query.csv, rank 1 first; DataError names the line and the value."""
+    return _rows(content_of(content, source))
+
+
+def read_query(path: Path) -> list[QueryRow]:
+    """As `parse_query`; nothing where there is no file yet."""
+    return _rows(read(path)) if path.exists() else []
 
 
 def by_image(rows: Iterable[QueryRow]) -> list[QueryImage]:
@@ -155,33 +151,27 @@ def by_image(rows: Iterable[QueryRow]) -> list[QueryImage]:
     ]
 
 
-def _row(row: dict[str, str], where: str) -> QueryRow:
-    if not (row["rank"] or "").isdecimal():
-        raise DataError(f"{where}: rank {row['rank']!r}, expected a whole number")
-    score, chance, minutes = (_number(row.get(name)) for name in ("score", "chance", "minutes"))
-    if not 0 <= score <= 1:
-        raise DataError(f"{where}: score {row['score']!r}, expected a number in [0, 1]")
-    if row.get("chance") and not 0 < chance <= 1:
-        raise DataError(f"{where}: chance {row['chance']!r}, expected a number above 0, at most 1")
-    if row["source"] not in get_args(Source):
-        raise DataError(f"{where}: source {row['source']!r}, expected one of {get_args(Source)}")
-    if row.get("minutes") and not 0 <= minutes < math.inf:
-        raise DataError(f"{where}: minutes {row['minutes']!r}, expected a number of at least 0")
+def _rows(document: Document) -> list[QueryRow]:
+    rows = []
+    for place, row in enumerate(document.table(COLUMNS, optional=LATER), start=1):
+        if row.whole("rank") != place:
+            what = f"rank {row['rank']} at place {place}, expected 1, 2, 3, ..."
+            raise document.wrong(what, row.line)
+        rows.append(_row(row))
+    return rows
+
+
+def _row(row: Row) -> QueryRow:
+    score = row.number("score", 0, 1)
+    if score is None:
+        raise row.wrong("score", "a number in [0, 1]")
     return QueryRow(
-        rank=int(row["rank"]),
+        rank=row.whole("rank"),
         sample_id=row["sample_id"],
         score=score,
-        source=row["source"],  # type: ignore[arg-type]
+        source=row.one_of("source", get_args(Source)),
         reason=row["reason"],
-        regions=parse_boxes(row["regions"] or "", where),
-        chance=chance if row.get("chance") else None,
-        minutes=minutes if row.get("minutes") else None,
+        regions=parse_boxes(row["regions"], row.where),
+        chance=row.number("chance", 0, 1, above=True),
+        minutes=row.number("minutes"),
     )
-
-
-def _number(text: str | None) -> float:
-    """NaN, which lies in no range, for what is no number."""
-    try:
-        return float(text or "nan")
-    except ValueError:
-        return math.nan

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DataError
 
-_BOX = re.compile(r"(\d+),(\d+),(\d+),(\d+)")
+_BOX = re.compile(r"(\d{1,9}),(\d{1,9}),(\d{1,9}),(\d{1,9})")
 DIMMED = 0.6  # of the light outside the regions: what lies there can still be told
 FRAME_SHARE = 1 / 300  # of the long side: a line that is seen before anybody zooms in
 

@@ -9,7 +9,6 @@ Shape suffixes: R rounds, S pixels of an image, K classes, C exponents, M and G 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DataError
 from pipeline.loop_params import LoopParams
+from pipeline.reading import Content, content_of
 
 Floats = NDArray[np.float64]
 Classes = NDArray[np.uint8]
@@ -253,13 +253,6 @@ def as_json(found: Advice) -> dict[str, Any]:
     return plain
 
 
-def parse_advice(text: str) -> Advice:
-    """The advice that `as_json` wrote."""
-    plain = json.loads(text)
-    if plain["forecast"]:
-        for name in ("loss", "gain"):
-            plain["forecast"][name] = Range(**plain["forecast"][name])
-        plain["forecast"] = Forecast(**plain["forecast"])
-    if plain["gain_per_hour"]:
-        plain["gain_per_hour"] = Range(**plain["gain_per_hour"])
-    return Advice(**plain | {name: tuple(plain[name]) for name in ("agreements", "reasons")})
+def parse_advice(content: Content, *, source: str = "metrics/stopping.json") -> Advice:
+    """The advice that `as_json` wrote; DataError names the key that is wrong."""
+    return content_of(content, source).json(Advice)

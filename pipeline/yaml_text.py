@@ -21,11 +21,14 @@ MAX_VALUES = 100_000
 MAX_DEPTH = 50
 
 
-def load_yaml(text: str) -> Any:
-    """The values in `text`; YAMLError for what is no YAML, or more than MAX_VALUES or MAX_DEPTH."""
+def load_yaml(text: str, parser: YAML | None = None) -> Any:
+    """The values in `text`; YAMLError for what is no YAML, or more than MAX_VALUES or MAX_DEPTH.
+
+    A `parser` of one's own may keep more than values: comments, order, quotes.
+    """
     try:
         _require_bounded(text)
-        return YAML(typ="safe").load(text)
+        return (parser or YAML(typ="safe")).load(text)
     except (ValueError, OverflowError) as error:  # a number of thousands of digits, half a sign
         raise YAMLError(str(error)) from None
 

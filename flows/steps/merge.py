@@ -42,7 +42,7 @@ from flows.steps.last_teacher import hand_over_teacher
 from flows.steps.partial import audit_picks, partial_answers, place_pieces, with_regions
 from pipeline import layout
 from pipeline.answers import write_answers
-from pipeline.data.manifest import Sample, parse_manifest, with_mask, write_manifest
+from pipeline.data.manifest import Sample, with_mask, write_manifest
 from pipeline.errors import WorkspaceError
 from pipeline.files import replacing, sha256_file, write_json
 from pipeline.types import Split
@@ -54,7 +54,7 @@ SAID_ONCE = ("closed", "reopened")  # events that no tag tells
 def merge(loop: Loop, here: Position) -> int:
     """Number of masks that are new or changed with the tag `<domain>/r<k>-labels`."""
     workspace = loop.workspace
-    before = parse_manifest(workspace.show(here.tag, layout.MANIFEST).decode())
+    before = workspace.manifest_at(here.tag)
     domains = list(dict.fromkeys(sample.domain for sample in before))
     _back_to_tag(loop, here, domains)
     with session_scope(loop.ledger, read_only=True) as session:
@@ -111,7 +111,7 @@ def _back_to_tag(loop: Loop, here: Position, domains: list[str]) -> None:
 
 def _left_out(loop: Loop) -> dict[str, str]:
     """By HEAD, not the round's tag: people may have let images in since."""
-    manifest = parse_manifest(loop.workspace.show("HEAD", layout.MANIFEST).decode())
+    manifest = loop.workspace.manifest_at("HEAD")
     return {sample.sample_id: sample.left_out for sample in manifest}
 
 

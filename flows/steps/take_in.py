@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -13,8 +12,9 @@ from flows.records import record_ingest
 from flows.shift import adopt, on_arrival
 from flows.steps.last_teacher import hand_over_teacher
 from pipeline import layout
-from pipeline.data.manifest import Sample, parse_manifest, read_manifest, write_manifest
+from pipeline.data.manifest import Sample, read_manifest, write_manifest
 from pipeline.files import replacing
+from pipeline.reading import AGAIN, read
 
 OPTIONS = "domain.json"  # what `domain add` said beyond the images: query_size, budget
 
@@ -44,7 +44,7 @@ def take_in(loop: Loop, name: str) -> None:
         workspace.dvc_add(folders)
         # From HEAD, and without this domain: a crash before the commit or before the tag must not
         # add its samples twice.
-        before = parse_manifest(workspace.show("HEAD", layout.MANIFEST).decode())
+        before = workspace.manifest_at("HEAD")
         others = [sample for sample in before if sample.domain != name]
         write_manifest(loop.root / layout.MANIFEST, [*others, *staged])
         _make_current(loop, name, source)
@@ -69,7 +69,9 @@ def _copy_files(source: Path, root: Path, staged: list[Sample]) -> None:
 
 def _make_current(loop: Loop, name: str, source: Path) -> None:
     options_file = source / OPTIONS
-    options = json.loads(options_file.read_text()) if options_file.exists() else {}
+    options = {}
+    if options_file.exists():
+        options = read(options_file, remedy=AGAIN).json(dict[str, int])
     domains = {
         known: block.model_dump(exclude_none=True) for known, block in loop.params.domains.items()
     }

@@ -6,7 +6,6 @@ whole image is one window.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -28,6 +27,7 @@ from pipeline.blocks import Block
 from pipeline.config import AcquireParams, EmbedParams, ImageParams
 from pipeline.files import write_json
 from pipeline.progress import Progress, say
+from pipeline.reading import REMADE, read
 from pipeline.regions import region_id
 from pipeline.threads import usable_processors
 from pipeline.types import IGNORE
@@ -194,8 +194,8 @@ def run(bench: Bench, plan: Plan, kept: Path) -> dict[str, list[list[float]]]:
     with Progress("replays", len(jobs), done=len(jobs) - len(missing)) as progress:
         for name, seed in replays:
             progress.advance(note=partial("{}, seed {}".format, name, seed))
-    read = {job: json.loads(file.read_text()) for job, file in files.items()}
-    return {name: [read[name, seed] for seed in range(plan.seeds)] for name in plan.strategies}
+    done = {job: read(file, remedy=REMADE).json(list[float]) for job, file in files.items()}
+    return {name: [done[name, seed] for seed in range(plan.seeds)] for name in plan.strategies}
 
 
 def _replay(bench: Bench, plan: Plan, job: tuple[str, int], file: Path) -> tuple[str, int]:

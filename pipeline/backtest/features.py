@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from pipeline.arrays import array_of, read_arrays
 from pipeline.backtest.labelled_set import Example, LabelledSet
 from pipeline.config import EmbedParams, ImageParams
 from pipeline.data.datasets import read_image
@@ -27,6 +28,7 @@ from pipeline.data.formats.images import load_mask
 from pipeline.data.transforms import normalise
 from pipeline.files import replacing
 from pipeline.progress import Progress
+from pipeline.reading import REMADE
 from pipeline.stages.embed import pooled, seeded_encoder
 
 CELL_PX = 4  # a cell's side at the network's size: thin things are one or two cells wide
@@ -69,18 +71,18 @@ def features_of(
     file = cache / f"{key}.npz"
     if not file.exists():
         _make(data, embed, (image.height_px, image.width_px), file)
-    with np.load(file, allow_pickle=False) as arrays:
-        pool, scored = (
-            Features(
-                cells_NPD=arrays[f"{group}_cells"],
-                masks_NP=arrays[f"{group}_masks"],
-                embeddings_NE=arrays[f"{group}_embeddings"],
-                mean_C=arrays["mean"],
-                projection_CD=arrays["projection"],
-                key=key,
-            )
-            for group in ("pool", "scored")
+    arrays = read_arrays(file, remedy=REMADE)
+    pool, scored = (
+        Features(
+            cells_NPD=array_of(arrays, f"{group}_cells", "f", 3, str(file)),
+            masks_NP=array_of(arrays, f"{group}_masks", "u", 2, str(file)),
+            embeddings_NE=array_of(arrays, f"{group}_embeddings", "f", 2, str(file)),
+            mean_C=array_of(arrays, "mean", "f", 1, str(file)),
+            projection_CD=array_of(arrays, "projection", "f", 2, str(file)),
+            key=key,
         )
+        for group in ("pool", "scored")
+    )
     return pool, scored
 
 

@@ -8,7 +8,6 @@ killed training at its checkpoint.
 from __future__ import annotations
 
 import csv
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from pipeline import layout
 from pipeline.backtest.features import key_of
@@ -40,7 +40,8 @@ from pipeline.errors import ConfigError
 from pipeline.files import alone, write_json
 from pipeline.metrics import iou_per_class, mean_iou
 from pipeline.progress import Progress
-from pipeline.query import parse_query
+from pipeline.query import read_query
+from pipeline.reading import REMADE, read
 from pipeline.stages import acquire, embed, predict, train_teacher
 from pipeline.stages.evaluate import teacher_confusions
 from pipeline.training.checkpoints import WITHOUT_EFFECT
@@ -106,7 +107,7 @@ class Bench:
         # The first training of a seed is the same for all strategies.
         trained = [sorted([*start, *asked]), params.model_dump(mode="json", exclude={"acquire"})]
         marker = self.root / TRAINED
-        if not marker.exists() or json.loads(marker.read_text()) != trained:
+        if not marker.exists() or read(marker, remedy=REMADE).json(list[Any]) != trained:
             marker.unlink(missing_ok=True)
             train_teacher.run(self.root, params)
             write_json(marker, trained)
@@ -127,8 +128,13 @@ class Bench:
             embed.run(self.root, params)
         predict.run(self.root, params)
         acquire.run(self.root, params)
-        text = (self.root / layout.QUERY).read_text(encoding="utf-8")
-        return [row.sample_id for row in parse_query(text)]
+        return [row.sample_id for row in read_query(self.root / layout.QUERY)]
+
+
+class _SoFar(TypedDict):
+    start: list[str]
+    asked: list[str]
+    miou: list[float]
 
 
 @dataclass
@@ -256,7 +262,8 @@ def _answered(samples: Sequence[Sample], start: set[str], asked: set[str]) -> li
 def _started(bench: Bench, plan: Plan, name: str, seed: int, file: Path) -> Replay:
     """What `file` holds of a replay, or its start set."""
     if file.exists():
-        return Replay(file=file, name=name, seed=seed, **json.loads(file.read_text()))
+        so_far = read(file, remedy=REMADE).json(_SoFar)
+        return Replay(file=file, name=name, seed=seed, **so_far)
     rows = plan.start_set(len(bench.pool), bench.params.acquire, seed)
     start = [bench.pool[row] for row in rows]
     return Replay(file=file, name=name, seed=seed, start=start, asked=[], miou=[])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Literal
 
 from pipeline.data.formats import Source, read_classes
 from pipeline.errors import DataError
+from pipeline.reading import AGAIN, read
 
 ScoreOn = Literal["val", "test"]
 BLOCKS_PER_DOMAIN, VAL_EVERY, LONGEST_BLOCK = 10, 5, 20
@@ -98,11 +98,8 @@ def _classes(source: Source, otherwise: Sequence[str] | None) -> tuple[str, ...]
 
 def split_rows(path: Path) -> list[tuple[str, str, str]]:
     """(id, split, domain) of every line; DataError for absent columns and for ids twice."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if not {"id", "split"} <= set(reader.fieldnames or ()):
-            raise DataError(f"{path}: columns {reader.fieldnames}, expected at least id and split")
-        rows = [(row["id"], row["split"], row.get("domain") or "all") for row in reader]
+    table = read(path, remedy=AGAIN).table(("id", "split"), others=True, stripped=True)
+    rows = [(row["id"], row["split"], row["domain"] or "all") for row in table]
     counts = Counter(name for name, _, _ in rows)
     twice = sorted(name for name, count in counts.items() if count > 1)
     if twice:

@@ -5,9 +5,7 @@ What people would answer is copied from a folder of true masks.
 
 from __future__ import annotations
 
-import csv
 import importlib
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +15,10 @@ from pipeline import layout
 from pipeline.config import Params
 from pipeline.data.manifest import read_manifest, with_mask, write_manifest
 from pipeline.errors import DataError
+from pipeline.evaluation import parse_evaluation
 from pipeline.files import replacing, sha256_file
+from pipeline.query import read_query
+from pipeline.reading import read
 from pipeline.stages import STAGES
 
 
@@ -30,8 +31,7 @@ def replay_round(root: Path, params: Params) -> dict[str, Any]:
                 run(root, params, domain=domain)
         else:
             run(root, params)
-    evaluation: dict[str, Any] = json.loads((root / layout.EVALUATION).read_text())
-    return evaluation
+    return parse_evaluation(read(root / layout.EVALUATION))
 
 
 def answer_query(root: Path, truth: Path) -> list[str]:
@@ -39,8 +39,7 @@ def answer_query(root: Path, truth: Path) -> list[str]:
 
     DataError, before anything is copied, names the masks that `truth` lacks.
     """
-    with (root / layout.QUERY).open(newline="", encoding="utf-8") as file:
-        asked = [row["sample_id"] for row in csv.DictReader(file)]
+    asked = [row.sample_id for row in read_query(root / layout.QUERY)]
     absent = [name for name in asked if not _true_mask(truth, name).exists()]
     if absent:
         raise DataError(f"{truth}: no mask for {', '.join(absent)}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import get_args
 
 from pipeline.errors import DataError
 from pipeline.files import replacing, sha256_file
+from pipeline.reading import Content, Document, Row, content_of, read
 from pipeline.regions import Box, parse_boxes
 from pipeline.types import SPLITS, Origin, Split
 
@@ -60,29 +60,32 @@ WHOLE_IMAGES = COLUMNS[:-1]  # the last column is there once regions were asked 
 
 def read_manifest(path: Path) -> list[Sample]:
     """All samples in file order; DataError names the line and the value that is wrong."""
-    if not path.exists():
-        raise DataError(f"{path}: no such file; `ssl-loop domain add` brings the first images")
-    return parse_manifest(path.read_text(encoding="utf-8"), source=str(path))
+    return _samples(read(path, absent="`ssl-loop domain add` brings the first images"))
 
 
-def parse_manifest(text: str, *, source: str = "data/manifest.csv") -> list[Sample]:
-    """As `read_manifest`, from text: how a tag's manifest is read."""
-    reader = csv.DictReader(io.StringIO(text))
-    if tuple(reader.fieldnames or ()) not in (COLUMNS, WHOLE_IMAGES):
-        raise DataError(f"{source}: columns {reader.fieldnames}, expected {list(COLUMNS)}")
-    return [_sample(row, f"{source}:{line}") for line, row in enumerate(reader, start=2)]
+def parse_manifest(content: Content, *, source: str = "data/manifest.csv") -> list[Sample]:
+    """As `read_manifest`, from what git has: how a tag's manifest is read."""
+    return _samples(content_of(content, source))
 
 
-def _sample(row: dict[str, str], where: str) -> Sample:
-    split, origin = row["split"], row["origin"]
-    if split not in SPLITS:
-        raise DataError(f"{where}: split {split!r}, expected one of {SPLITS}")
-    if origin not in get_args(Origin):
-        raise DataError(f"{where}: origin {origin!r}, expected one of {get_args(Origin)}")
-    if not row["skips"].isdecimal():
-        raise DataError(f"{where}: skips {row['skips']!r}, expected a whole number")
-    parse_boxes(row.get("regions", ""), where)
-    return Sample(**{**row, "skips": int(row["skips"])})  # type: ignore[arg-type]
+def _samples(document: Document) -> list[Sample]:
+    found: dict[str, Sample] = {}
+    for row in document.table(COLUMNS, optional=("regions",)):
+        sample = _sample(row)
+        if sample.sample_id in found:
+            raise row.wrong("sample_id", "an id that comes once")
+        found[sample.sample_id] = sample
+    return list(found.values())
+
+
+def _sample(row: Row) -> Sample:
+    for column in ("sample_id", "domain", "image"):
+        if not row[column]:
+            raise row.wrong(column, "something")
+    row.one_of("split", SPLITS)
+    row.one_of("origin", get_args(Origin))
+    parse_boxes(row["regions"], row.where)
+    return Sample(**{**row.cells, "skips": row.whole("skips")})  # type: ignore[arg-type]
 
 
 def write_manifest(path: Path, samples: Iterable[Sample]) -> None:

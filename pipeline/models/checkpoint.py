@@ -8,7 +8,6 @@ config.json is written last and holds no times, so equal trainings give equal by
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +21,13 @@ from pipeline.config import ImageParams, ModelParams
 from pipeline.errors import ModelError
 from pipeline.files import replacing, write_json
 from pipeline.models.build import build_model
+from pipeline.reading import read
 
 WEIGHTS = "model.safetensors"
 SUFFIX = ".safetensors"
 CONFIG = "config.json"
+_REMEDY = "`dvc checkout` brings back what was trained, or train again"
+_DAMAGE = (OSError, KeyError, TypeError, ValueError, RuntimeError, MemoryError, SafetensorError)
 
 
 @dataclass(frozen=True)
@@ -70,17 +72,19 @@ def save_untrained(folder: Path, *, why: str) -> None:
 def load_model(folder: Path) -> LoadedModel:
     """What `save_model` or `save_untrained` wrote; ModelError if it is not whole."""
     try:
-        config: dict[str, Any] = json.loads(_present(folder / CONFIG).read_text(encoding="utf-8"))
+        document = read(_present(folder / CONFIG), remedy=_REMEDY, error=ModelError)
+        config = document.json(dict[str, Any])
         if not config["trained"]:
             return LoadedModel(None, config)
+        ImageParams.model_validate(config["image"])
         weights = load_file(_present(folder / WEIGHTS))
         params = ModelParams.model_validate(config["model"])
         network = build_model(params, len(config["classes"]), pretrained=False)
         network.load_state_dict(weights)
     except ModelError:
         raise
-    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"{folder}: not a model of this version: {error}; train again") from error
+    except _DAMAGE as error:
+        raise ModelError(f"{folder}: not a model of this version: {error}; {_REMEDY}") from error
     return LoadedModel(network.eval(), config)
 
 
@@ -90,7 +94,10 @@ def load_beside(folder: Path, model: LoadedModel) -> dict[str, nn.Module]:
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         if path.name != WEIGHTS and model.network is not None:
             found[path.stem] = copy.deepcopy(model.network)
-            found[path.stem].load_state_dict(load_file(path))
+            try:
+                found[path.stem].load_state_dict(load_file(path))
+            except _DAMAGE as error:
+                raise ModelError(f"{path}: not weights of {folder}: {error}; {_REMEDY}") from error
     return found
 
 

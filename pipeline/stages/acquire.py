@@ -13,6 +13,7 @@ from pipeline.acquisition import query, resolved, strategy
 from pipeline.acquisition.pool import ByClass, Floats, Pool
 from pipeline.acquisition.strategies import SCORES
 from pipeline.answers import read_answers
+from pipeline.arrays import array_of, read_arrays
 from pipeline.config import Params
 from pipeline.data.formats.images import load_mask
 from pipeline.data.manifest import Sample, read_manifest
@@ -122,7 +123,14 @@ def _read_scores(path: Path, names: list[str], num_classes: int) -> pd.DataFrame
     """One row per candidate, in their order; None when the file is empty: no trained model."""
     if not path.exists():
         raise DataError(f"{path}: no such file; the stage predict writes it: `dvc repro predict`")
-    table = pd.read_parquet(path).set_index("sample_id")
+    try:
+        table = pd.read_parquet(path).set_index("sample_id")
+    except Exception as error:  # of a damaged file its reader raises whatever it runs into
+        words = " ".join(str(error).split())[:100]
+        raise DataError(
+            f"{path}: not a readable table of scores: {words}; repeat the stage: "
+            "`dvc repro --force predict`"
+        ) from None
     if table.empty:
         return None
     needed = [*_class_columns(num_classes), "boundary", "regions"]
@@ -164,11 +172,11 @@ def _read_embeddings(root: Path, params: Params, names: list[str]) -> Floats:
     if not path.exists():
         raise DataError(f"{path}: no such file; the stage embed writes it: `dvc repro embed`")
     ids, vectors = ("region_ids", "region_embeddings_ND") if params.grid else WHOLE
-    with np.load(path, allow_pickle=False) as arrays:
-        if ids not in arrays:
-            raise DataError(f"{path}: lacks regions; repeat the stage: `dvc repro --force embed`")
-        rows = {str(name): row for row, name in enumerate(arrays[ids])}
-        vectors_ND = arrays[vectors].astype(np.float64)
+    arrays = read_arrays(path, (ids, vectors))
+    if ids not in arrays:
+        raise DataError(f"{path}: lacks regions; repeat the stage: `dvc repro --force embed`")
+    vectors_ND = array_of(arrays, vectors, "f", 2, str(path)).astype(np.float64)
+    rows = {str(name): row for row, name in enumerate(arrays[ids][: len(vectors_ND)])}
     _refuse_absent([name for name in names if name not in rows], path, "embed")
     return vectors_ND[[rows[name] for name in names]]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -82,7 +81,7 @@ class Checkpoints:
             return None
         try:
             return State(**torch.load(self._file, map_location="cpu", weights_only=True))
-        except (RuntimeError, EOFError, pickle.UnpicklingError, TypeError) as error:
+        except Exception as error:  # of a damaged file torch raises whatever it runs into
             # After a power cut a renamed file may still be empty on disk.
             say(f"{self._file}: unreadable ({error}); starting at step 0")
             return None

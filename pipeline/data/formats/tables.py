@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from pipeline.class_names import bad_class_names
 from pipeline.errors import DataError
-from pipeline.files import open_regular
+from pipeline.reading import AGAIN, Document, read
 from pipeline.types import IGNORE, INGEST_SPLITS, MAX_CLASSES
-
-MAX_BYTES = 64 * 10**6  # a million images with their splits take half of it
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
@@ -18,12 +15,11 @@ def read_classes(path: Path) -> tuple[str, ...]:
 
     DataError lists gaps, duplicates and what is not a number; 2 to 255 classes.
     """
-    # Not splitlines, which also cuts at control characters: those are part of a name, and refused.
-    text = _text(path).replace("\r\n", "\n").replace("\r", "\n")
-    lines = [line for line in text.split("\n") if line.strip()]
+    document = read(path, remedy=AGAIN)
+    lines = [line for line in document.text().split("\n") if line.strip()]
     header = [cell.strip() for cell in lines[0].split(",")] if lines else []
     if {"index", "name"} <= set(header):
-        names = _indexed(path, lines)
+        names = _indexed(path, document)
     elif any("," in line for line in lines):
         raise DataError(f"{path}: header {lines[0]!r}, expected columns index,name, or no commas")
     else:
@@ -35,12 +31,11 @@ def read_classes(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _indexed(path: Path, lines: list[str]) -> list[str]:
+def _indexed(path: Path, document: Document) -> list[str]:
     by_index: dict[int, str] = {}
     bad: list[str] = []
-    for row in csv.DictReader(lines, skipinitialspace=True):
-        row = {(key or "").strip(): value for key, value in row.items()}
-        index, name = str(row.get("index") or "").strip(), str(row.get("name") or "").strip()
+    for row in document.table(("index", "name"), others=True, stripped=True):
+        index, name = row["index"], row["name"]
         if index == str(IGNORE):
             continue  # the name that some data sets give to pixels without a class
         if not index.isdecimal() or not name:
@@ -67,19 +62,14 @@ def read_splits(path: Path) -> dict[str, str]:
 
     DataError lists every unknown split, empty id and id that comes twice.
     """
-    reader = csv.DictReader(_text(path).splitlines(), skipinitialspace=True)
-    columns = [column.strip() for column in reader.fieldnames or ()]
-    reader.fieldnames = columns
-    if not {"id", "split"} <= set(columns):
-        raise DataError(f"{path}: columns {columns}, expected at least id and split")
     splits: dict[str, str] = {}
     bad: list[str] = []
-    for line, row in enumerate(reader, start=2):
-        sample, split = (row["id"] or "").strip(), (row["split"] or "").strip()
+    for row in read(path, remedy=AGAIN).table(("id", "split"), others=True, stripped=True):
+        sample, split = row["id"], row["split"]
         if split not in INGEST_SPLITS:
-            bad.append(f"line {line}: {sample}: split {split!r}")
+            bad.append(f"line {row.line}: {sample}: split {split!r}")
         elif not sample or sample in splits:
-            bad.append(f"line {line}: id {sample!r} is {'there twice' if sample else 'empty'}")
+            bad.append(f"line {row.line}: id {sample!r} is {'there twice' if sample else 'empty'}")
         splits.setdefault(sample, split)
     if bad:
         raise DataError(
@@ -88,16 +78,3 @@ def read_splits(path: Path) -> dict[str, str]:
             + "\n  ".join(bad)
         )
     return splits
-
-
-def _text(path: Path) -> str:
-    try:
-        with open_regular(path) as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise DataError(f"{path}: more than {MAX_BYTES // 10**6} MB, expected a small table")
-        return content.decode("utf-8-sig")  # spreadsheets put a mark in front
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 text: {error}") from None

@@ -66,9 +66,9 @@ def test_tables_are_regular_files_of_a_bounded_size(
             read(tmp_path / "classes.csv")
         with pytest.raises(DataError, match="/dev/zero: a device"):
             read(Path("/dev/zero"))
-    monkeypatch.setattr("pipeline.data.formats.tables.MAX_BYTES", 10)
+    monkeypatch.setattr("pipeline.reading.LIMIT_BYTES", 10)
     (tmp_path / "long.csv").write_text("a\n" * 10)
-    with pytest.raises(DataError, match="expected a small table"):
+    with pytest.raises(DataError, match="20 bytes, expected at most 10"):
         read_classes(tmp_path / "long.csv")
 
 
