@@ -36,7 +36,7 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         from db.errors import LedgerError
         from pipeline.errors import SslLoopError
-        from pipeline.files import in_words
+        from pipeline.files import failure_words
 
         try:
             return super().invoke(ctx)
@@ -45,7 +45,7 @@ class _Group(click.Group):
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise  # who read our output has gone; click knows what to do
-            said = in_words(error)
+            said = failure_words(error)
         click.secho(f"Error: {said}", fg="red", err=True)
         sys.exit(1)
 

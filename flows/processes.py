@@ -157,12 +157,17 @@ def stream(argv: Sequence[str], *, cwd: Path, record: Path, on_line: Callable[[s
 
 def kill_survivors(record: Path) -> list[int]:
     """Process numbers ended: whatever still carries the token of `record`, which is removed."""
-    token = None
-    with contextlib.suppress(DataError):  # none, or a killed one's: then nothing carries a token
-        token = read(record).json(_Group)["token"]
+    token = group_token(record)
     ended = end_carriers(GROUP_TOKEN, token) if token else []
     record.unlink(missing_ok=True)
     return ended
+
+
+def group_token(record: Path) -> str | None:
+    """What the group of `record` carries; None without one, or where a kill left half of it."""
+    with contextlib.suppress(DataError):
+        return read(record).json(_Group)["token"]
+    return None
 
 
 def end_carriers(variable: str, value: str) -> list[int]:

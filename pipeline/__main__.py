@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline import layout
 from pipeline.config import load_params
 from pipeline.errors import SslLoopError
-from pipeline.files import in_words
+from pipeline.files import failure_words
 from pipeline.stages import STAGES
 
 
@@ -26,7 +26,7 @@ def main() -> int:
         params = load_params(args.root / layout.PARAMS)
         importlib.import_module(STAGES[args.stage]).run(args.root, params, **options)
     except (SslLoopError, OSError) as error:
-        said = in_words(error) if isinstance(error, OSError) else str(error)
+        said = failure_words(error) if isinstance(error, OSError) else str(error)
         print(f"{args.stage}: {said}", file=sys.stderr)
         return 1
     return 0

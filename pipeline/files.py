@@ -83,7 +83,7 @@ def not_written(path: Path, error: BaseException, needs: int | None = None) -> W
         remedy = "make it and its folder writable for you and try again"
     else:
         remedy = "see that its folder is there and writable, and try again"
-    return WorkspaceError(f"{path}: cannot be written: {reason}; {remedy}; nothing of it was")
+    return WorkspaceError(f"{path}: cannot be written: {reason}; {remedy}")
 
 
 def free_space(path: Path) -> int:
@@ -100,10 +100,10 @@ def _size(count: int) -> str:
     return f"{count / 1024:,.0f} KiB" if count < 10 * 2**20 else f"{count / 2**20:,.0f} MiB"
 
 
-def in_words(error: OSError) -> str:
+def failure_words(error: OSError) -> str:
     """An error of the system that nobody foresaw, in one line with what to do."""
     if error.errno in _NO_SPACE | _FORBIDDEN and error.filename is not None:
-        return str(not_written(Path(os.fsdecode(error.filename)), error)).rpartition(";")[0]
+        return str(not_written(Path(os.fsdecode(error.filename)), error))
     what = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
     if error.errno in _NO_SPACE:
         free = _size(free_space(Path.cwd() / "a file"))

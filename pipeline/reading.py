@@ -67,7 +67,7 @@ class Document:
             byte = self.raw[error.start]
             raise self.wrong(f"is not UTF-8 text: byte 0x{byte:02x}", line) from None
         if (at := text.find("\0")) >= 0:
-            raise self.wrong("a NUL character, expected text", text.count("\n", 0, at) + 1)
+            raise self.wrong("a NUL character (U+0000), expected text", text.count("\n", 0, at) + 1)
         return text.replace("\r\n", "\n").replace("\r", "\n")
 
     def json(self, form: type[T], *, lenient: bool = False) -> T:

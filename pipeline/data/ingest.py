@@ -30,7 +30,7 @@ from pipeline.data.known_images import KnownImages
 from pipeline.data.manifest import Sample, write_manifest
 from pipeline.data.names import files_by_stem
 from pipeline.errors import DataError, WorkspaceError
-from pipeline.files import alone, replacing, sha256_file
+from pipeline.files import alone, failure_words, replacing, sha256_file
 from pipeline.loop_params import LoopParams
 from pipeline.types import INGEST_SPLITS, Split
 
@@ -320,10 +320,9 @@ def _building(destination: Path, name: str) -> Iterator[Path]:
     try:
         yield folder
         folder.rename(destination / name)
-    except OSError as error:
-        raise WorkspaceError(
-            f"{error.filename or folder}: {error.strerror}; nothing was ingested"
-        ) from error
+    except (OSError, WorkspaceError) as error:
+        said = failure_words(error) if isinstance(error, OSError) else error
+        raise WorkspaceError(f"{said}; nothing was ingested") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,0 +1,562 @@
+"""Everything that reads what people, tools and crashes leave: one row each.
+
+A row says what a valid file is and how it is read. Whatever lies there instead, the reader gives a
+value or one error of ours; `tests/fuzz/judge.py` holds it to that.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from flows.annotators import brush_rle, label_studio, label_studio_http
+from flows.annotators.masks import decode_annotation, encode_result
+from flows.annotators.types import Project
+from flows.contents import Cache, Out
+from flows.credentials import SECRETS, credentials
+from flows.daemons import RECORD, read_daemons
+from flows.dvc_files import locked_stages, not_pushed, outs_of
+from flows.dvc_locks import RWLOCK, release_dead_holders
+from flows.params_file import check_changes
+from flows.prefect_server import api
+from flows.processes import group_token
+from flows.records import record_of
+from flows.remote import parse
+from flows.watch_log import WatchLog
+from flows.webhook import ids_of
+from pipeline import answers, cost, forgetting, layout, query, stopping
+from pipeline.areas import Areas, read_areas, write_areas
+from pipeline.backtest.labelled_set import split_rows
+from pipeline.config import load_params
+from pipeline.data.formats.images import load_image, load_mask
+from pipeline.data.formats.tables import read_classes, read_splits
+from pipeline.data.manifest import read_manifest
+from pipeline.evaluation import parse_evaluation
+from pipeline.reading import read
+from pipeline.regions import parse_boxes
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """How a file is read."""
+
+    name: str
+    valid: Callable[[], Sequence[bytes]]
+    """Contents that it takes, to begin from."""
+    read: Callable[[Path], Any]
+    """Of the file's path."""
+    file: str = "file"
+    """Where it lies, relative to an empty folder."""
+    named: str | None = ""
+    """What errors call it, where that is not the file's name; None = it knows of no file."""
+    native: bool = False
+    """Whether the work is done outside Python, where coverage is not seen."""
+
+
+def _rows(*lines: str) -> Callable[[], list[bytes]]:
+    return lambda: [("\n".join(lines) + "\n").encode()]
+
+
+def _json(*values: Any) -> Callable[[], list[bytes]]:
+    return lambda: [json.dumps(value, indent=1).encode() for value in values]
+
+
+def _template(name: str) -> Callable[[], list[bytes]]:
+    from ruamel.yaml import YAML
+
+    raw = (CHECKOUT / name).read_bytes()
+    return lambda: [raw, json.dumps(YAML(typ="safe").load(raw.decode())).encode()]
+
+
+def _advice(path: Path) -> Any:
+    found = stopping.parse_advice(read(path))
+    return stopping.describe(found), stopping.as_json(found)
+
+
+def _forgetting(path: Path) -> Any:
+    found = forgetting.parse_forgetting(read(path))
+    judged = forgetting.judge(found, 0.02)
+    return forgetting.describe(judged), forgetting.as_json(judged)
+
+
+def _pace(path: Path) -> Any:
+    return cost.fit(cost.timed(answers.read_answers(path)))
+
+
+def _watched(path: Path) -> Any:
+    root = path.parents[1]
+    folder = root.resolve()
+    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
+    log = root / layout.WATCH / f"{name}.jsonl"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    path.replace(log)
+    try:
+        return WatchLog.of(root, folder)
+    finally:
+        log.unlink()
+
+
+def _daemons(path: Path) -> Any:
+    return [(daemon.url, daemon.alive) for daemon in read_daemons(path.parents[1]).values()]
+
+
+def _listing(path: Path) -> Any:
+    path.replace(path.parents[3] / "files/md5/ab/cd.dir")
+    return Cache(path.parents[3]).files(Out(path="data", md5="abcd.dir", remade=False))
+
+
+def _annotation(path: Path) -> Any:
+    sent = _loaded(path)
+    before = json.loads(_regions()[0])
+    return [
+        decode_annotation(a, b, ("a", "b"), size=(4, 6))
+        for a, b in ((sent, before), (before, sent))
+    ]
+
+
+def _loaded(path: Path) -> Any:
+    """As the tool's answer reaches us; nothing where it is no JSON at all."""
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return []
+
+
+@functools.cache
+def _regions() -> list[bytes]:
+    mask_HW = np.array([[0, 0, 1, 1, 1, 255]] * 4, dtype=np.uint8)
+    return [json.dumps(encode_result(mask_HW, ("a", "b"), "x")).encode()]
+
+
+def _brush(path: Path) -> Any:
+    sent = _loaded(path)
+    return brush_rle.decode(sent if isinstance(sent, list) else list(path.read_bytes()), 4, 6)
+
+
+class _Http:
+    """Answers every question alike, but ends."""
+
+    url = "http://x"
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def get(self, path: str, **params: Any) -> Any:
+        return self.answer
+
+    get_or_none = get
+
+
+def _tool(path: Path) -> Any:
+    tool = object.__new__(label_studio.LabelStudio)
+    tool.http = _Http(_loaded(path))  # type: ignore[assignment]
+    project = Project(project_id=1, url="http://x", title="x")
+    return tool.pull(project, since=None), tool.find_tasks(project, ["day/a/r0"])
+
+
+_TASK = {
+    "id": 3,
+    "data": {"item_id": "day/a/r0"},
+    "annotations": [
+        {
+            "id": 5,
+            "lead_time": 3.5,
+            "created_at": "2026-01-01T00:00:00Z",
+            "updated_at": "2026-01-01T00:00:00Z",
+            "was_cancelled": False,
+            "created_username": " a@b.c, 1",
+            "completed_by": 1,
+            "result": [],
+        }
+    ],
+}
+
+
+@functools.cache
+def _areas() -> list[bytes]:
+    file = Path(f"/tmp/areas-{os.getpid()}.npz")
+    each = np.ones((2, 3))
+    write_areas(file, {"day": (["day/a", "day/b"], Areas(each, each, each))})
+    try:
+        return [file.read_bytes()]
+    finally:
+        file.unlink()
+
+
+def _image(mode: str, form: str) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3) % 3).convert(mode).save(
+        file, form
+    )
+    return file.getvalue()
+
+
+def _scores(path: Path) -> Any:
+    from pipeline.stages.acquire import _read_scores
+
+    return _read_scores(path, ["day/a"], 2)
+
+
+@functools.cache
+def _score_table() -> list[bytes]:
+    import pandas as pd
+
+    import pipeline.stages.acquire  # noqa: F401 - torch takes its time, and here it may
+
+    columns = ("entropy_0", "entropy_1", "class_0", "class_1", "boundary", "regions")
+    file = io.BytesIO()
+    pd.DataFrame({"sample_id": ["day/a"], **{name: [0.5] for name in columns}}).to_parquet(file)
+    return [file.getvalue()]
+
+
+def _weights(path: Path) -> Any:
+    from pipeline.models.encoders import _read
+
+    return _read(path)
+
+
+@functools.cache
+def _tensors() -> list[bytes]:
+    import pipeline.models.encoders  # noqa: F401
+    import torch
+    from safetensors.torch import save
+
+    return [save({"a": torch.ones(2, 3), "b": torch.zeros(1)})]
+
+
+def _state(path: Path) -> Any:
+    from pipeline.training.checkpoints import Checkpoints
+
+    return Checkpoints(path.parents[3], "stage-key").load()
+
+
+@functools.cache
+def _states() -> list[bytes]:
+    import pipeline.models.encoders
+    import pipeline.training.checkpoints  # noqa: F401
+    import torch
+
+    state = {"step": 3, "method": {"a": torch.ones(2)}, "optimizer": {}, "history": {"loss": [1.0]}}
+    file = io.BytesIO()
+    torch.save({**state, "points": [], "snapshots": []}, file)
+    return [file.getvalue()]
+
+
+def _model(path: Path) -> Any:
+    from pipeline.models import load_model
+
+    return load_model(path.parent)
+
+
+@functools.cache
+def _models() -> list[bytes]:
+    import pipeline.models  # noqa: F401
+
+    untrained = {"trained": False, "why": "no labels"}
+    lost = {"trained": True, "classes": ["a", "b"], "image": {}, "model": {"name": "pspnet"}}
+    return _json(untrained, lost)()
+
+
+def _ledger(path: Path) -> Any:
+    from db.repository import domains
+    from db.session import open_ledger, session_scope
+
+    ledger = open_ledger(path)
+    try:
+        with session_scope(ledger, read_only=True) as session:
+            return list(domains(session))
+    finally:
+        ledger.close()
+        for beside in path.parent.glob(f"{path.name}-*"):
+            beside.unlink()
+
+
+@functools.cache
+def _ledgers() -> list[bytes]:
+    from db.session import open_ledger
+
+    path = Path(f"/tmp/ledger-{os.getpid()}.db")
+    open_ledger(path).close()
+    try:
+        return [path.read_bytes()]
+    finally:
+        for each in path.parent.glob(f"{path.name}*"):
+            each.unlink()
+
+
+_MANIFEST = (
+    "sample_id,domain,split,image,image_sha256,mask,mask_sha256,origin,skips,left_out,regions"
+)
+_QUERY = "rank,sample_id,score,source,reason,regions,chance,minutes"
+_ANSWERS = "item_id,source,chance,mask_sha256,counts,lead_s,boundary,regions"
+_RANGE = {"mean": 0.1, "sd": 0.1, "low": 0.0, "high": 0.2}
+_ADVICE = {
+    "num_rounds": 3,
+    "forecast": {"loss": _RANGE, "gain": _RANGE, "num_left": 3, "ahead": 10},
+    "gain_per_hour": _RANGE,
+    "agreements": [0.9],
+    "reasons": ["why"],
+    "closes": False,
+    "unit": "image",
+}
+_ROW = {
+    "domain": "day",
+    "tag": "day/r0",
+    "miou": {"day": 0.5},
+    "num_images": {"day": 3},
+    "iou": {"day": {"a": 0.5}},
+}
+_NEXT = {
+    "domain": "dusk",
+    "tag": "dusk/r0",
+    "miou": {"day": 0.4, "dusk": 0.5},
+    "num_images": {"day": 3, "dusk": 3},
+    "iou": {},
+}
+_JUDGED = {"day": {"val": {"miou": 0.5, "num_images": 3, "iou": {"a": None}}}}
+_EVALUATION = {
+    "labelled": 3,
+    "annotated_by_domain": {"day": 2},
+    "baseline": _JUDGED,
+    "teacher": _JUDGED,
+    "transductive": False,
+    "calibration": None,
+}
+_RECORD = {
+    "item_id": "day/a/r0",
+    "project_id": 1,
+    "task_id": 2,
+    "tool_annotation_id": 3,
+    "annotator": "a@b.c",
+    "lead_time_s": 3.5,
+    "created_at": "2026-01-01T00:00:00+00:00",
+    "updated_at": "2026-01-01T00:00:00+00:00",
+    "verdict": "accepted",
+    "why": "",
+    "corrected_pixels": 3,
+    "mask_sha256": "0",
+    "raw_sha256": "0",
+    "result": [{"id": "x"}],
+}
+_SECRETS = {
+    "label_studio_email": "a@b.c",
+    "label_studio_password": "p",
+    "label_studio_token": "t",
+    "webhook_secret": "w",
+    "prefect_password": "q",
+}
+_DAEMON = {"name": "server", "pid": 4194000, "started_at": 1.5, "port": 4200, "workspace": "/w"}
+_LOCK = {
+    "schema": "2.0",
+    "stages": {
+        "embed@day": {
+            "cmd": "x",
+            "outs": [{"path": "a", "hash": "md5", "md5": "0", "size": 3}],
+            "params": {"params.yaml": {"embed": {}}},
+        }
+    },
+}
+_HOLDER = {"pid": 4194000, "cmd": "dvc repro"}
+_WATCH = (
+    '{"is": "reference", "fingerprint": "f", "domains": ["day"], "false_alarm_every": 100.0, "window": 3, "at": "t"}',
+    '{"is": "image", "name": "a.png", "size": 3, "mtime_ns": 1764352321000000000, "sha256": "0", "at": "t", "p": [0.5, 0.001], "domain": "day"}',
+    '{"is": "left_out", "name": "b.png", "size": 3, "mtime_ns": 3, "sha256": "0", "at": "t", "why": "w"}',
+    '{"is": "raised", "shift": "x/1"}',
+    '{"is": "opening", "shift": "x/1", "domain": "new"}',
+)
+_TOML = '[api]\nurl = "http://127.0.0.1:4200/api"\nauth_string = "a:b"\n'
+_STATE_FILE = (layout.CHECKPOINTS / "stage-key/state.pt").as_posix()
+
+READERS: dict[str, Reader] = {
+    reader.name: reader
+    for reader in (
+        Reader(name="params", file="params.yaml", valid=_template("params.yaml"), read=load_params),
+        Reader(
+            name="params, edited",
+            named="params.yaml",
+            file="params.yaml",
+            valid=_template("params.yaml"),
+            read=lambda path: check_changes(path, {"loop": {"budget": 3}}),
+        ),
+        Reader(
+            name="manifest",
+            valid=_rows(
+                _MANIFEST,
+                'day/a,day,pool,data/day/images/a.png,0,,,,0,,"0,0,4,4"',
+                "day/b,day,val,b,1,m,2,annotated,3,blurred,",
+            ),
+            read=read_manifest,
+        ),
+        Reader(
+            name="query",
+            valid=_rows(
+                _QUERY, '1,day/a,0.5,audit,why,"0,0,4,4",0.1,2.50', "2,day/b,0.4,strategy,why,,,"
+            ),
+            read=query.read_query,
+        ),
+        Reader(
+            name="answers",
+            valid=_rows(
+                _ANSWERS, *(f"day/{n}/r0,audit,0.1,m,0:1:3 1:1:2,{n}.5,0.3,{n}" for n in range(9))
+            ),
+            read=_pace,
+        ),
+        Reader(
+            name="classes",
+            valid=lambda: [b"index,name\n0,a\n1,b\n255,ignore\n", b"a\nb\n"],
+            read=read_classes,
+        ),
+        Reader(name="splits", valid=_rows("id,split", "a,labelled", "b,pool"), read=read_splits),
+        Reader(
+            name="splits of a labelled set",
+            valid=_rows("id,split,domain", "a,train,day", "b,test,dusk"),
+            read=split_rows,
+        ),
+        Reader(
+            name="regions",
+            valid=lambda: [b"0,0,4,4;5,5,2,2"],
+            read=lambda path: parse_boxes(read(path).text(), str(path)),
+        ),
+        Reader(
+            name="evaluation",
+            valid=_json(_EVALUATION),
+            read=lambda path: parse_evaluation(read(path)),
+        ),
+        Reader(name="stopping", valid=_json(_ADVICE), read=_advice),
+        Reader(
+            name="forgetting",
+            valid=_json({"rows": [_ROW, _NEXT], "intervals": {"day": [0.0, 0.1]}}),
+            read=_forgetting,
+        ),
+        Reader(name="val areas", valid=_areas, read=read_areas, native=True),
+        Reader(name="scores", valid=_score_table, read=_scores, native=True),
+        Reader(
+            name="image",
+            file="file.png",
+            valid=lambda: [
+                _image("RGB", "PNG"),
+                _image("L", "TIFF"),
+                _image("RGB", "JPEG"),
+                _image("P", "GIF"),
+                _image("RGB", "WEBP"),
+            ],
+            read=load_image,
+            native=True,
+        ),
+        Reader(
+            name="mask",
+            file="file.png",
+            valid=lambda: [_image("L", "PNG"), _image("P", "PNG")],
+            read=lambda path: load_mask(path, 3),
+            native=True,
+        ),
+        Reader(name="weights", file="file.safetensors", valid=_tensors, read=_weights, native=True),
+        Reader(name="weights of torch", file="file.pt", valid=_states, read=_weights, native=True),
+        Reader(name="training state", file=_STATE_FILE, valid=_states, read=_state, native=True),
+        Reader(
+            name="model",
+            file="teacher/config.json",
+            named="teacher",
+            valid=_models,
+            read=_model,
+            native=True,
+        ),
+        Reader(name="ledger", file="ledger.db", valid=_ledgers, read=_ledger, native=True),
+        Reader(
+            name="record of an answer",
+            valid=_json(_RECORD),
+            read=lambda path: record_of(read(path)).facts(),
+        ),
+        Reader(
+            name="watch log", file="logs/file", named=".jsonl:", valid=_rows(*_WATCH), read=_watched
+        ),
+        Reader(
+            name="services",
+            file=RECORD.as_posix(),
+            valid=_json({"server": _DAEMON, "worker": {**_DAEMON, "port": None}}),
+            read=_daemons,
+        ),
+        Reader(
+            name="running stage", valid=_json({"token": "0", "command": ["dvc"]}), read=group_token
+        ),
+        Reader(
+            name="secrets",
+            file=SECRETS.as_posix(),
+            valid=_json(_SECRETS),
+            read=lambda path: credentials(path.parents[1]),
+        ),
+        Reader(
+            name="prefect.toml",
+            file="prefect.toml",
+            valid=lambda: [_TOML.encode()],
+            read=lambda path: api(path.parent),
+        ),
+        Reader(
+            name="rwlock of DVC",
+            file=RWLOCK.as_posix(),
+            valid=_json({"read": {"a": [_HOLDER]}, "write": {"b": _HOLDER}}),
+            read=lambda path: release_dead_holders(path.parents[2]),
+        ),
+        Reader(name="dvc.lock", valid=_json(_LOCK), read=lambda path: locked_stages(read(path))),
+        Reader(
+            name="file of DVC",
+            valid=lambda: [
+                b"outs:\n- md5: 0a.dir\n  path: images\n",
+                b'{"outs": [{"md5": "0", "path": "a"}]}',
+            ],
+            read=lambda path: outs_of(read(path)),
+        ),
+        Reader(
+            name="dvc.yaml", valid=_template("dvc.yaml"), read=lambda path: not_pushed(read(path))
+        ),
+        Reader(
+            name="folder in DVC's cache",
+            file="files/md5/ab/cd.dir",
+            valid=_json([{"md5": "0", "relpath": "a.png"}]),
+            read=_listing,
+        ),
+        Reader(
+            name="configuration of DVC",
+            named=None,
+            valid=lambda: [b"[core]\n    remote = backup\n['remote \"backup\"']\n    url = /x\n"],
+            read=lambda path: parse(read(path).text()),
+        ),
+        Reader(
+            name="brush mask",
+            named=None,
+            valid=lambda: [json.dumps(json.loads(_regions()[0])[0]["value"]["rle"]).encode()],
+            read=_brush,
+        ),
+        Reader(name="annotation", named=None, valid=_regions, read=_annotation),
+        Reader(
+            name="answer of Label Studio",
+            named=None,
+            valid=_json({"tasks": [_TASK], "total": 1}),
+            read=_tool,
+        ),
+        Reader(
+            name="token",
+            named=None,
+            valid=lambda: [b"a.eyJleHAiOiAxfQ.c"],
+            read=lambda path: label_studio_http._claims(path.read_bytes().decode("latin-1")),
+        ),
+        Reader(
+            name="hook",
+            named=None,
+            valid=_json({"action": "ANNOTATION_CREATED", "project": {"id": 1}, "task": {"id": 2}}),
+            read=lambda path: ids_of(path.read_bytes()),
+        ),
+    )
+}
