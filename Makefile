@@ -85,7 +85,9 @@ lock: ## resolve both environments anew and write the lock files
 	  "$$folder/bin/python" -m pip check; \
 	  grep '^#' $$file > "$$folder/lock"; \
 	  "$$folder/bin/python" -m pip freeze --all --exclude ssl-loop --exclude pip | \
-	    sed -E '/^(nvidia-|cuda-|triton)/ s/$$/ ; sys_platform == "linux"/' >> "$$folder/lock"; \
+	    sed -E -e '/^(nvidia-|cuda-|triton)/ s/$$/ ; sys_platform == "linux"/' \
+	      -e '/^atheris/ s/$$/ ; sys_platform == "linux" and platform_machine == "x86_64" and python_version < "3.14"/' \
+	      >> "$$folder/lock"; \
 	  mv "$$folder/lock" $$file; \
 	  rm -r "$$folder"; \
 	done

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from pipeline.data.hygiene import pixels_sha256
 from pipeline.data.manifest import Sample, read_manifest
 from pipeline.errors import DataError
 from pipeline.files import write_json
+from pipeline.reading import read
 
 Size = tuple[int, int]  # width, height
 
@@ -66,8 +66,6 @@ class KnownImages:
 
     def _remembered(self) -> dict[str, str]:
         try:
-            found = json.loads(self._memory.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            return read(self._memory).json(dict[str, str])
+        except DataError:
             return {}  # never written, or damaged: made again from the files
-        pairs = found.items() if isinstance(found, dict) else ()
-        return {key: value for key, value in pairs if isinstance(value, str)}

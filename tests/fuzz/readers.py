@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from flows.annotators import brush_rle, label_studio, label_studio_http
+from flows.annotators import brush_rle, label_studio_http
 from flows.annotators.masks import decode_annotation, encode_result
-from flows.annotators.types import Project
 from flows.contents import Cache, Out
 from flows.credentials import SECRETS, credentials
 from flows.daemons import RECORD, read_daemons
@@ -145,45 +144,6 @@ def _brush(path: Path) -> Any:
     return brush_rle.decode(sent if isinstance(sent, list) else list(path.read_bytes()), 4, 6)
 
 
-class _Http:
-    """Answers every question alike, but ends."""
-
-    url = "http://x"
-
-    def __init__(self, answer: Any) -> None:
-        self.answer = answer
-
-    def get(self, path: str, **params: Any) -> Any:
-        return self.answer
-
-    get_or_none = get
-
-
-def _tool(path: Path) -> Any:
-    tool = object.__new__(label_studio.LabelStudio)
-    tool.http = _Http(_loaded(path))  # type: ignore[assignment]
-    project = Project(project_id=1, url="http://x", title="x")
-    return tool.pull(project, since=None), tool.find_tasks(project, ["day/a/r0"])
-
-
-_TASK = {
-    "id": 3,
-    "data": {"item_id": "day/a/r0"},
-    "annotations": [
-        {
-            "id": 5,
-            "lead_time": 3.5,
-            "created_at": "2026-01-01T00:00:00Z",
-            "updated_at": "2026-01-01T00:00:00Z",
-            "was_cancelled": False,
-            "created_username": " a@b.c, 1",
-            "completed_by": 1,
-            "result": [],
-        }
-    ],
-}
-
-
 @functools.cache
 def _areas() -> list[bytes]:
     file = Path(f"/tmp/areas-{os.getpid()}.npz")
@@ -229,9 +189,10 @@ def _weights(path: Path) -> Any:
 
 @functools.cache
 def _tensors() -> list[bytes]:
-    import pipeline.models.encoders  # noqa: F401
     import torch
     from safetensors.torch import save
+
+    import pipeline.models.encoders  # noqa: F401
 
     return [save({"a": torch.ones(2, 3), "b": torch.zeros(1)})]
 
@@ -244,9 +205,10 @@ def _state(path: Path) -> Any:
 
 @functools.cache
 def _states() -> list[bytes]:
+    import torch
+
     import pipeline.models.encoders
     import pipeline.training.checkpoints  # noqa: F401
-    import torch
 
     state = {"step": 3, "method": {"a": torch.ones(2)}, "optimizer": {}, "history": {"loss": [1.0]}}
     file = io.BytesIO()
@@ -370,9 +332,10 @@ _LOCK = {
 }
 _HOLDER = {"pid": 4194000, "cmd": "dvc repro"}
 _WATCH = (
-    '{"is": "reference", "fingerprint": "f", "domains": ["day"], "false_alarm_every": 100.0, "window": 3, "at": "t"}',
-    '{"is": "image", "name": "a.png", "size": 3, "mtime_ns": 1764352321000000000, "sha256": "0", "at": "t", "p": [0.5, 0.001], "domain": "day"}',
-    '{"is": "left_out", "name": "b.png", "size": 3, "mtime_ns": 3, "sha256": "0", "at": "t", "why": "w"}',
+    '{"is": "reference", "fingerprint": "f", "false_alarm_every": 100.0, "window": 3, "at": "t"}',
+    '{"is": "image", "name": "a.png", "size": 3, "mtime_ns": 1764352321000000000, '
+    '"sha256": "0", "at": "t", "p": [0.5, 0.001], "domain": "day"}',
+    '{"is": "left_out", "name": "b.png", "size": 3, "mtime_ns": 3, "sha256": "0", "why": "w"}',
     '{"is": "raised", "shift": "x/1"}',
     '{"is": "opening", "shift": "x/1", "domain": "new"}',
 )
@@ -540,12 +503,6 @@ READERS: dict[str, Reader] = {
             read=_brush,
         ),
         Reader(name="annotation", named=None, valid=_regions, read=_annotation),
-        Reader(
-            name="answer of Label Studio",
-            named=None,
-            valid=_json({"tasks": [_TASK], "total": 1}),
-            read=_tool,
-        ),
         Reader(
             name="token",
             named=None,
