@@ -74,15 +74,29 @@ def check_ledger(root: Path, people: People, shown: dict[str, str], found: Findi
         name = f"annotation {answer.annotation_id} of {shown.get(answer.seen, answer.seen[:8])}"
         verdict = _verdict(answer)
         right = [row for row in its if row["verdict"] in verdict and _is_mask_of(root, row, answer)]
-        if not right:
-            if not (answer.lost_with_the_tool and not its):
-                found.lost.append(f"{name}: {[row['verdict'] for row in its]} in the ledger")
+        if not right and (its or not answer.lost_with_the_tool):
+            found.lost.append(f"{name}: {[row['verdict'] for row in its]} in the ledger")
         for row in its:
             sample_id = row["item_id"].rsplit("/", 1)[0]
             if sample_id != shown.get(answer.seen):
                 found.mixed_up.append(f"{name}: recorded under {row['item_id']}")
+    found.mixed_up += [
+        f"annotation {row['tool_annotation_id']} under {row['item_id']} is nobody's of this book"
+        for row in rows
+        if row["tool_annotation_id"] not in {answer.annotation_id for answer in people.book}
+        and not _is_put_back(root, row, people, shown)
+    ]
     versions = Counter((r["tool_annotation_id"], r["updated_at"], r["raw_sha256"]) for r in rows)
     found.doubled += [f"version {key} is {n} rows" for key, n in versions.items() if n > 1]
+
+
+def _is_put_back(root: Path, row: dict[str, str], people: People, shown: dict[str, str]) -> bool:
+    """Whether a row of an unknown annotation repeats an answer that the tool had lost."""
+    return any(
+        _is_mask_of(root, row, answer)
+        for answer in people.book
+        if answer.lost_with_the_tool and row["item_id"].startswith(f"{shown.get(answer.seen)}/")
+    )
 
 
 def _verdict(answer: Answer) -> set[str]:
@@ -115,16 +129,12 @@ def _hashes_in_data(root: Path, mask_HW: Mask) -> set[str]:
     }
 
 
-def check_data(
-    root: Path, people: People, samples: list[dict[str, str]], found: Findings
-) -> None:
+def check_data(root: Path, people: People, samples: list[dict[str, str]], found: Findings) -> None:
     """Merged masks pixel for pixel: the answer that counts, at its own image, and no other."""
     ids = Counter(row["sample_id"] for row in samples)
     found.doubled += [f"{name} is {n} rows of the manifest" for name, n in ids.items() if n > 1]
     wanted = people.wanted()
-    known = {
-        truth(a.seen, v).tobytes(): a.seen for a in people.book for v in VARIANTS
-    }
+    known = {truth(a.seen, v).tobytes(): a.seen for a in people.book for v in VARIANTS}
     for row in samples:
         seen, there = pixels(root / row["image"]), read_mask(root / row["mask"])
         answers = wanted.get(seen, [])

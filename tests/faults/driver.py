@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 import traceback
@@ -13,7 +12,7 @@ from typing import Any
 from tests.faults.checker import check
 from tests.faults.kinds import kinds
 from tests.faults.place import DOMAIN, Place
-from tests.faults.scene import Scene
+from tests.faults.scene import CannotPlayError, Scene
 
 COUNTED = ("lost", "changed", "doubled", "mixed_up", "destroyed")
 
@@ -43,12 +42,16 @@ class Outcome:
     def held(self) -> bool:
         return not (self.stuck or self.tracebacks or any(getattr(self, n) for n in COUNTED))
 
+    def in_words(self) -> str:
+        """What did not hold, in one line."""
+        found = [f"{name}: {'; '.join(getattr(self, name))}" for name in COUNTED]
+        found = [line for line in found if not line.endswith(": ")]
+        found += [f"stuck: {self.stuck.strip()[-300:]}"] if self.stuck else []
+        found += [f"traceback: {text}" for text in self.tracebacks]
+        return " | ".join(found).replace("\n", " ")
+
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
-
-
-class CannotPlayError(Exception):
-    """This machine lacks what the fault needs; says what."""
 
 
 def play(place: Place, name: str, seed: int) -> Outcome:
@@ -60,16 +63,21 @@ def play(place: Place, name: str, seed: int) -> Outcome:
         scene = Scene.begin(place, Path(folder), seed)
         try:
             kind.play(scene)
-            for invariant, found in check(scene.root, scene.people, _last_tag(scene)):
-                setattr(outcome, invariant, found)
+            for one in (scene, *scene.others):
+                for invariant, found in check(one.root, one.people, _last_tag(one)):
+                    getattr(outcome, invariant).extend(found)
         except CannotPlayError as error:
             outcome.left_out = str(error)
         except Exception:  # of the harness itself: shown, and counted as not held
             outcome.stuck = traceback.format_exc()
-        outcome.stuck = outcome.stuck or scene.stuck
-        outcome.tracebacks, outcome.remedies = scene.tracebacks, scene.remedies
-        outcome.struck, outcome.said = scene.struck + place.proxy.clear(), scene.said
-        clean_up(scene)
+        for one in (scene, *scene.others):
+            outcome.stuck = outcome.stuck or one.stuck
+            outcome.tracebacks += one.tracebacks
+            outcome.remedies += one.remedies
+            outcome.said += one.said
+            outcome.struck += one.struck
+            clean_up(one)
+        outcome.struck += place.proxy.clear()
     outcome.seconds = round(time.monotonic() - started, 1)
     return outcome
 
@@ -87,4 +95,4 @@ def clean_up(scene: Scene) -> None:
         scene.tool.start()
     for project_id in scene.people.projects():
         scene.tool.delete(f"/api/projects/{project_id}/")
-    shutil.rmtree(scene.root, ignore_errors=True)
+    scene.leave()

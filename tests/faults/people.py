@@ -11,7 +11,7 @@ import hashlib
 import io
 import itertools
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,8 @@ class People:
     book: list[Answer] = field(default_factory=list)
     ours: Callable[[str], bool] = lambda seen: True
     before: set[int] = field(default_factory=set)
+    by_hand: dict[str, int] = field(default_factory=dict)
+    """Image -> what was painted into the data themselves, without the tool."""
 
     def __post_init__(self) -> None:
         self.before = self.before or set(self.tool.projects())
@@ -173,7 +175,23 @@ class People:
         answer.variant, answer.readable, answer.skipped = variant, readable, False
         answer.moment = next(_moments)
         body = {"result": painted(answer.mask) if result is None else result}
-        self.tool.patch(f"/api/annotations/{answer.annotation_id}/", body | {"was_cancelled": False})
+        self.tool.patch(
+            f"/api/annotations/{answer.annotation_id}/", body | {"was_cancelled": False}
+        )
+
+    def mend(self, answer: Answer, variant: int) -> None:
+        """Paint an unreadable answer properly: in place, or anew where it was taken away."""
+        if self.tool.exists(f"/api/annotations/{answer.annotation_id}/"):
+            self.edit(answer, variant)
+        else:
+            self.answer(self.task_of(answer), variant)
+
+    def task_of(self, answer: Answer) -> Task:
+        return Task(answer.task_id, answer.project_id, answer.seen, None, 0)
+
+    def touch(self, answer: Answer) -> None:
+        """Give it a new time in the tool, as any change would."""
+        self.update_unchanged(answer)
 
     def update_unchanged(self, answer: Answer) -> None:
         """Open it again and press Update."""
@@ -198,4 +216,6 @@ class People:
         good = [a for a in self.standing() if a.readable and not a.skipped]
         for answer in sorted(good, key=lambda a: (a.starred, a.moment)):
             found.setdefault(answer.seen, []).append(answer)
+        for seen, variant in self.by_hand.items():
+            found[seen].append(replace(found[seen][-1], variant=variant))
         return found

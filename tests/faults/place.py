@@ -15,11 +15,11 @@ from PIL import Image
 
 from flows.loop import open_loop
 from flows.tick import tick
-from flows.workspace import Workspace
 from pipeline import layout
 from pipeline.data.manifest import Sample, write_manifest
 from pipeline.files import sha256_file, write_json
 from tests.faults.proxy import Proxy
+from tests.faults.quick_dvc import quick_dvc
 from tests.faults.tool import Tool
 from tests.flows.conftest import SIZE, make_toy_workspace
 from tests.label_studio_server import PERSON
@@ -29,7 +29,7 @@ ASKED = 3  # per round
 ROUNDS = 2
 
 
-class Stop(Exception):  # noqa: N818 - no error: the tick has come as far as was asked
+class Stop(Exception):
     """Ends a tick between two of its steps, as a kill there would."""
 
 
@@ -82,7 +82,8 @@ def open_place(template: Path, folder: Path) -> Iterator[Place]:
 def make_workspace(root: Path, url: str, *, seed: int) -> None:
     """A workspace of toy stages whose first round is computed; nothing has been sent."""
     root.parent.mkdir(parents=True)
-    workspace = make_toy_workspace(root)
+    with quick_dvc():
+        workspace = make_toy_workspace(root)
     settings = {"annotation": {"url": url}, "loop": {"budget": ASKED * ROUNDS}}
     workspace.write_params(settings | {"acquire": {"query_size": ASKED}})
     workspace.commit([layout.PARAMS], "Where people answer")
@@ -92,7 +93,7 @@ def make_workspace(root: Path, url: str, *, seed: int) -> None:
 
 def tick_until(root: Path, at: Callable[[str], bool], *, after: bool) -> str:
     """What the tick said; "" when it was stopped at the step."""
-    with open_loop(root, log=lambda line: None) as loop:
+    with quick_dvc(), open_loop(root, log=lambda line: None) as loop:
         try:
             return tick(loop, stops(at, after=after))
         except Stop:
@@ -127,7 +128,3 @@ def stage_images(root: Path, seed: int, name: str = DOMAIN, pool: int = 8, val: 
         )
     write_json(folder / "domain.json", {})
     write_manifest(folder / "samples.csv", samples)
-
-
-def workspace_at(root: Path) -> Workspace:
-    return Workspace(root)

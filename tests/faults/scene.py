@@ -17,11 +17,13 @@ from db.errors import LedgerError
 from flows.annotators.label_studio import LabelStudio
 from flows.loop import open_loop
 from flows.tick import tick
+from flows.workspace import Workspace
 from pipeline.errors import SslLoopError
-from tests.faults.checker import pixels
-from tests.faults.people import People
+from tests.faults.checker import ledger_rows
+from tests.faults.people import Answer, People, pixels
 from tests.faults.place import DOMAIN, Place, Stop, stops
 from tests.faults.proxy import Proxy
+from tests.faults.quick_dvc import quick_dvc
 from tests.faults.tool import Tool
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +31,14 @@ PATIENCE_S = 0.6  # what a client of these tests waits for an answer that comes 
 MAX_TICKS = 12
 REMEDY = re.compile(r"`ssl-loop ((?:labelstudio (?:adopt|restore)|ledger rebuild)[^`]*)`")
 MERGED = "merged"
+
+
+class CannotPlayError(Exception):
+    """This machine lacks what the fault needs; says what."""
+
+
+def labels_tag(round_index: int) -> str:
+    return f"{DOMAIN}/r{round_index}-labels"
 
 
 @dataclass
@@ -47,6 +57,9 @@ class Scene:
     mend: Callable[[Scene, str], bool] = lambda scene, message: False
     """Does by hand what a message says that is no command; False = the message says nothing."""
     impatient: bool = False
+    others: list[Scene] = field(default_factory=list)
+    leave: Callable[[], object] = lambda: None
+    """Gives back what was borrowed from the machine."""
 
     @classmethod
     def begin(cls, place: Place, folder: Path, seed: int, which: int = 0) -> Scene:
@@ -64,13 +77,24 @@ class Scene:
     def proxy(self) -> Proxy:
         return self.place.proxy
 
+    def beside(self) -> Scene:
+        """A second workspace whose folder, images and domain have the same names."""
+        folder = self.root.parent / "elsewhere"
+        other = Scene.begin(self.place, folder, int(self.rng.integers(1000)), which=1)
+        self.others.append(other)
+        return other
+
+    @property
+    def workspace(self) -> Workspace:
+        return Workspace(self.root)
+
     # --- the loop
 
     def tick(self, *, to_round: int = 0) -> str:
         """One tick, at most to the merge of the round; what it said, or the error's text."""
-        name = f"merge:{DOMAIN}/r{to_round}-labels"
+        name = f"merge:{labels_tag(to_round)}"
         try:
-            with open_loop(self.root, log=self.said.append) as loop:
+            with quick_dvc(), open_loop(self.root, log=self.said.append) as loop:
                 if self.impatient and isinstance(loop.annotator, LabelStudio):
                     loop.annotator.http.client.timeout = httpx.Timeout(PATIENCE_S)
                 return self._say(tick(loop, stops(lambda step: step == name, after=True)))
@@ -84,27 +108,46 @@ class Scene:
             return self._say(f"Traceback: {type(error).__name__}: {error}")
 
     def _say(self, text: str) -> str:
-        self.said.append(text)
+        if self.said[-1:] != [text]:  # a tick logs what it says
+            self.said.append(text)
         return text
 
-    def settle(self, *, to_round: int = 0) -> None:
+    def settle(self, *, to_round: int = 0, answering: bool = True) -> None:
         """Let the loop and people go on until the answers are merged, or nothing moves any more.
 
-        People answer what is open; commands that messages name are run.
+        People answer what is open, unless `answering` is off; commands that messages name are run.
         """
         self.struck += self.proxy.clear()
         idle = 0
         for _ in range(MAX_TICKS):
-            said = self.tick(to_round=to_round)
-            if said == MERGED or said.startswith("finished"):
+            if self.merged(to_round):
                 return
-            moved = bool(self.people.answer_all())
+            said = self.tick(to_round=to_round)
+            if said.startswith("finished"):
+                return
+            moved = answering and bool(self.people.answer_all())
             if said.startswith("Error: "):
                 moved = self._carry_out(said) or moved
             idle = 0 if moved else idle + 1
             if idle > 2:
                 break
-        self.stuck = self.said[-1]
+        self.stuck = self.stuck or f"nothing moves: {self.said[-1]}"
+
+    def merged(self, round_index: int = 0) -> bool:
+        return bool(self.git("tag", "--list", labels_tag(round_index)))
+
+    def close(self) -> None:
+        """People decide that the round has waited long enough, and it is merged."""
+        done = self.cli("round", "close")
+        if done.returncode:
+            raise AssertionError(f"round close: {done.stdout}{done.stderr}")
+        self.settle(answering=False)
+
+    def expect_collected(self, answer: Answer) -> None:
+        """The ledger has the answer now, not only when all is over."""
+        rows = ledger_rows(self.root)
+        if answer.annotation_id not in {row["tool_annotation_id"] for row in rows}:
+            self.stuck = f"annotation {answer.annotation_id} is not collected: {self.said[-1]}"
 
     def _carry_out(self, message: str) -> bool:
         """Do what the message says; whether it said anything that can be done."""

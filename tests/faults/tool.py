@@ -29,6 +29,7 @@ class Tool:
     """One server at one address for as long as it lives, through all its deaths."""
 
     def __init__(self, template: Path, folder: Path) -> None:
+        self.template = template
         self.folder = folder
         self.data = folder / "data"
         migrated_copy(template, self.data, credentials=PERSON)
@@ -60,9 +61,9 @@ class Tool:
         """A copy of its database as it is now."""
         target = self.folder / "backup.sqlite3"
         target.unlink(missing_ok=True)
-        with contextlib.closing(self._connect()) as source:
-            with contextlib.closing(sqlite3.connect(target)) as copy:
-                source.backup(copy)
+        copy = sqlite3.connect(target)
+        with contextlib.closing(self._connect()) as source, contextlib.closing(copy):
+            source.backup(copy)
         return target
 
     def restore(self, backup: Path) -> None:
@@ -71,6 +72,13 @@ class Tool:
         for leftover in self.data.glob(f"{DATABASE}-*"):
             leftover.unlink()
         shutil.copyfile(backup, self.data / DATABASE)
+        self.start()
+
+    def wipe(self) -> None:
+        """A new and empty one at the same address."""
+        self.stop()
+        shutil.rmtree(self.data)
+        migrated_copy(self.template, self.data, credentials=PERSON)
         self.start()
 
     def stamp(self, annotation_id: int, shift: str) -> None:

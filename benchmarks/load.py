@@ -1,0 +1,210 @@
+"""Load: many annotators answer one big query on the real services while ticks run.
+
+`python -m benchmarks.load [--masks 1000] [--people 16] [--ledger sqlite|postgresql|both]`. Stages
+are the tests' toys, so that all time goes to services and ledger. Writes load.{json,md}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+from sqlalchemy import create_engine, text
+
+from benchmarks.camvid_report import RESULTS, machine
+from flows import services
+from flows.credentials import SECRETS
+from flows.label_studio_server import migrated_copy
+from flows.loop import open_loop
+from flows.workspace import Workspace
+from pipeline import layout
+from pipeline.data.manifest import read_manifest
+from pipeline.files import sha256_file, write_json, write_text
+from tests.faults.__main__ import migrated_template
+from tests.faults.checker import read_mask
+from tests.faults.crowd import Crowd, Meter
+from tests.faults.people import Mask
+from tests.faults.place import DOMAIN, stage_images
+from tests.flows.conftest import make_toy_workspace
+from tests.label_studio_server import PERSON
+from tests.ledgers import postgres_cluster
+
+SCHEDULE_S = 10
+LIMIT_S = 1800.0
+P99_MS = 100.0
+
+
+def main() -> None:
+    """Measure, stop the services, write the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--masks", type=int, default=1000)
+    parser.add_argument("--people", type=int, default=16)
+    parser.add_argument("--ledger", choices=["sqlite", "postgresql", "both"], default="both")
+    args = parser.parse_args()
+    backends = ["sqlite", "postgresql"] if args.ledger == "both" else [args.ledger]
+    file = RESULTS / "load.json"
+    found = json.loads(file.read_text()) if file.exists() else {}
+    for backend in backends:
+        with tempfile.TemporaryDirectory(prefix="ssl-loop-load-") as folder:
+            found[backend] = measure(Path(folder), backend, args.masks, args.people)
+        write_json(file, found)
+        write_text(RESULTS / "load.md", markdown(found))
+    print(markdown(found))
+
+
+def measure(folder: Path, backend: str, masks: int, people: int) -> dict[str, Any]:
+    """One query of `masks` images answered by `people`; what is in the ledger and in the data."""
+    url = postgres_cluster().database() if backend == "postgresql" else ""
+    if url:
+        os.environ[services.LEDGER_VARIABLE] = url
+    root = big_query(folder, masks)
+    try:
+        return _measure(root, masks, people)
+    finally:
+        for _ in services.down(root):
+            pass
+        os.environ.pop(services.LEDGER_VARIABLE, None)
+
+
+def big_query(folder: Path, images: int) -> Path:
+    """A workspace of toy stages that asks for all its images at once."""
+    root = folder / "site"
+    workspace = make_toy_workspace(root)
+    workspace.write_params({"acquire": {"query_size": images}, "loop": {"budget": images}})
+    workspace.commit([layout.PARAMS], "One big query")
+    stage_images(root, seed=7, pool=images)
+    own_label_studio(root, folder)
+    return root
+
+
+def own_label_studio(root: Path, folder: Path) -> None:
+    """Spare the services the minute that a first Label Studio migrates."""
+    data = root / services.LABEL_STUDIO_DATA
+    migrated_copy(migrated_template(folder), data, credentials=PERSON)
+    secrets = {
+        "label_studio_email": PERSON.email,
+        "label_studio_password": PERSON.password,
+        "label_studio_token": PERSON.token,
+        "webhook_secret": "hook-secret",
+    }
+    (root / SECRETS).write_text(json.dumps(secrets))
+    (root / SECRETS).chmod(0o600)
+
+
+def _measure(root: Path, masks: int, people: int) -> dict[str, Any]:
+    for line in services.up(root, schedule_s=SCHEDULE_S):
+        print(line, flush=True)
+    running = services.read_daemons(root)
+    tool = tool_of(running[services.LABEL_STUDIO].url)
+    started = time.monotonic()
+    tasks = wait_for(lambda: published(tool, masks))
+    sent_s = time.monotonic() - started
+    print(f"{len(tasks)} tasks sent in {sent_s:.0f} s", flush=True)
+    meter = Meter(running[services.HOOK].url)
+    meter.lead_here(tool, tasks[0]["project"])
+    crowd = Crowd(tool, people)
+    started = time.monotonic()
+    crowd.answer(tasks)
+    answering_s = time.monotonic() - started
+    print(f"answered in {answering_s:.0f} s", flush=True)
+    wait_for(lambda: f"{DOMAIN}/r0-labels" in Workspace(root).tags_merged())
+    return {
+        "masks": masks,
+        "people": people,
+        "seconds_sending": round(sent_s),
+        "seconds_answering": round(answering_s),
+        "seconds_until_merged": round(time.monotonic() - started),
+        "submit_p50_ms": _percentile_ms(crowd.seconds, 50),
+        "submit_p99_ms": _percentile_ms(crowd.seconds, 99),
+        "hooks": len(meter.seconds),
+        "hooks_refused": meter.refused,
+        "receiver_p50_ms": meter.percentile_ms(50),
+        "receiver_p99_ms": meter.percentile_ms(99),
+        **compared(root, crowd.answered),
+        "machine": machine(),
+        "load_average": round(os.getloadavg()[1], 1),
+    }
+
+
+def compared(root: Path, answered: dict[int, Mask]) -> dict[str, int]:
+    """Answers against ledger (plain SQL) and merged masks, pixel for pixel."""
+    with open_loop(root) as loop:
+        url = services.ledger_url(loop.root)
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT tool_annotation_id, mask_sha256 FROM annotation"))
+        recorded = [tuple(row) for row in rows]
+    engine.dispose()
+    times = Counter(annotation_id for annotation_id, _ in recorded)
+    merged = {s.mask_sha256: root / s.mask for s in read_manifest(root / layout.MANIFEST) if s.mask}
+    wrong = 0
+    for annotation_id, digest in recorded:
+        file = merged.get(digest)
+        there = read_mask(file) if file else None
+        right = there is not None and (there == answered[annotation_id]).all()
+        wrong += not (right and sha256_file(file) == digest)
+    return {
+        "in_the_ledger_once": sum(times[a] == 1 for a in answered),
+        "doubled": sum(n > 1 for n in times.values()),
+        "not_in_the_ledger": sum(a not in times for a in answered),
+        "masks_changed_or_mixed_up": wrong,
+    }
+
+
+def tool_of(url: str) -> httpx.Client:
+    """The annotation tool, for people."""
+    headers = {"Authorization": f"Token {PERSON.token}"}
+    limits = httpx.Limits(max_connections=64)
+    return httpx.Client(base_url=url, headers=headers, timeout=120, trust_env=False, limits=limits)
+
+
+def published(tool: httpx.Client, number: int) -> list[dict[str, Any]]:
+    """The tasks, once all are there."""
+    found = tool.get("/api/tasks", params={"fields": "task_only", "page_size": number}).json()
+    tasks: list[dict[str, Any]] = found.get("tasks", [])
+    return tasks if len(tasks) >= number else []
+
+
+def wait_for(holds: Any) -> Any:
+    """What `holds` gives, once it gives something."""
+    deadline = time.monotonic() + LIMIT_S
+    while not (found := holds()):
+        if time.monotonic() > deadline:
+            raise SystemExit(f"nothing happened for {LIMIT_S:.0f} s")
+        time.sleep(1.0)
+    return found
+
+
+def _percentile_ms(seconds: list[float], percent: int) -> float:
+    ordered = sorted(seconds)
+    return round(ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] * 1000, 1)
+
+
+def markdown(found: dict[str, dict[str, Any]]) -> str:
+    """One column per ledger."""
+    names = list(next(iter(found.values())))
+    lines = [
+        "# Load",
+        "",
+        "`python -m benchmarks.load`: annotators answer one big query on the real services "
+        f"(Prefect, worker, Label Studio, receiver), ticks every {SCHEDULE_S} s and at hooks. "
+        f"The receiver's limit is {P99_MS:.0f} ms at p99.",
+        "",
+        f"| | {' | '.join(found)} |",
+        "|---|" + "---:|" * len(found),
+    ]
+    for name in names:
+        cells = [str(one.get(name, "")) for one in found.values()]
+        lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""The table of benchmarks/results/faults.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from benchmarks.camvid_report import machine
+from tests.faults.driver import COUNTED, Outcome
+
+HEAD = ("kind", "played", "struck", *COUNTED, "stuck", "tracebacks")
+
+
+def markdown(outcomes: list[Outcome], revision: str, seed: int) -> str:
+    """One row per kind, the sums above, everything that did not hold below."""
+    rows: dict[str, list[Outcome]] = {}
+    for outcome in sorted(outcomes, key=lambda one: one.kind):
+        rows.setdefault(outcome.kind, []).append(outcome)
+    lines = [
+        "# Faults",
+        "",
+        f"`make faults N={len(outcomes)} SEED={seed}` at {revision}: {machine()}. "
+        "What each kind is: tests/faults/; what is counted: docs/faults.md.",
+        "",
+        _line(HEAD),
+        "|---|" + "---:|" * (len(HEAD) - 1),
+        _line(("**all**", *_counts(outcomes))),
+        *(_line((kind, *_counts(found))) for kind, found in rows.items()),
+        "",
+        *_left_out(rows),
+        *_not_held(outcomes),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _counts(outcomes: list[Outcome]) -> list[int]:
+    played = [one for one in outcomes if not one.left_out]
+    return [
+        len(played),
+        sum(one.struck > 0 for one in played),
+        *(sum(len(getattr(one, name)) for one in played) for name in COUNTED),
+        sum(bool(one.stuck) for one in played),
+        sum(len(one.tracebacks) for one in played),
+    ]
+
+
+def _line(cells: Iterable[object]) -> str:
+    return f"| {' | '.join(str(cell).replace('|', '/') for cell in cells)} |"
+
+
+def _left_out(rows: dict[str, list[Outcome]]) -> list[str]:
+    why = {kind: found[0].left_out for kind, found in rows.items() if found[0].left_out}
+    said = [f"Not played here: {kind}: {reason}." for kind, reason in why.items()]
+    return [*said, ""] if said else []
+
+
+def _not_held(outcomes: list[Outcome]) -> list[str]:
+    bad = [one for one in outcomes if not one.held]
+    if not bad:
+        return ["Everything held."]
+    return ["Not held:", "", *(f"- {one.kind}, seed {one.seed}: {one.in_words()}" for one in bad)]

@@ -1,0 +1,30 @@
+"""A short form of `make faults`: some of every subject, one after the other on one Label Studio."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.driver import play
+from tests.faults.kinds import cases, kinds, short
+from tests.faults.place import Place
+
+NUMBER = 40
+
+
+@pytest.mark.services
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("kind", "seed"), short(NUMBER))
+def test_nothing_is_lost_changed_doubled_or_mixed_up(kind: str, seed: int, place: Place) -> None:
+    outcome = play(place, kind, seed)
+    assert outcome.held, f"{outcome.in_words()}\n" + "\n".join(outcome.said)
+
+
+def test_300_faults_play_every_kind_and_none_twice() -> None:
+    found = cases(300, 0)
+    assert len(set(found)) == 300
+    assert {name for name, _ in found} == set(kinds())
+
+
+def test_the_short_form_has_something_of_every_subject() -> None:
+    played = {kinds()[name].subject for name, _ in short(NUMBER)}
+    assert played == {kind.subject for kind in kinds().values()}
