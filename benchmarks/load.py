@@ -27,11 +27,11 @@ from flows.workspace import Workspace
 from pipeline import layout
 from pipeline.data.manifest import read_manifest
 from pipeline.files import sha256_file, write_json, write_text
-from tests.faults.__main__ import migrated_template
 from tests.faults.checker import read_mask
 from tests.faults.crowd import Crowd, Meter
 from tests.faults.people import Mask
 from tests.faults.place import DOMAIN, stage_images
+from tests.faults.pool import migrated_template
 from tests.flows.conftest import make_toy_workspace
 from tests.label_studio_server import PERSON
 from tests.ledgers import postgres_cluster
