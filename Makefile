@@ -9,7 +9,7 @@ BIN := .venv/bin
 # Only the machine's own settings of Prefect and git could lead our programs elsewhere.
 unexport PREFECT_API_URL PREFECT_PROFILE PREFECT_HOME GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
 
-.PHONY: help install .venv .venv-labelstudio demo down test test-slow check e2e-camvid camvid-seeds lock clean
+.PHONY: help install .venv .venv-labelstudio demo down test test-slow check faults e2e-camvid camvid-seeds lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1|/' | \
@@ -67,6 +67,9 @@ check: install ## static checks: format, lint, types, security, layers, docs, mi
 	@folder=$$(mktemp -d); trap 'rm -r "$$folder"' EXIT; \
 	$(BIN)/alembic -x url="$$folder/ledger.db" upgrade head; \
 	$(BIN)/alembic -x url="$$folder/ledger.db" check
+
+faults: install ## what must hold after faults of every kind: N=300 SEED=0
+	$(BIN)/python -m tests.faults $(or $(N),300) --seed $(or $(SEED),0)
 
 e2e-camvid: install ## CamVid day, then dusk, on the real services: DATA=DIR (camvid/, encoders/)
 	@[ -n "$(DATA)" ] || { echo "say where the data are: make e2e-camvid DATA=DIR" >&2; exit 2; }

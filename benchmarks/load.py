@@ -18,7 +18,6 @@ from typing import Any
 import httpx
 from sqlalchemy import create_engine, text
 
-from benchmarks.camvid_report import RESULTS, machine
 from flows import services
 from flows.credentials import SECRETS
 from flows.label_studio_server import migrated_copy
@@ -32,10 +31,12 @@ from tests.faults.crowd import Crowd, Meter
 from tests.faults.people import Mask
 from tests.faults.place import DOMAIN, stage_images
 from tests.faults.pool import migrated_template
+from tests.faults.report import machine
 from tests.flows.conftest import make_toy_workspace
 from tests.label_studio_server import PERSON
 from tests.ledgers import postgres_cluster
 
+RESULTS = Path(__file__).with_name("results")
 SCHEDULE_S = 10
 LIMIT_S = 1800.0
 P99_MS = 100.0

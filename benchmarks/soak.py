@@ -22,7 +22,6 @@ import httpx
 import numpy as np
 import psutil
 
-from benchmarks.camvid_report import RESULTS, machine
 from benchmarks.load import own_label_studio, tool_of
 from flows import prefect_server, services
 from flows.workspace import Workspace
@@ -30,8 +29,10 @@ from pipeline import layout
 from pipeline.files import write_json, write_text
 from tests.faults.people import painted, pixels, truth
 from tests.faults.place import stage_images
+from tests.faults.report import machine
 from tests.flows.conftest import make_toy_workspace
 
+RESULTS = Path(__file__).with_name("results")
 SCHEDULE_S = 20
 EVERY_S = 10.0
 IMAGES, QUERY_SIZE = 600, 3

@@ -79,15 +79,17 @@ def open_place(template: Path, folder: Path) -> Iterator[Place]:
         tool.kill()
 
 
-def make_workspace(root: Path, url: str, *, seed: int) -> None:
+def make_workspace(
+    root: Path, url: str, *, seed: int, asked: int = ASKED, rounds: int = ROUNDS
+) -> None:
     """A workspace of toy stages whose first round is computed; nothing has been sent."""
     root.parent.mkdir(parents=True)
     with quick_dvc():
         workspace = make_toy_workspace(root)
-    settings = {"annotation": {"url": url}, "loop": {"budget": ASKED * ROUNDS}}
-    workspace.write_params(settings | {"acquire": {"query_size": ASKED}})
+    settings = {"annotation": {"url": url}, "loop": {"budget": asked * rounds}}
+    workspace.write_params(settings | {"acquire": {"query_size": asked}})
     workspace.commit([layout.PARAMS], "Where people answer")
-    stage_images(root, seed)
+    stage_images(root, seed, pool=max(8, asked))
     tick_until(root, lambda name: name.startswith("publish:"), after=False)
 
 

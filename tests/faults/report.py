@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Iterable
 
-from benchmarks.camvid_report import machine
 from tests.faults.driver import COUNTED, Outcome
 
 HEAD = ("kind", "played", "struck", *COUNTED, "stuck", "tracebacks")
@@ -30,6 +31,10 @@ def markdown(outcomes: list[Outcome], revision: str, seed: int) -> str:
         *_not_held(outcomes),
     ]
     return "\n".join(lines) + "\n"
+
+
+def machine() -> str:
+    return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
 
 
 def _counts(outcomes: list[Outcome]) -> list[int]:

@@ -22,9 +22,7 @@ from pipeline.errors import SslLoopError
 from tests.faults.checker import ledger_rows
 from tests.faults.people import Answer, People, pixels
 from tests.faults.place import DOMAIN, Place, Stop, stops
-from tests.faults.proxy import Proxy
 from tests.faults.quick_dvc import quick_dvc
-from tests.faults.tool import Tool
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 0.6  # what a client of these tests waits for an answer that comes late
@@ -64,18 +62,14 @@ class Scene:
     @classmethod
     def begin(cls, place: Place, folder: Path, seed: int, which: int = 0) -> Scene:
         """A copied workspace with a query that waits to be sent."""
-        root = place.copy(folder / "site", which)
+        return cls.of(place, place.copy(folder / "site", which), seed)
+
+    @classmethod
+    def of(cls, place: Place, root: Path, seed: int) -> Scene:
+        """The workspace at `root`, with people who know its images."""
         images = {pixels(path) for path in (root / "data" / DOMAIN / "images").iterdir()}
         people = People(place.tool, ours=lambda seen: seen in images)
         return cls(place=place, root=root, people=people, rng=np.random.default_rng(seed))
-
-    @property
-    def tool(self) -> Tool:
-        return self.place.tool
-
-    @property
-    def proxy(self) -> Proxy:
-        return self.place.proxy
 
     def beside(self) -> Scene:
         """A second workspace whose folder, images and domain have the same names."""

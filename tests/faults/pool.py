@@ -1,0 +1,56 @@
+"""Faults played by processes that each have a Label Studio of their own."""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+from flows.label_studio_server import find_label_studio, migrated_copy
+from tests.faults.driver import Outcome, play
+from tests.faults.place import Place, open_place
+from tests.label_studio_server import PERSON
+
+ROOT = Path(__file__).parents[2]
+_places: list[Place] = []
+
+
+def played(todo: list[tuple[str, int]], folder: Path, jobs: int) -> Iterator[Outcome]:
+    """Outcomes as they come, from processes that each have a tool of their own."""
+    if not todo:
+        return
+    template = migrated_template(folder)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        max(1, min(jobs, len(todo))),
+        mp_context=context,
+        initializer=_begin,
+        initargs=(template, folder),
+    ) as pool:
+        for done in as_completed([pool.submit(_play, *case) for case in todo]):
+            yield done.result()
+
+
+def _begin(template: Path, folder: Path) -> None:
+    opened = open_place(template, folder / f"place-{os.getpid()}")
+    _places.append(opened.__enter__())
+    atexit.register(opened.__exit__, None, None, None)
+
+
+def _play(name: str, seed: int) -> Outcome:
+    return play(_places[0], name, seed)
+
+
+def migrated_template(folder: Path) -> Path:
+    """A migrated folder of the installed Label Studio, kept between runs."""
+    program = find_label_studio()
+    site = next((program.parent.parent / "lib").glob("*/site-packages/label_studio-*.dist-info"))
+    template = ROOT / ".pytest_cache/d/label-studio" / site.stem
+    template.parent.mkdir(parents=True, exist_ok=True)
+    migrated_copy(template, folder / "migrated", credentials=PERSON)
+    shutil.rmtree(folder / "migrated")
+    return template
