@@ -71,6 +71,14 @@ class Scene:
         people = People(place.tool, ours=lambda seen: seen in images)
         return cls(place=place, root=root, people=people, rng=np.random.default_rng(seed))
 
+    @property
+    def tool(self) -> Tool:
+        return self.place.tool
+
+    @property
+    def proxy(self) -> Proxy:
+        return self.place.proxy
+
     def beside(self) -> Scene:
         """A second workspace whose folder, images and domain have the same names."""
         folder = self.root.parent / "elsewhere"
