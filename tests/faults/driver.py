@@ -91,8 +91,8 @@ def _last_tag(scene: Scene) -> str:
 
 def clean_up(scene: Scene) -> None:
     """The next fault finds a tool that runs and nothing of this one."""
+    scene.leave()
     if scene.tool.process.poll() is not None:
         scene.tool.start()
     for project_id in scene.people.projects():
         scene.tool.delete(f"/api/projects/{project_id}/")
-    scene.leave()
