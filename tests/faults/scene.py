@@ -22,7 +22,9 @@ from pipeline.errors import SslLoopError
 from tests.faults.checker import ledger_rows
 from tests.faults.people import Answer, People, pixels
 from tests.faults.place import DOMAIN, Place, Stop, stops
+from tests.faults.proxy import Proxy
 from tests.faults.quick_dvc import quick_dvc
+from tests.faults.tool import Tool
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 0.6  # what a client of these tests waits for an answer that comes late
@@ -128,7 +130,7 @@ class Scene:
             if said.startswith("finished"):
                 return
             moved = answering and bool(self.people.answer_all())
-            if said.startswith("Error: "):
+            if not moved or said.startswith("Error: "):
                 moved = self._carry_out(said) or moved
             idle = 0 if moved else idle + 1
             if idle > 2:
@@ -153,12 +155,17 @@ class Scene:
 
     def _carry_out(self, message: str) -> bool:
         """Do what the message says; whether it said anything that can be done."""
-        command = REMEDY.search(message)
-        if command is None:
+        commands = REMEDY.findall(message)
+        if not commands:
             return self.mend(self, message)
-        self.remedies.append(command[1])
-        done = self.cli(*command[1].split())
-        self.said.append(f"$ ssl-loop {command[1]}: {done.returncode} {done.stdout}{done.stderr}")
+        # What puts back goes before what gives up.
+        command = next((one for one in commands if "restore" in one), commands[0])
+        if "NUMBER" in command:
+            tasks = self.people.tasks()
+            command = command.replace("NUMBER", str(tasks[0].project_id if tasks else 0))
+        self.remedies.append(command)
+        done = self.cli(*command.split())
+        self.said.append(f"$ ssl-loop {command}: {done.returncode} {done.stdout}{done.stderr}")
         return done.returncode == 0
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
