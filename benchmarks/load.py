@@ -168,8 +168,11 @@ def tool_of(url: str) -> httpx.Client:
 
 def published(tool: httpx.Client, number: int) -> list[dict[str, Any]]:
     """The tasks, once all are there."""
-    found = tool.get("/api/tasks", params={"fields": "task_only", "page_size": number}).json()
-    tasks: list[dict[str, Any]] = found.get("tasks", [])
+    projects = tool.get("/api/projects/").json().get("results")
+    if not projects:
+        return []
+    query = {"project": projects[0]["id"], "fields": "task_only", "page_size": number}
+    tasks: list[dict[str, Any]] = tool.get("/api/tasks", params=query).json().get("tasks", [])
     return tasks if len(tasks) >= number else []
 
 

@@ -138,27 +138,28 @@ class People(threading.Thread):
                 self.done["failed"] += 1
 
     def _work(self) -> None:
-        query = {
-            "fields": "all",
-            "page_size": 3,
-            "include": "id,data,annotations,total_annotations",
-        }
-        order = {"query": '{"ordering": ["-tasks:id"]}'}
-        tasks = self._tool.get("/api/tasks", params=query | order).json().get("tasks", [])
-        for task in tasks:
-            image = self._tool.get(task["data"]["image"]).content
-            result = painted(truth(pixels(image), int(self._rng.integers(5))))
-            chance = self._rng.random()
-            if task["annotations"] and chance < 0.1:
-                path = f"/api/annotations/{task['annotations'][0]['id']}/"
-                self._tool.patch(path, json={"result": result}).raise_for_status()
-                self.done["edited"] += 1
-            elif not task["annotations"]:
-                skips = chance > 0.9
-                body = {"result": [] if skips else result, "was_cancelled": skips, "lead_time": 4.0}
-                path = f"/api/tasks/{task['id']}/annotations/"
-                self._tool.post(path, json=body).raise_for_status()
-                self.done["skipped" if skips else "answered"] += 1
+        projects = self._tool.get("/api/projects/").json()["results"]
+        if not projects:
+            return
+        query = {"project": projects[0]["id"], "fields": "task_only", "page_size": 10_000}
+        listed = self._tool.get("/api/tasks", params=query | {"include": "id,data"})
+        for task in sorted(listed.json()["tasks"], key=lambda task: task["id"])[-QUERY_SIZE:]:
+            path = f"/api/tasks/{task['id']}/annotations/"
+            self._answer(task, path, self._tool.get(path).json())
+
+    def _answer(self, task: dict[str, Any], path: str, known: list[dict[str, Any]]) -> None:
+        image = self._tool.get(task["data"]["image"]).content
+        result = painted(truth(pixels(image), int(self._rng.integers(5))))
+        chance = self._rng.random()
+        if known and chance < 0.1:
+            body = {"result": result}
+            self._tool.patch(f"/api/annotations/{known[0]['id']}/", json=body).raise_for_status()
+            self.done["edited"] += 1
+        elif not known:
+            skips = chance > 0.9
+            body = {"result": [] if skips else result, "was_cancelled": skips, "lead_time": 4.0}
+            self._tool.post(path, json=body).raise_for_status()
+            self.done["skipped" if skips else "answered"] += 1
 
 
 def taken(root: Path) -> dict[str, float]:
@@ -202,10 +203,14 @@ def size(path: Path) -> float:
 
 
 def runs_of(root: Path) -> int:
-    """Flow runs that Prefect's database holds."""
+    """Flow runs that Prefect's database holds, ended ones; some that are to come are there too."""
     (file,) = (root / prefect_server.HOME).glob("prefect.db")
     with contextlib.closing(sqlite3.connect(file, timeout=60)) as database:
-        return int(database.execute("SELECT count(*) FROM flow_run").fetchone()[0])
+        return int(
+            database.execute("SELECT count(*) FROM flow_run WHERE end_time IS NOT NULL").fetchone()[
+                0
+            ]
+        )
 
 
 def last(samples: Samples) -> str:
