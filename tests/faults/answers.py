@@ -143,9 +143,9 @@ ODD: dict[str, dict[str, Any]] = {
     "text": region("textarea", {"text": ["see the left edge"]}),
     "text with NUL": region("textarea", {"text": ["a\u0000b"]}),
     "a rating": region("rating", {"rating": 3}),
-    "an ellipse": region(
+    "an ellipse of another label": region(
         "ellipselabels",
-        {"x": 1, "y": 1, "radiusX": 2, "radiusY": 2, "ellipselabels": ["road"]},
+        {"x": 1, "y": 1, "radiusX": 2, "radiusY": 2, "ellipselabels": ["scratch"]},
     ),
     "a relation": {"type": "relation", "from_id": "a", "to_id": "b", "direction": "right"},
     "an unlabelled region": region(

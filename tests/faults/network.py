@@ -42,7 +42,7 @@ ACTS: dict[str, tuple[Act, str]] = {
 def trouble(scene: Scene, act: Act, fits: str, requests: int) -> Trouble:
     """Strikes once or several times in a row, from a random request on."""
     if fits:
-        requests = min(requests, 2)
+        requests = 2 if requests == SENDING else 1  # of these there are fewer
     return Trouble(
         act,
         re.compile(fits),
