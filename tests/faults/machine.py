@@ -148,7 +148,7 @@ def clock_for_one_tick(scene: Scene, shift: str) -> None:
     scene.said.append(f"{shift}: {done.stdout[-300:]} {done.stderr[-300:]}")
     scene.struck += 1
     scene.people.answer_all()
-    scene.settle(to_round=1)
+    scene.settle(to_round=9)  # until the campaign is finished
 
 
 def mended_by_hand(scene: Scene) -> None:
