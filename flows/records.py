@@ -8,6 +8,7 @@ the merge.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -64,6 +65,8 @@ class AnnotationRecord:
         """Arguments of `repository.record_annotation`."""
         left_out = ("project_id", "task_id", "result", "created_at", "updated_at")
         facts = {key: value for key, value in asdict(self).items() if key not in left_out}
+        if self.lead_time_s is not None and math.isnan(self.lead_time_s):
+            facts["lead_time_s"] = None  # equal to nothing, itself included; the file has it
         facts["created_at"] = datetime.fromisoformat(self.created_at)
         facts["updated_at"] = datetime.fromisoformat(self.updated_at)
         return facts

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from db.repository import (
     annotation_versions,
     find_query_item,
+    lead_time,
     pre_annotation,
     query_items,
     rounds,
@@ -73,7 +74,7 @@ def _asked(loop: Loop, session: Session, domain: str, round_index: int) -> list[
             chance=chances.get(item.sample_id),
             mask_sha256=(given[item.item_id].mask_sha256 or "") if item.item_id in given else "",
             counts=(),
-            lead_s=given[item.item_id].lead_time_s if item.item_id in given else None,
+            lead_s=lead_time(given[item.item_id].lead_time_s) if item.item_id in given else None,
         )
         for item in query_items(session, domain, round_index)
         if item.item_id in given or _is_audit(item)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +18,7 @@ from db.tables import Annotation, ItemState, QueryItem, Verdict
 
 Selected = TypeVar("Selected", bound=Select[Any])
 
+LONGEST_LEAD_S = 8 * 3600.0  # for one answer: a working day
 # In the tool's time, not ours: versions may be collected late. Ties go to the later submission.
 _OLDEST_FIRST = (Annotation.updated_at, Annotation.tool_annotation_id, Annotation.id)
 _NEWEST_FIRST = tuple(column.desc() for column in _OLDEST_FIRST)
@@ -179,6 +181,17 @@ def answers(session: Session, domain: str) -> list[RoundAnswers]:
     ]
 
 
+def lead_time(raw_s: float | None) -> float | None:
+    """Seconds that an answer took, for figures; None where nobody knows.
+
+    The tool's page computes it from the browser's clock: set back while somebody paints it is below
+    0, and a tab left open makes days of it. What was sent stays in the ledger.
+    """
+    if raw_s is None or math.isnan(raw_s):
+        return None
+    return min(max(raw_s, 0.0), LONGEST_LEAD_S)
+
+
 def _round_answers(
     items: Sequence[QueryItem],
     states: Mapping[str, ItemState],
@@ -189,7 +202,7 @@ def _round_answers(
     found = list(states.values())
     accepted = {row.item_id: row for row in versions if row.verdict is Verdict.ACCEPTED}
     # The tool's lead time of an edit includes what came before, so the newest version has it all.
-    lead_s = {row.tool_annotation_id: row.lead_time_s or 0.0 for row in versions}
+    lead_s = {row.tool_annotation_id: lead_time(row.lead_time_s) or 0.0 for row in versions}
     boxes = [region["box"] for item in items for region in item.regions or ()]
     answered = [
         region["box"]

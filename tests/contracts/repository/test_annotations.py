@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from db import ItemState, Ledger, Verdict
 from db import repository as ledger_repository
+from db.repository.annotations import LONGEST_LEAD_S, lead_time
 from tests.contracts.repository.recording import (
     NOON,
     answer,
@@ -177,3 +179,27 @@ def test_regions_are_counted_with_their_pixels_where_they_are_accepted(session: 
     assert found is not None
     assert found.regions == regions["c"]
     assert ledger_repository.find_query_item(session, "day/x/r0") is None
+
+
+@pytest.mark.parametrize(
+    ("raw_s", "for_figures"),
+    [
+        (None, None),
+        (-5.0, 0.0),  # the browser's clock was set back
+        (-1e300, 0.0),
+        (math.nan, None),
+        (math.inf, LONGEST_LEAD_S),
+        (8_000_000.0, LONGEST_LEAD_S),  # a tab that stayed open
+        (30.0, 30.0),
+    ],
+)
+def test_an_impossible_lead_time_is_kept_and_bounded_in_figures(
+    session: Session, raw_s: float | None, for_figures: float | None
+) -> None:
+    assert lead_time(raw_s) == for_figures
+    kept = None if raw_s is not None and math.isnan(raw_s) else raw_s  # as records hand it over
+    answer(session, minute=1, lead_time_s=kept)
+    (version,) = ledger_repository.annotation_versions(session, "day", 0)
+    assert version.lead_time_s == kept
+    (first, *_) = ledger_repository.answers(session, "day")
+    assert first.lead_minutes == (for_figures or 0) / 60
