@@ -9,7 +9,7 @@ BIN := .venv/bin
 # Only the machine's own settings of Prefect and git could lead our programs elsewhere.
 unexport PREFECT_API_URL PREFECT_PROFILE PREFECT_HOME GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
 
-.PHONY: help install .venv .venv-labelstudio demo down test test-slow check faults e2e-camvid camvid-seeds lock clean
+.PHONY: help install .venv .venv-labelstudio demo down test test-slow check faults e2e-camvid camvid-seeds fuzz lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1|/' | \
@@ -78,6 +78,10 @@ e2e-camvid: install ## CamVid day, then dusk, on the real services: DATA=DIR (ca
 camvid-seeds: install ## the same rounds without services, 3 seeds: DATA=DIR
 	@[ -n "$(DATA)" ] || { echo "say where the data are: make camvid-seeds DATA=DIR" >&2; exit 2; }
 	$(BIN)/python -m benchmarks.camvid_seeds --data "$(DATA)"
+
+CASES ?= 100000
+fuzz: install ## damaged files for every reader, CASES=100000 each; writes benchmarks/results/fuzz.md
+	$(BIN)/python -m benchmarks.fuzz --cases $(CASES)
 
 lock: ## resolve both environments anew and write the lock files
 	@for file in requirements.lock requirements-labelstudio.lock; do \

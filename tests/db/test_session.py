@@ -238,3 +238,42 @@ def test_an_insert_that_would_update_is_refused(session_with_day: Session, backe
     statement = statement.on_conflict_do_update(index_elements=["name"], set_={"arrival": 7})
     with pytest.raises(LedgerError, match="never changed or deleted"):
         session_with_day.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("pragma", "words"),
+    [
+        ("query_only = ON", "cannot be written: attempt to write a readonly database; make the"),
+        ("max_page_count = 1", r"disk is full \(\d+ bytes free there\); make space and try again"),
+    ],
+)
+def test_a_ledger_that_cannot_be_written_is_one_line(
+    tmp_path: Path, pragma: str, words: str
+) -> None:
+    """As SQLite says it on a read-only and on a full disk."""
+    ledger = open_ledger(tmp_path / "ledger.db")
+
+    def fill() -> None:
+        with session_scope(ledger) as session:
+            session.execute(text(f"PRAGMA {pragma}"))
+            rows = [Domain(name=f"{'x' * 500}{n}", arrival=n) for n in range(500)]
+            session.add_all(rows)
+
+    with pytest.raises(LedgerError, match=words) as caught:
+        fill()
+    assert "\n" not in str(caught.value)
+    ledger.close()
+    again = open_ledger(tmp_path / "ledger.db")
+    with session_scope(again, read_only=True) as session:
+        assert repository.domains(session) == []
+    again.close()
+
+
+def test_a_damaged_ledger_names_the_way_to_make_it_again(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    path.write_text("no database, by far: " * 100)
+    with pytest.raises(LedgerError, match="`ssl-loop ledger rebuild` makes it again"):
+        open_ledger(path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LedgerError, match=r"cannot be opened: .*; see that its folder is there"):
+        open_ledger(tmp_path / "file/ledger.db")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -124,3 +125,20 @@ def test_methods_tells_people_what_each_does_and_takes() -> None:
     said = ssl_loop("methods").output
     for words in ("consistency", "cct", "Ouali et al.", "options: ", "method.options"):
         assert words in said
+
+
+def test_an_error_of_the_system_is_one_line() -> None:
+    @click.group(cls=type(main))
+    def group() -> None:
+        pass
+
+    @group.command()
+    def full() -> None:
+        raise OSError(28, "No space left on device", "/w/data/a.png")
+
+    done = CliRunner().invoke(group, ["full"])
+    assert done.exit_code == 1
+    assert done.output.startswith(
+        "Error: /w/data/a.png: cannot be written: No space left on device"
+    )
+    assert len(done.output.splitlines()) == 1
