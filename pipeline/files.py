@@ -47,6 +47,8 @@ def replacing(path: Path, needs: int | None = None) -> Iterator[Path]:
         beside.replace(path)
     except Exception as error:
         if _is_of_writing(error, path, beside):
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)  # what was written of it is free again
             raise not_written(path, error, needs) from error
         raise
     finally:
