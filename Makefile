@@ -7,7 +7,8 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 BIN := .venv/bin
 # Only the machine's own settings of Prefect and git could lead our programs elsewhere.
-unexport PREFECT_API_URL PREFECT_PROFILE PREFECT_HOME GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
+unexport PREFECT_API_URL PREFECT_PROFILE PREFECT_HOME PREFECT_API_AUTH_STRING PREFECT_API_KEY
+unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
 
 .PHONY: help install .venv .venv-labelstudio demo down test test-slow check faults e2e-camvid camvid-seeds fuzz lock clean
 

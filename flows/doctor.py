@@ -27,10 +27,13 @@ FOREIGN = (
     "PREFECT_API_URL",
     "PREFECT_PROFILE",
     "PREFECT_HOME",
+    "PREFECT_API_AUTH_STRING",
+    "PREFECT_API_KEY",
     "GIT_DIR",
     "GIT_WORK_TREE",
     "GIT_INDEX_FILE",
 )
+_SECRET = ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +117,8 @@ def _environment(root: Path) -> Iterator[Check]:
         harmless = name == "PREFECT_API_URL" and own is not None and value == f"{own}/api"
         if value is not None and not harmless:
             remedy = f"unset {name} (it goes before what this folder says)"
-            yield Check(name=f"${name}", ok=False, found=value, remedy=remedy)
+            found = "set" if name in _SECRET else value
+            yield Check(name=f"${name}", ok=False, found=found, remedy=remedy)
 
 
 def _space(root: Path) -> Check:

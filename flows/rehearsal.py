@@ -20,7 +20,7 @@ from rich.table import Table
 
 from db.repository import events
 from db.session import session_scope
-from flows import services
+from flows import prefect_server, services
 from flows.loop import Loop, open_loop
 from flows.position import ingest_tag, labels_tag, round_tag
 from flows.reporting import round_facts
@@ -64,6 +64,7 @@ class Rehearsal:
         subprocess.run(
             [str(Path(sys.executable).with_name("prefect")), "deployment", "run", "ssl-loop"],
             cwd=self.root,
+            env=prefect_server.environment(),  # another server's address and key are not for it
             check=True,
             stdout=subprocess.DEVNULL,
         )

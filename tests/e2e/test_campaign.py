@@ -32,6 +32,8 @@ from pipeline.query import parse_query
 from pipeline.stages import STAGES
 from tests.browser import logged_in, open_next_task, select_region, submit
 from tests.e2e.conftest import HEIGHT_PX, NUM_IMAGES, QUERY_SIZE, WIDTH_PX, Live, mask_of
+from tests.label_studio_server import PERSON
+from tests.secret_search import leaks
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 BIN = Path(sys.executable).parent
@@ -100,6 +102,19 @@ def test_status_is_what_tags_ledger_and_label_studio_say(live: Live) -> None:
     assert found["answered"] == sum(t["total_annotations"] for t in of_round)
     merged = git("show", "day/r0-labels:data/manifest.csv").count(",annotated,")
     assert found["merged"] == merged
+
+
+def test_the_secrets_of_all_services_stay_where_they_are(live: Live) -> None:
+    ssl_loop(live, "report")
+    assert leaks(live.root) == []
+    with open_loop(live.root) as loop:
+        (_, token), project = services.annotation_tool(live.root, loop.params), loop.project("day")
+    assert token == PERSON.token
+    hooks = live.annotator().http.get("/api/webhooks/", project=project.project_id)
+    assert len(hooks) == 1  # who may see a project's settings sees its hook's secret: the owner
+    private = [path for path in (live.root / layout.PRIVATE).rglob("*") if path.is_file()]
+    assert {path for path in private if path.name == "label_studio.sqlite3"}
+    assert (live.root / layout.PRIVATE).stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.browser
