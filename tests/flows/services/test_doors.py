@@ -18,11 +18,12 @@ import pytest
 from flows import prefect_server, services
 from flows.credentials import SECRETS, credentials
 from flows.daemons import HOST, read_daemons
+from flows.processes import wait_until
 from pipeline import layout
 from pipeline.errors import ServiceError
 from tests.another_user import readable_by_nobody, run_as_nobody
 from tests.browser import chromium_page, log_into_prefect
-from tests.flows.services.conftest import Place
+from tests.flows.services.conftest import RUN_S, Place
 from tests.secret_search import leaks
 
 pytestmark = pytest.mark.services
@@ -186,6 +187,18 @@ def test_another_user_reads_nothing_that_is_private(place: Place) -> None:
     assert {"secrets.json", "prefect.db", "worker.log"} <= {path.name for path in private}
     control = place.root / layout.PARAMS
     assert readable_by_nobody([*private, place.root / "prefect.toml", control]) == {control}
+
+
+def test_what_worker_and_runs_say_over_the_websocket_arrives(place: Place) -> None:
+    """Heartbeats go the same way: without them a living run would be called crashed."""
+    asked = {"filter": {"event": {"name": ["prefect.worker.executed-flow-run"]}}}
+
+    def arrived() -> int:
+        return len(place.asked("POST", "/events/filter", asked)["events"])
+
+    before = arrived()
+    place.type_in("deployment", "run", "ssl-loop")
+    assert wait_until(lambda: arrived() > before, RUN_S, every_s=0.5)
 
 
 def test_secrets_are_in_no_command_line_log_or_database(place: Place) -> None:
