@@ -17,6 +17,7 @@ from pipeline.config import check_domain_name
 from pipeline.data.ingest import IngestSummary, validate_and_stage
 from pipeline.data.known_images import KnownImages
 from pipeline.data.manifest import read_manifest, write_manifest
+from pipeline.data.painted import require_painted
 from pipeline.errors import ConfigError, DataError
 from pipeline.files import write_json
 from pipeline.shift.verdict import LABELLED
@@ -46,6 +47,7 @@ def add_domain(  # noqa: PLR0913 - one keyword per option of the command
     workspace = Workspace(root)
     workspace.require()
     params = workspace.params()
+    require_painted(root, params)
     check_new_domain(name)
     options = {"query_size": query_size, "budget": budget}
     # Before the staging folder gets its name: from then on a tick may take it in.

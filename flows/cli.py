@@ -272,10 +272,12 @@ def evaluate(workspace: Path, split: Literal["val", "test"]) -> None:
     import json
 
     from pipeline.config import load_params
+    from pipeline.data.painted import require_painted
     from pipeline.layout import PARAMS
     from pipeline.stages.evaluate import evaluate_split
 
     params = load_params(workspace / PARAMS)
+    require_painted(workspace, params)
     click.echo(json.dumps(evaluate_split(workspace, params, split), indent=1))
 
 

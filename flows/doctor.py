@@ -16,6 +16,7 @@ from packaging.specifiers import SpecifierSet
 from flows import daemons, label_studio_server, prefect_server, services
 from flows.credentials import API_KEY_VARIABLE, SECRETS
 from flows.workspace import Workspace, is_workspace
+from pipeline.devices import missing_device
 from pipeline.errors import SslLoopError
 
 GIT_AT_LEAST = (2, 28)  # init --initial-branch
@@ -159,6 +160,16 @@ def _workspace(root: Path) -> Iterator[Check]:
             yield Check(name=name, ok=False, found="not as it must be", remedy=str(error))
         else:
             yield Check(name=name, ok=True, found="fine")
+    yield from _device(workspace)
+
+
+def _device(workspace: Workspace) -> Iterator[Check]:
+    try:
+        train = workspace.params().train
+    except SslLoopError:
+        return  # said already
+    missing = missing_device(train)
+    yield _check("train.device", not missing, train.device, missing)
 
 
 def _services(root: Path) -> Iterator[Check]:

@@ -12,6 +12,7 @@ from typing import Any
 from db.repository import find_event
 from db.session import session_scope
 from flows.loop import Loop
+from flows.painted import require_painted_classes
 from flows.position import Position, ingest_tag
 from flows.records import advice_at, closed_key
 from flows.reporting import render_report
@@ -42,6 +43,7 @@ def tick(loop: Loop, run: Run = call) -> str:
     """
     with loop.workspace.lock():
         loop.workspace.require_clean_branch()
+        require_painted_classes(loop)
         tried = _push(loop, run, tried=[])
         while True:
             said = _advance(loop, run)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from pipeline import layout
 from pipeline.config import load_params
+from pipeline.data.painted import require_painted
+from pipeline.devices import require_device
 from pipeline.errors import SslLoopError
 from pipeline.files import failure_words
 from pipeline.stages import STAGES
@@ -24,6 +26,8 @@ def main() -> int:
     options = {"domain": args.domain} if args.domain else {}
     try:
         params = load_params(args.root / layout.PARAMS)
+        require_painted(args.root, params)
+        require_device(params.train)
         importlib.import_module(STAGES[args.stage]).run(args.root, params, **options)
     except (SslLoopError, OSError) as error:
         said = failure_words(error) if isinstance(error, OSError) else str(error)

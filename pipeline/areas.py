@@ -41,10 +41,10 @@ Judged = tuple[list[str], Areas]
 
 
 def mious(areas: Areas, weights_RN: Floats) -> Floats:
-    """Mean over the classes that occur, as `pipeline.metrics.mean_iou`, of every row of weights."""
+    """As `pipeline.metrics.mean_iou` of every row of weights: over classes that the truth has."""
     hits_RK = weights_RN @ areas.hits_NK
     unions_RK = weights_RN @ (areas.truth_NK + areas.predicted_NK) - hits_RK
-    known_RK = unions_RK > 0
+    known_RK = weights_RN @ areas.truth_NK > 0
     ious_RK = np.divide(hits_RK, unions_RK, out=np.zeros_like(hits_RK), where=known_RK)
     return ious_RK.sum(axis=1) / known_RK.sum(axis=1)
 

@@ -15,9 +15,11 @@ from lightning_fabric import Fabric
 from PIL import Image
 from torch import Tensor, nn
 
+from pipeline.config import TrainParams
 from pipeline.data.datasets import ImageStore
 from pipeline.data.manifest import Sample
 from pipeline.data.transforms import normalise
+from pipeline.devices import require_device
 from pipeline.errors import ConfigError, ModelError
 from pipeline.models import LoadedModel
 from pipeline.models.segmenter import STRIDE_PX
@@ -31,7 +33,8 @@ View = Callable[[Tensor], Tensor]
 
 
 def pick_device(device: str) -> torch.device:
-    """The device that `train.device` names, as Lightning Fabric sees it."""
+    """The device that `train.device` names, as Lightning Fabric sees it; ConfigError without it."""
+    require_device(TrainParams(device=device))  # type: ignore[arg-type]
     return Fabric(accelerator=device, devices=1).device
 
 

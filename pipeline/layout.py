@@ -8,6 +8,7 @@ PARAMS = Path("params.yaml")
 DVC_YAML = Path("dvc.yaml")
 DATA = Path("data")
 MANIFEST = Path("data/manifest.csv")
+CLASSES = Path("data/classes.csv")  # names under which the masks were painted
 MODELS = Path("models")
 BASELINE = Path("models/baseline")
 TEACHER = Path("models/teacher")

@@ -22,16 +22,31 @@ def confusion_matrix(predicted_HW: Tensor, truth_HW: Tensor, num_classes: int) -
 
 
 def iou_per_class(confusion_KK: Tensor) -> list[float | None]:
-    """Intersection over union in [0, 1]; None for a class in neither truth nor prediction."""
+    """Intersection over union in [0, 1]; None for a class that the truth does not have.
+
+    Not yet measurable, then: seen where it cannot be is seen instead of another class, whose IoU
+    falls by it.
+    """
+    there = confusion_KK.sum(1).tolist()
+    return [iou if size else None for iou, size in zip(_overlaps(confusion_KK), there, strict=True)]
+
+
+def agreement(confusion_KK: Tensor) -> float | None:
+    """Mean IoU of two predictions, over the classes of either; None without a pixel."""
+    return mean_iou(_overlaps(confusion_KK))
+
+
+def mean_iou(ious: Sequence[float | None]) -> float | None:
+    """Mean over the classes that the truth has; None if it has none: not yet measurable, not 0."""
+    known = [iou for iou in ious if iou is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _overlaps(confusion_KK: Tensor) -> list[float | None]:
+    """Intersection over union; None for a class in neither rows nor columns."""
     hits = confusion_KK.diagonal()
     union = confusion_KK.sum(0) + confusion_KK.sum(1) - hits
     return [
         float(hit) / float(size) if size else None
         for hit, size in zip(hits.tolist(), union.tolist(), strict=True)
     ]
-
-
-def mean_iou(ious: Sequence[float | None]) -> float | None:
-    """Mean over the classes that occur; None if none does: not yet measurable, which is not 0."""
-    known = [iou for iou in ious if iou is not None]
-    return sum(known) / len(known) if known else None

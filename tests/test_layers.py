@@ -52,6 +52,7 @@ LAYERS = {
     "cost": WORDS,
     "class_names": WORDS,
     "config": WORDS,
+    "devices": WORDS,
     "errors": WORDS,
     "evaluation": WORDS,
     "files": WORDS,

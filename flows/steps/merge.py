@@ -43,6 +43,7 @@ from flows.steps.partial import audit_picks, partial_answers, place_pieces, with
 from pipeline import layout
 from pipeline.answers import write_answers
 from pipeline.data.manifest import Sample, with_mask, write_manifest
+from pipeline.data.painted import write_classes
 from pipeline.errors import WorkspaceError
 from pipeline.files import replacing, sha256_file, write_json
 from pipeline.types import Split
@@ -206,7 +207,8 @@ def _skips(session: Session, domains: list[str]) -> Counter[str]:
 
 
 def _seal(loop: Loop, here: Position, folders: list[Path], changed: list[Sample]) -> None:
-    paths = [layout.MANIFEST, layout.ANSWERS]
+    write_classes(loop.root / layout.CLASSES, loop.params.classes)
+    paths = [layout.MANIFEST, layout.CLASSES, layout.ANSWERS]
     paths += [folder.with_name(f"{folder.name}.dvc") for folder in folders]
     paths += sorted({folder.parent / ".gitignore" for folder in folders})
     message = f"Merge round {here.round_index} of {here.domain}: {len(changed)} masks"

@@ -12,7 +12,9 @@ from flows.records import record_ingest
 from flows.shift import adopt, on_arrival
 from flows.steps.last_teacher import hand_over_teacher
 from pipeline import layout
+from pipeline.data.formats import read_classes
 from pipeline.data.manifest import Sample, read_manifest, write_manifest
+from pipeline.data.painted import require_same, write_classes
 from pipeline.files import replacing
 from pipeline.reading import AGAIN, read
 
@@ -36,6 +38,9 @@ def take_in(loop: Loop, name: str) -> None:
         loop.log(f"taking in domain {name}")
         on_arrival(loop.root, name, loop.log)  # for one that came before there was a teacher
         staged = read_manifest(source / "samples.csv")
+        listed = source / layout.CLASSES.name
+        if listed.exists() and any(sample.mask for sample in staged):
+            require_same(read_classes(listed), loop.params.classes)
         _copy_files(source, loop.root, staged)
         folders = [layout.images_dir(name)]
         if any(sample.mask for sample in staged):
@@ -48,7 +53,8 @@ def take_in(loop: Loop, name: str) -> None:
         others = [sample for sample in before if sample.domain != name]
         write_manifest(loop.root / layout.MANIFEST, [*others, *staged])
         _make_current(loop, name, source)
-        paths = [layout.MANIFEST, layout.PARAMS]
+        write_classes(loop.root / layout.CLASSES, loop.params.classes)
+        paths = [layout.MANIFEST, layout.CLASSES, layout.PARAMS]
         paths += [folder.with_name(f"{folder.name}.dvc") for folder in folders]
         paths += adopt(loop, name)
         paths += sorted({folder.parent / ".gitignore" for folder in folders})

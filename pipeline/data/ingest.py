@@ -29,6 +29,7 @@ from pipeline.data.hygiene import Look, in_words, look_at, to_leave_out
 from pipeline.data.known_images import KnownImages
 from pipeline.data.manifest import Sample, write_manifest
 from pipeline.data.names import files_by_stem
+from pipeline.data.painted import write_classes
 from pipeline.errors import DataError, WorkspaceError
 from pipeline.files import alone, failure_words, replacing, sha256_file
 from pipeline.loop_params import LoopParams
@@ -108,7 +109,7 @@ def validate_and_stage(  # noqa: PLR0913 - one keyword per fact of a domain's ar
         notes = found.settle(name, accept=accept)
         items = [replace(item, left_out=left_out.get(item.stem, "")) for item in items]
         with _building(destination, name) as folder:
-            converted, samples = _store(folder, name, items, len(classes), steps)
+            converted, samples = _store(folder, name, items, classes, steps)
             if before_publish:
                 before_publish(folder)
         if known:
@@ -261,7 +262,7 @@ def _refuse(bad: Sequence[str]) -> None:
 
 
 def _store(
-    folder: Path, name: str, items: Sequence[_Item], num_classes: int, steps: Iterator[None]
+    folder: Path, name: str, items: Sequence[_Item], classes: Sequence[str], steps: Iterator[None]
 ) -> tuple[int, list[Sample]]:
     """Write images, masks and samples.csv; how many images were converted, and the samples."""
     samples: list[Sample] = []
@@ -279,9 +280,10 @@ def _store(
                 converted += 1
         mask = folder / "masks" / f"{item.stem}.png" if item.mask else None
         if item.mask and mask:
-            save_mask(mask, load_mask(item.mask, num_classes))
+            save_mask(mask, load_mask(item.mask, len(classes)))
         samples.append(_sample(name, item, image, mask))
         next(steps)
+    write_classes(folder / layout.CLASSES.name, classes)
     write_manifest(folder / "samples.csv", samples)
     return converted, samples
 

@@ -185,23 +185,26 @@ def _classes(report: Report) -> str:
         for name in report.class_names
         if (score := iou(report.evaluation, "teacher", report.domain, name)) is not None
     }
+    unseen = [name for name in report.class_names if name not in now]
+    not_yet = f"{NOT_YET.capitalize()}, since no val image shows it: {', '.join(unseen)}."
     if len(now) < 2:
-        return ""
+        return not_yet if now and unseen else ""
     weakest = min(now, key=lambda name: now[name])
     text = f"Weakest class: {weakest} ({now[weakest]:.2f})."
+    not_yet = f" {not_yet}" if unseen else ""
     moves = {
         name: score - before
         for name, score in now.items()
         if (before := iou(report.previous_evaluation, "teacher", report.domain, name)) is not None
     }
     if not moves:
-        return text
+        return text + not_yet
     best, worst = max(moves, key=lambda k: moves[k]), min(moves, key=lambda k: moves[k])
     if moves[best] >= 0.005:
         text += f" Largest gain: {best} (+{moves[best]:.2f})."
     if moves[worst] <= -0.005:
         text += f" Largest loss: {worst} ({MINUS}{-moves[worst]:.2f})."
-    return text
+    return text + not_yet
 
 
 def _forgetting(report: Report) -> list[str]:

@@ -57,7 +57,7 @@ class Expected:
     by_chance: float
     """If what is seen had nothing to do with what is there."""
     iou: tuple[float | None, ...]
-    """Per class, by thresholds and scaled; None for a class not expected at all."""
+    """Per class, by thresholds and scaled; None for a class that no validation pixel has."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,17 +115,17 @@ def chance_miou(seen_K: Floats, there_K: Floats) -> float:
 
 
 def ious(confusion_KK: Floats) -> tuple[float | None, ...]:
-    """Per class; None for one neither seen nor there."""
-    hits_K = np.diag(confusion_KK)
-    unions_K = confusion_KK.sum(axis=0) + confusion_KK.sum(axis=1) - hits_K
+    """Per class; None for one that is nowhere there, as `pipeline.metrics.iou_per_class`."""
+    hits_K, there_K = np.diag(confusion_KK), confusion_KK.sum(axis=0)
+    unions_K = there_K + confusion_KK.sum(axis=1) - hits_K
     return tuple(
-        float(hit / union) if union > 0 else None
-        for hit, union in zip(hits_K, unions_K, strict=True)
+        float(hit / union) if there > 0 else None
+        for hit, union, there in zip(hits_K, unions_K, there_K, strict=True)
     )
 
 
 def miou(confusion_KK: Floats) -> float:
-    """Mean over the classes that are seen or there; 0 where none is."""
+    """Mean over the classes that are there; 0 where none is."""
     known = [iou for iou in ious(confusion_KK) if iou is not None]
     return float(np.mean(known)) if known else 0.0
 

@@ -151,10 +151,16 @@ def _class_rows(found: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
             name,
             f"{100 * share:.1f} %",
             f"{100 * found['class_prior']['b'][name]:.1f} %",
-            "" if expected.get(name) is None else f"{100 * expected[name]:.0f}",
+            _class_iou(found, expected.get(name)),
         )
         for name, share in found["class_prior"]["a"].items()
     ]
+
+
+def _class_iou(found: Mapping[str, Any], iou: float | None) -> str:
+    if iou is not None:
+        return f"{100 * iou:.0f}"
+    return "not yet measurable" if found["expected_iou"] else ""
 
 
 def _unlike(found: Mapping[str, Any], images: Mapping[str, Path]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ N images, M pixels drawn of each, K classes, H height, W width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ MAX_PIXELS = 2000  # of an image; its figures then hold to about a point
 MAX_VALUES = 40_000_000  # of all images and classes: 80 MB
 NUM_BINS = 20  # of the histograms
 SEED = 0
+NEVER = -1e4  # a logit of no chance, which 16 bits hold
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,6 +65,20 @@ def drawn(num_pixels: int, wanted: int) -> NDArray[np.int64]:
     if num_pixels <= wanted:
         return np.arange(num_pixels)
     return np.sort(np.random.default_rng(SEED).choice(num_pixels, wanted, replace=False))
+
+
+def with_classes(predictions: Predictions, num_classes: int) -> Predictions:
+    """As if the model knew `num_classes`: it is sure that nothing is of those it never learnt.
+
+    A class may have been appended after the model was trained.
+    """
+    images, pixels, known = predictions.logits_NMK.shape
+    if known >= num_classes:
+        return predictions
+    never_NMK = np.full((images, pixels, num_classes - known), NEVER, dtype=np.float16)
+    return replace(
+        predictions, logits_NMK=np.concatenate([predictions.logits_NMK, never_NMK], axis=-1)
+    )
 
 
 def compared(one: Predictions, other: Predictions, classes: Sequence[str]) -> dict[str, Any]:

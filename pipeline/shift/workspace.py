@@ -26,7 +26,7 @@ from pipeline.shift.looking import (
     thinned,
     watched,
 )
-from pipeline.shift.predicted import Predictions, pixels_per_image
+from pipeline.shift.predicted import Predictions, pixels_per_image, with_classes
 from pipeline.shift.rehearsal import Rehearsal, altered_each_way, directions, parted, rehearse
 from pipeline.shift.runs import Runs, run_length, runs_of
 
@@ -114,7 +114,7 @@ def _model_says(
     def says(pictures: Sequence[Picture], run_N: Runs, *, alone: bool = False) -> Predictions:
         pixels = pixels_per_image(len(pictures), num_classes)
         asked = (networks[0], None) if alone else networks
-        return answered(asked, pictures, view, pixels, run_N)
+        return with_classes(answered(asked, pictures, view, pixels, run_N), num_classes)
 
     known, target, tried, length = shown
     rehearsals: Sequence[Rehearsal] = ()

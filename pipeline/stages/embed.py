@@ -21,6 +21,7 @@ from pipeline.config import EmbedParams, Params
 from pipeline.data.datasets import ImageStore, read_image
 from pipeline.data.manifest import Sample, check_files, read_manifest
 from pipeline.data.transforms import normalise
+from pipeline.devices import require_device
 from pipeline.errors import ConfigError, DataError
 from pipeline.files import replacing
 from pipeline.models import build_encoder
@@ -57,6 +58,7 @@ def run(root: Path, params: Params, *, domain: str | None = None) -> None:
 
 def frozen_encoder(params: Params) -> Callable[[torch.Tensor], list[torch.Tensor]]:
     """From uint8 images_BCHW at the size of params.image to the encoder's maps, all scales."""
+    require_device(params.train)
     fabric = Fabric(accelerator=params.train.device, devices=1)
     encoder = fabric.to_device(seeded_encoder(params.embed))
 

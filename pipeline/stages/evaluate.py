@@ -76,7 +76,7 @@ def evaluate_split(
 
     {"baseline" | "teacher": {domain: {split: {"miou", "num_images", "iou": {class: ...}}}},
     "transductive": bool}. `miou` and each `iou` are in [0, 1], or None where not measurable: no
-    image, no trained model, a class in neither truth nor prediction. `transductive`: the teacher
+    image, no trained model, a class that no mask has. `transductive`: the teacher
     learnt from val and test images, without their masks. `pixels` takes what the teacher says
     about the current domain, `by_image` its int64 KxK counts by sample id.
     """

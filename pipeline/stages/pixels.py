@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.inference import View, resize_rows
-from pipeline.metrics import confusion_matrix, iou_per_class, mean_iou
+from pipeline.metrics import agreement, confusion_matrix
 from pipeline.uncertainty.members import Members, disagreement
 from pipeline.uncertainty.scores import Floats, least_confidence, margin
 
@@ -130,5 +130,5 @@ def _predict_strip(views: Views, probs_of: Callable[[View], Floats]) -> _Strip:
 def _instability(confusions: Iterable[list[Tensor]]) -> float | None:
     """From counts by strip and snapshot."""
     totals = [torch.stack(parts).sum(dim=0) for parts in zip(*confusions, strict=True)]
-    ious = [mean_iou(iou_per_class(confusion_KK)) for confusion_KK in totals]
-    return 1 - sum(iou or 0.0 for iou in ious) / len(ious) if ious else None
+    agreed = [agreement(confusion_KK) or 0.0 for confusion_KK in totals]
+    return 1 - sum(agreed) / len(agreed) if agreed else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -160,3 +161,17 @@ def test_key_for_a_label_studio_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert "LABEL_STUDIO_API_KEY" in look(root)[f"key for {url}"].remedy
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", "key")
     assert f"key for {url}" not in look(root)
+
+
+def test_a_device_that_is_not_here_is_said_with_the_knob(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "scene"
+    shutil.copytree(workspace, root, symlinks=True)
+    assert look(root)["train.device"].ok
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    Workspace(root).write_params({"train": {"device": "cuda"}})
+    found = look(root)["train.device"]
+    assert not found.ok
+    assert "train.device = 'cuda': this machine has none" in found.remedy
+    assert "auto or cpu" in found.remedy

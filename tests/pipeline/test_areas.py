@@ -22,6 +22,13 @@ def test_miou_is_of_the_summed_areas() -> None:
     assert mious(areas, np.array([[1.0, 1.0], [3.0, 1.0]])) == pytest.approx([0.5, 0.35])
 
 
+def test_a_class_without_a_true_pixel_is_in_no_mean() -> None:
+    hits_NK, truth_NK = np.array([[4.0, 0], [0, 3]]), np.array([[4.0, 0], [0, 6]])
+    areas = Areas(hits_NK, truth_NK, np.array([[4.0, 4], [0, 3]]))
+    weights_RN = np.array([[1.0, 0], [0, 1], [1, 1]])
+    assert mious(areas, weights_RN) == pytest.approx([1.0, 0.5, (1 + 3 / 10) / 2])
+
+
 def test_the_interval_of_a_drop_covers_it_and_is_paired() -> None:
     rng = np.random.default_rng(0)
     difficulty_N = rng.uniform(0.2, 0.9, 40)

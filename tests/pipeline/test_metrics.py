@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.metrics import confusion_matrix, iou_per_class, mean_iou
+from pipeline.metrics import agreement, confusion_matrix, iou_per_class, mean_iou
 from pipeline.types import IGNORE
 
 
@@ -26,6 +26,17 @@ def test_all_ignored_is_not_measurable_rather_than_0() -> None:
     ious = iou_per_class(confusion_matrix(torch.zeros(3, 3), truth_HW, 2))
     assert ious == [None, None]
     assert mean_iou(ious) is None
+
+
+def test_a_class_that_the_truth_does_not_have_is_not_yet_measurable() -> None:
+    truth_HW = torch.tensor([[0, 0, 1, 1]])
+    predicted_HW = torch.tensor([[0, 2, 1, 1]])
+    confusion_KK = confusion_matrix(predicted_HW, truth_HW, 3)
+    ious = iou_per_class(confusion_KK)
+    assert ious == [0.5, 1.0, None]  # what is seen as class 2 is missed of class 0
+    assert mean_iou(ious) == 0.75
+    assert agreement(confusion_KK) == agreement(confusion_KK.T) == 0.5  # neither side is the truth
+    assert agreement(torch.zeros(3, 3)) is None
 
 
 def test_renaming_the_classes_renames_the_result() -> None:

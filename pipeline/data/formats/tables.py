@@ -15,11 +15,15 @@ def read_classes(path: Path) -> tuple[str, ...]:
 
     DataError lists gaps, duplicates and what is not a number; 2 to 255 classes.
     """
-    document = read(path, remedy=AGAIN)
-    lines = [line for line in document.text().split("\n") if line.strip()]
+    return parse_classes(read(path, remedy=AGAIN))
+
+
+def parse_classes(document: Document) -> tuple[str, ...]:
+    """As `read_classes`, of what is at hand."""
+    path, lines = document.source, [li for li in document.text().split("\n") if li.strip()]
     header = [cell.strip() for cell in lines[0].split(",")] if lines else []
     if {"index", "name"} <= set(header):
-        names = _indexed(path, document)
+        names = _indexed(document)
     elif any("," in line for line in lines):
         raise DataError(f"{path}: header {lines[0]!r}, expected columns index,name, or no commas")
     else:
@@ -31,7 +35,7 @@ def read_classes(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _indexed(path: Path, document: Document) -> list[str]:
+def _indexed(document: Document) -> list[str]:
     by_index: dict[int, str] = {}
     bad: list[str] = []
     for row in document.table(("index", "name"), others=True, stripped=True):
@@ -53,7 +57,7 @@ def _indexed(path: Path, document: Document) -> list[str]:
     if gaps and not bad:
         bad.append(f"indices must run from 0 without a gap; missing {gaps[:10]}")
     if bad:
-        raise DataError(f"{path}: {len(bad)} problem(s)\n  " + "\n  ".join(bad))
+        raise DataError(f"{document.source}: {len(bad)} problem(s)\n  " + "\n  ".join(bad))
     return [by_index[index] for index in sorted(by_index)]
 
 

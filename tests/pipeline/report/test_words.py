@@ -81,7 +81,8 @@ def test_values_shares_and_counts() -> None:
 def test_findings_of_an_ordinary_round(make_report: Make) -> None:
     assert words.findings(make_report()) == [
         "The teacher, which also learns from unlabelled images, is 0.02 above the baseline.",
-        "Weakest class: road (0.60). Largest gain: road (+0.05).",
+        "Weakest class: road (0.60). Largest gain: road (+0.05). "
+        "Not yet measurable, since no val image shows it: pole.",
         "People gave 24 annotations so far, 18 of them corrections, in 60 min (2.5 min each).",
         "This round asks for 1 image.",
     ]
@@ -135,3 +136,17 @@ def test_findings_without_a_model_or_a_validation_image(
         "No model is trained yet: the first labels decide what it can learn.",
         "This round asks for 1 image.",
     ]
+
+
+def test_a_class_that_no_val_image_shows_is_no_weakest_class(
+    make_report: Make, evaluation: Evaluation
+) -> None:
+    judged = evaluation(day=(0.6, 0.5))
+    ious = judged["teacher"]["day"]["val"]["iou"]
+    said = " ".join(words.findings(make_report(evaluation=judged)))
+    assert "Not yet measurable, since no val image shows it: pole." in said
+    assert "Weakest class: pole" not in said
+    ious |= {"sky": None}
+    said = " ".join(words.findings(make_report(evaluation=judged)))
+    assert "Weakest" not in said
+    assert "shows it: sky, pole." in said

@@ -118,3 +118,21 @@ def test_images_are_thinned_evenly(most: int, expected: list[str] | int) -> None
     pictures = [Picture(f"a{number}", Path()) for number in range(10)]
     found = [each.sample_id for each in thinned(pictures, most)]
     assert found == expected or len(found) == expected
+
+
+def test_a_class_appended_since_the_training_is_seen_nowhere(make_workspace, tiny_params) -> None:
+    root, params = make_workspace(4, 2, val=4), tiny_params(train={"steps": 2})
+    train_baseline.run(root, params)
+    train_teacher.run(root, params)
+    before = shift(root, params, asked(root))
+    params = params.model_copy(update={"classes": (*params.classes, "new", "newer")})
+    found = shift(root, params, asked(root))
+    assert found["class_prior"]["b"] == before["class_prior"]["b"] | {"new": 0.0, "newer": 0.0}
+    assert found["expected_iou"] == before["expected_iou"] | {"new": None, "newer": None}
+    assert found["source_miou"] == before["source_miou"]
+    judged = asked(root)
+    mask = judged.val[0].mask  # where people have painted it, the teacher is wrong
+    Image.fromarray(np.full_like(np.asarray(Image.open(mask)), params.num_classes - 1)).save(mask)
+    painted = shift(root, params, judged)
+    assert painted["expected_iou"]["newer"] is not None
+    assert painted["source_miou"][0] < before["source_miou"][0]
