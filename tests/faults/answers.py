@@ -290,6 +290,8 @@ def corrected_after_the_end(scene: Scene) -> None:
     scene.settle(to_round=2)  # says "finished"
     scene.people.edit(answers[0], 1)
     scene.settle(to_round=2)
+    if "came late" in scene.said[-1]:  # it is kept, and the loop says what it waits for
+        scene.people.by_hand[answers[0].seen] = 0
 
 
 KINDS: dict[str, Callable[[Scene], None]] = {

@@ -34,5 +34,8 @@ def test_every_prefect_program_reads_the_workspaces_settings(tmp_path: Path) -> 
         "PREFECT_SERVER_EPHEMERAL_ENABLED='False'",
         "PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION='60'",
         "PREFECT_SERVER_DATABASE_TIMEOUT='60'",
+        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD='86400'",  # its database stays small
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED='events,flow_runs'",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD='604800'",
     ):
         assert setting in shown
