@@ -32,6 +32,7 @@ LIMIT_BYTES = 128 * 2**20  # a manifest of half a million images; a link to a de
 DEEPEST = 60  # blocks in blocks; beyond, later steps would run out of stack
 YAML_LIMIT_BYTES = 4 * 2**20  # its parser takes seconds for each of them
 MOST_DIGITS = 18  # of a whole number in a table: 64 bits hold it
+LARGEST = 1e12  # of a number in a table: sums and squares of it are numbers still
 SHOWN = 60  # characters of a wrong value
 LONGEST = 200  # of what a parser has to say
 AGAIN = "mend it and try again"
@@ -256,7 +257,7 @@ class Row:
             value = float(self[column])
         except ValueError:
             value = math.nan
-        if math.isfinite(value) and least <= value <= most and not (above and value == least):
+        if abs(value) <= LARGEST and least <= value <= most and not (above and value == least):
             return value
         if above:
             raise self.wrong(column, f"a number above {least:g}, at most {most:g}")

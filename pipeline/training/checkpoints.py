@@ -83,7 +83,8 @@ class Checkpoints:
             return State(**torch.load(self._file, map_location="cpu", weights_only=True))
         except Exception as error:  # of a damaged file torch raises whatever it runs into
             # After a power cut a renamed file may still be empty on disk.
-            say(f"{self._file}: unreadable ({error}); starting at step 0")
+            why = " ".join(str(error).split())[:100]
+            say(f"{self._file}: unreadable ({why}); starting at step 0")
             return None
 
     def remove(self) -> None:

@@ -208,6 +208,8 @@ def _bare(value: Any) -> bytes:
 
 def _csv(text: str, choose: Decisions) -> bytes:
     rows = list(csv.reader(io.StringIO(text)))
+    if not any(rows):
+        raise ValueError("no cell to change")
     row = choose.of([row for row in rows if row])
     column = choose.below(len(row))
     value = choose.of(VALUES)

@@ -56,6 +56,7 @@ def test_compare_counts_pixels_that_both_know() -> None:
         (HEADER + "day/a/r0,audit,0.1,m,0:1:-3,,,\n", "counts '0:1:-3'"),
         (HEADER + "day/a/r0,audit,0.1,m,,-2,,\n", "lead_s '-2', expected a number of at least 0"),
         (HEADER + "day/a/r0,audit,0.1,m,,,inf,\n", "boundary 'inf'"),
+        (HEADER + "day/a/r0,audit,0.1,m,,1e308,,\n", "lead_s '1e308', expected a number of at"),
         (HEADER + "day/a/r0,audit,0.1,m,,,,many\n", "regions 'many'"),
     ],
 )

@@ -34,7 +34,19 @@ MEGAPIXEL = 10**6
 Image.MAX_IMAGE_PIXELS = round(MOST_MEGAPIXELS * MEGAPIXEL)
 ROWS_AT_ONCE = 256
 # What Pillow raises on damaged files, beside OSError.
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, OverflowError)
+DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    EOFError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
 
 
 def load_image(path: Path, max_megapixels: float = MOST_MEGAPIXELS) -> NDArray[np.uint8]:
