@@ -61,7 +61,7 @@ def open_ledger(target: str | Path) -> Ledger:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         if _revision(engine) != SCHEMA_HEAD:
             _migrate(engine)
-    except (DBAPIError, OSError) as error:
+    except (DBAPIError, OSError, UnicodeDecodeError) as error:
         engine.dispose()
         raise LedgerError(f"ledger {url!r} cannot be opened: {_why(error, url)}") from error
     except BaseException:
@@ -89,14 +89,18 @@ def session_scope(ledger: Ledger, *, read_only: bool = False) -> Iterator[Sessio
             session.commit()
     except IntegrityError:
         raise  # a mistake of ours, not the world's
-    except DatabaseError as error:
+    except (DatabaseError, UnicodeDecodeError) as error:
         doing = "read" if read_only else "written"
         raise LedgerError(f"ledger {url!r} cannot be {doing}: {_why(error, url)}") from error
 
 
-def _why(error: DBAPIError | OSError, url: URL) -> str:
+def _why(error: DBAPIError | OSError | UnicodeDecodeError, url: URL) -> str:
     """The driver's reason in one line, and what to do about it."""
-    reason = " ".join(str(error.orig if isinstance(error, DBAPIError) else error.strerror).split())
+    if isinstance(error, UnicodeDecodeError):
+        said: object = "malformed: text that is not UTF-8"  # of the database, or about it
+    else:
+        said = error.orig if isinstance(error, DBAPIError) else error.strerror
+    reason = " ".join(str(said).split())
     if url.get_backend_name() != "sqlite":
         return f"{reason}; see that the server runs, lets you in and has space, and try again"
     low = reason.lower()
