@@ -15,6 +15,7 @@ from flows import (
     cli_methods,
     cli_models,
     cli_shift,
+    cli_verify,
     cli_versions,
     cli_watch,
 )
@@ -286,7 +287,7 @@ main.add_command(cli_models.models)
 main.add_command(cli_methods.methods)
 main.add_command(cli_models.export)
 main.add_command(cli_backtest.backtest)
-for command in cli_versions.COMMANDS:
+for command in (*cli_versions.COMMANDS, *cli_verify.COMMANDS):
     main.add_command(command)
 main.add_command(cli_watch.watch)
 main.add_command(cli_shift.shift)

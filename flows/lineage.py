@@ -96,10 +96,13 @@ class _Answer:
         return self.when, self.tool_annotation_id, self.annotation_sha256
 
 
-def lineage_of_models(loop: Loop, models: Sequence[Model]) -> ModelLineage:
+def lineage_of_models(
+    loop: Loop, models: Sequence[Model], cache: Cache | None = None
+) -> ModelLineage:
     """What models of one round learnt from: by the ledger, checked against git, or by git."""
     first = models[0]
-    by_git, by_ledger = labels_by_git(loop, first.tag), labels_by_ledger(loop, first)
+    cache = cache or cache_of(loop.workspace)
+    by_git, by_ledger = labels_by_git(loop, first.tag, cache), labels_by_ledger(loop, first)
     differences: list[str] = []
     if by_git is not None and by_ledger is not None:
         differences = _differences({*by_ledger}, {*by_git})
@@ -147,12 +150,11 @@ def _tags_before(loop: Loop, model: Model) -> set[str]:
     return set(line[: line.index(model.tag)])
 
 
-def labels_by_git(loop: Loop, tag: str) -> list[Label] | None:
+def labels_by_git(loop: Loop, tag: str, cache: Cache) -> list[Label] | None:
     """From the manifest and the records of a tag; None where DVC's cache lacks the records."""
     workspace = loop.workspace
     samples = _manifest(loop, tag)
     trained_on = {row.sample_id: row.mask_sha256 for row in samples if row.labelled}
-    cache = cache_of(workspace)
     answers = []
     for out in outs_at(workspace.git, tag):
         if out.path.startswith(f"{layout.DATA}/") and out.path.endswith("/annotations"):

@@ -68,7 +68,7 @@ def prove(root: Path, tag: str, outs: Sequence[Out], cache: Cache) -> Proof:
     present = [out for out in outs if out.path not in lacking]
     files = git.files_at("HEAD")
     samples = parse_manifest(git.show("HEAD", layout.MANIFEST))
-    bad = [*_wrong_in_git(root, files), *_wrong_in_dvc(root, present, cache)]
+    bad = [*wrong_in_git(root, files), *wrong_in_dvc(root, present, cache)]
     masks = [sample for sample in samples if sample.mask]
     expected = {s.image: s.image_sha256 for s in samples} | {s.mask: s.mask_sha256 for s in masks}
     bad += [
@@ -101,7 +101,8 @@ def prove(root: Path, tag: str, outs: Sequence[Out], cache: Cache) -> Proof:
     )
 
 
-def _wrong_in_git(root: Path, files: dict[str, tuple[str, str]]) -> Iterator[str]:
+def wrong_in_git(root: Path, files: dict[str, tuple[str, str]]) -> Iterator[str]:
+    """`path: not git's` for every file that is not what git has, by blob hash."""
     for path, (mode, blob) in files.items():
         if mode == _SUBMODULE:
             continue
@@ -116,7 +117,8 @@ def _wrong_in_git(root: Path, files: dict[str, tuple[str, str]]) -> Iterator[str
             yield f"{path}: not git's"
 
 
-def _wrong_in_dvc(root: Path, outs: Sequence[Out], cache: Cache) -> Iterator[str]:
+def wrong_in_dvc(root: Path, outs: Sequence[Out], cache: Cache) -> Iterator[str]:
+    """`path: why` for every file that is not what DVC has, by MD5, or is too many."""
     for out in outs:
         listing = cache.object(out.md5)
         if out.is_folder and f"{_md5(listing)}.dir" != out.md5:

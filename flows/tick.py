@@ -23,6 +23,7 @@ from flows.steps.publish import publish, query_of
 from flows.steps.push import last_failure, push, unpushed
 from flows.steps.reproduce import ensure_recorded, reproduce_stage, seal_round, stages
 from flows.steps.take_in import take_in, waiting
+from flows.verify import verify
 from pipeline import layout
 from pipeline.errors import WorkspaceError
 from pipeline.stopping import why_finished
@@ -49,8 +50,15 @@ def tick(loop: Loop, run: Run = call) -> str:
             said = _advance(loop, run)
             tried = _push(loop, run, tried)
             if said is not None:
+                _look(loop)
                 loop.log(said)
                 return said
+
+
+def _look(loop: Loop) -> None:
+    """What a tick leaves has to be sound; in the cheap form, without a word where it is."""
+    for one in verify(loop, quick=True).findings:
+        loop.log(f"NOT AS IT MUST BE, {one.invariant}: {one.where}: {one.what} -> {one.remedy}")
 
 
 def _advance(loop: Loop, run: Run) -> str | None:

@@ -41,6 +41,7 @@ def render() -> str:
         _section("Models (`model.name`)", ("model", "what it is"), rows("MODELS")),
         _section("Annotation tools (`annotation.tool`)", ("tool",), [r[:1] for r in tools]),
         _section("Params", ("key", "default", "allowed", "meaning"), params()),
+        _section("Invariants (`ssl-loop verify`)", ("invariant", "what holds"), rows("INVARIANTS")),
         _section("Tables of the ledger", ("table", "what a row says"), ledger_tables()),
     ]
     return "\n".join(sections)
@@ -53,6 +54,7 @@ TABLES = {
     "STRATEGIES": "pipeline.acquisition",
     "MODELS": "pipeline.models",
     "ANNOTATORS": "flows.annotators",
+    "INVARIANTS": "flows.verify",
 }
 
 

@@ -7,11 +7,12 @@ of them anew with every merge, so that an edit of an early answer finds its plac
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from sqlalchemy.orm import Session
 
 from db.repository import accepted_items, item_states, query_items, rounds
@@ -84,14 +85,7 @@ def with_regions(root: Path, sample: Sample, given: Answers, *, val: bool) -> Sa
     regions = "" if given.whole else boxes_text(given.settled)
     if not given.accepted:
         return replace(sample, regions=regions)
-    pieces = [
-        (_boxes(item, val=val), load_mask(_piece(root, item.item_id, answer), MAX_CLASSES))
-        for item, answer in given.accepted
-    ]
-    mask_HW = np.full_like(pieces[0][1], IGNORE)
-    for boxes, piece_HW in pieces:
-        for slices in boxes:
-            mask_HW[slices] = piece_HW[slices]
+    mask_HW = put_together(pieces_of(root, given, val=val))
     mask = layout.sample_png(layout.masks_dir(sample.domain), Path(sample.image).stem)
     known = with_mask(
         sample,
@@ -100,6 +94,26 @@ def with_regions(root: Path, sample: Sample, given: Answers, *, val: bool) -> Sa
         split="val" if val else sample.split,
     )
     return replace(known, regions=regions)
+
+
+Piece = tuple[list[tuple[slice, slice]], npt.NDArray[np.uint8]]
+
+
+def pieces_of(root: Path, given: Answers, *, val: bool) -> list[Piece]:
+    """Where each accepted answer counts, and its mask, oldest first."""
+    return [
+        (_boxes(item, val=val), load_mask(_piece(root, item.item_id, answer), MAX_CLASSES))
+        for item, answer in given.accepted
+    ]
+
+
+def put_together(pieces: Sequence[Piece]) -> npt.NDArray[np.uint8]:
+    """One mask of all pieces, the later over the earlier; 255 where nobody answered."""
+    mask_HW = np.full_like(pieces[0][1], IGNORE)
+    for boxes, piece_HW in pieces:
+        for slices in boxes:
+            mask_HW[slices] = piece_HW[slices]
+    return mask_HW
 
 
 def _boxes(item: QueryItem, *, val: bool) -> list[tuple[slice, slice]]:
