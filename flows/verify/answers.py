@@ -20,7 +20,7 @@ from flows.annotators.masks import decode_annotation
 from flows.position import round_tag
 from flows.records import AnnotationRecord, answers_dir, boxes_of, mask_file
 from flows.steps.partial import Answers, partial_answers, pieces_of, put_together
-from flows.verify.evidence import Evidence, Finding, record_name
+from flows.verify.evidence import Evidence, Finding, version_of
 from pipeline import layout
 from pipeline.data.formats.images import load_mask
 from pipeline.data.manifest import Sample
@@ -38,53 +38,50 @@ _IN_PROGRESS = ("incoming-mask.png",)
 
 
 def versions(evidence: Evidence) -> Iterator[Finding]:
-    """Every version of an answer is one row, and supersedes the newest one known before it."""
+    """Every version of an answer is one row; what it supersedes is an older one of its item."""
+    by_id = {row.id: row for row in evidence.versions}
     seen: dict[tuple[Any, ...], int] = {}
-    before: dict[str, list[Annotation]] = {}
     for row in evidence.versions:
-        where = f"annotation {row.id} of {row.item_id}"
-        identity = (row.tool_annotation_id, row.updated_at, row.raw_sha256)
-        if identity in seen:
+        what = ""
+        if (identity := version_of(row)) in seen:
             what = f"is the same version as annotation {seen[identity]}"
-            yield Finding(where=where, what=what, remedy=NEW_LEDGER)
         seen[identity] = row.id
-        # As `record_annotation` chose when the row was new.
-        known = [one for one in before.get(row.item_id, ()) if one.updated_at <= row.updated_at]
-        newest = max(known, key=_order, default=None)
-        if row.supersedes != (newest.id if newest else None):
-            expected = newest.id if newest else "nothing"
-            what = f"supersedes {row.supersedes or 'nothing'}, expected {expected}"
+        before = by_id.get(row.supersedes) if row.supersedes else None
+        if row.supersedes and (before is None or before.item_id != row.item_id):
+            what = f"supersedes annotation {row.supersedes}, which is no answer to its item"
+        if before is not None and before.id >= row.id:
+            what = f"supersedes annotation {row.supersedes}, which was recorded later"
+        if what:
+            where = f"annotation {row.id} of {row.item_id}"
             yield Finding(where=where, what=what, remedy=NEW_LEDGER)
-        before.setdefault(row.item_id, []).append(row)
-
-
-def _order(row: Annotation) -> tuple[Any, ...]:
-    return row.updated_at, row.tool_annotation_id, row.id
 
 
 def records(evidence: Evidence) -> Iterator[Finding]:
     """Every answer in the ledger has its record, every record its row, and both say the same."""
-    rows = {record_name(row): row for row in evidence.versions}
+    rows = {version_of(row): row for row in evidence.versions}
     for kept in evidence.kept:
         where = kept.path.relative_to(evidence.root).as_posix()
         remedy = "`dvc checkout` brings it back" if kept.merged else AGAIN
         if kept.record is None:
             yield Finding(where=where, what=f"cannot be read: {kept.why}", remedy=remedy)
-        elif kept.path.name not in rows:
+        elif (version := version_of(kept.record)) not in rows:
             yield Finding(
                 where=where,
                 what="a record of which the ledger has no row",
                 remedy="`ssl-loop ledger rebuild` puts it in",
             )
-        elif differing := _differing(kept.record, rows[kept.path.name]):
+        elif differing := _differing(kept.record, rows[version]):
             yield Finding(
                 where=where, what=f"differs from the ledger in {differing}", remedy=remedy
             )
-    for name in rows.keys() - {kept.path.name for kept in evidence.kept}:
+    there = {version_of(kept.record) for kept in evidence.kept if kept.record}
+    for version in rows.keys() - there:
+        row = rows[version]
         yield Finding(
-            where=rows[name].item_id, what=f"its record {name} is in neither inbox nor data",
+            where=row.item_id,
+            what=f"the record of its answer {row.tool_annotation_id} is in neither inbox nor data",
             remedy=AGAIN,
-        )  # fmt: skip
+        )
 
 
 def _differing(record: AnnotationRecord, row: Annotation) -> str:
@@ -195,7 +192,7 @@ def merged(evidence: Evidence) -> Iterator[Finding]:
     for sample in evidence.manifest():
         rows = of_sample.get(sample.sample_id, [])
         accepted = [row for row in rows if row.verdict is Verdict.ACCEPTED]
-        waiting = [row for row in rows if record_name(row) not in evidence.merged_names]
+        waiting = [row for row in rows if version_of(row) not in evidence.merged]
         finding = None
         if sample.origin == "annotated" and not accepted:
             finding = "has a mask said to be annotated, and nobody's answer gave it"
@@ -234,12 +231,17 @@ def _unlike_its_pieces(
 def inbox(evidence: Evidence) -> Iterator[Finding]:
     """Every file of the inbox belongs to an answer; no mask that waits for a merge is missing."""
     folder = evidence.root / layout.INBOX
-    known = {str(row.mask_sha256) for row in evidence.versions if row.mask_sha256}
+    known: set[Any] = {str(row.mask_sha256) for row in evidence.versions if row.mask_sha256}
     known |= {sample.mask_sha256 for sample in evidence.manifest() if sample.mask}
-    names = {record_name(row) for row in evidence.versions}
+    known |= {version_of(row) for row in evidence.versions}
+    records = {kept.path: version_of(kept.record) for kept in evidence.kept if kept.record}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         temporary = path.name.startswith(".") or path.name in _IN_PROGRESS
-        if temporary or path.name in names or (path.suffix == ".png" and path.stem in known):
+        if (
+            temporary
+            or records.get(path) in known
+            or (path.suffix == ".png" and path.stem in known)
+        ):
             continue
         if path.suffix == ".png" and _of_earlier_merges(evidence, path.stem):
             continue
@@ -249,7 +251,7 @@ def inbox(evidence: Evidence) -> Iterator[Finding]:
             remedy="`ssl-loop ledger rebuild` takes what is an answer; move anything else away",
         )
     for row in evidence.versions:
-        waits = row.mask_sha256 and record_name(row) not in evidence.merged_names
+        waits = row.mask_sha256 and version_of(row) not in evidence.merged
         if waits and mask_file(evidence.root, row.item_id, str(row.mask_sha256)) is None:
             yield Finding(
                 where=row.item_id,

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +26,7 @@ from pipeline.files import sha256_file
 from pipeline.progress import Progress
 
 One = TypeVar("One")
+Version = tuple[int, datetime, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,9 +187,9 @@ class Evidence:
         return (self.root / layout.INBOX).glob("*-*.json")
 
     @cached_property
-    def merged_names(self) -> set[str]:
-        """File names of records that a merge has put into the data."""
-        return {kept.path.name for kept in self.kept if kept.merged}
+    def merged(self) -> set[Version]:
+        """Versions whose record a merge has put into the data."""
+        return {version_of(kept.record) for kept in self.kept if kept.merged and kept.record}
 
     @cached_property
     def records(self) -> dict[str, AnnotationRecord]:
@@ -195,9 +197,11 @@ class Evidence:
         return {kept.path.name: kept.record for kept in self.kept if kept.record is not None}
 
 
-def record_name(row: Annotation) -> str:
-    """The file name of the record that a row of the ledger came from."""
-    return f"{row.tool_annotation_id}-{row.raw_sha256[:12]}-{row.verdict}.json"
+def version_of(answer: Annotation | AnnotationRecord) -> Version:
+    """What makes a version one: the tool's id and time, and what it gave, in row and record."""
+    when = answer.updated_at
+    moment = datetime.fromisoformat(when) if isinstance(when, str) else when
+    return answer.tool_annotation_id, moment.astimezone(UTC), answer.raw_sha256
 
 
 def _kept(path: Path, *, merged: bool) -> Kept:

@@ -115,6 +115,11 @@ def superseded_by_hand(place: Place) -> None:
     place.sql("UPDATE annotation SET supersedes = 1 WHERE id = 3")
 
 
+def superseded_by_an_older_one(place: Place) -> None:
+    place.sql("UPDATE annotation SET item_id = (SELECT item_id FROM annotation WHERE id = 1)")
+    place.sql("UPDATE annotation SET supersedes = 3 WHERE id = 2")
+
+
 def record_lost(place: Place) -> None:
     name = place.records()[0].name
     for path in [*place.records(), *(place.root / layout.INBOX).glob("*.json")]:
@@ -320,7 +325,7 @@ def measurement_made_up(place: Place) -> None:
 
 BREAKS: dict[str, tuple[Callable[[Place], None], ...]] = {
     "asked": (task_lost, item_lost, item_that_nobody_asked),
-    "versions": (superseded_by_hand,),
+    "versions": (superseded_by_hand, superseded_by_an_older_one),
     "records": (record_lost, record_of_another, record_damaged, result_changed, row_lost),
     "inbox": (stray_in_inbox, waiting_mask_lost),
     "masks": (pixel_changed, pixel_changed_with_every_hash),
