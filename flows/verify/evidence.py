@@ -112,7 +112,7 @@ class Evidence:
         def read() -> list[Sample]:
             if not self.workspace.exists_at(revision, layout.MANIFEST):
                 return []
-            return parse_manifest(self.workspace.show(revision, layout.MANIFEST).decode())
+            return parse_manifest(self.workspace.show(revision, layout.MANIFEST))
 
         return _once(self._manifests, revision, read)
 
