@@ -48,7 +48,6 @@ OPEN: frozenset[str] = frozenset(
         "tool: set back to a backup, answers known",
         "tool: clock an hour ahead",
         "machine: ledger deleted",
-        "machine: DVC's lock file emptied",
         "machine: a merged mask mended by hand",
         "machine: clock 8 days ahead for a tick",
         "pairs: two workspaces side by side",
