@@ -46,6 +46,7 @@ class Verdict(StrEnum):
     ACCEPTED = "accepted"
     SKIPPED = "skipped"
     QUARANTINED = "quarantined"
+    WITHDRAWN = "withdrawn"  # deleted in the tool after it was collected
 
 
 class ItemState(StrEnum):
@@ -181,10 +182,27 @@ class QueryItem(Base):
     expected_minutes: Mapped[float | None]
 
 
+class LsProject(Base):
+    """Which project of the annotation tool asks for a domain; the highest `number` counts.
+
+    A domain gets another one where its project was lost and put back, or moved. `workspace_id`
+    keeps a restored workspace, whose ledger has the facts of its origin, from using its projects.
+    """
+
+    __tablename__ = "ls_project"
+    __table_args__ = (CheckConstraint("number >= 0", name="number"),)
+
+    workspace_id: Mapped[str] = mapped_column(primary_key=True)
+    domain: Mapped[str] = mapped_column(ForeignKey("domain.name"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    project_id: Mapped[int] = mapped_column(BigInteger)
+
+
 class LsTask(Base):
     """A query item as it stands in the annotation tool, with the pre-annotation as sent.
 
-    An item has more than one only where the tool's project was made anew; the newest counts.
+    An item has more than one where the tool's project was made anew, or where a request was
+    repeated on its way; the newest counts.
     """
 
     __tablename__ = "ls_task"
@@ -204,7 +222,10 @@ class LsTask(Base):
 class Annotation(Base):
     """One version of one answer, as collected; a later version is another row.
 
-    `supersedes` is the newest answer to the same item that was known before this one.
+    `sequence` counts the versions in the order in which they came to the loop: clocks of tools go
+    wrong, and a tool only ever gives an answer's present version. An answer is named by
+    `tool_annotation_id` and `created_at`, since a tool that was set back to an older backup gives
+    ids out again. `supersedes` is the version of the same item that came before this one.
     """
 
     __tablename__ = "annotation"
@@ -224,6 +245,8 @@ class Annotation(Base):
     lead_time_s: Mapped[float | None]
     created_at: Mapped[datetime]  # in the tool, as the next
     updated_at: Mapped[datetime]
+    sequence: Mapped[int] = mapped_column(unique=True)
+    ground_truth: Mapped[bool]  # starred in the tool: it decides, whatever came later
     raw_sha256: Mapped[str]
     mask_sha256: Mapped[str | None]
     verdict: Mapped[Verdict] = mapped_column(_enum(Verdict, "verdict"))

@@ -15,9 +15,11 @@ import numpy.typing as npt
 from db.session import Ledger, open_ledger
 from flows import services
 from flows.annotators import ANNOTATORS
-from flows.annotators.types import Annotator, Project
+from flows.annotators.types import Annotator, Owner, Project
 from flows.credentials import keep_private
+from flows.identity import Identity, require_identity
 from flows.position import Position, position
+from flows.projects import find_project, remember_project
 from flows.workspace import Workspace
 from pipeline import layout
 from pipeline.config import Params
@@ -54,11 +56,36 @@ class Loop:
         make = self.annotator_factory or connect_annotator
         return make(self.root, self.params)
 
+    @cached_property
+    def identity(self) -> Identity:
+        """Who this workspace is; WorkspaceError for one that has no id yet."""
+        return require_identity(self.root)
+
     def project(self, domain: str) -> Project:
-        """The domain's project in the annotation tool, made when it is not there."""
-        params = self.params
-        prefix = project_prefix(self.root, params.annotation.title)
-        return self.annotator.ensure_project(prefix + domain, params.classes)
+        """The domain's project in the annotation tool, made when it never was.
+
+        ToolStateError when it is gone, or is another workspace's.
+        """
+        found = self.known_project(domain)
+        if found is None:
+            params, owner = self.params, self._owner(domain)
+            title = f"{params.annotation.title.strip()}: {self.root.name} / {domain}"
+            found = self.annotator.create_project(owner, title, params.classes)
+            remember_project(self.ledger, owner, found)
+        return found
+
+    def known_project(self, domain: str) -> Project | None:
+        """As `project`, but None where it never was made."""
+        return find_project(
+            self.annotator,
+            self.ledger,
+            self._owner(domain),
+            self.params.classes,
+            restored=bool(self.identity.restored_from),
+        )
+
+    def _owner(self, domain: str) -> Owner:
+        return Owner(workspace_id=self.identity.id, domain=domain)
 
     def position(self) -> Position | None:
         """Where the loop stands; None before the first domain is taken in."""
@@ -96,11 +123,6 @@ def connect_annotator(root: Path, params: Params) -> Annotator:
         )
     url, token = services.annotation_tool(root, params)
     return make(url, token)
-
-
-def project_prefix(root: Path, title: str) -> str:
-    """How the titles of a workspace's projects in the tool begin; the domain follows."""
-    return f"{title}: {root.name} / "
 
 
 def inbox(root: Path, name: str) -> Path:

@@ -7,7 +7,7 @@ inbox but is not merged yet is kept too.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 from sqlalchemy.orm import Session
 from typing_extensions import TypedDict
@@ -31,6 +31,7 @@ from pipeline.reading import read
 class ToolFacts(TypedDict):
     """What a merge keeps beside annotations: arguments of the repository's functions."""
 
+    projects: NotRequired[list[dict[str, Any]]]
     tasks: list[dict[str, Any]]
     events: list[dict[str, Any]]
 
@@ -63,6 +64,8 @@ def _tool_facts(session: Session, path: Path) -> None:
     file = read(path, remedy=DAMAGED)
     facts = file.json(ToolFacts)
     try:
+        for project in facts.get("projects", ()):  # absent in workspaces of older versions
+            repository.record_ls_project(session, **project)
         for task in facts["tasks"]:
             repository.record_ls_task(session, **task)
         for event in facts["events"]:

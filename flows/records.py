@@ -50,6 +50,8 @@ class AnnotationRecord:
     mask_sha256: str | None
     raw_sha256: str
     result: list[dict[str, Any]]
+    ground_truth: bool = False
+    sequence: int | None = None  # None: of an older version, which kept no order
 
     @property
     def sample_id(self) -> str:
@@ -58,8 +60,9 @@ class AnnotationRecord:
 
     @property
     def file_name(self) -> str:
-        """Unique per version of an annotation."""
-        return f"{self.tool_annotation_id}-{self.raw_sha256[:12]}-{self.verdict}.json"
+        """Unique per version of an annotation; older versions of the loop left the order out."""
+        order = "" if self.sequence is None else f"{self.sequence:06d}-"
+        return f"{order}{self.tool_annotation_id}-{self.raw_sha256[:12]}-{self.verdict}.json"
 
     def facts(self) -> dict[str, Any]:
         """Arguments of `repository.record_annotation`."""
@@ -89,13 +92,19 @@ def record_of(document: Document) -> AnnotationRecord:
 
 
 def read_records(root: Path, domains: list[str]) -> list[AnnotationRecord]:
-    """All records, merged and waiting, in the order in which people made them."""
+    """All records, merged and waiting, in the order in which they came."""
     files = [*(root / layout.INBOX).glob("*.json")]
     for domain in domains:
         files += (root / layout.annotations_dir(domain)).rglob("*-*.json")
     records = {path.name: record_of(read(path, remedy=DAMAGED)) for path in files}
     return sorted(
-        records.values(), key=lambda r: (r.updated_at, r.tool_annotation_id, r.raw_sha256)
+        records.values(),
+        key=lambda r: (
+            -1 if r.sequence is None else r.sequence,
+            r.updated_at,
+            r.tool_annotation_id,
+            r.raw_sha256,
+        ),
     )
 
 
@@ -137,9 +146,14 @@ def closed_key(domain: str, round_index: int) -> str:
     return f"closed/{round_tag(domain, round_index)}"
 
 
-def reopened_key(domain: str, round_index: int, annotation_id: int) -> str:
-    """The audit event of asking again for what could not be read."""
-    return f"reopened/{round_tag(domain, round_index)}/{annotation_id}"
+def returned_key(item_id: str, version: str) -> str:
+    """The audit event of sending an unreadable version of an answer back with the reason."""
+    return f"returned/{item_id}/{version}"
+
+
+def late_key(domain: str, round_index: int, at: datetime) -> str:
+    """The audit event of seeing that a round is over its time."""
+    return f"late/{round_tag(domain, round_index)}/{at.isoformat()}"
 
 
 def tool_facts_path(root: Path, domain: str) -> Path:

@@ -18,6 +18,7 @@ from pathlib import Path
 from db import repository
 from db.session import open_ledger, session_scope
 from flows.contents import Cache, Out, cache_of, outs_at
+from flows.identity import new_identity
 from flows.loop import Loop
 from flows.position import final_tag, require_tag
 from flows.processes import alive, run
@@ -63,11 +64,11 @@ def restore(source: str, tag: str, into: Path, log: Callable[[str], object]) -> 
     with _beside(into) as root:
         log(f"cloning {redacted(source)} at {tag}")
         workspace = _clone(source, tag, root)
-        _require_own_project(workspace, source, into)
         outs = outs_at(workspace.git, "HEAD")
         cache = _bring(workspace, tag, outs, log)
         log("comparing every file with what was tagged")
         proof = prove(root, tag, outs, cache)
+        _own_identity(workspace, tag)
         annotations = _ledger(workspace, tag, source)
     return Restored(root=into, proof=proof, annotations=annotations)
 
@@ -132,14 +133,10 @@ def _clone(source: str, tag: str, root: Path) -> Workspace:
     return workspace
 
 
-def _require_own_project(workspace: Workspace, source: str, into: Path) -> None:
-    """Projects in a tool elsewhere are named by the folder: two workspaces must not share one."""
-    url = workspace.params().annotation.url
-    if url is not None and Path(source).name.removesuffix(".git") == into.name:
-        raise WorkspaceError(
-            f"{into}: has the name of the workspace that it comes from, so that both would use the "
-            f"same projects at {url}; name it otherwise"
-        )
+def _own_identity(workspace: Workspace, tag: str) -> None:
+    """An id of its own, so that its questions and answers are not its origin's."""
+    new_identity(workspace.root, restored_from=tag)
+    workspace.commit([layout.WORKSPACE], f"A workspace of its own, from {tag}")
 
 
 def _lend(source: str, workspace: Workspace) -> None:

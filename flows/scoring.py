@@ -14,7 +14,7 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from db.repository import (
-    annotation_versions,
+    accepted_items,
     find_query_item,
     lead_time,
     pre_annotation,
@@ -22,7 +22,7 @@ from db.repository import (
     rounds,
 )
 from db.session import session_scope
-from db.tables import QueryItem, Verdict
+from db.tables import QueryItem
 from flows.annotators.masks import decode_annotation
 from flows.loop import Loop
 from flows.position import Position, round_tag
@@ -62,11 +62,7 @@ def _asked(loop: Loop, session: Session, domain: str, round_index: int) -> list[
     """Accepted items and audit picks of one round, not compared yet."""
     rows = asked_at(loop.workspace, round_tag(domain, round_index))
     chances = {row.sample_id: row.chance for row in rows if row.chance is not None}
-    given = {
-        version.item_id: version
-        for version in annotation_versions(session, domain, round_index)
-        if version.verdict is Verdict.ACCEPTED
-    }
+    given = accepted_items(session)
     return [
         Answer(
             item_id=item.item_id,

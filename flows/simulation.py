@@ -11,7 +11,8 @@ from types import FrameType
 
 from flows import services
 from flows.annotators.simulated import AnswerSummary, Behaviour, SimulatedAnnotator
-from flows.loop import project_prefix
+from flows.identity import require_identity
+from flows.projects import own_projects
 from flows.workspace import Workspace
 from pipeline.errors import ConfigError
 
@@ -39,8 +40,11 @@ def simulate(  # noqa: PLR0913 - one keyword per option of the command
 
     passes = iter([False])
     stopped = _on_signal() if watch else (lambda: next(passes, True))
-    prefix = project_prefix(workspace.root, params.annotation.title)
-    total = person.run(stopped, title_prefix=prefix, on_answers=tell)
+
+    def projects() -> list[int]:
+        return own_projects(services.ledger_url(root), require_identity(root).id)
+
+    total = person.run(stopped, projects=projects, on_answers=tell)
     if not total.answered:
         echo(json.dumps({"answered": 0}) if as_json else "nothing is open")
 

@@ -15,7 +15,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows import artifacts
 from flows.loop import Loop, open_loop
-from flows.steps.collect import collect
+from flows.steps.collect import collect, collect_late
 from flows.steps.finish import finish
 from flows.steps.merge import merge
 from flows.steps.publish import publish
@@ -35,6 +35,7 @@ TASKS: dict[Callable[..., Any], Any] = {
     seal_round: task(**_OURS)(seal_round),
     publish: task(**_SERVICE)(publish),
     collect: task(**_SERVICE)(collect),
+    collect_late: task(**_SERVICE)(collect_late),
     merge: task(**_OURS)(merge),
     finish: task(**_OURS)(finish),
     push: task(**_OURS)(push),

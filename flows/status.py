@@ -15,6 +15,7 @@ from flows.records import advice_at, asked_at
 from flows.remote import remote
 from flows.reporting import audit_of, pool_pixels
 from flows.services import ServiceStatus
+from flows.steps.merge import unmerged
 from flows.steps.push import last_failure, unpushed
 from flows.steps.take_in import waiting
 from flows.watch_alarm import alarm_facts
@@ -42,6 +43,7 @@ class Status:
     expected_minutes: float | None  # of people's time for all of them
     published: int  # of them, tasks made
     answered: int  # of them, accepted, skipped or given up
+    unmerged: int  # images whose answer in the ledger is not the one in the data
     merged: int  # masks from people in the data, all domains
     labelled: int  # images that trainings learn from, all domains
     regions: int  # of the current domain that people answered, where not asked for whole images
@@ -84,7 +86,7 @@ def describe(found: Status, services: list[ServiceStatus]) -> str:
     else:
         lines = [
             f"domain {found.domain}, round {found.round_index}: {_stands(found)}",
-            f"labels: {found.labelled} to learn from, {found.merged} from people",
+            f"labels: {found.labelled} to learn from, {found.merged} from people{_waiting(found)}",
         ]
         if found.pixel_share is not None:
             lines.append(
@@ -113,6 +115,10 @@ def describe(found: Status, services: list[ServiceStatus]) -> str:
         state = "answers" if service.answering else "runs" if service.alive else "is down"
         lines.append(f"{service.name} {state}{f' at {service.url}' if service.url else ''}")
     return "\n".join(lines)
+
+
+def _waiting(found: Status) -> str:
+    return f", {found.unmerged} answered and not merged yet" if found.unmerged else ""
 
 
 def _unsafe(found: Status) -> list[str]:
@@ -170,6 +176,7 @@ def status(loop: Loop) -> Status:
         expected_minutes=round(sum(minutes), 2) if minutes else None,
         published=published,
         answered=answered,
+        unmerged=len(unmerged(loop)),
         merged=sum(sample.origin == "annotated" for sample in samples),
         labelled=sum(sample.labelled for sample in samples),
         **_people(loop, here),

@@ -16,9 +16,10 @@ from flows.painted import require_painted_classes
 from flows.position import Position, ingest_tag
 from flows.records import advice_at, closed_key
 from flows.reporting import render_report
-from flows.steps.collect import collect
+from flows.steps.collect import collect, collect_late
 from flows.steps.finish import ended, finish
-from flows.steps.merge import merge
+from flows.steps.identify import identify
+from flows.steps.merge import merge, unmerged
 from flows.steps.publish import publish, query_of
 from flows.steps.push import last_failure, push, unpushed
 from flows.steps.reproduce import ensure_recorded, reproduce_stage, seal_round, stages
@@ -45,6 +46,7 @@ def tick(loop: Loop, run: Run = call) -> str:
     with loop.workspace.lock():
         loop.workspace.require_clean_branch()
         require_painted_classes(loop)
+        identify(loop)
         tried = _push(loop, run, tried=[])
         while True:
             said = _advance(loop, run)
@@ -79,14 +81,21 @@ def _advance(loop: Loop, run: Run) -> str | None:
         return None
     ensure_recorded(loop, here)
     if not query_of(loop, here):
+        run(collect_late, loop, name="collect-late")
         why = why_finished(advice_at(loop.workspace, here.tag))
-        return f"finished {here.domain}: {why}, at {here.tag}"
+        return f"finished {here.domain}: {why}, at {here.tag}{_late(loop)}"
     run(publish, loop, here, name=f"publish:{here.tag}")
     progress = run(collect, loop, here, name=f"collect:{here.tag}")
     if not progress.settled:
         return f"waiting {progress} ({here.tag})"
     run(merge, loop, here, name=f"merge:{here.labels_tag}")
     return None
+
+
+def _late(loop: Loop) -> str:
+    """What came after the campaign ended."""
+    count = len(unmerged(loop))
+    return f"; {count} answer(s) came late and wait for the next merge" if count else ""
 
 
 def _push(loop: Loop, run: Run, tried: list[str]) -> list[str]:

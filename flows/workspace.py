@@ -18,6 +18,7 @@ from flows.credentials import keep_private
 from flows.dvc_files import DVC_LOCK, locked_stages
 from flows.dvc_locks import release_dead_holders
 from flows.git import Git
+from flows.identity import new_identity, read_identity
 from flows.params_file import apply_changes, check_changes
 from flows.processes import kill_survivors, run, stream
 from pipeline import layout
@@ -257,6 +258,8 @@ class Workspace:
             if not (self.root / path).exists():
                 write_text(self.root / path, read(template_file(path)).text())
         self.write_params(changes)
+        if read_identity(self.root) is None:
+            new_identity(self.root)
         _append_lines(self.root / ".gitignore", _GITIGNORE)
         _append_lines(self.root / ".dvcignore", _DVCIGNORE)
         if not (self.root / layout.MANIFEST).exists():
@@ -270,7 +273,7 @@ class Workspace:
         paths = [".gitignore", ".dvcignore", ".dvc/.gitignore", ".dvc/config"]
         paths += [str(_PREVIOUS_DVC), str(_PREVIOUS_DVC.with_name(".gitignore"))]
         paths += [str(path) for path in (layout.PARAMS, layout.DVC_YAML, layout.MANIFEST)]
-        paths.append(str(layout.ANSWERS))
+        paths += [str(layout.ANSWERS), str(layout.WORKSPACE)]
         if self.git.says("rev-parse", "--verify", "HEAD") is None:
             self.git.run("commit", "--quiet", "--allow-empty", "--no-verify", "-m", "Begin")
         self.commit([Path(path) for path in paths], "A new workspace of ssl-loop")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+WORKSPACE = Path("workspace.json")  # its id, which tasks in the annotation tool carry
 DVC_YAML = Path("dvc.yaml")
 DATA = Path("data")
 MANIFEST = Path("data/manifest.csv")

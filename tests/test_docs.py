@@ -25,8 +25,8 @@ METHODS_PAGE = ROOT / "docs/methods.md"
 WORDS = """
     workspace domain round budget tick evidence stage step flow task sample class mask ignore
     manifest split pool labelled unlabelled candidates origin query strategy source uncertainty
-    diversity embedding reason pre-annotation annotator annotation version supersede settled gone
-    inbox incoming watermark merge model method baseline student teacher confidence pseudo-label
+    diversity embedding reason pre-annotation annotator annotation version supersede settled missing
+    inbox incoming sequence merge model method baseline student teacher confidence pseudo-label
     reliable checkpoint measurement ledger fact event tag campaign
 """
 PHRASES = (

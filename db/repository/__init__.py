@@ -16,12 +16,15 @@ from db.repository.annotations import (
     item_states,
     latest_accepted,
     lead_time,
+    next_sequence,
     record_annotation,
+    standing,
     state_of,
-    watermark,
+    withdrawn_samples,
 )
 from db.repository.events import events, find_event, record_event
 from db.repository.export import facts, facts_hash
+from db.repository.projects import ls_projects, record_ls_project
 from db.repository.queries import (
     QueryRow,
     add_domain,
@@ -35,6 +38,7 @@ from db.repository.queries import (
     query_items,
     record_ls_task,
     rounds,
+    sample_hashes,
     upsert_query_items,
 )
 from db.repository.training import (
@@ -66,17 +70,22 @@ __all__ = [
     "item_states",
     "latest_accepted",
     "lead_time",
+    "ls_projects",
     "ls_tasks",
     "measurements",
+    "next_sequence",
     "pre_annotation",
     "query_items",
     "record_annotation",
     "record_checkpoint",
     "record_event",
+    "record_ls_project",
     "record_ls_task",
     "record_measurement",
     "rounds",
+    "sample_hashes",
+    "standing",
     "state_of",
     "upsert_query_items",
-    "watermark",
+    "withdrawn_samples",
 ]

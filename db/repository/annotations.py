@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy import Select, func, select
@@ -19,9 +19,8 @@ from db.tables import Annotation, ItemState, QueryItem, Verdict
 Selected = TypeVar("Selected", bound=Select[Any])
 
 LONGEST_LEAD_S = 8 * 3600.0  # for one answer: a working day
-# In the tool's time, not ours: versions may be collected late. Ties go to the later submission.
-_OLDEST_FIRST = (Annotation.updated_at, Annotation.tool_annotation_id, Annotation.id)
-_NEWEST_FIRST = tuple(column.desc() for column in _OLDEST_FIRST)
+# Submitted twice within so many seconds, the same by the same person: one answer, a double click.
+DOUBLE_CLICK = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +53,13 @@ def record_annotation(  # noqa: PLR0913 - one keyword per column
     verdict: str,
     why: str = "",
     corrected_pixels: int | None = None,
+    ground_truth: bool = False,
+    sequence: int | None = None,
 ) -> tuple[Annotation, bool]:
     """The row and whether it is new; identity is the tool's id, `updated_at` and the raw JSON.
 
-    A new version, or a newer answer to the same item, supersedes the newest one before it.
+    `sequence` is the place that the version had in the ledger it was first recorded in; without
+    one, and where another version has that place, it comes last.
     """
     if session.get(QueryItem, item_id) is None:
         raise LedgerError(f"query item {item_id!r} is not in the ledger: record the query first")
@@ -75,16 +77,30 @@ def record_annotation(  # noqa: PLR0913 - one keyword per column
         "verdict": _checked(verdict, mask_sha256, why),
         "why": why,
         "corrected_pixels": corrected_pixels,
+        "ground_truth": ground_truth,
     }
-    first = {"supersedes": _latest_before(session, item_id, updated_at)}
+    if sequence is None or _is_taken(session, sequence):
+        sequence = next_sequence(session)
+    first = {"supersedes": _before(session, item_id, sequence), "sequence": sequence}
     return add_once(session, Annotation, key, content, first)
 
 
-def _latest_before(session: Session, item_id: str, updated_at: datetime) -> int | None:
+def next_sequence(session: Session) -> int:
+    """The place of the version that is recorded next."""
+    newest = session.scalar(select(func.max(Annotation.sequence)))
+    return 0 if newest is None else newest + 1
+
+
+def _is_taken(session: Session, sequence: int) -> bool:
+    statement = select(Annotation.id).where(Annotation.sequence == sequence)
+    return session.scalars(statement).first() is not None
+
+
+def _before(session: Session, item_id: str, sequence: int) -> int | None:
     return session.scalars(
         select(Annotation.id)
-        .where(Annotation.item_id == item_id, Annotation.updated_at <= updated_at)
-        .order_by(*_NEWEST_FIRST)
+        .where(Annotation.item_id == item_id, Annotation.sequence < sequence)
+        .order_by(Annotation.sequence.desc())
     ).first()
 
 
@@ -110,62 +126,119 @@ def find_annotation(
 def annotation_versions(
     session: Session, domain: str | None = None, round_index: int | None = None
 ) -> list[Annotation]:
-    """Every version, oldest first by the tool's time."""
+    """Every version, in the order in which they came."""
     statement = _of(select(Annotation), domain, round_index)
-    return list(session.scalars(statement.order_by(*_OLDEST_FIRST)))
+    return list(session.scalars(statement.order_by(Annotation.sequence)))
 
 
-def watermark(session: Session, domain: str | None = None) -> datetime | None:
-    """The tool's time of the newest version collected; None before the first."""
-    return session.scalar(_of(select(func.max(Annotation.updated_at)), domain, None))
+def standing(versions: Iterable[Annotation]) -> list[Annotation]:
+    """The version of each answer that stands, in the order in which they came.
 
-
-def state_of(verdicts: Sequence[Verdict]) -> ItemState:
-    """Where an item stands after these verdicts, oldest first.
-
-    Any accepted answer wins, since a skip or a spoilt edit takes nothing back; then the newest
-    verdict; a skip settles even if an unreadable answer came after it.
+    That is the newest, but for an edit that cannot be read: it takes nothing back. `versions` in
+    the order in which they came.
     """
+    found: dict[tuple[int, datetime], Annotation] = {}
+    for row in versions:
+        answer = (row.tool_annotation_id, row.created_at)
+        before = found.get(answer)
+        if (
+            row.verdict is Verdict.QUARANTINED
+            and before is not None
+            and before.verdict is Verdict.ACCEPTED
+        ):
+            continue
+        found.pop(answer, None)
+        found[answer] = row
+    return list(found.values())
+
+
+def state_of(versions: Sequence[Annotation]) -> ItemState:
+    """Where an item stands after these versions of answers to it, in the order of their coming.
+
+    Any accepted answer wins, since another's skip takes nothing back; then the newest verdict; a
+    skip settles even if an unreadable answer came after it. What was withdrawn counts as never
+    given.
+    """
+    given = [row for row in standing(versions) if row.verdict is not Verdict.WITHDRAWN]
+    verdicts = [row.verdict for row in given]
     if not verdicts:
         return ItemState.OPEN
     if Verdict.ACCEPTED in verdicts:
         return ItemState.ACCEPTED
     if verdicts[-1] is Verdict.SKIPPED:
         return ItemState.SKIPPED
-    if verdicts.count(Verdict.QUARANTINED) > 1:
+    answers_given = {(row.tool_annotation_id, row.created_at) for row in given}
+    unreadable = [
+        row
+        for row in versions
+        if row.verdict is Verdict.QUARANTINED
+        and (row.tool_annotation_id, row.created_at) in answers_given
+    ]
+    if _times(unreadable) > 1:
         return ItemState.QUARANTINED_TWICE
     return ItemState.SKIPPED if Verdict.SKIPPED in verdicts else ItemState.QUARANTINED_ONCE
+
+
+def _times(versions: Sequence[Annotation]) -> int:
+    """How often something was submitted, a double click counting once."""
+    return sum(
+        not any(
+            (row.annotator, row.raw_sha256) == (other.annotator, other.raw_sha256)
+            and abs(row.updated_at - other.updated_at) <= DOUBLE_CLICK
+            for other in versions[:place]
+        )
+        for place, row in enumerate(versions)
+    )
 
 
 def item_states(session: Session, domain: str, round_index: int) -> dict[str, ItemState]:
     """`item_id -> state` of every item of one round, rank 1 first."""
     items = query_items(session, domain, round_index)
-    verdicts: dict[str, list[Verdict]] = {item.item_id: [] for item in items}
+    versions: dict[str, list[Annotation]] = {item.item_id: [] for item in items}
     for row in annotation_versions(session, domain, round_index):
-        verdicts[row.item_id].append(row.verdict)
-    return {item_id: state_of(given) for item_id, given in verdicts.items()}
+        versions[row.item_id].append(row)
+    return {item_id: state_of(given) for item_id, given in versions.items()}
 
 
 def latest_accepted(session: Session, domain: str | None = None) -> dict[str, Annotation]:
-    """`sample_id -> its newest accepted annotation` over all rounds, newest in the tool's time."""
-    statement = (
-        _of(select(QueryItem.sample_id, Annotation), domain, None)
-        .where(Annotation.verdict == Verdict.ACCEPTED)
-        .order_by(*_OLDEST_FIRST)
-    )
-    return dict(session.execute(statement).tuples().all())
+    """`sample_id -> the accepted annotation that counts` over all rounds, in the order of coming.
+
+    The one that is starred in the tool counts, otherwise the one that came last.
+    """
+    statement = _of(select(QueryItem.sample_id, Annotation), domain, None)
+    rows = session.execute(statement.order_by(Annotation.sequence)).tuples().all()
+    samples = {row.item_id: sample_id for sample_id, row in rows}
+    return _counting((samples[row.item_id], row) for row in standing(row for _, row in rows))
 
 
 def accepted_items(session: Session) -> dict[str, Annotation]:
-    """`item_id -> its newest accepted annotation`: an image may have been asked for repeatedly."""
-    statement = select(Annotation).where(Annotation.verdict == Verdict.ACCEPTED)
-    return {row.item_id: row for row in session.scalars(statement.order_by(*_OLDEST_FIRST))}
+    """As `latest_accepted` by item: an image may have been asked for repeatedly."""
+    return _counting((row.item_id, row) for row in standing(annotation_versions(session)))
+
+
+def _counting(rows: Iterable[tuple[str, Annotation]]) -> dict[str, Annotation]:
+    found: dict[str, Annotation] = {}
+    for name, row in rows:
+        if row.verdict is Verdict.ACCEPTED and (
+            row.ground_truth or name not in found or not found[name].ground_truth
+        ):
+            found.pop(name, None)  # the order of the names is that of their coming too
+            found[name] = row
+    return found
+
+
+def withdrawn_samples(session: Session) -> set[str]:
+    """Samples that were answered, all of whose accepted answers are withdrawn now."""
+    statement = select(QueryItem.sample_id).join(
+        Annotation, QueryItem.item_id == Annotation.item_id
+    )
+    answered = set(session.scalars(statement.where(Annotation.verdict == Verdict.ACCEPTED)))
+    return answered - set(latest_accepted(session))
 
 
 def annotated_count(session: Session, domain: str | None = None) -> int:
     """Samples with an accepted annotation: what the budget is counted in."""
-    statement = _of(select(func.count(QueryItem.sample_id.distinct())), domain, None)
-    return session.scalar(statement.where(Annotation.verdict == Verdict.ACCEPTED)) or 0
+    return len(latest_accepted(session, domain))
 
 
 def answers(session: Session, domain: str) -> list[RoundAnswers]:
@@ -200,9 +273,12 @@ def _round_answers(
     round_index: int,
 ) -> RoundAnswers:
     found = list(states.values())
-    accepted = {row.item_id: row for row in versions if row.verdict is Verdict.ACCEPTED}
+    accepted = _counting((row.item_id, row) for row in standing(versions))
     # The tool's lead time of an edit includes what came before, so the newest version has it all.
-    lead_s = {row.tool_annotation_id: lead_time(row.lead_time_s) or 0.0 for row in versions}
+    lead_s = {
+        (row.tool_annotation_id, row.created_at): lead_time(row.lead_time_s) or 0.0
+        for row in versions
+    }
     boxes = [region["box"] for item in items for region in item.regions or ()]
     answered = [
         region["box"]

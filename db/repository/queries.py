@@ -63,6 +63,12 @@ def add_samples(session: Session, *, domain: str, image_sha256: Mapping[str, str
     return len(new)
 
 
+def sample_hashes(session: Session, domain: str) -> dict[str, str]:
+    """`sample_id -> hash of its image`, for all images of a domain."""
+    statement = select(Sample.sample_id, Sample.image_sha256).where(Sample.domain == domain)
+    return dict(session.execute(statement).tuples().all())
+
+
 def add_round(session: Session, *, domain: str, round_index: int) -> tuple[Round, bool]:
     """The round and whether it is new; rounds of a domain count from 0 without gaps."""
     _require_domain(session, domain)

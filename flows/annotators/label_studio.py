@@ -1,35 +1,52 @@
 """Label Studio as the annotation tool: tasks in, annotations out, nothing twice.
 
-A task's identity is `data.item_id`. Label Studio itself takes the same task twice without a word,
-and a request that broke may have been carried out (measured: killed while importing 400 tasks,
-all or none were there), so everything is looked up before it is sent.
+A task is named by what it carries: `data.item_id`, `data.workspace` and the image's hash. Label
+Studio's own numbers are given out again after deletions and restored backups, it takes the same
+task twice without a word, and a request that broke may have been carried out (measured: killed
+while importing 400 tasks, all or none were there), so everything is looked up before it is sent.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from flows.annotators.label_studio_http import BodyTooLargeError, Http, expect, expect_list
+from flows.annotators.label_studio_answers import pulled_annotation, tool_task
+from flows.annotators.label_studio_http import (
+    BodyTooLargeError,
+    Http,
+    ToolServerError,
+    expect,
+    expect_list,
+)
 from flows.annotators.label_studio_project import (
     MAX_TITLE,
     MIN_TITLE,
     check_classes,
     config_classes,
     create_project,
+    description,
+    owner_in,
 )
+from flows.annotators.masks import TO_NAME
 from flows.annotators.outgoing import Upload, batches, prepare
-from flows.annotators.types import OnProgress, Project, PulledAnnotation, PushedTask, PushItem
+from flows.annotators.types import (
+    OnProgress,
+    Owner,
+    Project,
+    Pulled,
+    PulledAnnotation,
+    PushedTask,
+    PushItem,
+    ToolTask,
+)
 from pipeline.errors import ServiceError
 
 T = TypeVar("T")
 
-PAGE = 50  # tasks per answer: masks of 1024x2048 pixels are 0.3 MB each
-MAX_ID_CHARACTERS = 2000  # of item ids in one URL; reverse proxies cut at 8 kB, encoded
+PAGE = 500  # tasks per answer of the list without masks: 0.2 s
 ACTIONS = (
     "ANNOTATION_CREATED",
     "ANNOTATIONS_CREATED",
@@ -37,11 +54,14 @@ ACTIONS = (
     "ANNOTATIONS_DELETED",
     "TASKS_DELETED",
 )
-# Of a task and of its annotations; predictions are left out, they are as big as the masks.
+MAX_ID_CHARACTERS, MAX_IDS = 2000, 50  # of item ids in one URL; proxies cut at 8 kB, encoded
+# Of a task and its annotations, skips too (which /api/tasks/N/annotations leaves out); predictions
+# are left out, since they are as big as the masks.
 _PULLED_FIELDS = (
-    "id,data,annotations,result,completed_by,created_username,was_cancelled,ground_truth,"
-    "created_at,updated_at,lead_time,parent_prediction,task,project"
+    "id,annotations,result,completed_by,created_username,was_cancelled,ground_truth,created_at,"
+    "updated_at,lead_time,parent_prediction,task,project"
 )
+_PROJECT_FIELDS = "id,title,description,label_config"
 
 
 class LabelStudio:
@@ -52,22 +72,33 @@ class LabelStudio:
         self.http = Http(url, api_key)
         self._class_names: dict[int, list[str]] = {}
 
-    def ensure_project(self, title: str, class_names: Sequence[str]) -> Project:
+    def find_projects(self, owner: Owner) -> list[Project]:
+        """As the protocol says."""
+        found = [self._project(row) for row in self._all_projects()]
+        return sorted((p for p in found if p.owner == owner), key=lambda p: p.project_id)
+
+    def open_project(self, project_id: int, class_names: Sequence[str]) -> Project | None:
+        """As the protocol says."""
+        row = self.http.get_or_none(f"/api/projects/{project_id}/")
+        if row is None:
+            return None
+        project = self._project(row)
+        check_classes(project.title, project.url, expect(row, "label_config", str), class_names)
+        self._class_names[project_id] = list(class_names)
+        return project
+
+    def create_project(self, owner: Owner, title: str, class_names: Sequence[str]) -> Project:
         """As the protocol says; longer titles than Label Studio takes end in a hash."""
         title = fit_title(title)
-        found = [p for p in self._projects(title) if p["title"] == title]
-        if len(found) > 1:
-            raise ServiceError(
-                f"Label Studio at {self.http.url} has {len(found)} projects titled {title!r} "
-                f"(ids {sorted(p['id'] for p in found)}); rename or delete all but one"
-            )
-        if found:
-            project_id, config = int(found[0]["id"]), found[0]["label_config"]
-            check_classes(title, self._page(project_id), config, class_names)
-        else:
-            project_id = create_project(self.http, title, class_names)
+        project_id = create_project(self.http, title, class_names, owner)
         self._class_names[project_id] = list(class_names)
-        return Project(project_id=project_id, url=self._page(project_id), title=title)
+        return Project(project_id=project_id, url=self._page(project_id), title=title, owner=owner)
+
+    def claim_project(self, project: Project, owner: Owner) -> Project:
+        """As the protocol says, in the project's description."""
+        path = f"/api/projects/{project.project_id}/"
+        before = self.http.get(path).get("description") or ""
+        return self._project(self.http.patch(path, {"description": description(owner, before)}))
 
     def push(
         self,
@@ -81,12 +112,12 @@ class LabelStudio:
         outgoing = prepare(items, self._classes(project), model_version)
         done = 0
         for batch in batches(outgoing):
-            there = self.find_tasks(project, [one.item_id for one in batch])
+            there = self._tasks_of(project, batch)
             if missing := [one for one in batch if one.item_id not in there]:
                 self._import(project, missing)
             done += len(batch)
             on_progress(done, len(outgoing))
-        tasks = self.find_tasks(project, [one.item_id for one in outgoing])
+        tasks = self._tasks_of(project, outgoing)
         if lost := [one.item_id for one in outgoing if one.item_id not in tasks]:
             raise ServiceError(
                 f"{project.url}: {len(lost)} of {len(outgoing)} tasks are not there after sending "
@@ -101,34 +132,56 @@ class LabelStudio:
             )
         return pushed
 
-    def find_tasks(self, project: Project, item_ids: Sequence[str]) -> dict[str, int]:
+    def tasks(self, project: Project) -> list[ToolTask]:
         """As the protocol says."""
-        found: dict[str, list[int]] = {}
-        for some in _chunks(item_ids):
-            wanted = _filter("data.item_id", "in_list", "String", some)
-            for task in self._tasks(project, "id,data", [wanted]):
-                found.setdefault(task["data"]["item_id"], []).append(int(task["id"]))
-        if twice := {item: ids for item, ids in found.items() if len(ids) > 1}:
-            named = "; ".join(f"{item}: tasks {ids}" for item, ids in sorted(twice.items())[:10])
-            raise ServiceError(
-                f"{project.url}: {len(twice)} item(s) have more than one task ({named}); delete "
-                "the ones without an annotation in the Data Manager"
-            )
-        return {item: ids[0] for item, ids in found.items()}
+        path = f"/api/projects/{project.project_id}/"
+        for _ in range(2):  # people may import or delete some meanwhile
+            found = list(self._listed(project))
+            expected = expect(self.http.get(path), "task_number", int)
+            if len(found) == expected:
+                return found
+        raise ServiceError(
+            f"{project.url}: Label Studio counts {expected} tasks and lists {len(found)}; its "
+            "answer may have been cut off on its way: try again, and look at its log"
+        )
 
-    def pull(self, project: Project, *, since: datetime | None) -> list[PulledAnnotation]:
-        """As the protocol says; a task's time moves with every change of its annotations."""
-        changed = [] if since is None else [_changed_since(since)]
-        pulled = [
-            _pulled(annotation, task)
-            for task in self._tasks(project, _PULLED_FIELDS, changed, fields="all")
-            for annotation in task["annotations"]
-        ]
-        return sorted(pulled, key=lambda one: (one.updated_at, one.annotation_id))
+    def pull(self, project: Project, task_ids: Sequence[int]) -> Pulled:
+        """As the protocol says."""
+        found: list[PulledAnnotation] = []
+        unreadable: dict[int, str] = {}
+        for task_id in task_ids:
+            try:
+                this = _filter("id", "equal", "Number", task_id)
+                rows, _ = self._rows(project, [this], _PULLED_FIELDS, 1)
+            except ToolServerError as error:
+                if error.status in (502, 503, 504):  # not this task's fault
+                    raise
+                unreadable[task_id] = str(error)
+                continue
+            for row in rows:
+                found += [
+                    pulled_annotation(one, task_id) for one in expect_list(row, "annotations", dict)
+                ]
+        if unreadable and len(unreadable) == len(task_ids) > 1:
+            raise ServiceError(next(iter(unreadable.values())))  # the server's, not the tasks'
+        return Pulled(
+            annotations=sorted(found, key=lambda one: (one.updated_at, one.annotation_id)),
+            unreadable=unreadable,
+        )
 
-    def reopen(self, annotation_id: int) -> None:
-        """As the protocol says: the annotation is deleted in Label Studio."""
-        self.http.delete(f"/api/annotations/{annotation_id}/")
+    def image(self, task: ToolTask) -> bytes:
+        """As the protocol says."""
+        url = str(task.data.get(TO_NAME) or "")
+        return self.http.content(url) if url.startswith("/data/") else b""
+
+    def annotate(self, task_id: int, answer: Mapping[str, Any]) -> PulledAnnotation:
+        """As the protocol says; Label Studio gives it a number and times of its own."""
+        made = self.http.post(f"/api/tasks/{task_id}/annotations/", dict(answer))
+        return pulled_annotation(made, task_id)
+
+    def note(self, task: ToolTask, changes: Mapping[str, str]) -> None:
+        """As the protocol says."""
+        self.http.patch(f"/api/tasks/{task.task_id}/", {"data": {**task.data, **changes}})
 
     def ensure_webhook(self, project: Project, url: str, secret_header: Mapping[str, str]) -> None:
         """As the protocol says. It is called once, within 1 s, and never again: only a hint.
@@ -164,16 +217,25 @@ class LabelStudio:
                 "to let it call a receiver on this machine or a private network"
             ) from None
 
-    def _projects(self, title: str) -> Iterator[dict[str, Any]]:
+    def _all_projects(self) -> Iterator[dict[str, Any]]:
         page = 1
         while True:
             answer = self.http.get(
-                "/api/projects/", title=title, include="id,title,label_config", page=page
+                "/api/projects/", include=_PROJECT_FIELDS, page=page, page_size=100
             )
-            yield from answer["results"]
-            if not answer["next"]:
+            yield from expect_list(answer, "results", dict)
+            if not answer.get("next"):
                 return
             page += 1
+
+    def _project(self, row: dict[str, Any]) -> Project:
+        project_id = expect(row, "id", int)
+        return Project(
+            project_id=project_id,
+            url=self._page(project_id),
+            title=expect(row, "title", str),
+            owner=owner_in(row.get("description") or ""),
+        )
 
     def _classes(self, project: Project) -> list[str]:
         if project.project_id not in self._class_names:
@@ -206,49 +268,77 @@ class LabelStudio:
             raise ServiceError(f"{project.url}: {len(ids)} of {len(items)} images were taken")
         return [f"/data/{names[one]}" for one in ids]
 
+    def _tasks_of(self, project: Project, items: Sequence[Upload]) -> dict[str, int]:
+        """Which of the items have a task of their own workspace, and its id; the first of several.
+
+        A request that a proxy repeats makes two; either's answers are collected.
+        """
+        wanted = {one.item_id: one.item.workspace_id for one in items}
+        found: dict[str, int] = {}
+        for some in _chunks(list(wanted)):
+            chosen = _filter("data.item_id", "in_list", "String", some)
+            for task in self._listed(project, [chosen]):
+                if wanted.get(task.item_id) == task.workspace_id:
+                    found.setdefault(task.item_id, task.task_id)
+        return found
+
     def _pushed(self, item_id: str, task_id: int, model_version: str) -> PushedTask:
-        predictions = self.http.get("/api/predictions/", task=task_id)
-        ours = [p for p in predictions if p["model_version"] == model_version] or predictions
-        newest = max(ours, key=lambda prediction: prediction["id"], default=None)
+        predictions = expect_list(self.http.get("/api/predictions/", task=task_id), None, dict)
+        ours = [p for p in predictions if p.get("model_version") == model_version] or predictions
+        newest = max(ours, key=lambda prediction: expect(prediction, "id", int), default=None)
         return PushedTask(
             item_id=item_id,
             task_id=task_id,
             prediction_id=int(newest["id"]) if newest else None,
-            result=newest["result"] if newest else [],
+            result=expect_list(newest, "result", dict) if newest else [],
         )
 
-    def _tasks(
-        self,
-        project: Project,
-        include: str,
-        filters: list[dict[str, Any]],
-        fields: str = "task_only",
-    ) -> Iterator[dict[str, Any]]:
-        """Tasks by ascending id; each answer asks for what follows the last id, not for a page
-        number, so that nothing is missed while tasks come and go."""
-        last_id = 0
+    def _listed(
+        self, project: Project, filters: Sequence[dict[str, Any]] = ()
+    ) -> Iterator[ToolTask]:
+        """Tasks by ascending id with the versions of their annotations, but no masks.
+
+        One that Label Studio cannot give comes with its id alone. Each answer asks for what follows
+        the last id, not for a page number, so that nothing is missed while tasks come and go.
+        """
+        last_id, size = 0, PAGE
         while True:
-            after = _filter("id", "greater", "Number", last_id)
-            query = {"filters": {"conjunction": "and", "items": [*filters, after]}}
-            answer = self.http.get(
-                "/api/tasks",
-                project=project.project_id,
-                fields=fields,
-                include=include,
-                page_size=PAGE,
-                query=json.dumps(query),
-            )
-            yield from answer["tasks"]
-            if answer["total"] <= len(answer["tasks"]):
+            wanted = [*filters, _filter("id", "greater", "Number", last_id)]
+            try:
+                rows, total = self._rows(project, wanted, "id,data,annotations,updated_at", size)
+            except ToolServerError:
+                if size > 1:
+                    size = max(size // 8, 1)  # one task may spoil the answer for all: find it
+                    continue
+                rows, total = self._rows(project, wanted, "id", 1)
+                yield from (ToolTask(task_id=expect(row, "id", int), data={}) for row in rows)
+            else:
+                yield from map(tool_task, rows)
+                size = min(size * 8, PAGE)
+            if not rows or total <= len(rows):
                 return
-            last_id = answer["tasks"][-1]["id"]
+            last_id = expect(rows[-1], "id", int)
+
+    def _rows(
+        self, project: Project, filters: list[dict[str, Any]], include: str, size: int
+    ) -> tuple[list[dict[str, Any]], int]:
+        answer = self.http.get(
+            "/api/tasks",
+            project=project.project_id,
+            fields="all",
+            include=include,
+            page_size=size,
+            query=json.dumps({"filters": {"conjunction": "and", "items": filters}}),
+        )
+        return expect_list(answer, "tasks", dict), expect(answer, "total", int)
 
     def _page(self, project_id: int) -> str:
         return f"{self.http.url}/projects/{project_id}/data"
 
 
 def fit_title(title: str) -> str:
-    """The title within Label Studio's limits; what is cut or short gets a hash of the whole."""
+    """The title as Label Studio keeps it: trimmed, and what is cut or short gets a hash of all."""
+    title = title.strip()
     if MIN_TITLE <= len(title) <= MAX_TITLE:
         return title
     digest = hashlib.sha256(title.encode()).hexdigest()[:8]
@@ -275,43 +365,15 @@ def _filter(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]
     }
 
 
-def _changed_since(since: datetime) -> dict[str, Any]:
-    # Without the fraction Label Studio answers 500.
-    moment = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    return _filter("updated_at", "greater_or_equal", "Datetime", moment)
-
-
 def _chunks(item_ids: Iterable[str]) -> Iterator[list[str]]:
     """Item ids in pieces that fit a URL."""
     some: list[str] = []
     length = 0
     for item_id in item_ids:
-        if some and (length + len(item_id) > MAX_ID_CHARACTERS or len(some) == PAGE):
+        if some and (length + len(item_id) > MAX_ID_CHARACTERS or len(some) == MAX_IDS):
             yield some
             some, length = [], 0
         some.append(item_id)
         length += len(item_id)
     if some:
         yield some
-
-
-def _pulled(annotation: dict[str, Any], task: dict[str, Any]) -> PulledAnnotation:
-    lead_time = annotation.get("lead_time")
-    return PulledAnnotation(
-        annotation_id=int(annotation["id"]),
-        task_id=int(task["id"]),
-        item_id=str(task["data"].get("item_id", "")),
-        annotator=_email(annotation),
-        lead_time_s=None if lead_time is None else float(lead_time),
-        created_at=datetime.fromisoformat(annotation["created_at"]),
-        updated_at=datetime.fromisoformat(annotation["updated_at"]),
-        was_cancelled=bool(annotation["was_cancelled"]),
-        result=annotation["result"] or [],
-        raw=annotation,
-    )
-
-
-def _email(annotation: dict[str, Any]) -> str:
-    """Of "First Last name@example.com, 7"; the user's id when there is no e-mail in it."""
-    found = re.search(r"(\S+@\S+), \d+$", annotation.get("created_username") or "")
-    return found[1] if found else str(annotation.get("completed_by"))

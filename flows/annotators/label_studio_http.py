@@ -78,6 +78,14 @@ class Http:
             return None
         return self._checked(response)
 
+    def content(self, path: str) -> bytes:
+        """Body of a GET as it is; b"" where there is nothing (404)."""
+        response = self._send("GET", path)
+        if response.status_code == httpx.codes.NOT_FOUND:
+            return b""
+        self._check(response)
+        return response.content
+
     def post(self, path: str, body: Any = None, **params: Any) -> Any:
         """JSON of a POST."""
         return self._json("POST", path, json=body, params=params)

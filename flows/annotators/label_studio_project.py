@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -10,12 +11,17 @@ from xml.sax.saxutils import quoteattr
 
 from flows.annotators.label_studio_http import Http
 from flows.annotators.masks import FROM_NAME, TO_NAME
+from flows.annotators.types import Owner
 from pipeline.colours import class_colours
 from pipeline.errors import ServiceError
 
 MIN_TITLE, MAX_TITLE = 3, 50  # Label Studio's
 SAMPLING = "Uncertainty sampling"  # lowest score of project.model_version first
 TAB = "To label, most uncertain first"
+RETURNED_TAB = "Sent back, with the reason"
+RETURNED = "returned"  # a column of tasks whose answer could not be read
+_MADE = "Made by ssl-loop, which sends the tasks and collects the annotations."
+_MARK = re.compile(r"ssl-loop ([0-9a-f]{12}) ([a-z0-9_-]+)")
 # Columns of the Data Manager that only say what an open task cannot have yet, or twice the same.
 _HIDDEN = [
     "inner_id",
@@ -37,6 +43,8 @@ _HIDDEN = [
     "annotators",
     "draft_exists",
     "data.item_id",
+    "data.workspace",
+    "data.image_sha256",
 ]
 
 
@@ -116,8 +124,23 @@ def instruction(class_names: Sequence[str]) -> str:
     return "<br/><br/>".join(paragraphs)
 
 
-def create_project(http: Http, title: str, class_names: Sequence[str]) -> int:
-    """Make the project and its tab; returns the project's id."""
+def description(owner: Owner, before: str = "") -> str:
+    """A project's description that says whose it is; what people wrote before stays."""
+    kept = [line for line in before.splitlines() if not _MARK.fullmatch(line.strip())]
+    mark = f"ssl-loop {owner.workspace_id} {owner.domain}"
+    return "\n".join([*kept, mark]) if any(kept) else f"{_MADE}\n{mark}"
+
+
+def owner_in(text: str) -> Owner | None:
+    """Whose a project is by its description; None where it says nothing."""
+    for line in text.splitlines():
+        if found := _MARK.fullmatch(line.strip()):
+            return Owner(workspace_id=found[1], domain=found[2])
+    return None
+
+
+def create_project(http: Http, title: str, class_names: Sequence[str], owner: Owner) -> int:
+    """Make the project and its tabs; returns the project's id."""
     # Once per domain, so the SDK's import (2.4 to 4.8 s) is bearable here.
     from label_studio_sdk import LabelStudio
     from label_studio_sdk.core.api_error import ApiError
@@ -129,14 +152,15 @@ def create_project(http: Http, title: str, class_names: Sequence[str]) -> int:
     try:
         project = sdk.projects.create(
             title=title,
-            description="Made by ssl-loop, which sends the tasks and collects the annotations.",
+            description=description(owner),
             label_config=label_config(class_names),
             expert_instruction=instruction(class_names),
             show_instruction=True,
             sampling=SAMPLING,
             maximum_annotations=1,
         )
-        sdk.views.create(project=project.id, data=_tab())
+        for tab in (_tab(), _returned_tab()):
+            sdk.views.create(project=project.id, data=tab)
     except ApiError as error:
         raise ServiceError(
             f"Label Studio at {http.url} does not make the project {title!r} "
@@ -210,4 +234,19 @@ def _tab() -> dict[str, Any]:
             "conjunction": "and",
             "items": [none_of("total_annotations"), none_of("cancelled_annotations")],
         },
+    }
+
+
+def _returned_tab() -> dict[str, Any]:
+    """Tasks whose answer could not be read; the reason stands above the image."""
+    returned = {
+        "filter": f"filter:tasks:data.{RETURNED}",
+        "operator": "equal",
+        "type": "String",
+        "value": "yes",
+    }
+    return {
+        "title": RETURNED_TAB,
+        "type": "list",
+        "filters": {"conjunction": "and", "items": [returned]},
     }

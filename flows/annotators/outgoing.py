@@ -61,18 +61,19 @@ class Upload:
         An item without pre-annotation gets an empty prediction: its score is what orders tasks,
         and a project without any prediction of its version is served at random.
         """
-        reason = {"reason": self.item.reason}
+        asked = {"reason": shown_reason(self.item.reason, self.item.regions)}
         if self.item.regions:
-            text = f"{self.item.reason}. {ONLY_INSIDE}"
-            reason = {"reason": text, "regions": boxes_text(self.item.regions)}
+            asked["regions"] = boxes_text(self.item.regions)
         return {
             "data": {
                 "image": image_url,
                 "item_id": self.item.item_id,
                 "sample_id": self.item.sample_id,
+                "workspace": self.item.workspace_id,
+                "image_sha256": self.item.image_sha256,
                 # Data columns sort as text: fixed digits, so that 0.1 and 5e-05 keep their order.
                 "uncertainty": f"{self.item.uncertainty:.6f}",
-                **reason,
+                **asked,
             },
             "predictions": [
                 {
@@ -82,6 +83,11 @@ class Upload:
                 }
             ],
         }
+
+
+def shown_reason(reason: str, regions: Sequence[Box]) -> str:
+    """What stands above the image."""
+    return f"{reason}. {ONLY_INSIDE}" if regions else reason
 
 
 def prepare(
@@ -97,7 +103,9 @@ def prepare(
         try:
             _check(item)
             mask_HW = item.pre_annotation_HW
-            result = [] if mask_HW is None else encode_result(mask_HW, class_names, item.item_id)
+            result = item.as_sent or []
+            if mask_HW is not None:
+                result = encode_result(mask_HW, class_names, item.item_id)
             uploads.append(Upload(item=item, result=result, model_version=model_version))
         except DataError as error:
             problems.append(f"{item.item_id}: {error}")

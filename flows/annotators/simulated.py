@@ -8,8 +8,9 @@ masks outside the workspace, and nothing of the loop.
 from __future__ import annotations
 
 import hashlib
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,7 @@ import numpy as np
 
 from flows.annotators import strokes
 from flows.annotators.label_studio_http import Http
-from flows.annotators.label_studio_project import config_classes
+from flows.annotators.label_studio_project import RETURNED, config_classes
 from flows.annotators.masks import Mask, changed_pixels, decode_annotation
 from flows.annotators.types import Region
 from pipeline.data.formats.images import load_mask
@@ -28,6 +29,7 @@ from pipeline.types import IGNORE
 
 # Left on a task that was answered unreadably once, so that no process does so twice.
 ONCE_UNDECODABLE = "simulated_undecodable"
+CORRECTED = "simulated_corrected"  # and on one that was answered again after it was sent back
 
 Kind = Literal["skip", "edit_after_submit", "double_submit", "undecodable", "plain"]
 
@@ -137,6 +139,9 @@ class SimulatedAnnotator:
             if answer.kind == "edit_after_submit":
                 unfinished.append((annotation_id, answer))
             summary += answer.summary
+        for task in self._returned(project_id):
+            if limit is None or summary.answered < limit:
+                summary += self._correct(task, class_names)
         for annotation_id, answer in unfinished:
             body = {"result": answer.result, "lead_time": answer.lead_time_s}
             self.http.patch(f"/api/annotations/{annotation_id}/", body)
@@ -146,34 +151,53 @@ class SimulatedAnnotator:
         self,
         until: Callable[[], bool],
         *,
-        title_prefix: str = "",
+        projects: Callable[[], Sequence[int]],
         pause_s: float = 1.0,
         on_answers: Callable[[str, AnswerSummary], None] = lambda title, summary: None,
     ) -> AnswerSummary:
-        """Answer in all projects whose title starts so, pass after pass, until `until()`.
+        """Answer in the projects of these ids, pass after pass, until `until()`.
 
         `on_answers` is told the project and the counts of each pass that had any.
         """
         total = AnswerSummary()
         while not until():
-            for project in self._projects(title_prefix):
-                summary = self.answer(project["id"])
+            for project_id in projects():
+                summary = self.answer(project_id)
                 total += summary
                 if summary.answered:
-                    on_answers(project["title"], summary)
+                    on_answers(self.http.get(f"/api/projects/{project_id}/")["title"], summary)
             if not until():
                 time.sleep(pause_s)
         return total
 
-    def _projects(self, title_prefix: str) -> list[dict[str, Any]]:
-        found = self.http.get(
-            "/api/projects/", title=title_prefix, include="id,title,label_config", page_size=1000
-        )["results"]
-        return [
-            project
-            for project in sorted(found, key=lambda project: project["id"])
-            if project["title"].startswith(title_prefix) and config_classes(project["label_config"])
-        ]
+    def _returned(self, project_id: int) -> list[dict[str, Any]]:
+        """Tasks in the tab of answers that were sent back."""
+        wanted = {
+            "filter": f"filter:tasks:data.{RETURNED}",
+            "operator": "equal",
+            "type": "String",
+            "value": "yes",
+        }
+        found: list[dict[str, Any]] = self.http.get(
+            "/api/tasks",
+            project=project_id,
+            fields="task_only",
+            include="id",
+            page_size=1000,
+            query=json.dumps({"filters": {"conjunction": "and", "items": [wanted]}}),
+        )["tasks"]
+        return [self.http.get(f"/api/tasks/{task['id']}/") for task in found]
+
+    def _correct(self, task: dict[str, Any], class_names: list[str]) -> AnswerSummary:
+        """Open the answer that was sent back, paint it properly, press Update."""
+        answer = self._decide(task, class_names)
+        if task["meta"].get(CORRECTED) or not task["annotations"]:
+            return AnswerSummary()
+        newest = max(task["annotations"], key=lambda annotation: annotation["id"])
+        self.http.patch(f"/api/tasks/{task['id']}/", {"meta": {**task["meta"], CORRECTED: True}})
+        body = {"result": answer.result, "lead_time": answer.lead_time_s}
+        self.http.patch(f"/api/annotations/{newest['id']}/", body)
+        return answer.summary
 
     def _next(self, project_id: int) -> dict[str, Any] | None:
         """What the button "Label All Tasks" would open; None when nothing is left."""

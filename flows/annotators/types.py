@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,10 +11,26 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.errors import ServiceError
 from pipeline.regions import Box
 
 Region = dict[str, Any]
 OnProgress = Callable[[int, int], None]  # items done, items in all
+
+
+class ToolStateError(ServiceError):
+    """What the loop put into the annotation tool is not there as it was left.
+
+    Nothing is concluded from that: a person says what happened.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """Whose a project is: a workspace's, by its id, for one of its domains."""
+
+    workspace_id: str
+    domain: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,19 +40,23 @@ class Project:
     project_id: int
     url: str  # for people to open
     title: str
+    owner: Owner | None = None  # as the tool says; None where nothing is said
 
 
 @dataclass(frozen=True, kw_only=True)
 class PushItem:
     """One row of a query, ready to be sent."""
 
-    item_id: str  # <domain>/<stem>/r<round>: the identity of the task
+    item_id: str  # <domain>/<stem>/r<round>: the identity of the task within its workspace
     sample_id: str
     image: Path
+    image_sha256: str
+    workspace_id: str
     uncertainty: float  # [0, 1]; the highest is asked first
     reason: str  # in words, for the annotator
     pre_annotation_HW: npt.NDArray[np.uint8] | None  # class indices at the image's size, 255 = none
     regions: tuple[Box, ...] = ()  # what is asked for, in the image's pixels; () = all of it
+    as_sent: list[Region] | None = None  # the pre-annotation of a task put back, instead of a mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,32 +70,72 @@ class PushedTask:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ToolTask:
+    """A task as it is in the tool now, without masks: cheap to list.
+
+    One that the tool itself cannot give has a number and nothing else.
+    """
+
+    task_id: int
+    data: dict[str, Any]
+    versions: dict[int, datetime] = field(default_factory=dict)  # annotation id -> `updated_at`
+
+    @property
+    def item_id(self) -> str:
+        """The item it asks for; "" for a task that people made by hand."""
+        return str(self.data.get("item_id") or "")
+
+    @property
+    def workspace_id(self) -> str:
+        """Whose it is; "" for one by hand, or of a version that gave no ids."""
+        return str(self.data.get("workspace") or "")
+
+
+@dataclass(frozen=True, kw_only=True)
 class PulledAnnotation:
-    """One annotation as it is now; an edit gives the same id with a later `updated_at`."""
+    """One annotation as it is now; an edit gives the same id with another `updated_at`."""
 
     annotation_id: int
     task_id: int
-    item_id: str  # "" for a task that people made by hand
     annotator: str  # e-mail
     lead_time_s: float | None
     created_at: datetime  # aware, UTC
     updated_at: datetime  # aware, UTC
     was_cancelled: bool  # skipped
+    ground_truth: bool  # starred
     result: list[Region]
     raw: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pulled:
+    """The annotations of some tasks; `unreadable`: tasks the tool itself cannot give, and why."""
+
+    annotations: list[PulledAnnotation]
+    unreadable: dict[int, str] = field(default_factory=dict)
 
 
 class Annotator(Protocol):
     """An annotation tool; every method raises ServiceError with a remedy when it fails.
 
-    Asked twice, nothing is made twice: what exists is looked up before anything is sent.
+    Asked twice, nothing is made twice: what exists is looked up before anything is sent. Nothing
+    that a person made is ever deleted.
     """
 
-    def ensure_project(self, title: str, class_names: Sequence[str]) -> Project:
-        """The project of exactly that title, made when there is none.
+    def find_projects(self, owner: Owner) -> list[Project]:
+        """All projects that say they are `owner`'s, oldest first."""
 
-        ServiceError when it exists with other classes, or twice.
+    def open_project(self, project_id: int, class_names: Sequence[str]) -> Project | None:
+        """The project of this id; None when there is none.
+
+        ServiceError when its interface has other classes, or none that can be read.
         """
+
+    def create_project(self, owner: Owner, title: str, class_names: Sequence[str]) -> Project:
+        """A new project that says whose it is; its title is for people alone."""
+
+    def claim_project(self, project: Project, owner: Owner) -> Project:
+        """The project, which says from now on that it is `owner`'s."""
 
     def push(
         self,
@@ -90,17 +150,21 @@ class Annotator(Protocol):
         DataError, before anything is sent, when an item cannot be.
         """
 
-    def find_tasks(self, project: Project, item_ids: Sequence[str]) -> dict[str, int]:
-        """Which of the items have a task now, and its id; ServiceError names duplicates."""
+    def tasks(self, project: Project) -> list[ToolTask]:
+        """Every task of the project, by ascending id; ServiceError if the tool counts others."""
 
-    def pull(self, project: Project, *, since: datetime | None) -> list[PulledAnnotation]:
-        """All annotations, skips too, of tasks changed at `since` or later; oldest first.
+    def pull(self, project: Project, task_ids: Sequence[int]) -> Pulled:
+        """All annotations, skips too, of these tasks as they are now; oldest first."""
 
-        The same annotation may come again: identity is (annotation_id, updated_at).
-        """
+    def image(self, task: ToolTask) -> bytes:
+        """The file that a task shows; b"" where it shows none that the tool keeps."""
 
-    def reopen(self, annotation_id: int) -> None:
-        """Take an answer back so that its task is asked for again; gone already is fine."""
+    def annotate(self, task_id: int, answer: Mapping[str, Any]) -> PulledAnnotation:
+        """Put an answer back that the tool lost: `result`, `was_cancelled`, `lead_time`,
+        `ground_truth`."""
+
+    def note(self, task: ToolTask, changes: Mapping[str, str]) -> None:
+        """Change what a task shows people beside its image."""
 
     def ensure_webhook(self, project: Project, url: str, secret_header: Mapping[str, str]) -> None:
         """Let the tool call `url`, with that header, when an annotation changes."""

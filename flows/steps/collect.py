@@ -1,235 +1,230 @@
-"""Collect: every annotation changed since the last look, kept raw and decoded, judged once."""
+"""Collect: every version of every answer in the tool, kept raw and decoded, judged once.
+
+What is new is found by the tool's ids and versions, not by its clock. An answer that is gone while
+its task is there was withdrawn; a task or a project that is gone says nothing.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
-
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from db.repository import (
+    accepted_items,
     annotation_versions,
     find_annotation,
-    find_event,
     find_query_item,
-    item_states,
-    ls_tasks,
+    next_sequence,
     pre_annotation,
     record_annotation,
-    record_event,
-    rounds,
-    watermark,
 )
 from db.session import session_scope
-from db.tables import Annotation, ItemState
-from flows.annotators.masks import changed_pixels, read_annotation
-from flows.annotators.types import Project, PulledAnnotation
+from db.tables import Annotation, Verdict
+from flows.annotators.types import Project, PulledAnnotation, ToolStateError
 from flows.loop import Loop, keep_mask
 from flows.position import Position
-from flows.records import (
-    WHO,
-    AnnotationRecord,
-    boxes_of,
-    closed_key,
-    mask_file,
-    published_key,
-    reopened_key,
-    write_record,
-)
-from pipeline.errors import AnnotationError
-from pipeline.plain import plain
-from pipeline.regions import Box, inside
-from pipeline.types import IGNORE
+from flows.projects import sent_tasks
+from flows.records import AnnotationRecord, boxes_of, mask_file, read_records, write_record
+from flows.steps.holdings import Holdings, holdings
+from flows.steps.judge import Question, decode, judge, raw_digest
+from flows.steps.progress import Progress, progress
+from flows.steps.send_back import send_back
+from pipeline.data.manifest import Sample
+from pipeline.errors import ServiceError
 
-Mask = npt.NDArray[np.uint8]
-
-# The tool stamps an annotation before it is visible to a reader; look back this far again.
-OVERLAP = timedelta(seconds=60)
+_TICK = timedelta(microseconds=1)  # the tool's shortest time: a version of ours follows its own
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
-    """How far people are with a query."""
+class Collected:
+    """What the loop has of a domain's answers, by the tool's ids."""
 
-    total: int
-    answered: int  # accepted or skipped, or given up after two quarantines
-    open: int
-    gone: int
-    closed: bool  # by `round close` or by the timeout
+    newest: dict[int, Annotation]
+    """Annotation id -> its newest version."""
+    versions: set[tuple[int, datetime]]
+    """(annotation id, `updated_at`) of every version."""
+    lost: set[int]
+    """Annotation ids of answers that count, whose mask is not at hand."""
+    samples: dict[str, Sample]
 
-    @property
-    def settled(self) -> bool:
-        """Nothing more to wait for."""
-        return self.closed or self.open == 0
+    def lacks(self, annotation_id: int, updated_at: datetime) -> bool:
+        """Whether a version in the tool is still to be read."""
+        return (
+            (annotation_id, updated_at) not in self.versions
+            or annotation_id in self.lost
+            or self.is_withdrawn(annotation_id)
+        )
 
-    def __str__(self) -> str:
-        gone = f", {self.gone} gone" if self.gone else ""
-        return f"{self.answered}/{self.total}: {self.open} open{gone}"
-
-
-class Sent(NamedTuple):
-    """What people were asked."""
-
-    item_id: str
-    result: list[dict[str, Any]]
-    """The pre-annotation."""
-    regions: tuple[Box, ...]
-    """() = the whole image."""
+    def is_withdrawn(self, annotation_id: int) -> bool:
+        """Whether the newest version says that the answer was taken back."""
+        newest = self.newest.get(annotation_id)
+        return newest is not None and newest.verdict is Verdict.WITHDRAWN
 
 
 def collect(loop: Loop, here: Position) -> Progress:
     """Pull, validate, keep, record; returns how far the round is."""
-    project = loop.project(here.domain)
-    with session_scope(loop.ledger, read_only=True) as session:
-        since = watermark(session, here.domain)
-        items = {
-            task.task_id: item_id
-            for round_index in rounds(session, here.domain)
-            for item_id, task in ls_tasks(session, here.domain, round_index).items()
-        }
-    for pulled in loop.annotator.pull(project, since=since - OVERLAP if since else None):
-        if pulled.task_id in items:  # tasks that people made by hand are theirs
-            _keep(loop, project, pulled, items[pulled.task_id])
-    _reopen_quarantined(loop, here)
-    return progress(loop, here, project)
+    absorb_inbox(loop)
+    collect_late(loop, but=here.domain)
+    held, unreadable = collect_domain(loop, here.domain)
+    if held is not None:
+        send_back(loop, here, held)
+    return progress(loop, here, held, unreadable)
 
 
-def _keep(loop: Loop, project: Project, pulled: PulledAnnotation, item_id: str) -> None:
+def collect_late(loop: Loop, *, but: str | None = None) -> None:
+    """Answers to older domains' tasks; what stands in their way is named and not waited for."""
+    for domain in loop.params.domains:
+        if domain != but:
+            try:
+                collect_domain(loop, domain)
+            except ServiceError as error:
+                loop.log(f"late answers to {domain} are not collected: {error}")
+
+
+def collect_domain(
+    loop: Loop, domain: str, *, trust_gone: bool = False
+) -> tuple[Holdings | None, dict[int, str]]:
+    """What the tool holds of a domain, its new versions being in the ledger; None before it asked.
+
+    And the tasks that the tool could not give, with the reason. ToolStateError when so many answers
+    are gone at once that the tool looks as if set back to an older state, unless a person says
+    with `trust_gone` that it was not.
+    """
+    project = loop.known_project(domain) if sent_tasks(loop.ledger, domain) else None
+    if project is None:
+        return None, {}
+    held, known = holdings(loop, domain, project), _collected(loop, domain)
+    if not trust_gone:
+        _require_not_set_back(held, known)
+    tasks = {
+        task.task_id: item_id
+        for item_id, ours in held.tasks.items()
+        for task in ours
+        if any(known.lacks(number, moment) for number, moment in task.versions.items())
+    }
+    pulled = loop.annotator.pull(project, list(tasks))
+    for one in pulled.annotations:
+        _keep(loop, project, one, tasks[one.task_id], known)
+    for row in _vanished(held, known):
+        withdraw(loop, row, "deleted in the annotation tool")
+    return held, pulled.unreadable
+
+
+def _collected(loop: Loop, domain: str) -> Collected:
     with session_scope(loop.ledger, read_only=True) as session:
-        known = find_annotation(
-            session,
-            tool_annotation_id=pulled.annotation_id,
-            updated_at=pulled.updated_at,
-            raw_sha256=_digest(pulled.result),
+        versions = annotation_versions(session, domain)
+        counting = accepted_items(session)
+    samples = {sample.sample_id: sample for sample in loop.workspace.manifest()}
+    in_data = {sample.mask_sha256 for sample in samples.values()}
+    return Collected(
+        newest={row.tool_annotation_id: row for row in versions},
+        versions={(row.tool_annotation_id, row.updated_at) for row in versions},
+        lost={
+            row.tool_annotation_id
+            for row in counting.values()
+            if row.mask_sha256 not in in_data
+            and mask_file(loop.root, row.item_id, str(row.mask_sha256)) is None
+        },
+        samples=samples,
+    )
+
+
+def _vanished(held: Holdings, known: Collected) -> list[Annotation]:
+    """Answers that were collected and are gone from a task that is still there."""
+    there = held.annotation_ids
+    return [
+        row
+        for number, row in known.newest.items()
+        if number not in there
+        and row.item_id in held.tasks
+        and row.verdict is not Verdict.WITHDRAWN
+    ]
+
+
+def _require_not_set_back(held: Holdings, known: Collected) -> None:
+    """ToolStateError where several answers are gone, all of them newer than any that is there.
+
+    That is what a tool looks like that was set back to an older backup; people who take answers
+    back rarely take the last ones alone.
+    """
+    gone = sorted(row.tool_annotation_id for row in _vanished(held, known))
+    if len(gone) > 1 and gone[0] > max(held.annotation_ids, default=0):
+        raise ToolStateError(
+            f"{held.project.url}: the {len(gone)} newest answers that were collected (annotations "
+            f"{gone[0]} to {gone[-1]}) are not there any more; the tool may have been set back to "
+            "an older backup. Nothing is concluded from that: `ssl-loop labelstudio restore` puts "
+            "them back, `ssl-loop labelstudio adopt` takes them as withdrawn"
         )
-        sent = pre_annotation(session, item_id) or []
-        item = find_query_item(session, item_id)
-        regions = boxes_of(item) if item else ()
-    # Judged once: a later version of the decoder must not contradict what is recorded.
-    if known is not None and _has_mask(loop, known):
-        return
-    record = _judge(loop, project, pulled, Sent(item_id, sent, regions))
-    # The file first: the ledger never points to something that is not there.
+
+
+def withdraw(loop: Loop, row: Annotation, why: str) -> None:
+    """Record that an answer counts no more; it stays in the ledger."""
+    with session_scope(loop.ledger, read_only=True) as session:
+        sequence = next_sequence(session)
+    record = AnnotationRecord(
+        item_id=row.item_id,
+        project_id=0,
+        task_id=0,
+        tool_annotation_id=row.tool_annotation_id,
+        annotator=row.annotator,
+        lead_time_s=row.lead_time_s,
+        created_at=row.created_at.isoformat(),
+        updated_at=(row.updated_at + _TICK).isoformat(),
+        verdict="withdrawn",
+        why=why,
+        corrected_pixels=None,
+        mask_sha256=None,
+        raw_sha256=row.raw_sha256,
+        result=[],
+        sequence=sequence,
+    )
+    keep_record(loop, record)
+
+
+def keep_record(loop: Loop, record: AnnotationRecord) -> None:
+    """Into the inbox, then into the ledger, which never points to something that is not there."""
     write_record(loop.root, record)
     with session_scope(loop.ledger) as session:
         _, is_new = record_annotation(session, **record.facts())
     if is_new:
         why = f" ({record.why})" if record.why else ""
-        loop.log(f"{item_id}: {record.verdict} by {record.annotator}{why}")
+        loop.log(f"{record.item_id}: {record.verdict} by {record.annotator}{why}")
 
 
-def _judge(loop: Loop, project: Project, pulled: PulledAnnotation, sent: Sent) -> AnnotationRecord:
-    verdict, why, mask_sha256, changed = "accepted", "", None, None
-    if pulled.was_cancelled:
-        verdict = "skipped"
-    else:
-        try:
-            mask_HW, changed, why = _decode(loop, pulled, sent)
-            mask_sha256 = keep_mask(loop.root, mask_HW)
-        except AnnotationError as error:
-            verdict, why = "quarantined", str(error)
-    return AnnotationRecord(
-        item_id=sent.item_id,
-        project_id=project.project_id,
-        task_id=pulled.task_id,
-        tool_annotation_id=pulled.annotation_id,
-        annotator=plain(pulled.annotator),
-        lead_time_s=pulled.lead_time_s,
-        created_at=pulled.created_at.isoformat(),
-        updated_at=pulled.updated_at.isoformat(),
-        verdict=verdict,
-        why=plain(why),
-        corrected_pixels=changed,
-        mask_sha256=mask_sha256,
-        raw_sha256=_digest(pulled.result),
-        result=pulled.result,
-    )
+def absorb_inbox(loop: Loop) -> None:
+    """Records that a killed collect wrote and did not put into the ledger."""
+    with session_scope(loop.ledger, read_only=True) as session:
+        expected = next_sequence(session)
+    for record in read_records(loop.root, []):
+        if record.sequence is not None and record.sequence >= expected:
+            keep_record(loop, record)
 
 
-def _digest(result: list[dict[str, Any]]) -> str:
-    raw = json.dumps(result, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(raw.encode()).hexdigest()
-
-
-def _has_mask(loop: Loop, known: Annotation) -> bool:
-    """Whether the mask of a recorded annotation is still at hand, waiting or merged."""
-    digest = known.mask_sha256
-    if digest is None or mask_file(loop.root, known.item_id, digest):
-        return True
-    return any(sample.mask_sha256 == digest for sample in loop.workspace.manifest())
-
-
-def _decode(loop: Loop, pulled: PulledAnnotation, sent: Sent) -> tuple[Mask, int, str]:
-    """The mask, how many pixels people changed, and what is beside that or could not be read;
-    AnnotationError if it says nothing.
-
-    What is painted outside the regions that were asked for is left out: people go over the edge,
-    and parts of an image that they chose would bias what is learnt.
-    """
-    sample_id = sent.item_id.rsplit("/", 1)[0]
-    sample = next(s for s in loop.workspace.manifest() if s.sample_id == sample_id)
-    with Image.open(loop.root / sample.image) as image:
-        size = (image.height, image.width)
-    classes = loop.params.classes
-    mask_HW, beside = read_annotation(pulled.result, sent.result, classes, size=size)
-    if sent.regions:
-        asked_HW = inside(sent.regions, size)
-        if left_out := int(((mask_HW != IGNORE) & ~asked_HW).sum()):
-            loop.log(f"{sent.item_id}: {left_out} pixel(s) outside the regions are left out")
-        mask_HW = np.where(asked_HW, mask_HW, np.uint8(IGNORE))
-    if not (mask_HW != IGNORE).any():
-        where = " inside the frames" if sent.regions else ""
-        raise AnnotationError(
-            f"no pixel{where} carries a label: paint at least one region, or skip"
-            f"{f' ({beside})' if beside else ''}"
+def _keep(
+    loop: Loop, project: Project, pulled: PulledAnnotation, item_id: str, known: Collected
+) -> None:
+    with session_scope(loop.ledger, read_only=True) as session:
+        before = find_annotation(
+            session,
+            tool_annotation_id=pulled.annotation_id,
+            updated_at=pulled.updated_at,
+            raw_sha256=raw_digest(pulled.result),
         )
-    return mask_HW, changed_pixels(mask_HW, sent.result, classes), beside
-
-
-def _reopen_quarantined(loop: Loop, here: Position) -> None:
-    """Ask once more for what could not be read: its raw JSON is kept, the tool's copy goes."""
-    with session_scope(loop.ledger) as session:
-        states = item_states(session, here.domain, here.round_index)
-        ids = {
-            row.tool_annotation_id
-            for row in annotation_versions(session, here.domain, here.round_index)
-            if states[row.item_id] is ItemState.QUARANTINED_ONCE
-        }
-        keys = {a: reopened_key(here.domain, here.round_index, a) for a in sorted(ids)}
-        todo = {a: key for a, key in keys.items() if find_event(session, key) is None}
-    for annotation_id, key in todo.items():
-        loop.annotator.reopen(annotation_id)
-        with session_scope(loop.ledger) as session:
-            record_event(
-                session,
-                kind="reopened",
-                who=WHO,
-                domain=here.domain,
-                round_index=here.round_index,
-                subject=str(annotation_id),
-                key=key,
-            )
-
-
-def progress(loop: Loop, here: Position, project: Project) -> Progress:
-    """How far people are, by the ledger and by which tasks still exist in the tool."""
-    with session_scope(loop.ledger) as session:
-        states = item_states(session, here.domain, here.round_index)
-        closed = find_event(session, closed_key(here.domain, here.round_index))
-        published = find_event(session, published_key(here.domain, here.round_index))
-    unanswered = [item_id for item_id, state in states.items() if not state.settled]
-    found = loop.annotator.find_tasks(project, unanswered) if unanswered else {}
-    timeout = timedelta(hours=loop.params.loop.round_timeout_h)
-    late = published is not None and datetime.now(UTC) - published.at > timeout
-    return Progress(
-        total=len(states),
-        answered=len(states) - len(unanswered),
-        open=len(found),
-        gone=len(unanswered) - len(found),
-        closed=closed is not None or late,
-    )
+        item = find_query_item(session, item_id)
+        asked = Question(
+            item_id=item_id,
+            sample=known.samples[item_id.rsplit("/", 1)[0]],
+            pre_annotation=pre_annotation(session, item_id) or [],
+            regions=boxes_of(item) if item else (),
+        )
+        sequence = next_sequence(session)
+    updated_at = pulled.updated_at
+    if before is not None:
+        # Judged once: a later version of the decoder must not contradict what is recorded.
+        if pulled.annotation_id in known.lost and before.mask_sha256:
+            keep_mask(loop.root, decode(loop, pulled, asked)[0])
+        if not known.is_withdrawn(pulled.annotation_id):
+            return
+        updated_at = known.newest[pulled.annotation_id].updated_at + _TICK  # it is back in the tool
+    record = judge(loop, project, pulled, asked)
+    keep_record(loop, replace(record, updated_at=updated_at.isoformat(), sequence=sequence))

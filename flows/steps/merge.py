@@ -20,10 +20,12 @@ from db.repository import (
     events,
     item_states,
     latest_accepted,
+    ls_projects,
     ls_tasks,
     pre_annotation,
     record_event,
     rounds,
+    withdrawn_samples,
 )
 from db.session import session_scope
 from db.tables import Annotation, ItemState
@@ -42,14 +44,14 @@ from flows.steps.last_teacher import hand_over_teacher
 from flows.steps.partial import audit_picks, partial_answers, place_pieces, with_regions
 from pipeline import layout
 from pipeline.answers import write_answers
-from pipeline.data.manifest import Sample, with_mask, write_manifest
+from pipeline.data.manifest import Sample, with_mask, without_mask, write_manifest
 from pipeline.data.painted import write_classes
 from pipeline.errors import WorkspaceError
 from pipeline.files import replacing, sha256_file, write_json
 from pipeline.types import Split
 
 REFUSED = (ItemState.SKIPPED, ItemState.QUARANTINED_TWICE)
-SAID_ONCE = ("closed", "reopened")  # events that no tag tells
+SAID_ONCE = ("closed", "reopened", "returned", "late")  # events that no tag tells
 
 
 def merge(loop: Loop, here: Position) -> int:
@@ -61,6 +63,7 @@ def merge(loop: Loop, here: Position) -> int:
     with session_scope(loop.ledger, read_only=True) as session:
         accepted = latest_accepted(session)
         random_picks = [s for domain in domains for s in audit_picks(session, domain)]
+        withdrawn = withdrawn_samples(session)
         skips = _skips(session, domains)
         partial = partial_answers(session, domains)
     answered = [sample_id for sample_id in random_picks if sample_id in accepted]
@@ -69,13 +72,18 @@ def merge(loop: Loop, here: Position) -> int:
         with_regions(loop.root, s, partial[s.sample_id], val=s.sample_id in val_ids)
         if s.sample_id in partial
         else _answered(s, accepted.get(s.sample_id), val_ids)
-        for s in before
+        for s in (without_mask(s) if s.sample_id in withdrawn else s for s in before)
     ]
     changed = [
         new for old, new in zip(before, after, strict=True) if new.mask_sha256 != old.mask_sha256
     ]
+    for old, new in zip(before, after, strict=True):
+        if old.mask and not new.mask:
+            loop.log(f"{old.sample_id}: every answer was withdrawn, so it is unlabelled again")
+            (loop.root / old.mask).unlink(missing_ok=True)
     for sample in changed:
-        _place_mask(loop.root, sample)
+        if sample.mask:
+            _place_mask(loop.root, sample)
     _place_records(loop, domains)
     place_pieces(loop.root, partial.values())
     left_out = _left_out(loop)
@@ -89,7 +97,26 @@ def merge(loop: Loop, here: Position) -> int:
     folders += hand_over_teacher(loop)
     workspace.dvc_add(folders)
     _seal(loop, here, folders, changed)
+    _clear_inbox(loop, after)
     return len(changed)
+
+
+def unmerged(loop: Loop) -> list[str]:
+    """Samples whose answer in the ledger is not the one in the data: what the next merge changes.
+
+    Images asked for by regions are left out: their masks are made of several answers.
+    """
+    masks = {sample.sample_id: sample for sample in loop.workspace.manifest()}
+    with session_scope(loop.ledger, read_only=True) as session:
+        accepted, withdrawn = latest_accepted(session), withdrawn_samples(session)
+    changed = [
+        sample_id
+        for sample_id, row in accepted.items()
+        if (sample := masks.get(sample_id))
+        and not sample.regions
+        and sample.mask_sha256 != row.mask_sha256
+    ]
+    return changed + [name for name in withdrawn if name in masks and masks[name].mask]
 
 
 def _folders(domains: Iterable[str]) -> list[Path]:
@@ -108,6 +135,15 @@ def _back_to_tag(loop: Loop, here: Position, domains: list[str]) -> None:
     for path in set(pointers) - set(at_tag):
         (loop.root / path).unlink(missing_ok=True)
         shutil.rmtree(loop.root / path.with_suffix(""), ignore_errors=True)
+
+
+def _clear_inbox(loop: Loop, samples: list[Sample]) -> None:
+    """Remove what git and DVC keep now; masks of answers that do not count stay at hand."""
+    for record in read_records(loop.root, []):
+        if record_path(loop.root, record).exists():
+            inbox(loop.root, record.file_name).unlink(missing_ok=True)
+    for digest in {sample.mask_sha256 for sample in samples if sample.mask_sha256}:
+        inbox(loop.root, f"{digest}.png").unlink(missing_ok=True)
 
 
 def _left_out(loop: Loop) -> dict[str, str]:
@@ -160,9 +196,22 @@ def _place_records(loop: Loop, domains: list[str]) -> None:
             write_json(record_path(loop.root, record), asdict(record))
     for domain in domains:
         with session_scope(loop.ledger, read_only=True) as session:
-            facts = {"tasks": _sent_tasks(session, domain), "events": _said_once(session, domain)}
+            facts = {
+                "projects": _projects(loop, session, domain),
+                "tasks": _sent_tasks(session, domain),
+                "events": _said_once(session, domain),
+            }
         if facts["tasks"]:
             write_json(tool_facts_path(loop.root, domain), facts)
+
+
+def _projects(loop: Loop, session: Session, domain: str) -> list[dict[str, Any]]:
+    """Arguments of `record_ls_project` for all projects that asked for a domain."""
+    workspace_id = loop.identity.id
+    return [
+        {"workspace_id": workspace_id, "domain": domain, "number": number, "project_id": project_id}
+        for number, project_id in enumerate(ls_projects(session, workspace_id, domain))
+    ]
 
 
 def _sent_tasks(session: Session, domain: str) -> list[dict[str, Any]]:

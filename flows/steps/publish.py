@@ -96,6 +96,8 @@ def _push_item(
         item_id=item_id(asked.sample_id, round_index),
         sample_id=asked.sample_id,
         image=loop.root / samples[asked.sample_id].image,
+        image_sha256=samples[asked.sample_id].image_sha256,
+        workspace_id=loop.identity.id,
         uncertainty=asked.score,
         reason=asked.reason,
         pre_annotation_HW=mask,

@@ -16,7 +16,7 @@ from flows.rebuild import rebuild
 from flows.verify.evidence import Evidence, Finding
 
 # Rows that only this machine knows until a merge, or for good; all others follow from the tags.
-_TOLD_LATER = {"ls_task", "event"}
+_TOLD_LATER = {"ls_project", "ls_task", "event"}
 _WHO_FIRST = ("who",)  # of the first run, see record_event
 
 

@@ -103,6 +103,14 @@ def with_mask(sample: Sample, *, mask: str, sha256: str, split: Split) -> Sample
     return replace(sample, mask=mask, mask_sha256=sha256, origin="annotated", split=split)
 
 
+def without_mask(sample: Sample) -> Sample:
+    """The sample after every answer to it was taken back; masks that came with it stay."""
+    if sample.origin != "annotated":
+        return sample
+    split: Split = "pool" if sample.split == "val" else sample.split
+    return replace(sample, mask="", mask_sha256="", origin="", split=split, regions="")
+
+
 def check_files(root: Path, samples: Sequence[Sample]) -> None:
     """DataError listing every image or mask that is absent or not what the manifest says."""
     bad: list[str] = []

@@ -73,7 +73,7 @@ def _schema(engine: Engine) -> set[tuple[str, ...]]:
             (name, line.strip().rstrip(","))
             for name, sql in tables
             if "alembic" not in name
-            for line in sql.splitlines()
+            for line in sql.replace(chr(34), "").splitlines()
         }
 
 

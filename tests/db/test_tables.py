@@ -8,15 +8,16 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 
-from db import ItemState, Ledger, repository, session_scope
+from db import ItemState, Ledger, LedgerError, repository, session_scope
 from db.tables import Event
 
 DELHI = timezone(timedelta(hours=5, minutes=30))
 ANNOTATION = """
 INSERT INTO annotation (item_id, tool_annotation_id, annotator, created_at, updated_at, raw_sha256,
-                        mask_sha256, verdict, why, corrected_pixels, collected_at)
+                        mask_sha256, verdict, why, corrected_pixels, collected_at,
+                        sequence, ground_truth)
 VALUES ('day/a/r0', 1, 'ana', '2026-01-01 00:00:00', '2026-01-01 00:00:00', 'raw',
-        {mask}, '{verdict}', '{why}', {corrected}, '2026-01-01 00:00:00')
+        {mask}, '{verdict}', '{why}', {corrected}, '2026-01-01 00:00:00', 0, false)
 """
 QUERY_ITEM = "INSERT INTO query_item VALUES ('day/b/r0', 'day', 0, 'day/b', NULL, {rest})"
 
@@ -82,7 +83,7 @@ def test_the_database_refuses_impossible_annotations(
     asked: Ledger, verdict: str, mask: str, why: str, corrected: int
 ) -> None:
     statement = ANNOTATION.format(verdict=verdict, mask=mask, why=why, corrected=corrected)
-    with pytest.raises(DBAPIError):
+    with pytest.raises((DBAPIError, LedgerError)):
         insert(asked, statement)
     insert(asked, ANNOTATION.format(verdict="skipped", mask="NULL", why="", corrected=0))
 
@@ -109,7 +110,7 @@ def test_enums_are_types_of_their_own_on_postgresql(asked: Ledger) -> None:
         expected = "CONSTRAINT ck_annotation_verdict CHECK (verdict IN ('accepted', 'skipped', "
     else:
         statement = "SELECT 'verdict: ' || array_to_string(enum_range(NULL::verdict), ', ')"
-        expected = "verdict: accepted, skipped, quarantined"
+        expected = "verdict: accepted, skipped, quarantined, withdrawn"
     with session_scope(asked, read_only=True) as session:
         assert expected in session.scalar(text(statement))
 

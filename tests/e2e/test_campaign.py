@@ -124,10 +124,12 @@ def test_a_correction_painted_in_the_browser_is_what_is_merged(live: Live) -> No
     before = mask_of(live.root / layout.sample_png(layout.PSEUDO_LABELS, first))
     paint_next_task(live, class_index=int(before[-4, before.shape[1] // 2]))
     with open_loop(live.root) as loop:
-        (pulled,) = [
-            a for a in live.annotator().pull(loop.project("day"), since=None)
-            if a.item_id == f"{first}/r1"  # the most uncertain one was handed out first
+        project, tool = loop.project("day"), live.annotator()
+        (task,) = [
+            task for task in tool.tasks(project)
+            if task.item_id == f"{first}/r1"  # the most uncertain one was handed out first
         ]  # fmt: skip
+        (pulled,) = tool.pull(project, [task.task_id]).annotations
     painted = np.zeros(before.shape, dtype=bool)
     for region in pulled.result:
         if region["origin"] != "prediction":

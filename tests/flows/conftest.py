@@ -85,6 +85,30 @@ def toy(blank_toy: Path, tmp_path: Path) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def asked_toy(blank_toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a workspace whose day/r0 waits for three answers, and its tool.json."""
+    base = tmp_path_factory.mktemp("asked")
+    shutil.copytree(blank_toy, base / "workspace", symlinks=True)
+    stage_domain(base / "workspace", "day", labelled=2, pool=8, val=1)
+    loop = Loop(
+        workspace=Workspace(base / "workspace"),
+        ledger=open_ledger(base / "workspace" / layout.LEDGER),
+        log=lambda line: None,
+        annotator_factory=lambda *_: FakeAnnotator(base / "tool.json", CLASSES),
+    )
+    assert tick(loop) == "waiting 0/3: 3 open (day/r0)"
+    loop.ledger.close()
+    return base
+
+
+@pytest.fixture
+def asked(asked_toy: Path, tmp_path: Path) -> Path:
+    """A copy of that workspace; the tool's file is where `people` look for it."""
+    shutil.copytree(asked_toy, tmp_path, dirs_exist_ok=True, symlinks=True)
+    return tmp_path / "workspace"
+
+
 @dataclass(frozen=True)
 class Campaign:
     """day/r0, day/r1 = day/final, dusk/r0 which waits for people; made once, tests take copies."""

@@ -123,7 +123,9 @@ def outcome(base: Path) -> dict[str, Any]:
         "manifest": read_manifest(root / layout.MANIFEST),
         "status": loop.workspace.git.run("status", "--porcelain"),
         "dvc": loop.workspace.dvc_status(),
-        "tasks": sorted(task["item_id"] for task in FakeAnnotator(base / "tool.json").tasks()),
+        "tasks": sorted(
+            task["data"]["item_id"] for task in FakeAnnotator(base / "tool.json").all_tasks()
+        ),
         "facts": facts,
         "completed": Counter((e.domain, e.round_index, e.subject) for e in events),
         "trainings": (runs["end train_baseline"], runs["end train_teacher"]),

@@ -78,7 +78,7 @@ def test_a_task_is_an_image_with_all_its_regions_and_rounds_add_to_its_mask(
     for image in images:
         assert asked_of(loop, f"{image.sample_id}/r0") == image.boxes
     # The pre-annotation stands only where something is asked for.
-    for task in people.tasks():
+    for task in people.all_tasks():
         sent = decode_annotation(task["result"], [], CLASSES, size=SIZE)
         asked = inside(asked_of(loop, task["item_id"]), SIZE)
         np.testing.assert_array_equal(sent, np.where(asked, bands(*SIZE, 3, first=2), IGNORE))

@@ -187,7 +187,7 @@ def test_a_lost_working_copy_comes_back_by_the_three_documented_commands(backed_
     os.environ.pop("SSL_LOOP_LEDGER_URL", None)
     assert run_tick(root, backed_up / "tool.json") == "waiting 0/3: 3 open (dusk/r0)"
     people = FakeAnnotator(backed_up / "tool.json", CLASSES)
-    assert len(people.tasks()) == 6  # none twice
+    assert len(people.all_tasks()) == 6  # none twice
     assert (root / layout.PSEUDO_LABELS / "dusk").is_dir()
     loop = open_loop(root, backed_up / "tool.json")
     assert unpushed(loop) == []

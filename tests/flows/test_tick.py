@@ -9,6 +9,7 @@ from PIL import Image
 
 from db import repository
 from db.session import session_scope
+from flows.closing import close_round
 from flows.loop import Loop
 from flows.status import status
 from flows.tick import tick
@@ -83,14 +84,23 @@ def test_skipped_deleted_and_spoilt_answers_do_not_hang_a_round(
     skipped, deleted, spoilt = people.open_items()
     people.skip(skipped)
     people.delete_task(deleted)
-    people.spoil(spoilt)
-    assert tick(loop) == "waiting 1/3: 1 open, 1 gone (day/r0)"
-    assert people.open_items() == [spoilt]  # asked once more
-    people.spoil(spoilt)
+    unreadable = people.spoil(spoilt)
+    said = tick(loop)
+    assert said.startswith("waiting 1/3: 1 open, 1 missing from Label Studio")
+    assert "labelstudio restore" in said
+    assert people.open_items() == []
+    assert unreadable in people.annotation_ids()  # nothing of a person's is deleted
+    task = people.all_tasks()[people.task_id(spoilt) - 1]["data"]
+    assert task["returned"] == "yes"
+    assert task["reason"].startswith("SENT BACK, since region 1 of 1: ")
+    assert tick(loop) == said
+    people.spoil_again(unreadable)
+    assert tick(loop).startswith("waiting 2/3: 0 open, 1 missing")
+    close_round(loop)
     assert "day/r1" in tick(loop)
     refused = {s.sample_id: s.skips for s in loop.workspace.manifest() if s.skips}
     assert refused == {skipped.removesuffix("/r0"): 1, spoilt.removesuffix("/r0"): 1}
-    assert not set(refused) & {t["item_id"].rsplit("/", 1)[0] for t in people.tasks()[3:]}
+    assert not set(refused) & {t["data"]["sample_id"] for t in people.all_tasks()[3:]}
 
 
 def test_an_edit_after_the_merge_arrives_with_the_next_one(
@@ -148,8 +158,6 @@ def test_a_detached_head_is_refused_with_the_remedy(toy: Path, open_toy: Open) -
 def test_closing_a_round_merges_what_is_there_and_lets_the_next_domain_in(
     toy: Path, open_toy: Open, people: FakeAnnotator
 ) -> None:
-    from flows.closing import close_round
-
     stage_domain(toy, "day", labelled=2)
     loop = open_toy(toy)
     tick(loop)
@@ -173,12 +181,22 @@ def test_a_rebuilt_ledger_holds_equal_facts(
     tick(loop)
     skipped, spoilt, edited = people.open_items()
     people.skip(skipped)
-    people.spoil(spoilt)
+    unreadable = people.spoil(spoilt)
     annotation_id = people.answer(edited, truth(5))
     tick(loop)
-    people.answer(spoilt, truth(6))
+    people.edit(unreadable, truth(6))
     tick(loop)
     people.edit(annotation_id, truth(7))
+    tick(loop)
+    people.edit(annotation_id, truth(5))  # and back again
+    tick(loop)
+    people.update(annotation_id)  # without a change
+    first, *_ = people.open_items()
+    people.delete_annotation(people.answer(first, truth(3)))
+    taken_back = people.answer(first, truth(8))
+    tick(loop)
+    people.delete_annotation(taken_back)
+    tick(loop)
     answer_all(people)
     tick(loop)
     answer_all(people)

@@ -77,6 +77,11 @@ def record_task(session: Session, **changes: Any) -> bool:
     return ledger_repository.record_ls_task(session, **given)[1]
 
 
+def record_project(session: Session, **changes: Any) -> bool:
+    given = {"workspace_id": "w1", "domain": "day", "project_id": 3} | changes
+    return ledger_repository.record_ls_project(session, **given)
+
+
 def record_checkpoint(session: Session, **changes: Any) -> bool:
     return ledger_repository.record_checkpoint(session, **(CHECKPOINT | changes))[1]
 

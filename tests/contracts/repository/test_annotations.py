@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from datetime import timedelta
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from db import ItemState, Ledger, Verdict
+from db import ItemState, Verdict
 from db import repository as ledger_repository
 from db.repository.annotations import LONGEST_LEAD_S, lead_time
 from tests.contracts.repository.recording import (
@@ -42,14 +41,25 @@ def test_two_versions_of_one_moment_follow_each_other(session: Session) -> None:
     assert ledger_repository.latest_accepted(session)["day/a"] is second
 
 
-def test_a_version_collected_late_takes_its_place_in_the_tools_time(session: Session) -> None:
-    first, _ = answer(session)
-    third, _ = answer(session, minute=9)
-    late, _ = answer(session, minute=5)
-    assert [third.supersedes, late.supersedes] == [first.id, first.id]
+def test_versions_count_in_the_order_of_their_coming_whatever_the_tools_clock_said(
+    session: Session,
+) -> None:
+    first, _ = answer(session, minute=60)  # the tool's clock was an hour ahead, then it was mended
+    second, _ = answer(session, minute=5)
+    third, _ = answer(session, minute=9, tool_annotation_id=2)
+    assert [second.supersedes, third.supersedes] == [first.id, second.id]
+    assert [row.sequence for row in (first, second, third)] == [0, 1, 2]
     assert ledger_repository.latest_accepted(session)["day/a"] is third
-    versions = ledger_repository.annotation_versions(session, "day", 0)
-    assert versions == [first, late, third]
+    assert ledger_repository.annotation_versions(session, "day", 0) == [first, second, third]
+
+
+def test_facts_told_again_keep_their_places(session: Session) -> None:
+    late, _ = answer(session, minute=9, sequence=7)
+    early, _ = answer(session, minute=5, tool_annotation_id=2, sequence=3)
+    taken, _ = answer(session, minute=6, tool_annotation_id=3, sequence=7)
+    assert [early.sequence, late.sequence, taken.sequence] == [3, 7, 8]
+    assert ledger_repository.next_sequence(session) == 9
+    assert answer(session, minute=9, sequence=11) == (late, False)
 
 
 def test_a_version_can_be_found_before_it_is_judged_again(session: Session) -> None:
@@ -67,7 +77,22 @@ def test_each_part_of_the_identity_makes_a_new_version(
     assert answer(session, **({"raw_sha256": "raw"} | changes))[1]
 
 
-ACCEPTED, SKIPPED, QUARANTINED = Verdict.ACCEPTED, Verdict.SKIPPED, Verdict.QUARANTINED
+ACCEPTED, SKIPPED = Verdict.ACCEPTED, Verdict.SKIPPED
+QUARANTINED, WITHDRAWN = Verdict.QUARANTINED, Verdict.WITHDRAWN
+
+
+def answers(session: Session, verdicts: list[Verdict], *, of_one: bool) -> ItemState:
+    """The state after these verdicts: versions of one answer, or each of another's."""
+    for place, verdict in enumerate(verdicts):
+        who = {
+            "tool_annotation_id": 1 if of_one else place,
+            "annotator": f"{0 if of_one else place}",
+        }
+        answer(session, minute=place, verdict=verdict, **who)
+    states = ledger_repository.item_states(session, "day", 0)
+    assert list(states) == ["day/a/r0", "day/b/r0", "day/c/r0", "day/d/r0"]
+    assert {states[key] for key in list(states)[1:]} == {ItemState.OPEN}
+    return states["day/a/r0"]
 
 
 @pytest.mark.parametrize(
@@ -77,6 +102,7 @@ ACCEPTED, SKIPPED, QUARANTINED = Verdict.ACCEPTED, Verdict.SKIPPED, Verdict.QUAR
         ([ACCEPTED], ItemState.ACCEPTED),
         ([SKIPPED], ItemState.SKIPPED),
         ([QUARANTINED], ItemState.QUARANTINED_ONCE),
+        ([WITHDRAWN], ItemState.OPEN),
         ([QUARANTINED, QUARANTINED], ItemState.QUARANTINED_TWICE),
         ([QUARANTINED, ACCEPTED], ItemState.ACCEPTED),
         ([QUARANTINED, QUARANTINED, ACCEPTED], ItemState.ACCEPTED),
@@ -89,27 +115,79 @@ ACCEPTED, SKIPPED, QUARANTINED = Verdict.ACCEPTED, Verdict.SKIPPED, Verdict.QUAR
         ([SKIPPED, QUARANTINED, QUARANTINED], ItemState.QUARANTINED_TWICE),
     ],
 )
-def test_the_state_of_an_item_follows_from_its_verdicts(
+def test_the_state_of_an_item_follows_from_its_answers(
     session: Session, verdicts: list[Verdict], expected: ItemState
 ) -> None:
-    for minute, verdict in enumerate(verdicts):
-        answer(session, minute=minute, verdict=verdict)
-    states = ledger_repository.item_states(session, "day", 0)
-    assert states["day/a/r0"] is expected
-    assert list(states) == ["day/a/r0", "day/b/r0", "day/c/r0", "day/d/r0"]
-    assert {states[key] for key in list(states)[1:]} == {ItemState.OPEN}
+    assert answers(session, verdicts, of_one=False) is expected
 
 
-def test_state_does_not_depend_on_the_order_of_arrival(ledger: Ledger) -> None:
-    sent = [(1, "accepted"), (2, "skipped"), (3, "accepted")]
-    for order in itertools.permutations(sent):
-        session = ledger.writers()  # rolled back each time
-        prepare(session)
-        for minute, verdict in order:
-            answer(session, minute=minute, verdict=verdict)
-        assert ledger_repository.latest_accepted(session)["day/a"].mask_sha256 == "mask-3"
-        assert ledger_repository.item_states(session, "day", 0)["day/a/r0"] is ItemState.ACCEPTED
-        session.close()
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        ([QUARANTINED, QUARANTINED], ItemState.QUARANTINED_TWICE),
+        ([QUARANTINED, ACCEPTED], ItemState.ACCEPTED),
+        ([ACCEPTED, QUARANTINED], ItemState.ACCEPTED),  # a spoilt edit takes nothing back
+        ([ACCEPTED, QUARANTINED, SKIPPED], ItemState.SKIPPED),
+        ([ACCEPTED, SKIPPED], ItemState.SKIPPED),
+        ([ACCEPTED, SKIPPED, ACCEPTED], ItemState.ACCEPTED),
+        ([ACCEPTED, WITHDRAWN], ItemState.OPEN),
+        ([ACCEPTED, WITHDRAWN, ACCEPTED], ItemState.ACCEPTED),
+        ([QUARANTINED, WITHDRAWN], ItemState.OPEN),
+    ],
+)
+def test_an_answer_is_what_its_newest_version_says(
+    session: Session, verdicts: list[Verdict], expected: ItemState
+) -> None:
+    assert answers(session, verdicts, of_one=True) is expected
+
+
+def test_an_earlier_answer_counts_where_the_newer_is_withdrawn(session: Session) -> None:
+    answer(session, minute=1)
+    answer(session, minute=2, tool_annotation_id=2)
+    answer(session, minute=3, tool_annotation_id=2, verdict="withdrawn")
+    assert ledger_repository.latest_accepted(session)["day/a"].mask_sha256 == "mask-1"
+    assert ledger_repository.withdrawn_samples(session) == set()
+    answer(session, minute=4, verdict="withdrawn")
+    assert ledger_repository.latest_accepted(session) == {}
+    assert ledger_repository.withdrawn_samples(session) == {"day/a"}
+
+
+def test_a_starred_answer_counts_whatever_came_later(session: Session) -> None:
+    answer(session, minute=1, ground_truth=True)
+    answer(session, minute=2, tool_annotation_id=2)
+    assert ledger_repository.latest_accepted(session)["day/a"].mask_sha256 == "mask-1"
+    assert ledger_repository.accepted_items(session)["day/a/r0"].mask_sha256 == "mask-1"
+    answer(session, minute=3, tool_annotation_id=1)  # the star is taken off
+    assert ledger_repository.latest_accepted(session)["day/a"].mask_sha256 == "mask-3"
+    answer(session, minute=4, tool_annotation_id=2, ground_truth=True)
+    assert ledger_repository.latest_accepted(session)["day/a"].mask_sha256 == "mask-4"
+
+
+def test_ids_that_a_tool_gave_out_twice_are_two_answers(session: Session) -> None:
+    answer(session, minute=1)
+    answer(session, "day/b/r0", minute=2, created_at=NOON + timedelta(minutes=2))
+    answer(session, "day/b/r0", minute=3, created_at=NOON + timedelta(minutes=2),
+           verdict="withdrawn")  # fmt: skip
+    assert set(ledger_repository.latest_accepted(session)) == {"day/a"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "raw", "annotator", "expected"),
+    [
+        (1, "same", "ana", ItemState.QUARANTINED_ONCE),
+        (90, "same", "ana", ItemState.QUARANTINED_TWICE),
+        (1, "other", "ana", ItemState.QUARANTINED_TWICE),
+        (1, "same", "bo", ItemState.QUARANTINED_TWICE),
+    ],
+)
+def test_a_double_click_spends_one_asking(
+    session: Session, seconds: int, raw: str, annotator: str, expected: ItemState
+) -> None:
+    spoilt = {"verdict": "quarantined", "raw_sha256": "same", "annotator": "ana"}
+    answer(session, **spoilt)
+    again = {"raw_sha256": raw, "annotator": annotator, "tool_annotation_id": 2}
+    answer(session, **(spoilt | again | {"updated_at": NOON + timedelta(seconds=seconds)}))
+    assert ledger_repository.item_states(session, "day", 0)["day/a/r0"] is expected
 
 
 def test_the_latest_accepted_is_over_all_rounds_and_by_domain(session: Session) -> None:
@@ -128,13 +206,6 @@ def test_the_latest_accepted_is_over_all_rounds_and_by_domain(session: Session) 
     assert set(ledger_repository.latest_accepted(session, "dusk")) == {"dusk/a"}
     assert ledger_repository.annotated_count(session, "day") == 1
     assert ledger_repository.annotated_count(session) == 2
-
-
-def test_the_watermark_is_the_newest_time_in_the_tool(session: Session) -> None:
-    assert ledger_repository.watermark(session, "day") is None
-    answer(session, minute=7)
-    answer(session, "day/b/r0", minute=3, tool_annotation_id=2)
-    assert ledger_repository.watermark(session, "day") == NOON + timedelta(minutes=7)
 
 
 def test_the_answers_of_a_round_are_counted(session: Session) -> None:

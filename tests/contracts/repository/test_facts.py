@@ -16,6 +16,7 @@ from tests.contracts.repository.recording import (
     prepare,
     record_event,
     record_measurement,
+    record_project,
     record_task,
 )
 from tests.ledgers import new_target, open_ledger
@@ -25,6 +26,7 @@ def fill(session: Session) -> None:
     prepare(session)
     record_event(session, at=NOON)
     record_task(session)
+    record_project(session)
     record_measurement(session)
     answer(session)
     answer(session, minute=3, corrected_pixels=5)
@@ -34,11 +36,12 @@ def fill(session: Session) -> None:
 def fill_otherwise(session: Session) -> None:
     """The same facts in another order, which gives other row ids, and by another clock."""
     prepare(session)
-    answer(session, "day/b/r0", minute=2, tool_annotation_id=2, verdict="skipped")
-    answer(session)
-    answer(session, minute=3, corrected_pixels=5)
+    answer(session, "day/b/r0", 2, tool_annotation_id=2, verdict="skipped", sequence=2)
+    answer(session, sequence=0)
+    answer(session, minute=3, corrected_pixels=5, sequence=1)
     record_measurement(session)
     record_task(session)
+    record_project(session)
     record_event(session, at=NOON + timedelta(days=1))
 
 
@@ -63,7 +66,7 @@ def test_facts_hold_every_table_but_no_row_ids_nor_our_clock(session: Session) -
     fill(session)
     found = ledger_repository.facts(session)
     assert all(found.values()), "the test should fill every table"
-    assert len(found) == 9
+    assert len(found) == 10
     columns = {name for rows in found.values() for name in rows[0]}
     assert not columns & {"id", "collected_at", "at", "supersedes", "detail"}
     assert {"updated_at", "created_at", "raw_sha256", "trained_on"} <= columns

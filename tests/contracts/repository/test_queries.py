@@ -15,6 +15,7 @@ from tests.contracts.repository.recording import (
     prepare,
     record_checkpoint,
     record_measurement,
+    record_project,
     record_task,
     row,
 )
@@ -111,3 +112,15 @@ def test_an_earlier_prediction_can_still_be_read(session: Session) -> None:
     record_task(session)
     record_task(session, prediction_id=10, pre_annotation=[{"id": "second"}])
     assert ledger_repository.pre_annotation(session, "day/a/r0", prediction_id=9) == [{"id": "r1"}]
+
+
+def test_the_project_taken_last_counts_and_belongs_to_one_workspace(session: Session) -> None:
+    assert record_project(session)
+    assert not record_project(session)
+    assert record_project(session, project_id=8)
+    assert record_project(session, project_id=3)  # back to the first one
+    assert record_project(session, workspace_id="w2", project_id=5)
+    assert ledger_repository.ls_projects(session, "w1", "day") == [3, 8, 3]
+    assert ledger_repository.ls_projects(session, "w2", "day") == [5]
+    assert ledger_repository.ls_projects(session, "w1", "dusk") == []
+    assert not record_project(session, number=1, project_id=8)  # told again

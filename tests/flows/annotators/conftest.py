@@ -12,12 +12,14 @@ import pytest
 from PIL import Image
 
 from flows.annotators.label_studio import LabelStudio
-from flows.annotators.types import Project, PushedTask, PushItem
+from flows.annotators.types import Owner, Project, PulledAnnotation, PushedTask, PushItem
+from pipeline.files import sha256_file
 from tests.label_studio_server import Server, label_studio
 
 __all__ = ["label_studio"]
 
 CLASSES = ["sky", "building", "road", 'car & <"van">']
+WORKSPACE_ID = "0123456789ab"
 _NUMBERS = itertools.count()
 MakeItems = Callable[..., list[PushItem]]
 
@@ -34,7 +36,7 @@ def title() -> str:
 
 @pytest.fixture
 def project(annotator: LabelStudio, title: str) -> Project:
-    return annotator.ensure_project(title, CLASSES)
+    return annotator.create_project(owner_of(title), title, CLASSES)
 
 
 @pytest.fixture
@@ -52,6 +54,8 @@ def make_items(tmp_path: Path) -> MakeItems:
                     item_id=f'day/{number:04d} "a,b"/r0',
                     sample_id=f'day/{number:04d} "a,b"',
                     image=image,
+                    image_sha256=sha256_file(image),
+                    workspace_id=WORKSPACE_ID,
                     uncertainty=1.0 - number / count,
                     reason="The model is unsure here (entropy 0.71)",
                     pre_annotation_HW=random_mask(rng, size) if masks else None,
@@ -71,6 +75,18 @@ def random_mask(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     mask[noise] = rng.integers(0, len(CLASSES), int(noise.sum()))
     mask[2:5, 3:9] = 255
     return mask
+
+
+def owner_of(title: str) -> Owner:
+    """Another domain for every title."""
+    return Owner(workspace_id=WORKSPACE_ID, domain=title.replace(" ", "-"))
+
+
+def pull(annotator: LabelStudio, project: Project) -> list[PulledAnnotation]:
+    """Every annotation of the project."""
+    pulled = annotator.pull(project, [task.task_id for task in annotator.tasks(project)])
+    assert pulled.unreadable == {}
+    return pulled.annotations
 
 
 def push(annotator: LabelStudio, project: Project, items: list[PushItem]) -> list[PushedTask]:

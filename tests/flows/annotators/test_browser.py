@@ -18,7 +18,7 @@ from flows.annotators.label_studio import LabelStudio
 from flows.annotators.masks import decode_annotation, read_annotation
 from flows.annotators.types import Project, PulledAnnotation, PushedTask, PushItem
 from tests.browser import choose_class, logged_in, open_next_task, select_region, submit
-from tests.flows.annotators.conftest import CLASSES, MakeItems
+from tests.flows.annotators.conftest import CLASSES, MakeItems, owner_of, pull
 from tests.label_studio_server import Server
 
 pytestmark = [pytest.mark.services, pytest.mark.browser]
@@ -50,8 +50,9 @@ def push(annotator: LabelStudio, project: Project, items: list[PushItem]) -> dic
 
 
 def the_answer(annotator: LabelStudio, project: Project, item: PushItem) -> PulledAnnotation:
-    (pulled,) = annotator.pull(project, since=None)
-    assert pulled.item_id == item.item_id
+    (task,) = [task for task in annotator.tasks(project) if task.versions]
+    assert task.item_id == item.item_id
+    (pulled,) = annotator.pull(project, [task.task_id]).annotations
     assert pulled.annotator == "annotator@example.com"
     return pulled
 
@@ -169,16 +170,16 @@ def test_an_object_painted_too_far_and_the_background_painted_back(
     select_region(page, "road")
     canvas.stroke(row=200, columns=(160, 260))
     submit(page)
-    first, second = annotator.pull(project, since=None)
+    first, second = pull(annotator, project)
     mask, beside = read_annotation(
-        first.result, tasks[first.item_id].result, CLASSES, size=SIZE
+        first.result, tasks[items[0].item_id].result, CLASSES, size=SIZE
     )  # fmt: skip
     assert {*mask[200, 62:146]} == {*mask[200, 222:259]} == {BUILDING}
     assert {*mask[200, 162:206]} == {ROAD}
     np.testing.assert_array_equal(mask[:160], scene[:160])
     assert beside == ""
     mask, beside = read_annotation(
-        second.result, tasks[second.item_id].result, CLASSES, size=SIZE
+        second.result, tasks[items[1].item_id].result, CLASSES, size=SIZE
     )  # fmt: skip
     assert {*mask[200, 62:259]} == {255}
     np.testing.assert_array_equal(mask[mask != 255], scene[mask != 255])
@@ -228,8 +229,8 @@ def test_classes_named_like_the_tasks_data_are_shown_and_answered_as_they_are(
     annotator: LabelStudio, title: str, make_items: MakeItems, scene: np.ndarray, page: Any
 ) -> None:
     names = ["$image", "a$reason <b>", "<script>alert(1)</script>", "$5"]
-    project = annotator.ensure_project(title, names)
-    assert annotator.ensure_project(title, names) == project
+    project = annotator.create_project(owner_of(title), title, names)
+    assert annotator.open_project(project.project_id, names) == project
     items = [replace(item, pre_annotation_HW=scene) for item in make_items(1, size=SIZE)]
     tasks = annotator.push(project, items, model_version="m", on_progress=lambda *n: None)
     canvas = open_next_task(page, project.url, SIZE)

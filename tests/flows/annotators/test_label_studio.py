@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from flows.annotators import ANNOTATORS
 from flows.annotators.label_studio import LabelStudio, fit_title
-from flows.annotators.label_studio_project import SAMPLING, TAB
+from flows.annotators.label_studio_project import RETURNED_TAB, SAMPLING, TAB
 from flows.annotators.types import Annotator, Project
 from pipeline.errors import ServiceError
-from tests.flows.annotators.conftest import CLASSES, MakeItems, answer, push
+from tests.flows.annotators.conftest import CLASSES, MakeItems, answer, owner_of, pull, push
 from tests.label_studio_server import Server
 
 pytestmark = pytest.mark.services
@@ -17,15 +19,16 @@ pytestmark = pytest.mark.services
 
 def test_the_table_gives_an_annotator_for_an_address_and_a_token(label_studio: Server) -> None:
     annotator: Annotator = ANNOTATORS["label_studio"](label_studio.url, label_studio.token)
-    assert annotator.ensure_project("from the table", CLASSES).project_id > 0
+    owner = owner_of("from the table")
+    assert annotator.create_project(owner, "from the table", CLASSES).project_id > 0
 
 
-def test_a_project_is_made_once_with_what_annotators_need(
+def test_a_project_says_whose_it_is_and_what_annotators_need(
     annotator: LabelStudio, project: Project, title: str, label_studio: Server
 ) -> None:
-    assert annotator.ensure_project(title, CLASSES) == project
     another = LabelStudio(label_studio.url + "/", label_studio.token)
-    assert another.ensure_project(title, CLASSES) == project
+    assert another.open_project(project.project_id, CLASSES) == project
+    assert project.owner == owner_of(title)
     made = annotator.http.get(f"/api/projects/{project.project_id}/")
     assert made["sampling"] == SAMPLING
     assert made["maximum_annotations"] == 1
@@ -35,38 +38,46 @@ def test_a_project_is_made_once_with_what_annotators_need(
     assert labels["labels"] == CLASSES
     assert len({label["background"] for label in labels["labels_attrs"].values()}) == len(CLASSES)
     tabs = annotator.http.get("/api/dm/views/", project=project.project_id)
-    assert [tab["data"]["title"] for tab in tabs] == [TAB]
+    assert [tab["data"]["title"] for tab in tabs] == [TAB, RETURNED_TAB]
 
 
 def test_other_classes_in_a_project_that_exists_are_refused(
-    annotator: LabelStudio, project: Project, title: str
+    annotator: LabelStudio, project: Project
 ) -> None:
     with pytest.raises(ServiceError, match="masks would be read wrongly"):
-        annotator.ensure_project(title, CLASSES[::-1])
+        annotator.open_project(project.project_id, CLASSES[::-1])
 
 
-def test_two_projects_of_one_title_are_refused_by_number(
-    annotator: LabelStudio, project: Project, title: str
+def test_a_project_is_found_by_what_it_says_whatever_its_title(
+    annotator: LabelStudio, title: str
 ) -> None:
-    twin = annotator.http.post("/api/projects/", {"title": title, "label_config": "<View/>"})
-    with pytest.raises(ServiceError, match=rf"2 projects.*{project.project_id}, {twin['id']}"):
-        annotator.ensure_project(title, CLASSES)
-
-
-def test_a_title_that_contains_another_is_another_project(
-    annotator: LabelStudio, project: Project, title: str
-) -> None:
-    assert annotator.ensure_project(f"{title} b", CLASSES).project_id != project.project_id
-    assert annotator.ensure_project(title, CLASSES) == project
+    owner = owner_of(title)
+    assert annotator.find_projects(owner) == []
+    made = annotator.create_project(owner, f"  {title} ", CLASSES)
+    twin = annotator.create_project(owner_of(f"{title}-b"), title, CLASSES)
+    assert made.title == title  # as the server keeps it
+    assert annotator.find_projects(owner) == [made]
+    path = f"/api/projects/{made.project_id}/"
+    annotator.http.patch(path, {"title": "renamed by hand"})
+    assert annotator.find_projects(owner) == [replace(made, title="renamed by hand")]
+    annotator.http.patch(path, {"description": "Our streets.\nDo not delete."})
+    unmarked = annotator.open_project(made.project_id, CLASSES)
+    assert unmarked is not None
+    assert unmarked.owner is None
+    assert annotator.claim_project(unmarked, owner).owner == owner
+    assert annotator.http.get(path)["description"].startswith("Our streets.\nDo not delete.")
+    annotator.http.delete(path)
+    assert annotator.open_project(made.project_id, CLASSES) is None
+    assert twin.project_id != made.project_id
 
 
 def test_a_title_too_long_or_too_short_is_fitted(annotator: LabelStudio) -> None:
     long = "ssl-loop: a workspace with quite a long name / " + "domain" * 5
-    made = annotator.ensure_project(long, CLASSES)
-    assert len(made.title) <= 50
-    assert annotator.ensure_project(long, CLASSES) == made
-    assert annotator.ensure_project(long + "x", CLASSES).project_id != made.project_id
-    assert annotator.ensure_project("ab", CLASSES).title == fit_title("ab")
+    made = annotator.create_project(owner_of("long"), long, CLASSES)
+    assert made.title == fit_title(long)
+    assert annotator.open_project(made.project_id, CLASSES) == made
+    assert fit_title(long + "x") != made.title
+    assert annotator.create_project(owner_of("ab"), "ab", CLASSES).title == fit_title("ab")
 
 
 def test_a_personal_access_token_does_all_of_it(
@@ -75,12 +86,12 @@ def test_a_personal_access_token_does_all_of_it(
     with label_studio.client() as client:
         personal = client.post("/api/token/").json()["token"]
     annotator = LabelStudio(label_studio.url, personal)
-    project = annotator.ensure_project("by personal token", CLASSES)
+    project = annotator.create_project(owner_of("pat"), "by personal token", CLASSES)
     (task,) = push(annotator, project, make_items(1))
     answer(annotator, task)
     annotator.http.client.auth._renew_at = 0.0  # type: ignore[union-attr]
     annotator.http.client.auth._access = "expired"  # type: ignore[union-attr]
-    assert len(annotator.pull(project, since=None)) == 1
+    assert len(pull(annotator, project)) == 1
 
 
 def test_the_webhook_is_made_once_and_brought_up_to_date(
@@ -100,7 +111,7 @@ def test_the_webhook_is_made_once_and_brought_up_to_date(
 def test_hooks_at_old_addresses_do_not_keep_the_secret(
     annotator: LabelStudio, project: Project, title: str
 ) -> None:
-    another = annotator.ensure_project(f"{title} another", CLASSES)
+    another = annotator.create_project(owner_of(f"{title} another"), title, CLASSES)
     elsewhere = "http://127.0.0.1:9/of-somebody-else"
     annotator.ensure_webhook(project, elsewhere, {"X-Another": "theirs"})
     annotator.ensure_webhook(another, "http://127.0.0.1:8089/hook", {"X-Hook-Secret": "s"})

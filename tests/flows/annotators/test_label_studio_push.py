@@ -26,7 +26,7 @@ from flows.annotators.masks import brush_region, decode_annotation
 from flows.annotators.outgoing import BATCH
 from flows.annotators.types import Project
 from pipeline.errors import AnnotationError, DataError, ServiceError
-from tests.flows.annotators.conftest import CLASSES, MakeItems, answer, next_task, push
+from tests.flows.annotators.conftest import CLASSES, MakeItems, answer, next_task, pull, push
 from tests.label_studio_server import Server
 
 pytestmark = pytest.mark.services
@@ -40,8 +40,7 @@ def test_the_round_trip_is_exact(
     assert [task.item_id for task in tasks] == [item.item_id for item in items]
     for task in tasks:
         answer(annotator, task)
-    pulled = annotator.pull(project, since=None)
-    assert [one.item_id for one in pulled] == [item.item_id for item in items]
+    pulled = pull(annotator, project)
     for item, task, one in zip(items, tasks, pulled, strict=True):
         assert item.pre_annotation_HW is not None
         mask = decode_annotation(one.result, task.result, CLASSES, size=(47, 65))
@@ -179,7 +178,7 @@ def test_a_push_killed_half_way_and_repeated_makes_no_duplicate(
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     child.stdout.close()
-    before = annotator.find_tasks(project, [item.item_id for item in items])
+    before = {task.item_id: task.task_id for task in annotator.tasks(project)}
     assert BATCH <= len(before) < len(items)  # it was killed half-way indeed
     tasks = push(annotator, project, items)
     assert len(tasks) == len(items)
@@ -252,7 +251,7 @@ def test_what_label_studio_takes_but_nobody_can_read_is_refused_on_arrival(
     region = brush_region(np.full((48, 64), 255, dtype=np.uint8), "sky", region_id="f" * 10)
     change(region)
     answer(annotator, task, result=[*task.result, region])
-    (pulled,) = annotator.pull(project, since=None)
+    (pulled,) = pull(annotator, project)
     with pytest.raises(AnnotationError, match=complaint):
         decode_annotation(pulled.result, task.result, CLASSES, size=(48, 64))
 
@@ -278,4 +277,4 @@ def test_everything_wrong_is_listed_and_nothing_sent(
         push(annotator, project, items)
     for words in ("twice", "(3, 4) for an image of (48, 64)", "class index 4", "broken.png", "1.5"):
         assert words in str(caught.value)
-    assert annotator.find_tasks(project, [good.item_id]) == {}
+    assert annotator.tasks(project) == []

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from flows.annotators.label_studio import LabelStudio
+from flows.annotators.label_studio_project import RETURNED
 from flows.annotators.masks import decode_annotation
 from flows.annotators.simulated import AnswerSummary, Behaviour, SimulatedAnnotator
 from flows.annotators.types import Project, PulledAnnotation, PushedTask, PushItem
@@ -17,7 +18,7 @@ from pipeline.data.formats.images import save_mask
 from pipeline.errors import AnnotationError, ConfigError, DataError
 from pipeline.regions import Box, inside
 from pipeline.types import IGNORE
-from tests.flows.annotators.conftest import CLASSES, MakeItems, random_mask
+from tests.flows.annotators.conftest import CLASSES, MakeItems, owner_of, pull, random_mask
 from tests.label_studio_server import Server
 
 SIZE = (48, 64)
@@ -45,7 +46,7 @@ class Round:
         return self.person(**behaviour).answer(self.project.project_id, limit)
 
     def pulled(self) -> list[PulledAnnotation]:
-        return self.loop.pull(self.project, since=None)
+        return pull(self.loop, self.project)
 
     def decoded(self, annotation: PulledAnnotation) -> np.ndarray:
         task = next(task for task in self.tasks if task.task_id == annotation.task_id)
@@ -54,7 +55,8 @@ class Round:
     def true(self, annotation: PulledAnnotation) -> np.ndarray:
         from PIL import Image
 
-        sample_id = annotation.item_id.rsplit("/", 1)[0]
+        task = next(task for task in self.tasks if task.task_id == annotation.task_id)
+        sample_id = task.item_id.rsplit("/", 1)[0]
         return np.asarray(Image.open(self.truth / f"{sample_id}.png"))
 
 
@@ -67,7 +69,7 @@ def asked(label_studio: Server, project: Project, make_items: MakeItems, tmp_pat
 def test_the_answers_are_the_truth_most_uncertain_first(asked: Round) -> None:
     assert asked.answer(limit=2) == AnswerSummary(corrected=2)
     pulled = asked.pulled()
-    assert [one.item_id for one in pulled] == [item.item_id for item in asked.items[:2]]
+    assert [one.task_id for one in pulled] == [task.task_id for task in asked.tasks[:2]]
     for one, task in zip(pulled, asked.tasks, strict=False):
         np.testing.assert_array_equal(asked.decoded(one), asked.true(one))
         assert {r["origin"] for r in one.result} <= {"prediction", "prediction-changed", "manual"}
@@ -150,9 +152,11 @@ def test_an_unreadable_answer_is_given_once_and_asked_again_is_right(asked: Roun
     for one in asked.pulled():
         with pytest.raises(AnnotationError):
             asked.decoded(one)
-        asked.loop.reopen(one.annotation_id)
+    for task in asked.loop.tasks(asked.project):
+        asked.loop.note(task, {"reason": "SENT BACK", RETURNED: "yes"})
     # Another process of the same behaviour.
     assert asked.answer(undecodable=1.0) == AnswerSummary(corrected=4)
+    assert asked.answer(undecodable=1.0) == AnswerSummary()  # though the notes still stand
     for one in asked.pulled():
         np.testing.assert_array_equal(asked.decoded(one), asked.true(one))
 
@@ -171,10 +175,10 @@ def test_the_same_seed_gives_the_same_answers(
 ) -> None:
     results = []
     for number, seed in enumerate((1, 1, 2)):
-        project = annotator.ensure_project(f"seeds {number}", CLASSES)
+        project = annotator.create_project(owner_of(f"seeds{number}"), f"seeds {number}", CLASSES)
         asked = Round(label_studio, project, make_items(3), tmp_path / "truth")
         asked.answer(seed=seed, boundary_noise_px=1.0, wrong_class=0.5, skip=0.3)
-        results.append([(one.item_id, one.lead_time_s, one.result) for one in asked.pulled()])
+        results.append([(one.lead_time_s, one.result) for one in asked.pulled()])
     assert results[0] == results[1]
     assert results[0] != results[2]
 
@@ -201,7 +205,7 @@ def test_running_answers_what_comes_until_told_to_stop(asked: Round, title: str)
 
     total = asked.person().run(
         until,
-        title_prefix=title,
+        projects=lambda: [asked.project.project_id],
         pause_s=0.05,
         on_answers=lambda where, summary: passes.append((where, summary)),
     )
