@@ -11,6 +11,7 @@ import click
 
 from flows import (
     cli_backtest,
+    cli_backup,
     cli_domain,
     cli_labelstudio,
     cli_methods,
@@ -289,7 +290,7 @@ main.add_command(cli_models.models)
 main.add_command(cli_methods.methods)
 main.add_command(cli_models.export)
 main.add_command(cli_backtest.backtest)
-for command in (*cli_versions.COMMANDS, *cli_verify.COMMANDS):
+for command in (*cli_versions.COMMANDS, *cli_verify.COMMANDS, *cli_backup.COMMANDS):
     main.add_command(command)
 main.add_command(cli_watch.watch)
 main.add_command(cli_shift.shift)

@@ -59,9 +59,9 @@ def restore(source: str, tag: str, into: Path, log: Callable[[str], object]) -> 
     """
     into = into.absolute()
     source = str(Path(source).resolve()) if Path(source).exists() else source
-    _require_free(into)
+    require_free(into)
     require_tag(tag, _tags(source, into.parent))
-    with _beside(into) as root:
+    with made_beside(into) as root:
         log(f"cloning {redacted(source)} at {tag}")
         workspace = _clone(source, tag, root)
         outs = outs_at(workspace.git, "HEAD")
@@ -73,7 +73,8 @@ def restore(source: str, tag: str, into: Path, log: Callable[[str], object]) -> 
     return Restored(root=into, proof=proof, annotations=annotations)
 
 
-def _require_free(into: Path) -> None:
+def require_free(into: Path) -> None:
+    """WorkspaceError unless `into` is a new or empty folder outside other repositories."""
     if into.exists() and not into.is_dir():
         raise WorkspaceError(f"{into}: is a file; name a new folder")
     if into.exists() and any(into.iterdir()):
@@ -95,7 +96,7 @@ def _tags(source: str, cwd: Path) -> list[str]:
 
 
 @contextmanager
-def _beside(into: Path) -> Iterator[Path]:
+def made_beside(into: Path) -> Iterator[Path]:
     """A folder that becomes `into` at the end, and is gone after anything else."""
     for left in into.parent.glob(f".{into.name}.*.restoring"):
         pid = left.name.rsplit(".", 2)[1]
