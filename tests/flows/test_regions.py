@@ -80,7 +80,7 @@ def test_a_task_is_an_image_with_all_its_regions_and_rounds_add_to_its_mask(
     # The pre-annotation stands only where something is asked for.
     for task in people.all_tasks():
         sent = decode_annotation(task["result"], [], CLASSES, size=SIZE)
-        asked = inside(asked_of(loop, task["item_id"]), SIZE)
+        asked = inside(asked_of(loop, task["data"]["item_id"]), SIZE)
         np.testing.assert_array_equal(sent, np.where(asked, bands(*SIZE, 3, first=2), IGNORE))
 
     # What is painted outside the regions is left out, and said.
