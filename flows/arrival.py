@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from flows.lost_tags import known_domains
 from flows.steps.take_in import OPTIONS
 from flows.workspace import Workspace
 from pipeline import layout
@@ -58,7 +59,7 @@ def add_domain(  # noqa: PLR0913 - one keyword per option of the command
         masks=masks,
         splits=splits,
         classes=params.classes,
-        existing_domains=tuple(params.domains),
+        existing_domains=known_domains(workspace, params),
         destination=root / layout.INCOMING,
         before_publish=lambda folder: write_json(folder / OPTIONS, chosen),
         keep_all=keep_all,
@@ -109,8 +110,9 @@ def let_in(root: Path, domain: str, names: Sequence[str] = ()) -> list[str]:
             write_manifest(waits, after)
             os.utime(waits, ns=(arrived.st_atime_ns, arrived.st_mtime_ns))  # its turn is by this
         else:
-            write_manifest(root / layout.MANIFEST, after)
-            workspace.commit([layout.MANIFEST], f"Let in {len(chosen)} images of {domain}")
+            with workspace.writing_data():
+                write_manifest(root / layout.MANIFEST, after)
+                workspace.commit([layout.MANIFEST], f"Let in {len(chosen)} images of {domain}")
     return chosen
 
 

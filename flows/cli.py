@@ -12,6 +12,7 @@ import click
 from flows import (
     cli_backtest,
     cli_backup,
+    cli_commit,
     cli_domain,
     cli_labelstudio,
     cli_methods,
@@ -286,6 +287,7 @@ def evaluate(workspace: Path, split: Literal["val", "test"]) -> None:
 
 main.add_command(cli_domain.domain)
 main.add_command(cli_labelstudio.labelstudio)
+main.add_command(cli_commit.commit)
 main.add_command(cli_models.models)
 main.add_command(cli_methods.methods)
 main.add_command(cli_models.export)

@@ -141,16 +141,21 @@ def remote_list(workspace: Path, as_json: bool) -> None:
     import json
 
     from flows import remote as remotes
+    from flows.lost_tags import lost_history
     from flows.steps.push import unpushed
 
     with _loop(workspace) as loop:
         found, tags = remotes.remote(loop.workspace), unpushed(loop)
+        lost = lost_history(loop.workspace)
     if as_json:
         halves = {name: url and remotes.redacted(url) for name, url in vars(found).items()}
-        told = {**halves, "not_pushed": tags}
+        told = {**halves, "not_pushed": tags, "lost": lost}
         click.echo(json.dumps(told, indent=1))
         return
     click.echo(found.in_words())
+    if lost:
+        click.echo(f"NOT KNOWN HERE: {lost}")
+        sys.exit(1)
     if found:
         click.echo(f"not pushed yet: {', '.join(tags)}" if tags else "every tag is there")
 
@@ -168,6 +173,7 @@ def remote_remove(workspace: Path) -> None:
 @WORKSPACE
 def remote_push(workspace: Path) -> None:
     """Push now what the remotes lack."""
+    from flows.lost_tags import require_tags
     from flows.remote import remote as addresses
     from flows.steps.push import push, unpushed
     from pipeline.errors import WorkspaceError
@@ -175,6 +181,7 @@ def remote_push(workspace: Path) -> None:
     with _loop(workspace) as loop, loop.workspace.lock():
         if not addresses(loop.workspace):
             raise WorkspaceError("no remote; `ssl-loop remote add URL --git URL` sets one up")
+        require_tags(loop.workspace)
         tags = unpushed(loop)
         if tags:
             push(loop, tags)
@@ -182,7 +189,25 @@ def remote_push(workspace: Path) -> None:
             click.echo("every tag is there")
 
 
-COMMANDS = (history, restore, diff, lineage, remote)
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
+@AS_JSON
+@WORKSPACE
+def gc(workspace: Path, dry_run: bool, as_json: bool) -> None:
+    """Free what lies in DVC's cache and no tag, branch or working copy needs.
+
+    The safe `dvc gc`: every state that `ssl-loop restore` brings back stays, also of workspaces
+    that share this cache. Refused while a round is computed.
+    """
+    import json
+
+    from flows.gc import collect_garbage
+
+    found = collect_garbage(_workspace(workspace), dry_run=dry_run)
+    click.echo(json.dumps(found.as_json(), indent=1) if as_json else found.in_words())
+
+
+COMMANDS = (gc, history, restore, diff, lineage, remote)
 
 
 def _loop(workspace: Path) -> Any:

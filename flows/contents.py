@@ -5,7 +5,8 @@ Read from git and the cache alone, so that any state can be looked into without 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from pipeline.reading import Document, content_of, read
 
 LOCK = DVC_LOCK.as_posix()
 LOST = "DVC's cache is damaged: remove the file and `dvc fetch`, or restore a backup"
+_NOT_DATA = (".dvc", ".git", layout.PRIVATE.name)
 _FOLDER = ".dir"  # how DVC marks the hash of a folder's listing
 
 
@@ -83,15 +85,30 @@ def cache_of(workspace: Workspace) -> Cache:
 def outs_at(git: Git, revision: str) -> list[Out]:
     """All that DVC keeps at a revision, by path; what git keeps itself is not among it."""
     files = git.files_at(revision)
+    return _outs(files, lambda path: _file(git, revision, path))
+
+
+def outs_in_working_copy(root: Path) -> list[Out]:
+    """All that DVC keeps by what lies in a workspace now, committed or not."""
+    files = []
+    for folder, below, names in os.walk(root):
+        below[:] = [name for name in below if name not in _NOT_DATA]
+        here = Path(folder).relative_to(root)
+        files += [(here / name).as_posix() for name in names if name.endswith(".dvc")]
+    files += [name for name in (LOCK, layout.DVC_YAML.as_posix()) if (root / name).exists()]
+    return _outs(files, lambda path: read(root / path))
+
+
+def _outs(files: Collection[str], look: Callable[[str], Document]) -> list[Out]:
     found: dict[str, Out] = {}
     for path in files:
         if path.endswith(".dvc") and not path.startswith(".dvc/"):
-            for entry in outs_of(_file(git, revision, path)):
+            for entry in outs_of(look(path)):
                 name = (Path(path).parent / entry["path"]).as_posix()
                 found[name] = Out(path=name, md5=entry["md5"], remade=False)
     stages = layout.DVC_YAML.as_posix()
-    remade = not_pushed(_file(git, revision, stages)) if stages in files else set()
-    locked = locked_stages(_file(git, revision, LOCK)) if LOCK in files else {}
+    remade = not_pushed(look(stages)) if stages in files else set()
+    locked = locked_stages(look(LOCK)) if LOCK in files else {}
     for stage in locked.values():
         for entry in stage.get("outs", ()):
             name = entry["path"]

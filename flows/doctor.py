@@ -13,13 +13,19 @@ from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 
+from db.errors import LedgerError
 from flows import daemons, label_studio_server, prefect_server, services
 from flows.credentials import API_KEY_VARIABLE, SECRETS
+from flows.gc import has_far_remote, lost_by_tag
+from flows.guards import refusals
+from flows.loop import open_loop
 from flows.workspace import Workspace, is_workspace
+from pipeline import layout
 from pipeline.devices import missing_device
 from pipeline.errors import SslLoopError
 
 GIT_AT_LEAST = (2, 28)  # init --initial-branch
+_SHOWN = 5
 SPACE_GIB = 5.0  # masks, models and DVC's copies of a first campaign
 # Beyond these the server does not start, or silently makes no scheduled runs (pyproject.toml).
 PINS = {"prefect": ">=3.8.8,<3.9", "fastapi": ">=0.139,<0.151", "sqlalchemy": ">=2.0,<2.1"}
@@ -125,7 +131,7 @@ def _environment(root: Path) -> Iterator[Check]:
 def _space(root: Path) -> Check:
     there = next(folder for folder in (root, *root.parents) if folder.exists())
     free = shutil.disk_usage(there).free / 2**30
-    remedy = f"free some on {there}, at least {SPACE_GIB:.0f} GiB; `dvc gc --all-tags` helps"
+    remedy = f"free some on {there}, at least {SPACE_GIB:.0f} GiB; `ssl-loop gc` helps"
     return _check("disk space", free >= SPACE_GIB, f"{free:.1f} GiB", remedy)
 
 
@@ -161,6 +167,52 @@ def _workspace(root: Path) -> Iterator[Check]:
         else:
             yield Check(name=name, ok=True, found="fine")
     yield from _device(workspace)
+    if (root / ".git").exists():
+        yield from _refusals(root)
+        yield from _restorable(workspace)
+
+
+def _refusals(root: Path) -> Iterator[Check]:
+    """What a tick would stop at."""
+    own = services.LEDGER_VARIABLE not in os.environ
+    if own and not (root / layout.LEDGER).exists():  # opening it would make one
+        if Workspace(root).tags_merged():
+            yield Check(
+                name="ledger", ok=False, found="not there", remedy="ssl-loop ledger rebuild"
+            )
+        return
+    try:
+        with open_loop(root) as loop:
+            for name, why in refusals(loop):
+                if name != "branch":  # said above
+                    yield Check(name=name, ok=False, found="not as it must be", remedy=why)
+    except (SslLoopError, LedgerError) as error:
+        yield Check(name="ledger", ok=False, found="cannot be opened", remedy=str(error))
+
+
+def _restorable(workspace: Workspace) -> Iterator[Check]:
+    """Tags whose files are gone from the cache and the remote: `dvc gc` takes them, for one."""
+    try:
+        tags = workspace.tags_merged()
+        lost = lost_by_tag(workspace, tags)
+    except SslLoopError as error:
+        yield Check(name="tags", ok=False, found="cannot be looked into", remedy=str(error))
+        return
+    if lost and has_far_remote(workspace):
+        found = f"{', '.join(lost)} need files that this machine lacks; the remote may have them"
+        yield Check(name="tags", ok=True, found=found)
+        return
+    for tag, files in lost.items():
+        more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
+        yield Check(
+            name=f"tag {tag}",
+            ok=False,
+            found=f"cannot be restored: lost are {', '.join(files[:_SHOWN])}{more}",
+            remedy="bring DVC's cache back from a copy; `ssl-loop remote add` keeps a second one, "
+            "`ssl-loop gc` frees space without losing any",
+        )
+    if tags and not lost:
+        yield Check(name="tags", ok=True, found=f"all {len(tags)} can be restored")
 
 
 def _device(workspace: Workspace) -> Iterator[Check]:

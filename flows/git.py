@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,8 +14,8 @@ import psutil
 from flows.processes import run
 from pipeline.errors import WorkspaceError
 
-# Nobody sits at a tick: no signing pass phrase, no hook that waits or reformats.
-_UNATTENDED = ("-c", "commit.gpgSign=false", "-c", "tag.gpgSign=false")
+# The last line of every commit of the loop's own; flows/commits.py tells them from people's by it.
+OWN_MARK = "Committed-by: ssl-loop"
 # Files in .git that mean somebody is in the middle of something, and what ends it.
 _UNFINISHED = {
     "MERGE_HEAD": "git merge --abort",
@@ -62,26 +64,64 @@ class Git:
         names = [path.as_posix() for path in paths]
         self.run("restore", f"--source={revision}", "--worktree", "--", *names)
 
-    def commit(self, paths: Sequence[Path], message: str) -> str | None:
+    def commit(self, paths: Sequence[Path], message: str, *, empty: bool = False) -> str | None:
         """Record the state of `paths`, deletions included; None when nothing of them changed.
 
         Whatever else is staged stays staged and uncommitted. A path that is neither there nor
         tracked has no state to record. After a failure none of `paths` is left staged.
+        WorkspaceError when git recorded something else than what lies there. With `empty`, the
+        message alone is worth a commit.
         """
         names = [path.as_posix() for path in paths if self._has_state(path)]
-        if not names:
+        if not names and not empty:
             return None
         with self._writing():
             try:
-                self.run("add", "--all", "--", *names)
-                if not self.run("diff", "--cached", "--name-only", "HEAD", "--", *names):
-                    return None
-                self.run(*_UNATTENDED, "commit", "--quiet", "--no-verify", "-m", message,
-                         "--only", "--", *names)  # fmt: skip
+                self._stage(names)
+                changed = names and self.run(
+                    "diff", "--cached", "--name-only", "HEAD", "--", *names
+                )
+                if changed or empty:
+                    self.run("commit", "--quiet", "--no-verify", "--cleanup=verbatim",
+                             "--allow-empty", "-m", message, "-m", OWN_MARK,
+                             "--only", "--", *names)  # fmt: skip
             except BaseException:
-                self.says("reset", "--quiet", "--", *names)
+                if names:
+                    self.says("reset", "--quiet", "--", *names)
                 raise
-        return self.head()
+        require_recorded(self, names)
+        return self.head() if changed or empty else None
+
+    def _stage(self, names: Sequence[str]) -> None:
+        """Add with force: what people's settings hide is to be recorded all the same.
+
+        Below a folder, hidden and backup files are left out, as they are nobody's result.
+        """
+        if not names:
+            return
+        self._look_at_them_again(names)
+        private = [name for name in names if Path(name).parts[0] == self.marker.parent.name]
+        if private:
+            raise WorkspaceError(f"{', '.join(private)}: ignored, and never committed")
+        if tracked := self.listed("ls-files", "-z", "--", *names):
+            self.run("add", "--update", "--", *tracked)
+        unknown = self.listed("ls-files", "--others", "-z", "--", *names)
+        new = [name for name in unknown if name in names or not is_litter(name)]
+        if new:
+            self.run("add", "--force", "--", *new)
+
+    def _look_at_them_again(self, names: Sequence[str]) -> None:
+        """Take back `assume-unchanged` and `skip-worktree`, by which git would look away."""
+        flagged = [line[2:] for line in self.listed("ls-files", "-v", "-z", "--", *names)
+                   if line[0].islower() or line[0] == "S"]  # fmt: skip
+        there = [name for name in flagged if (self.root / name).exists()]
+        for bit in ("--no-assume-unchanged", "--no-skip-worktree"):
+            if there:
+                self.run("update-index", bit, "--", *there)
+
+    def listed(self, *arguments: str) -> list[str]:
+        """What `git ARGUMENTS` lists with `-z`."""
+        return [name for name in os.fsdecode(self.run(*arguments)).split("\0") if name]
 
     def _has_state(self, path: Path) -> bool:
         return (self.root / path).exists() or bool(self.run("ls-files", "--", path.as_posix()))
@@ -98,13 +138,12 @@ class Git:
             )
         if there is None:
             with self._writing():
-                self.run(*_UNATTENDED, "tag", "-a", name, "-m", message, commit)
+                self.run("tag", "-a", name, "-m", message, commit)
 
-    def files_at(self, revision: str) -> dict[str, tuple[str, str]]:
-        """`path -> (mode, hash of the blob)` of every file of a revision."""
-        listed = self.run("ls-tree", "-r", "-z", "--full-tree", revision).decode()
+    def files_at(self, revision: str, *names: str) -> dict[str, tuple[str, str]]:
+        """`path -> (mode, hash of the blob)` of every file of a revision, or of `names` in it."""
         found = {}
-        for line in filter(None, listed.split("\0")):
+        for line in self.listed("ls-tree", "-r", "-z", "--full-tree", revision, "--", *names):
             head, _, path = line.partition("\t")
             mode, _, blob = head.split()
             found[path] = (mode, blob)
@@ -112,7 +151,9 @@ class Git:
 
     def ensure_identity(self) -> None:
         """Who commits, where nobody has said so: a fresh clone on a fresh machine has no name."""
-        if self.says("config", "user.email") is None:
+        unsaid = self.says("config", "user.email") is None
+        if unsaid or None in (self.says("var", "GIT_AUTHOR_IDENT"),
+                              self.says("var", "GIT_COMMITTER_IDENT")):  # fmt: skip
             self.run("config", "user.name", "ssl-loop")
             self.run("config", "user.email", "ssl-loop@localhost")
 
@@ -127,13 +168,28 @@ class Git:
             if (self.folder / name).exists():
                 raise WorkspaceError(f"{self.root}: .git/{name} is there; finish it or `{remedy}`")
         current = self.says("symbolic-ref", "--quiet", "--short", "HEAD")
+        if self.says("rev-parse", "--quiet", "--verify", "HEAD") is None:
+            raise WorkspaceError(
+                f"{self.root}: git has no commit here; `ssl-loop init` was not finished: run it "
+                "again with the same arguments"
+            )
         if current != branch:
+            self._require_exists(branch)
             where = f"branch {current!r}" if current else "a detached HEAD"
             raise WorkspaceError(
                 f"{self.root}: on {where}, and rounds are committed to {branch!r} only; when done "
                 f"looking: `git checkout {branch} && dvc checkout`"
             )
         self._require_no_lock()
+
+    def _require_exists(self, branch: str) -> None:
+        if self.says("rev-parse", "--quiet", "--verify", f"refs/heads/{branch}") is None:
+            known = self.run("branch", "--format=%(refname:short)").decode().split("\n")
+            raise WorkspaceError(
+                f"params.yaml: loop.branch = {branch!r}, and git has no such branch; expected one "
+                f"of: {', '.join(filter(None, known))}. Set it back, or make the branch: "
+                f"`git branch -m {branch}`"
+            )
 
     def _require_no_lock(self) -> None:
         lock = self.folder / "index.lock"
@@ -180,3 +236,41 @@ def _works_in(process: psutil.Process, root: Path) -> bool:
         ]
     except (psutil.Error, OSError):
         return False
+
+
+def require_recorded(git: Git, names: Sequence[str]) -> None:
+    """WorkspaceError unless HEAD has `names`, folders whole, byte for byte as they lie there."""
+    if not names:
+        return
+    at_head = git.files_at("HEAD", *names)
+    lies = [name for name in names if (git.root / name).is_file()]
+    for folder in (git.root / name for name in names if (git.root / name).is_dir()):
+        found = (path for path in folder.rglob("*") if path.is_file())
+        lies += [p for p in (f.relative_to(git.root).as_posix() for f in found) if not is_litter(p)]
+    bad = [name for name in lies if not _is_blob(git.root / name, at_head.get(name, ("", ""))[1])]
+    bad += [name for name in at_head if not (git.root / name).exists()]
+    if bad:
+        attributes = git.says("check-attr", "--all", "--", bad[0])
+        raise WorkspaceError(
+            f"git did not record as it lies there: {', '.join(bad[:10])}"
+            + (f" (it applies {attributes.partition(': ')[2]!r})" if attributes else "")
+            + "; look for filters and line endings in .git/info/attributes and `git config "
+            "--list --show-origin`, and for `git sparse-checkout list`"
+        )
+
+
+def blob_hash(content: bytes, like: str) -> str:
+    """git's name of a content, in the object format of the hash `like`."""
+    kind = hashlib.sha1 if len(like) == 40 else hashlib.sha256
+    return kind(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def _is_blob(path: Path, blob: str) -> bool:
+    content = os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes()
+    return blob_hash(content, blob) == blob
+
+
+def is_litter(name: str) -> bool:
+    """What editors and file managers leave behind, and files that are being written."""
+    last = Path(name).name
+    return (last.startswith(".") and last != ".gitignore") or last.endswith(("~", ".swp", ".tmp"))

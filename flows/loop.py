@@ -18,6 +18,7 @@ from flows.annotators import ANNOTATORS
 from flows.annotators.types import Annotator, Owner, Project
 from flows.credentials import keep_private
 from flows.identity import Identity, require_identity
+from flows.lost_tags import require_tags
 from flows.position import Position, position
 from flows.projects import find_project, remember_project
 from flows.workspace import Workspace
@@ -88,8 +89,15 @@ class Loop:
         return Owner(workspace_id=self.identity.id, domain=domain)
 
     def position(self) -> Position | None:
-        """Where the loop stands; None before the first domain is taken in."""
-        return position(self.params.domain, self.workspace.tags_merged())
+        """Where the loop stands; None before the first domain is taken in.
+
+        WorkspaceError where tags that say it are missing.
+        """
+        domain = self.params.domain
+        found = position(domain, self.workspace.tags_merged())
+        if found is None and domain is not None:
+            require_tags(self.workspace)
+        return found
 
     def require_position(self) -> Position:
         """As `position`, or WorkspaceError saying how to bring the first domain."""

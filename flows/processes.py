@@ -28,17 +28,44 @@ GROUP_TOKEN = "SSL_LOOP_GROUP"
 LAST_LINES = 20  # enough of a traceback to see its cause
 TERM_GRACE_S = 3.0  # trainings checkpoint, so a short grace loses nothing
 
-# Variables by which git would work on another repository than the one it is run in.
-_GIT_LOCATION = (
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
+# Variables by which git would work on another repository than the one it is run in, or write
+# other commits: git's own list (`git rev-parse --local-env-vars`) and what changes its dates.
+_GIT_ELSEWHERE = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_ATTR_SOURCE",
+    "GIT_AUTHOR_DATE",
+    "GIT_COMMITTER_DATE",
     "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_CONFIG_COUNT",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
     "GIT_NAMESPACE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
     "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_TEMPLATE_DIR",
+    "GIT_WORK_TREE",
 )
+# Refused when empty by git itself, which would otherwise find a name.
+_IDENTITY = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
+# Of DVC's own, what says where this machine keeps its settings; all else (DVC_ROOT, DVC_STUDIO_*,
+# DVC_EXP_*) would lead to another repository or send facts away.
+_DVC_KEPT = ("DVC_GLOBAL_CONFIG_DIR", "DVC_SITE_CACHE_DIR", "DVC_SYSTEM_CONFIG_DIR")
+# Nobody sits at a tick: no pass phrase, no hook that waits, no line endings that differ from what
+# DVC hashed.
+_GIT_SETTINGS = {
+    "commit.gpgSign": "false",
+    "tag.gpgSign": "false",
+    "core.hooksPath": os.devnull,
+    "core.autocrlf": "false",
+    "log.showSignature": "false",
+}
 
 
 class _Group(TypedDict):
@@ -48,11 +75,18 @@ class _Group(TypedDict):
 
 
 def child_environment(**extra: str) -> dict[str, str]:
-    """This process's environment for git, DVC and stages: our `bin` first, nothing sent home."""
-    env = {name: value for name, value in os.environ.items() if name not in _GIT_LOCATION}
+    """The environment of every child: git, DVC, stages, services.
+
+    Our `bin` first, nothing sent home, and nothing that leads to another repository, another
+    Prefect server or another DVC project than the workspace's own.
+    """
+    env = {name: value for name, value in os.environ.items() if not _leads_elsewhere(name, value)}
     path = [str(Path(sys.executable).parent), *env.get("PATH", os.defpath).split(os.pathsep)]
+    for place, (key, value) in enumerate(_GIT_SETTINGS.items()):
+        env |= {f"GIT_CONFIG_KEY_{place}": key, f"GIT_CONFIG_VALUE_{place}": value}
     return env | {
         "PATH": os.pathsep.join(dict.fromkeys(path)),
+        "GIT_CONFIG_COUNT": str(len(_GIT_SETTINGS)),
         "DVC_NO_ANALYTICS": "1",
         "DO_NOT_TRACK": "1",
         "GIT_TERMINAL_PROMPT": "0",
@@ -60,6 +94,14 @@ def child_environment(**extra: str) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",  # stage lines arrive when written
         **extra,
     }
+
+
+def _leads_elsewhere(name: str, value: str) -> bool:
+    if name.startswith("DVC_"):
+        return name not in _DVC_KEPT
+    if name in _IDENTITY:
+        return not value.strip()
+    return name.startswith("PREFECT_") or name in _GIT_ELSEWHERE
 
 
 def run(argv: Sequence[str], *, cwd: Path, remedy: str = "", limit_s: float | None = None) -> bytes:

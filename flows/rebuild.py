@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 
 from db import repository
 from db.session import session_scope
+from flows.acceptance import record_acceptances
 from flows.forgetting import record_forgetting
 from flows.loop import Loop
 from flows.position import ingest_tag, labels_tag, round_tags
@@ -54,6 +55,7 @@ def rebuild(loop: Loop) -> int:
         records = read_records(loop.root, known)
         for record in records:
             repository.record_annotation(session, **record.facts())
+        record_acceptances(session, workspace)
     return len(records)
 
 

@@ -92,7 +92,7 @@ def add(workspace: Workspace, url: str | None, git_url: str | None) -> Remote:
             _require_no_secrets(workspace)
             own = "remote" in effective(workspace.root).get("core", {})
             default = () if own else ("--default",)
-            workspace.dvc("remote", "add", "--quiet", "--force", *default, NAME, place)
+            workspace.dvc("remote", "add", "--force", *default, NAME, place)
             if "://" not in place:
                 Path(place).mkdir(parents=True, exist_ok=True)
             workspace.commit([CONFIG], f"Data are pushed to {place}")
@@ -110,7 +110,7 @@ def remove(workspace: Workspace) -> Remote:
     with workspace.lock():
         workspace.require_clean_branch()
         if SECTION in _sections(_text(workspace.root / CONFIG)):
-            workspace.dvc("remote", "remove", "--quiet", NAME)
+            workspace.dvc("remote", "remove", NAME)
             workspace.commit([CONFIG], "Data are pushed nowhere")
         if found.git:
             workspace.git.run("remote", "remove", NAME)

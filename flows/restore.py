@@ -18,6 +18,7 @@ from pathlib import Path
 from db import repository
 from db.session import open_ledger, session_scope
 from flows.contents import Cache, Out, cache_of, outs_at
+from flows.gc import register
 from flows.identity import new_identity
 from flows.loop import Loop
 from flows.position import final_tag, require_tag
@@ -70,6 +71,7 @@ def restore(source: str, tag: str, into: Path, log: Callable[[str], object]) -> 
         proof = prove(root, tag, outs, cache)
         _own_identity(workspace, tag)
         annotations = _ledger(workspace, tag, source)
+        register(cache, into)
     return Restored(root=into, proof=proof, annotations=annotations)
 
 
@@ -164,7 +166,7 @@ def _bring(workspace: Workspace, tag: str, outs: list[Out], log: Callable[[str],
             log(f"fetching {len(missing)} files or folders that the cache lacks")
             why = "the remote lacks them"
             try:
-                workspace.dvc("fetch", "--quiet", *named)
+                workspace.dvc("fetch", *named)
             except WorkspaceError as error:  # also for what is never pushed; judged below
                 why = redacted(str(error))
     kept = [out for out in outs if not out.remade]
@@ -174,7 +176,7 @@ def _bring(workspace: Workspace, tag: str, outs: list[Out], log: Callable[[str],
             f"{tag}: {len(lost)} file(s) or folder(s) are in neither cache nor remote: "
             f"{', '.join(lost[:_SHOWN])}{more} ({why})"
         )
-    workspace.dvc("checkout", "--quiet", "--allow-missing")
+    workspace.dvc("checkout", "--allow-missing")
     return cache
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from db.repository import find_event
 from db.session import session_scope
+from flows.guards import require_own_commits, require_own_data, require_sound
 from flows.loop import Loop
 from flows.painted import require_painted_classes
 from flows.position import Position, ingest_tag
@@ -45,10 +46,12 @@ def tick(loop: Loop, run: Run = call) -> str:
     """
     with loop.workspace.lock():
         loop.workspace.require_clean_branch()
+        require_sound(loop)
         require_painted_classes(loop)
         identify(loop)
         tried = _push(loop, run, tried=[])
         while True:
+            require_own_commits(loop)  # people may commit at any time
             said = _advance(loop, run)
             tried = _push(loop, run, tried)
             if said is not None:
@@ -75,6 +78,7 @@ def _advance(loop: Loop, run: Run) -> str | None:
     if here is None:
         return "nothing to do: no domain yet; `ssl-loop domain add NAME --images DIR`"
     if not here.computed:
+        require_own_data(loop)
         for stage in stages():
             run(reproduce_stage, loop, here, stage, name=f"dvc:{stage}")
         run(seal_round, loop, here, name=f"seal:{here.tag}")
@@ -88,6 +92,7 @@ def _advance(loop: Loop, run: Run) -> str | None:
     progress = run(collect, loop, here, name=f"collect:{here.tag}")
     if not progress.settled:
         return f"waiting {progress} ({here.tag})"
+    require_own_data(loop)
     run(merge, loop, here, name=f"merge:{here.labels_tag}")
     return None
 

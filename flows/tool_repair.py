@@ -235,7 +235,9 @@ def _put_answers_back(loop: Loop, domain: str, held: Holdings) -> int:
     lost = [
         row
         for row in standing(versions)
-        if row.verdict is not Verdict.WITHDRAWN and row.tool_annotation_id not in there
+        if row.verdict is not Verdict.WITHDRAWN
+        and row.tool_annotation_id > 0  # by hand, in a commit: never the tool's
+        and row.tool_annotation_id not in there
     ]
     known = {row.tool_annotation_id for row in versions}
     count = 0

@@ -1,58 +1,64 @@
-"""`ssl-loop run`: trigger the deployment and follow its run, log line by log line."""
+"""`ssl-loop run`: trigger the deployment and follow its run, log line by log line.
+
+The server is the one of the workspace's own prefect.toml, spoken to without Prefect's client: that
+would ask whatever server the environment or a profile names, with the key it finds there.
+"""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
+from flows.prefect_server import DEPLOYMENT, Api, api, request
 from pipeline.errors import ServiceError
 
-DEPLOYMENT = "ssl-loop/ssl-loop"
 POLL_S = 1.0
+_LINES = 200  # the server gives no more at once
+_FINAL = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
 
 
 def trigger(root: Path, *, wait: bool, on_line: Callable[[str], object]) -> str:
     """The run's last word; ServiceError when the server is down or the run failed."""
-    os.chdir(root)  # Prefect reads prefect.toml, with the server's address, from the working folder
-    import httpx
-    from prefect.client.orchestration import get_client
-    from prefect.deployments import run_deployment
-    from prefect.exceptions import ObjectNotFound
-
+    server = api(root)
+    if server is None:
+        raise ServiceError(f"{root}: no Prefect server was started here; `ssl-loop up` starts it")
     try:
-        run: Any = run_deployment(DEPLOYMENT, timeout=0, as_subflow=False)
-        if not wait:
-            return f"run {run.name} created"
-        with get_client(sync_client=True) as client:
-            return _follow(client, run.id, on_line)
-    except ObjectNotFound:
+        deployment = request("GET", server, f"/deployments/name/{DEPLOYMENT}")["id"]
+        run = request("POST", server, f"/deployments/{deployment}/create_flow_run", {})
+    except ServiceError as error:
         raise ServiceError(
-            f"the Prefect server knows no deployment {DEPLOYMENT}; `ssl-loop up` deploys it"
+            f"{error}; `ssl-loop up` starts the server and deploys the loop"
         ) from None
-    except (httpx.HTTPError, RuntimeError) as error:
-        raise ServiceError(
-            f"the Prefect server does not answer ({error}); `ssl-loop up` starts it"
-        ) from None
+    if not wait:
+        return f"run {run['name']} created"
+    return _follow(server, run["id"], on_line)
 
 
-def _follow(client: Any, run_id: Any, on_line: Callable[[str], object]) -> str:
-    from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
-    from prefect.client.schemas.sorting import LogSort
-
-    this_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id]))
+def _follow(server: Api, run_id: str, on_line: Callable[[str], object]) -> str:
     shown = 0
     while True:
-        run = client.read_flow_run(run_id)
-        lines = client.read_logs(this_run, sort=LogSort.TIMESTAMP_ASC, offset=shown, limit=200)
+        run = request("GET", server, f"/flow_runs/{run_id}")
+        lines = request(
+            "POST",
+            server,
+            "/logs/filter",
+            {
+                "logs": {"flow_run_id": {"any_": [run_id]}},
+                "sort": "TIMESTAMP_ASC",
+                "offset": shown,
+                "limit": _LINES,
+            },
+        )
         for line in lines:
-            on_line(f"{line.timestamp:%H:%M:%S} {line.message}")
+            at = datetime.fromisoformat(line["timestamp"])
+            on_line(f"{at:%H:%M:%S} {line['message']}")
         shown += len(lines)
-        if run.state and run.state.is_final() and not lines:
-            if run.state.is_completed():
-                return f"run {run.name}: {run.state.name}"
-            raise ServiceError(f"run {run.name}: {run.state.name}: {run.state.message}")
+        state = run["state"] or {}
+        if state.get("type") in _FINAL and not lines:
+            if state["type"] == "COMPLETED":
+                return f"run {run['name']}: {state['name']}"
+            raise ServiceError(f"run {run['name']}: {state['name']}: {state['message']}")
         if not lines:
             time.sleep(POLL_S)

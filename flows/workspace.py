@@ -14,40 +14,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flows.credentials import keep_private
 from flows.dvc_files import DVC_LOCK, locked_stages
 from flows.dvc_locks import release_dead_holders
 from flows.git import Git
-from flows.identity import new_identity, read_identity
-from flows.params_file import apply_changes, check_changes
+from flows.git_settings import ATTRIBUTES, convert_back, require_whole, uncover
+from flows.params_file import apply_changes
 from flows.processes import kill_survivors, run, stream
 from pipeline import layout
-from pipeline.answers import write_answers
 from pipeline.config import Params, load_params
-from pipeline.data.manifest import Sample, parse_manifest, read_manifest, write_manifest
+from pipeline.data.manifest import Sample, parse_manifest, read_manifest
 from pipeline.errors import WorkspaceError
 from pipeline.evaluation import parse_evaluation
-from pipeline.files import write_json, write_text
-from pipeline.reading import AGAIN, Document, content_of, read
+from pipeline.files import write_text
+from pipeline.reading import AGAIN, Document, content_of
 
 _DVC_HINTS = ("To track the changes", "git add ", "To enable auto", "dvc config", "Use `dvc push`")
-_PREVIOUS_DVC = layout.PREVIOUS_TEACHER.with_name(f"{layout.PREVIOUS_TEACHER.name}.dvc")
 STAGE_RECORD = layout.PRIVATE / "stage.json"  # the running stage's group, for who comes after
+BEGUN = layout.PRIVATE / "init.json"  # while `ssl-loop init` is under way
+WRITING = layout.PRIVATE / "writing-data"  # while a step of ours changes data/, or was killed at it
 GIT_MARKER = layout.PRIVATE / "git-writing"
-
-_GITIGNORE = "/.ssl-loop/\n/prefect.toml\n/report/\n__pycache__/\n"
-# DVC would walk checkpoints, logs and servers' files at every command.
-_DVCIGNORE = ".ssl-loop\n__pycache__\n"
-# check_update asks the network. Copies, since as root a stage that writes through a link would
-# spoil the cache unseen. No staging: the loop commits its own list of paths.
-_DVC_CONFIG = """\
-[core]
-    analytics = false
-    check_update = false
-    autostage = false
-[cache]
-    type = "reflink,copy"
-"""
 
 
 class WorkspaceBusyError(WorkspaceError):
@@ -76,16 +61,17 @@ class Workspace:
         finished workspace, or a folder that another git repository tracks unless `here` is set.
         ConfigError for params that do not hold.
         """
-        changes = {"classes": list(class_names), **(overrides or {})}
-        # Before anything is written, so that a typing error leaves nothing behind.
-        check_changes(template_file(layout.PARAMS), changes)
-        workspace = cls(root)
-        workspace._require_place(here)
-        workspace._lay_down(changes)
-        return workspace
+        from flows.creation import create
+
+        return create(cls(root), {"classes": list(class_names), **(overrides or {})}, here=here)
 
     def require(self) -> None:
-        """WorkspaceError unless `root` is a workspace."""
+        """WorkspaceError unless `root` is a workspace, made to the end."""
+        if (self.root / BEGUN).exists():
+            raise WorkspaceError(
+                f"{self.root}: `ssl-loop init` was not finished here; run it again with the same "
+                "arguments"
+            )
         if not is_workspace(self.root):
             raise WorkspaceError(
                 f"{self.root}: not a workspace; `ssl-loop init {self.root}` makes one, or go to one"
@@ -116,6 +102,13 @@ class Workspace:
             release_dead_holders(self.root)
             self.git.remove_own_locks()
             yield
+
+    @contextlib.contextmanager
+    def writing_data(self) -> Iterator[None]:
+        """What changes below data/ is a step's of ours, also where it does not come to its end."""
+        (self.root / WRITING).touch()
+        yield
+        (self.root / WRITING).unlink(missing_ok=True)
 
     # --- params and manifest
 
@@ -179,9 +172,9 @@ class Workspace:
         """Bring working copies back to `revision`; follow with `dvc_checkout` for data."""
         self.git.restore(revision, paths)
 
-    def commit(self, paths: Iterable[Path], message: str) -> str | None:
+    def commit(self, paths: Iterable[Path], message: str, *, empty: bool = False) -> str | None:
         """Commit exactly `paths`; the revision, or None when nothing of them changed."""
-        return self.git.commit(list(paths), message)
+        return self.git.commit(list(paths), message, empty=empty)
 
     def tag(self, name: str, message: str, at: str = "HEAD") -> None:
         """Name a commit; the same again is fine, WorkspaceError for another commit."""
@@ -195,12 +188,15 @@ class Workspace:
     # --- DVC
 
     def dvc(self, *arguments: str, remedy: str = "") -> bytes:
-        """Standard output of `dvc ARGUMENTS`, waiting for another dvc; or WorkspaceError."""
+        """Standard output of `dvc ARGUMENTS`, waiting for another dvc; or WorkspaceError.
+
+        Never with --quiet: DVC would keep the reason of a failure to itself, too.
+        """
         return run(["dvc", "--wait-for-lock", *arguments], cwd=self.root, remedy=remedy)
 
     def dvc_add(self, paths: Iterable[Path]) -> None:
         """Put folders or files under DVC: `<path>.dvc` beside each, for the commit."""
-        self.dvc("add", "--quiet", *(path.as_posix() for path in paths))
+        self.dvc("add", *(path.as_posix() for path in paths))
 
     def dvc_checkout(self, paths: Iterable[Path] = (), *, force: bool = False) -> None:
         """Working copies as the .dvc files and dvc.lock say; all of them without `paths`.
@@ -208,7 +204,7 @@ class Workspace:
         With `force`, files that DVC has no copy of are overwritten too.
         """
         options = ["--force"] if force else []
-        self.dvc("checkout", "--quiet", *options, *(path.as_posix() for path in paths))
+        self.dvc("checkout", *options, *(path.as_posix() for path in paths))
 
     def repro(self, stage: str, on_line: Callable[[str], None] = print) -> None:
         """Bring one stage (all domains of `embed`) up to date; WorkspaceError with its last lines.
@@ -227,56 +223,18 @@ class Workspace:
         said = content_of(self.dvc("status", "--json"), "dvc status --json", remedy=AGAIN)
         return said.json(dict[str, Any])
 
-    # --- creation
+    def settle(self, log: Callable[[str], object] = print) -> None:
+        """Put right what people's git settings do to the loop's files; WorkspaceError for the rest.
 
-    def _require_place(self, here: bool) -> None:
-        if is_workspace(self.root):
-            raise WorkspaceError(
-                f"{self.root}: is a workspace already; `ssl-loop domain add` brings images to it"
-            )
-        if self.root.exists() and not self.root.is_dir():
-            raise WorkspaceError(f"{self.root}: is a file; name a folder")
-        interrupted = (self.root / layout.PRIVATE).exists()
-        if not (here or interrupted) and self.root.exists() and any(self.root.iterdir()):
-            raise WorkspaceError(f"{self.root}: not empty; name a new or an empty folder")
-        tracker = None if here else tracked_by(self.root)
-        if tracker:
-            raise WorkspaceError(
-                f"{self.root}: lies in the repository {tracker}, which would track it; choose a "
-                "folder elsewhere or one that it ignores, or say --here to use that repository"
-            )
-
-    def _lay_down(self, changes: Mapping[str, Any]) -> None:
-        keep_private(self.root)
-        if not (self.root / ".git").exists():
-            self.git.run("init", "--quiet", "--initial-branch=main")
-        self.git.ensure_identity()
-        if not (self.root / ".dvc/config").exists():
-            self.dvc("init", "--quiet", "--force")
-            write_text(self.root / ".dvc/config", _DVC_CONFIG)
-        for path in (layout.PARAMS, layout.DVC_YAML):
-            if not (self.root / path).exists():
-                write_text(self.root / path, read(template_file(path)).text())
-        self.write_params(changes)
-        if read_identity(self.root) is None:
-            new_identity(self.root)
-        _append_lines(self.root / ".gitignore", _GITIGNORE)
-        _append_lines(self.root / ".dvcignore", _DVCIGNORE)
-        if not (self.root / layout.MANIFEST).exists():
-            write_manifest(self.root / layout.MANIFEST, [])
-        if not (self.root / layout.ANSWERS).exists():
-            write_answers(self.root / layout.ANSWERS, [])
-        if not (self.root / _PREVIOUS_DVC).exists():
-            nobody = {"trained": False, "why": "no round before"}
-            write_json(self.root / layout.PREVIOUS_TEACHER / "config.json", nobody)
-            self.dvc_add([layout.PREVIOUS_TEACHER])
-        paths = [".gitignore", ".dvcignore", ".dvc/.gitignore", ".dvc/config"]
-        paths += [str(_PREVIOUS_DVC), str(_PREVIOUS_DVC.with_name(".gitignore"))]
-        paths += [str(path) for path in (layout.PARAMS, layout.DVC_YAML, layout.MANIFEST)]
-        paths += [str(layout.ANSWERS), str(layout.WORKSPACE)]
-        if self.git.says("rev-parse", "--verify", "HEAD") is None:
-            self.git.run("commit", "--quiet", "--allow-empty", "--no-verify", "-m", "Begin")
-        self.commit([Path(path) for path in paths], "A new workspace of ssl-loop")
+        Workspaces of older versions get their .gitattributes here.
+        """
+        require_whole(self.git)
+        params = self.params()
+        uncover(self.git, params.domains or ("x",))
+        if append_lines(self.root / ".gitattributes", ATTRIBUTES):
+            self.commit([Path(".gitattributes")], "Files of the loop keep their bytes in git")
+        if found := convert_back(self.git):
+            log(f"line endings as git has them again, in {', '.join(found)}")
 
 
 def _is_hint(line: str) -> bool:
@@ -308,7 +266,14 @@ def tracked_by(root: Path) -> Path | None:
     return Path(top)
 
 
-def _append_lines(path: Path, lines: str) -> None:
-    present = read(path).text().splitlines() if path.exists() else []
+def append_lines(path: Path, lines: str) -> bool:
+    """Whether some of `lines` were missing, which they no longer are."""
+    present = (
+        path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        if path.exists()
+        else []
+    )
     missing = [line for line in lines.splitlines() if line not in present]
-    write_text(path, "".join(f"{line}\n" for line in [*present, *missing]))
+    if missing:
+        write_text(path, "".join(f"{line}\n" for line in [*present, *missing]))
+    return bool(missing)

@@ -117,7 +117,8 @@ def _collected(loop: Loop, domain: str) -> Collected:
     samples = {sample.sample_id: sample for sample in loop.workspace.manifest()}
     in_data = {sample.mask_sha256 for sample in samples.values()}
     return Collected(
-        newest={row.tool_annotation_id: row for row in versions},
+        # Masks that people committed by hand have negative numbers: the tool never had them.
+        newest={row.tool_annotation_id: row for row in versions if row.tool_annotation_id > 0},
         versions={(row.tool_annotation_id, row.updated_at) for row in versions},
         lost={
             row.tool_annotation_id

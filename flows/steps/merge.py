@@ -29,6 +29,7 @@ from db.repository import (
 )
 from db.session import session_scope
 from db.tables import Annotation, ItemState
+from flows.acceptance import data_base
 from flows.loop import Loop, inbox
 from flows.position import Position
 from flows.records import (
@@ -56,10 +57,16 @@ SAID_ONCE = ("closed", "reopened", "returned", "late")  # events that no tag tel
 
 def merge(loop: Loop, here: Position) -> int:
     """Number of masks that are new or changed with the tag `<domain>/r<k>-labels`."""
+    with loop.workspace.writing_data():
+        return _merge(loop, here)
+
+
+def _merge(loop: Loop, here: Position) -> int:
     workspace = loop.workspace
-    before = workspace.manifest_at(here.tag)
+    base = data_base(workspace, here.tag)
+    before = workspace.manifest_at(base)
     domains = list(dict.fromkeys(sample.domain for sample in before))
-    _back_to_tag(loop, here, domains)
+    _back_to(loop, base, domains)
     with session_scope(loop.ledger, read_only=True) as session:
         accepted = latest_accepted(session)
         random_picks = [s for domain in domains for s in audit_picks(session, domain)]
@@ -125,12 +132,12 @@ def _folders(domains: Iterable[str]) -> list[Path]:
     return [folder(domain) for domain in domains for folder in kinds]
 
 
-def _back_to_tag(loop: Loop, here: Position, domains: list[str]) -> None:
+def _back_to(loop: Loop, base: str, domains: list[str]) -> None:
     """Undo whatever a killed merge left in the data folders."""
     pointers = [folder.with_name(f"{folder.name}.dvc") for folder in _folders(domains)]
-    at_tag = [path for path in pointers if loop.workspace.exists_at(here.tag, path)]
+    at_tag = [path for path in pointers if loop.workspace.exists_at(base, path)]
     if at_tag:
-        loop.workspace.checkout_paths(here.tag, at_tag)
+        loop.workspace.checkout_paths(base, at_tag)
         loop.workspace.dvc_checkout(at_tag, force=True)  # masks of a killed merge are no loss
     for path in set(pointers) - set(at_tag):
         (loop.root / path).unlink(missing_ok=True)

@@ -98,7 +98,7 @@ def _push_data(loop: Loop, url: str, tag: str, cache: Cache) -> None:
     try:
         _bare_tree(loop.root, tree, tag, cache)
         _complete(tree, tag, outs, cache)
-        run(["dvc", "push", "--quiet", "--remote", NAME], cwd=tree, limit_s=LIMIT_S)
+        run(["dvc", "push", "--remote", NAME], cwd=tree, limit_s=LIMIT_S)
     finally:
         shutil.rmtree(tree, ignore_errors=True)
 
@@ -112,7 +112,7 @@ def _complete(tree: Path, tag: str, outs: list[Out], cache: Cache) -> None:
     why = ""
     if cache.missing(outs):
         try:
-            run(["dvc", "fetch", "--quiet", "--remote", NAME], cwd=tree, limit_s=LIMIT_S)
+            run(["dvc", "fetch", "--remote", NAME], cwd=tree, limit_s=LIMIT_S)
         except WorkspaceError as error:  # also for what is never pushed
             why = f"\n{error}"
     if missing := cache.missing(outs):

@@ -99,7 +99,12 @@ def _digest(result: list[dict[str, Any]]) -> str:
 
 def masks(evidence: Evidence) -> Iterator[Finding]:
     """Every accepted answer, read again from what the tool gave, is its mask pixel for pixel."""
-    accepted = [r for r in evidence.records.values() if r.verdict == Verdict.ACCEPTED]
+    accepted = [
+        record
+        for record in evidence.records.values()
+        if record.verdict == Verdict.ACCEPTED
+        and record.tool_annotation_id > 0  # others came as masks, in a commit by hand
+    ]
     samples = {sample.sample_id: sample for sample in evidence.manifest()}
     for record in evidence.each("masks", accepted):
         sample = samples.get(record.sample_id)

@@ -63,7 +63,7 @@ POINTS: dict[str, Callable[[], None]] = {
         sys.modules["flows.steps.publish"], "record_ls_task"
     ),
     "during collect": lambda: before(collect, "record_annotation", second_call()),
-    "between collect and merge": lambda: before(merge, "_back_to_tag"),
+    "between collect and merge": lambda: before(merge, "_back_to"),
     "during the merge's copy": lambda: before(merge, "_place_mask", second_call()),
     "between dvc add and the merge's commit": lambda: before(Workspace, "commit", message("Merge")),
     "between the merge's commit and its tag": lambda: before(
