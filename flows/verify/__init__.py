@@ -15,10 +15,12 @@ from db.errors import LedgerError
 from flows.loop import Loop
 from flows.verify.answers import inbox, masks, merged, records, versions
 from flows.verify.asked import asked
+from flows.verify.commits import commits
 from flows.verify.data import manifest, splits
 from flows.verify.evidence import Evidence, Finding, UncheckedError
 from flows.verify.ledger import rebuilt
 from flows.verify.tagged import restorable, tags, working_copy
+from flows.verify.tool import answers, tasks
 from flows.verify.training import checkpoints, lineage
 from pipeline.errors import ServiceError, SslLoopError
 
@@ -39,6 +41,9 @@ INVARIANTS: dict[str, Check] = {
     "checkpoints": checkpoints,
     "lineage": lineage,
     "rebuilt": rebuilt,
+    "commits": commits,
+    "tasks": tasks,
+    "answers": answers,
 }
 # Milliseconds and no network: what a tick looks at before it waits for people.
 QUICK = ("versions", "inbox")

@@ -323,6 +323,41 @@ def measurement_made_up(place: Place) -> None:
     place.sql("UPDATE measurement SET value = 0.99")
 
 
+def mask_committed_by_hand(place: Place) -> None:
+    place.edit_manifest(place.annotated()[0]["sample_id"], mask_sha256="0" * 64)
+    place.commit()
+
+
+def task_deleted(place: Place) -> None:
+    place.people.delete_task(place.people.open_items()[0])
+
+
+def task_twice(place: Place) -> None:
+    task = place.people.all_tasks()[place.people.task_id(place.people.open_items()[0]) - 1]
+    place.people.import_task(task["project_id"], task["data"])
+
+
+def task_of_another_workspace(place: Place) -> None:
+    task = place.people.all_tasks()[-1]
+    place.people.import_task(task["project_id"], {**task["data"], "workspace": "0" * 12})
+
+
+def project_deleted(place: Place) -> None:
+    place.people.delete_project(place.people.project_ids()[-1])
+
+
+def answer_not_collected(place: Place) -> None:
+    place.people.answer(place.people.open_items()[0], truth(3))
+
+
+def answer_deleted(place: Place) -> None:
+    place.people.delete_annotation(place.people.annotation_ids()[0])
+
+
+def answer_of_the_ledger_lost(place: Place) -> None:
+    place.sql("DELETE FROM annotation WHERE sequence = (SELECT MAX(sequence) FROM annotation)")
+
+
 BREAKS: dict[str, tuple[Callable[[Place], None], ...]] = {
     "asked": (task_lost, item_lost, item_that_nobody_asked),
     "versions": (superseded_by_hand, superseded_by_an_older_one),
@@ -351,6 +386,9 @@ BREAKS: dict[str, tuple[Callable[[Place], None], ...]] = {
     ),
     "lineage": (learnt_from_another_mask,),
     "rebuilt": (reason_edited, event_lost, measurement_made_up, row_lost),
+    "commits": (mask_committed_by_hand,),
+    "tasks": (task_deleted, task_twice, task_of_another_workspace, project_deleted),
+    "answers": (answer_not_collected, answer_deleted, answer_of_the_ledger_lost),
 }
 
 
