@@ -44,7 +44,8 @@ def test_a_tick_refuses_other_names_and_goes_on_with_the_old_ones(
     write_classes(toy / layout.CLASSES, CLASSES)
     loop.workspace.write_params({"classes": [*CLASSES, "tree"]})
     state = json.loads(people.path.read_text())  # people set the label in the tool, as it asks
-    state["classes"] = {title: [*CLASSES, "tree"] for title in state["classes"]}
+    for project in state["projects"].values():
+        project["classes"] = [*CLASSES, "tree"]
     people.path.write_text(json.dumps(state))
     assert tick(loop) == "waiting 0/3: 3 open (day/r1)"
     assert read_classes(toy / layout.CLASSES) == (*CLASSES, "tree")
