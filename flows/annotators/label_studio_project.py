@@ -18,7 +18,7 @@ from pipeline.errors import ServiceError
 MIN_TITLE, MAX_TITLE = 3, 50  # Label Studio's
 SAMPLING = "Uncertainty sampling"  # lowest score of project.model_version first
 TAB = "To label, most uncertain first"
-RETURNED_TAB = "Sent back, with the reason"
+RETURNED_TAB = "Sent back"  # longer titles are cut in the page
 RETURNED = "returned"  # a column of tasks whose answer could not be read
 _MADE = "Made by ssl-loop, which sends the tasks and collects the annotations."
 _MARK = re.compile(r"ssl-loop ([0-9a-f]{12}) ([a-z0-9_-]+)")
