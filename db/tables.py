@@ -315,3 +315,6 @@ class Event(Base):
     round_index: Mapped[int | None]
     subject: Mapped[str]
     detail: Mapped[dict[str, Any]] = mapped_column(info=LOCAL)  # counts, times: of the first run
+    # See db/repository/chain.py; a ledger made again begins a chain of its own.
+    previous_sha256: Mapped[str] = mapped_column(unique=True, info=LOCAL)
+    sha256: Mapped[str] = mapped_column(info=LOCAL)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import click
 
 from flows import (
+    cli_audit,
     cli_backtest,
     cli_backup,
     cli_commit,
@@ -292,8 +293,9 @@ main.add_command(cli_models.models)
 main.add_command(cli_methods.methods)
 main.add_command(cli_models.export)
 main.add_command(cli_backtest.backtest)
-for command in (*cli_versions.COMMANDS, *cli_verify.COMMANDS, *cli_backup.COMMANDS):
-    main.add_command(command)
+for module in (cli_versions, cli_verify, cli_audit, cli_backup):
+    for command in module.COMMANDS:
+        main.add_command(command)
 main.add_command(cli_watch.watch)
 main.add_command(cli_shift.shift)
 

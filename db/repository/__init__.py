@@ -22,6 +22,8 @@ from db.repository.annotations import (
     state_of,
     withdrawn_samples,
 )
+from db.repository.chain import first_break
+from db.repository.chain import head as chain_head
 from db.repository.events import events, find_event, record_event
 from db.repository.export import facts, facts_hash
 from db.repository.projects import ls_projects, record_ls_project
@@ -58,6 +60,7 @@ __all__ = [
     "annotated_count",
     "annotation_versions",
     "answers",
+    "chain_head",
     "checkpoints",
     "domains",
     "events",
@@ -66,6 +69,7 @@ __all__ = [
     "find_annotation",
     "find_event",
     "find_query_item",
+    "first_break",
     "item_id_of",
     "item_states",
     "latest_accepted",

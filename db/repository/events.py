@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from db.repository.chain import event_hash, head
 from db.repository.once import refuse_difference
 from db.tables import Event
 
@@ -41,10 +43,16 @@ def record_event(  # noqa: PLR0913 - one keyword per column
     if found is not None:
         refuse_difference(found, {"key": key}, about)
         return False
-    row = Event(key=key, who=who, detail=dict(detail or {}), **about)
-    if at is not None:
-        row.at = at
-    session.add(row)
+    content: dict[str, Any] = {
+        **about,
+        "key": key,
+        "who": who,
+        "at": at or datetime.now(UTC),
+        "detail": json.loads(json.dumps(dict(detail or {}))),  # as it will be read back
+    }
+    previous = head(session)
+    digest = event_hash(previous, content)
+    session.add(Event(**content, previous_sha256=previous, sha256=digest))
     session.flush()
     return True
 

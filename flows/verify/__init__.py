@@ -15,6 +15,7 @@ from db.errors import LedgerError
 from flows.loop import Loop
 from flows.verify.answers import inbox, masks, merged, records, versions
 from flows.verify.asked import asked
+from flows.verify.audit import events
 from flows.verify.commits import commits
 from flows.verify.data import manifest, splits
 from flows.verify.evidence import Evidence, Finding, UncheckedError
@@ -27,6 +28,7 @@ from pipeline.errors import ServiceError, SslLoopError
 Check = Callable[[Evidence], Iterator[Finding]]
 
 INVARIANTS: dict[str, Check] = {
+    "events": events,
     "asked": asked,
     "versions": versions,
     "records": records,

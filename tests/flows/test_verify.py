@@ -319,6 +319,17 @@ def event_lost(place: Place) -> None:
     place.sql("DELETE FROM event WHERE kind = 'sealed'")
 
 
+def event_changed(place: Place) -> None:
+    place.sql("UPDATE event SET who = 'nobody' WHERE kind = 'sealed'")
+
+
+def event_put_in(place: Place) -> None:
+    place.sql(
+        "INSERT INTO event (key, at, who, kind, subject, detail, previous_sha256, sha256) "
+        "VALUES ('closed:day/r0', '2026-01-01', 'me', 'closed', '', '{}', 'x', 'y')"
+    )
+
+
 def measurement_made_up(place: Place) -> None:
     place.sql("UPDATE measurement SET value = 0.99")
 
@@ -359,6 +370,7 @@ def answer_of_the_ledger_lost(place: Place) -> None:
 
 
 BREAKS: dict[str, tuple[Callable[[Place], None], ...]] = {
+    "events": (event_changed, event_lost, event_put_in),
     "asked": (task_lost, item_lost, item_that_nobody_asked),
     "versions": (superseded_by_hand, superseded_by_an_older_one),
     "records": (record_lost, record_of_another, record_damaged, result_changed, row_lost),
