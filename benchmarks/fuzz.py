@@ -1,11 +1,12 @@
 """`make fuzz`: damaged files for every reader, and whether it kept its word.
 
-python -m benchmarks.fuzz [--cases 100000] [--reader NAME ...]
+python -m benchmarks.fuzz [--cases 100000] [--reader NAME ...] [--jobs 1]
 
 Each reader runs in a process of its own. atheris, where it is installed, follows the coverage of
 readers in Python; what is read by native code (images, tensors, tables of scores, the ledger) and
 everything where atheris is missing gets cases that hypothesis draws. Cases that go wrong are kept
-in tests/fuzz/corpus, where CI reads them again. The table is benchmarks/results/fuzz.md.
+in tests/fuzz/corpus, where CI reads them again. After Ctrl-C it goes on where it was. The table is
+benchmarks/results/fuzz.md.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -27,8 +29,11 @@ from typing import Any
 
 from pipeline.files import write_json, write_text
 from pipeline.reading import read
+from tests.faults.report import revision
 
+ROOT = Path(__file__).parents[1]
 RESULT = Path(__file__).with_name("results") / "fuzz.md"
+KEPT = ROOT / "build/fuzz"
 PEAK_LIMIT_MIB = 512  # beyond what importing takes
 ENGINES = ("atheris", "hypothesis")
 NO_ATHERIS = "atheris is not installed here (Linux on x86-64 alone has it): no coverage is followed"
@@ -131,30 +136,43 @@ def _peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def fuzz_all(names: list[str], cases: int) -> list[Tally]:
-    """One process after another; a line each as it ends."""
+def fuzz_all(names: list[str], cases: int, jobs: int) -> list[Tally]:
+    """One process for each reader, `jobs` at a time; a line each as it ends.
+
+    What was judged at this commit before, to the end and clean, is not judged again.
+    """
     from tests.fuzz.readers import READERS
 
     follows = find_spec("atheris") is not None
     if not follows:
         print(NO_ATHERIS)
-    found = []
-    for name in names or READERS:
+    kept = KEPT / f"{revision()}-{cases}"
+
+    def one(name: str) -> Tally:
+        file = kept / f"{name.replace(' ', '_')}.json"
+        known = read(file).json(Tally) if file.exists() else None
+        if known and known.cases >= cases and known.clean:
+            return known
         engine = "atheris" if follows and not READERS[name].native else "hypothesis"
-        with tempfile.TemporaryDirectory() as folder:
-            result = Path(folder) / "tally.json"
-            argv = [sys.executable, "-m", "benchmarks.fuzz", "--cases", str(cases)]
-            argv += ["--one", name, "--engine", engine, "--result", str(result)]
-            done = subprocess.run(
-                argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-            )
-            tally = read(result).json(Tally) if result.exists() else Tally(name, engine)
-        if tally.cases < cases:  # it crashed: a traceback of the worst kind
-            tally.tracebacks += 1
-            tally.wrong.append(f"ended with {done.returncode}: {done.stderr[-300:]}")
+        tally = _in_a_process(name, engine, cases, file)
         print(f"{_line(tally)}{''.join(f'{chr(10)}  {what}' for what in tally.wrong)}", flush=True)
-        found.append(tally)
-    return found
+        return tally
+
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(one, names or READERS))
+
+
+def _in_a_process(name: str, engine: str, cases: int, result: Path) -> Tally:
+    result.parent.mkdir(parents=True, exist_ok=True)
+    result.unlink(missing_ok=True)
+    argv = [sys.executable, "-m", "benchmarks.fuzz", "--cases", str(cases)]
+    argv += ["--one", name, "--engine", engine, "--result", str(result)]
+    done = subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    tally = read(result).json(Tally) if result.exists() else Tally(name, engine)
+    if tally.cases < cases:  # it crashed: a traceback of the worst kind
+        tally.tracebacks += 1
+        tally.wrong.append(f"ended with {done.returncode}: {done.stderr[-300:]}")
+    return tally
 
 
 def _line(tally: Tally) -> str:
@@ -172,8 +190,8 @@ def page(tallies: list[Tally]) -> str:
     lines = [
         "# Damaged files, reader by reader",
         "",
-        f"`make fuzz`, {datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}: {cases:,} "
-        f"files, {clean} of {len(tallies)} readers clean. *Taken* files gave a value, the others "
+        f"`make fuzz` at {revision()}, {datetime.now(UTC):%Y-%m-%d}, "
+        f"Python {platform.python_version()}: {cases:,} files, {clean} of {len(tallies)} readers clean. *Taken* files gave a value, the others "
         "one error of ours that names the file. Peak is memory beyond imports, at most "
         f"{PEAK_LIMIT_MIB} MiB; a hang is more than 10 s for a file.",
         "",
@@ -189,6 +207,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=100_000, help="for each reader")
     parser.add_argument("--reader", action="append", default=[], help="only this; repeatable")
+    parser.add_argument("--jobs", type=int, default=1, help="readers at a time")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--engine", choices=ENGINES, help=argparse.SUPPRESS)
     parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
@@ -196,7 +215,7 @@ def main() -> int:
     if args.one:
         fuzz(args.one, args.engine, args.cases, args.result)
         return 0
-    tallies = fuzz_all(args.reader, args.cases)
+    tallies = fuzz_all(args.reader, args.cases, args.jobs)
     if not args.reader:
         write_text(RESULT, page(tallies))
     return 0 if all(tally.clean for tally in tallies) else 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -16,7 +15,7 @@ from pipeline.files import write_text
 from tests.faults.driver import Outcome
 from tests.faults.kinds import cases
 from tests.faults.pool import played
-from tests.faults.report import markdown
+from tests.faults.report import markdown, revision
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "build/faults"
@@ -60,12 +59,6 @@ def known(file: Path) -> dict[tuple[str, int], Outcome]:
         return {}
     outcomes = [Outcome(**json.loads(line)) for line in file.read_text().splitlines()]
     return {(outcome.kind, outcome.seed): outcome for outcome in outcomes}
-
-
-def revision() -> str:
-    """The commit, with a mark when files differ from it."""
-    argv = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    return subprocess.check_output(argv, cwd=ROOT, text=True).strip()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from collections.abc import Iterable
+from pathlib import Path
 
 from tests.faults.driver import COUNTED, Outcome
 
@@ -63,3 +65,9 @@ def _not_held(outcomes: list[Outcome]) -> list[str]:
     if not bad:
         return ["Everything held."]
     return ["Not held:", "", *(f"- {one.kind}, seed {one.seed}: {one.in_words()}" for one in bad)]
+
+
+def revision() -> str:
+    """The commit, with a mark when files differ from it."""
+    argv = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    return subprocess.check_output(argv, cwd=Path(__file__).parent, text=True).strip()
