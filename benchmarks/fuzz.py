@@ -191,7 +191,8 @@ def page(tallies: list[Tally]) -> str:
         "# Damaged files, reader by reader",
         "",
         f"`make fuzz` at {revision()}, {datetime.now(UTC):%Y-%m-%d}, "
-        f"Python {platform.python_version()}: {cases:,} files, {clean} of {len(tallies)} readers clean. *Taken* files gave a value, the others "
+        f"Python {platform.python_version()}: {cases:,} files, {clean} of {len(tallies)} readers "
+        "clean. *Taken* files gave a value, the others "
         "one error of ours that names the file. Peak is memory beyond imports, at most "
         f"{PEAK_LIMIT_MIB} MiB; a hang is more than 10 s for a file.",
         "",
