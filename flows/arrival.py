@@ -39,11 +39,12 @@ def add_domain(  # noqa: PLR0913 - one keyword per option of the command
     budget: int | None = None,
     keep_all: bool = False,
     accept: bool = False,
+    links_into: Path | None = None,
 ) -> IngestSummary:
     """What was staged; needs no lock, so it works while a round is computed.
 
     DataError lists every offending file, and then nothing was copied; so it does for what looks
-    like a mistake, unless `accept`.
+    like a mistake, unless `accept`. Links out of the folders are one, but for those `links_into`.
     """
     workspace = Workspace(root)
     workspace.require()
@@ -66,6 +67,7 @@ def add_domain(  # noqa: PLR0913 - one keyword per option of the command
         accept=accept,
         max_megapixels=params.loop.max_megapixels,
         known=KnownImages(root),
+        links_into=links_into,
     )
 
 

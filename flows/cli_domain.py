@@ -34,17 +34,19 @@ def domain() -> None:
 @click.option(
     "--accept",
     is_flag=True,
-    help="Take what looks like a mistake: masks of one class, the same pixels in labelled and val.",
+    help="Take what looks like a mistake: masks of one class, the same pixels in labelled and val, "
+    "links out of the folder.",
 )
 @WORKSPACE
 def domain_add(name: str, workspace: Path, **options: Any) -> None:
     """Check and copy a folder of images; the loop takes it in when its turn comes.
 
     Every file is checked first; if one is bad, all bad ones are listed and nothing is copied.
-    So it is when masks show one class alone, or an image would teach and judge, unless you accept
-    that. Images without a mask that are blank, blurred, another's duplicate or of another scene are
-    copied but left out of the loop, and named with the reason. Where there is a model, the domain
-    is then compared with what is labelled: docs/shift.md.
+    So it is when masks show one class alone, an image would teach and judge, or a file is a link
+    out of its folder, unless you accept that. Images without a mask that are blank, blurred,
+    another's duplicate or of another scene are copied but left out of the loop, and named with the
+    reason. Where there is a model, the domain is then compared with what is labelled:
+    docs/shift.md.
     """
     from flows.arrival import add_domain
     from flows.shift import on_arrival

@@ -19,7 +19,7 @@ from flows.loop import Loop
 from flows.shift import on_arrival
 from flows.watch_log import Line, Shift, WatchLog
 from pipeline import layout
-from pipeline.data.names import near_stem
+from pipeline.data.names import leads_out, near_stem
 from pipeline.report.facts import AlarmFacts
 
 WHO = "ssl-watch"
@@ -85,7 +85,7 @@ def open_domain(loop: Loop, log: WatchLog) -> str | None:
         folder = loop.root / layout.WATCH / f"{log.path.stem}-opening"
         try:
             _gather(log.folder, images, folder)
-            loop.log(str(add_domain(loop.root, name, images=folder)))
+            loop.log(str(add_domain(loop.root, name, images=folder, links_into=log.folder)))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     if name in _waiting(loop):
@@ -132,7 +132,7 @@ def _gather(source: Path, images: list[Line], folder: Path) -> None:
     taken: set[str] = set()
     for line in images:
         file = source / line["name"]
-        if not file.exists():
+        if not file.exists() or leads_out(file, source):
             continue
         stem = near_stem(file.stem)
         if stem.casefold() in taken:

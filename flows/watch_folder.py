@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,8 +12,9 @@ from pathlib import Path
 from flows.watch_log import Version
 from pipeline.data.formats.images import load_image
 from pipeline.data.hygiene import look_at, why_unfit
+from pipeline.data.names import leads_out, why_no_file
 from pipeline.errors import DataError
-from pipeline.files import irregular, sha256_file
+from pipeline.files import sha256_file
 
 SETTLED_S = 2.0  # unchanged for so long: written to its end
 PATIENCE_S = 60.0  # what cannot be read by then is no image
@@ -53,23 +56,33 @@ def arrivals(folder: Path, known: Collection[Version], now: float) -> list[Arriv
         if path.name.startswith("."):
             continue
         try:
-            stat = path.stat()
-        except FileNotFoundError:  # moved away meanwhile, or a link to nothing
+            seen = _seen(path)
+        except FileNotFoundError:  # moved away meanwhile
             continue
-        changed = (0, 0) if path.is_dir() else (stat.st_size, stat.st_mtime_ns)
+        changed = (0, 0) if stat.S_ISDIR(seen.st_mode) else (seen.st_size, seen.st_mtime_ns)
         version = (path.name, *changed)
         if version not in known:
             # By the time of the inode: what is moved or copied in may bring an old date along.
-            found.append(Arrival(path=path, version=version, quiet_s=now - stat.st_ctime))
+            found.append(Arrival(path=path, version=version, quiet_s=now - seen.st_ctime))
     return sorted(found, key=lambda arrival: (arrival.version[2], arrival.version[0]))
+
+
+def _seen(path: Path) -> os.stat_result:
+    """Of the file that links lead to; of the link, where they lead to none."""
+    try:
+        return path.stat()
+    except OSError:
+        return path.lstat()
 
 
 def inspect(arrival: Arrival, usual_sharpness: float, max_megapixels: float) -> Content | None:
     """What is in the file; None while it may still be being written."""
     path = arrival.path
     try:
-        if kind := irregular(path):
-            return Content(why=f"{kind}: only files directly in the watched folder are looked at")
+        if why := why_no_file(path):
+            return Content(why=why)
+        if lies := leads_out(path, path.parent):
+            return Content(why=f"a link out of the watched folder, to {lies}: copy the image there")
         digest = sha256_file(path)
         with warnings.catch_warnings():  # alpha, 12 bits: as at ingest, where they are notes
             warnings.simplefilter("ignore", UserWarning)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,16 @@ class Doubts:
 def role(sample: Sample) -> str:
     """What an image is for: labelled, pool, val or test."""
     return "labelled" if sample.labelled else sample.split
+
+
+def doubt_links(found: Doubts, links: Mapping[Path, Path]) -> None:
+    """Files that lie elsewhere, where others may keep what nobody is to see; `link -> file`."""
+    if links:
+        named = _some([f"{link} -> {file}" for link, file in links.items()])
+        found.doubts.append(
+            f"{len(links)} file(s) are links out of the folder; what they lead to would be copied: "
+            f"{named}"
+        )
 
 
 def doubt_masks(

@@ -15,7 +15,14 @@ from PIL import Image
 from tqdm import tqdm
 
 from pipeline import layout
-from pipeline.data.doubts import Counts, Doubts, doubt_copies, doubt_known, doubt_masks
+from pipeline.data.doubts import (
+    Counts,
+    Doubts,
+    doubt_copies,
+    doubt_known,
+    doubt_links,
+    doubt_masks,
+)
 from pipeline.data.formats.images import (
     is_plain,
     load_image,
@@ -28,7 +35,7 @@ from pipeline.data.formats.tables import read_splits as read_splits
 from pipeline.data.hygiene import Look, in_words, look_at, to_leave_out
 from pipeline.data.known_images import KnownImages
 from pipeline.data.manifest import Sample, write_manifest
-from pipeline.data.names import files_by_stem
+from pipeline.data.names import files_by_stem, leads_out
 from pipeline.data.painted import write_classes
 from pipeline.errors import DataError, WorkspaceError
 from pipeline.files import alone, failure_words, replacing, sha256_file
@@ -89,6 +96,7 @@ def validate_and_stage(  # noqa: PLR0913 - one keyword per fact of a domain's ar
     accept: bool = False,
     max_megapixels: float = LoopParams().max_megapixels,
     known: KnownImages | None = None,
+    links_into: Path | None = None,
 ) -> IngestSummary:
     """Check every file, then build `destination`/`name`: images/, masks/, samples.csv.
 
@@ -96,16 +104,16 @@ def validate_and_stage(  # noqa: PLR0913 - one keyword per fact of a domain's ar
     like a mistake (`pipeline.data.doubts`), unless `accept`. Without `progress` a bar is shown on a
     terminal. `before_publish` may add files to the folder before it gets its name. Pool images that
     no label would help with are marked as left out, those of `known` among them, unless `keep_all`.
+    Links out of the folders, but for `links_into`, are a doubt judged before anything is read.
     """
     with _alone(destination):
         _require_new(name, existing_domains, destination)
         items = _plan(images, masks, splits)
+        linked = _doubt_links(items, links_into).settle(name, accept=accept)
         steps = _steps(2 * len(items), f"domain {name}", progress)
         checked = _check(items, len(classes), max_megapixels, steps)
         found = Doubts()
-        left_out = _doubt(found, items, checked, classes, keep_all=keep_all)
-        if known:
-            left_out |= _compare(found, items, checked, known, keep_all=keep_all)
+        left_out = _doubt(found, items, checked, classes, known=known, keep_all=keep_all)
         notes = found.settle(name, accept=accept)
         items = [replace(item, left_out=left_out.get(item.stem, "")) for item in items]
         with _building(destination, name) as folder:
@@ -120,7 +128,7 @@ def validate_and_stage(  # noqa: PLR0913 - one keyword per fact of a domain's ar
         domain=name,
         counts={split: counts[split] for split in INGEST_SPLITS},
         converted=converted,
-        notes=(*checked.notes, *notes),
+        notes=(*linked, *checked.notes, *notes),
         left_out={f"{name}/{stem}": why for stem, why in left_out.items()},
     )
 
@@ -164,6 +172,16 @@ def _plan(images: Path, masks: Path | None, splits: Path | None) -> list[_Item]:
         items.append(_Item(stem, image, split, mask_files.get(stem) if wanted else None))
     _refuse(bad)
     return items
+
+
+def _doubt_links(items: Sequence[_Item], links_into: Path | None) -> Doubts:
+    found, links = Doubts(), {}
+    for file in [file for item in items for file in (item.image, item.mask) if file]:
+        lies = leads_out(file, file.parent)
+        if lies and not (links_into and leads_out(lies, links_into) is None):
+            links[file] = lies
+    doubt_links(found, links)
+    return found
 
 
 @dataclass(frozen=True)
@@ -226,13 +244,17 @@ def _doubt(
     checked: _Checked,
     classes: Sequence[str],
     *,
+    known: KnownImages | None,
     keep_all: bool,
 ) -> dict[str, str]:
-    """Add what the domain itself says; images to leave out, by stem."""
+    """Add what the domain itself and the known ones say; images to leave out, by stem."""
     splits = {item.stem: item.split for item in items}
     doubt_masks(found, checked.values, splits, classes)
     doubt_copies(found, checked.pixels, splits)
-    return to_leave_out(checked.looks, _kept(items, keep_all=keep_all))
+    left_out = to_leave_out(checked.looks, _kept(items, keep_all=keep_all))
+    if known:
+        left_out |= _compare(found, items, checked, known, keep_all=keep_all)
+    return left_out
 
 
 def _compare(

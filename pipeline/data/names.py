@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from pathlib import Path
 
@@ -30,7 +32,7 @@ def files_by_stem(folder: Path) -> tuple[dict[str, Path], list[str]]:
         if path.name.startswith("."):
             continue
         # Two names that differ in case alone are one file on some disks.
-        if why := _no_file(path) or bad_stem(path.stem):
+        if why := why_no_file(path) or bad_stem(path.stem):
             bad.append(f"{path}: {why}")
         elif (other := taken.setdefault(path.stem.casefold(), path)) is not path:
             bad.append(f"{path}: same name as {other.name}; an image's name must be its own")
@@ -58,9 +60,24 @@ def near_stem(stem: str) -> str:
     return f"{near}_" if bad_stem(near) else near
 
 
-def _no_file(path: Path) -> str:
+def why_no_file(path: Path) -> str:
+    """What `path` is where it is no regular file, links followed; "" where it is one.
+
+    "" too for what cannot be looked at at all: said when it is opened.
+    """
+    link = f" (a link to {path.readlink()})" if path.is_symlink() else ""
     try:
         kind = irregular(path)
-    except OSError:
-        return ""  # a link to nothing: said when it is opened, as of any file that cannot be
-    return f"{kind}, expected the files directly in {path.parent}" if kind else ""
+    except OSError as error:
+        if not link:
+            return ""
+        kind = {errno.ENOENT: "nothing", errno.ELOOP: "a loop of links"}.get(
+            error.errno or 0, str(error.strerror)
+        )
+    return f"{kind}{link}, expected the files directly in {path.parent}" if kind else ""
+
+
+def leads_out(path: Path, folder: Path) -> Path | None:
+    """Where a file of `folder` truly lies, when links lead out of `folder` to it; else None."""
+    lies, home = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
+    return None if lies.is_relative_to(home) else lies

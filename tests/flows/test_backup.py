@@ -170,6 +170,24 @@ FAULTS: dict[str, tuple[Any, str]] = {
         ],
         "no plain file",
     ),
+    "a hard link": (
+        lambda info, data: [
+            (named("private/link", tarfile.LNKTYPE, "ledger.db"), b""),
+            (info, data),
+        ],
+        "no plain file",
+    ),
+    "a folder that is a link": (
+        lambda info, data: [
+            (named("cache", tarfile.SYMTYPE, "/tmp"), b""),
+            (info, data),
+        ],
+        "no plain file",
+    ),
+    "a name of another system": (
+        lambda info, data: [(named("private\\..\\evil"), b""), (info, data)],
+        "leads out",
+    ),
     "a FIFO": (
         lambda info, data: [(named("private/fifo", tarfile.FIFOTYPE), b""), (info, data)],
         "no plain file",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ def test_what_is_no_file_is_named_at_once_and_never_read(place: Place) -> None:
     place.drop(range(1))
     looked = place.watcher().look()
     assert looked.scored == 1
-    assert looked.left_out["fifo.png"].startswith("a FIFO: only files")
+    assert looked.left_out["fifo.png"].startswith("a FIFO, expected the files")
     assert looked.left_out["fifo_link.png"].startswith("a FIFO")
     assert looked.left_out["zero.png"].startswith("a device")
     assert looked.left_out["s.png"].startswith("a socket")
@@ -76,3 +77,27 @@ def test_an_image_over_the_limit_is_named_with_the_knob(place: Place) -> None:
     said = place.watcher(ahead_s=100).look().left_out["large.png"]
     assert said.startswith("cannot be read: 1100x1000 are 1.1 megapixels")
     assert "loop.max_megapixels" in said
+
+
+def test_a_link_out_of_the_watched_folder_is_named_and_never_read(
+    place: Place, tmp_path: Path
+) -> None:
+    target = draw(tmp_path / "elsewhere/private.png", 7)
+    (place.folder / "out.png").symlink_to(target)
+    (place.folder / "gone.png").symlink_to("nowhere.png")
+    (place.folder / "round.png").symlink_to("round.png")
+    place.drop(range(2))
+    (place.folder / "new0001.png").rename(place.folder / ".kept.png")
+    (place.folder / "inside.png").symlink_to(".kept.png")
+    watcher = place.watcher(ahead_s=100)
+    looked = watcher.look()
+    assert looked.scored == 2
+    assert looked.left_out["out.png"] == (
+        f"a link out of the watched folder, to {target}: copy the image there"
+    )
+    assert looked.left_out["gone.png"].startswith("nothing (a link to nowhere.png)")
+    assert looked.left_out["round.png"].startswith("a loop of links")
+    draw(place.folder / "nowhere.png", 9)
+    again = watcher.look()
+    assert again.scored == 1  # and its copy behind the link: the same bytes
+    assert set(again.left_out) <= {"gone.png", "nowhere.png"}

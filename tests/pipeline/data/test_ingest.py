@@ -177,9 +177,11 @@ def test_camvid_is_taken_in(folder: Folder) -> None:
     for stem in stems:
         (folder.images / f"{stem}.jpg").symlink_to(source.images / f"{stem}.jpg")
     splits = dict(zip(stems, ["labelled", "pool", "val"] * len(stems), strict=False))
-    summary = ingest(folder, masks=source.masks, splits=folder.splits(splits), classes=classes)
+    summary = ingest(
+        folder, masks=source.masks, splits=folder.splits(splits), classes=classes, accept=True
+    )
     assert summary.num_images == len(stems) > 15
-    assert (summary.converted, summary.notes) == (0, ())
+    assert summary.converted == 0
     rows = list(staged(folder).values())
     assert sum(row.labelled for row in rows) == summary.counts["labelled"]
     for row in rows:
