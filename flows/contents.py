@@ -16,7 +16,7 @@ from flows.dvc_files import DVC_LOCK, locked_stages, not_pushed, outs_of
 from flows.git import Git
 from flows.workspace import Workspace
 from pipeline import layout
-from pipeline.reading import Document, content_of, read
+from pipeline.reading import Document, read
 
 LOCK = DVC_LOCK.as_posix()
 LOST = "DVC's cache is damaged: remove the file and `dvc fetch`, or restore a backup"
@@ -85,7 +85,7 @@ def cache_of(workspace: Workspace) -> Cache:
 def outs_at(git: Git, revision: str) -> list[Out]:
     """All that DVC keeps at a revision, by path; what git keeps itself is not among it."""
     files = git.files_at(revision)
-    return _outs(files, lambda path: _file(git, revision, path))
+    return _outs(files, lambda path: git.file_at(revision, Path(path)))
 
 
 def outs_in_working_copy(root: Path) -> list[Out]:
@@ -115,7 +115,3 @@ def _outs(files: Collection[str], look: Callable[[str], Document]) -> list[Out]:
             if name not in files:  # `cache: false`: small, and in git
                 found[name] = Out(path=name, md5=entry["md5"], remade=name in remade)
     return [found[name] for name in sorted(found)]
-
-
-def _file(git: Git, revision: str, path: str) -> Document:
-    return content_of(git.show(revision, Path(path)), f"{path} at {revision}")

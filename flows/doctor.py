@@ -58,9 +58,10 @@ def checks(root: Path) -> list[Check]:
     root = root.resolve()
     found = [_python(), _git(), _dvc(), *_pins(), _label_studio(), *_test_programs()]
     found += [*_environment(root), _space(root)]
-    if not is_workspace(root):
+    workspace = Workspace(root)
+    if not (is_workspace(root) or workspace.lacks_git()):
         return [*found, *_ports({})]
-    return [*found, *_ports(daemons.read_daemons(root)), *_workspace(root), *_services(root)]
+    return [*found, *_ports(daemons.read_daemons(root)), *_workspace(workspace), *_services(root)]
 
 
 def _check(name: str, ok: bool, found: str, remedy: str) -> Check:
@@ -153,8 +154,13 @@ def _ports(known: dict[str, daemons.Daemon]) -> Iterator[Check]:
         yield Check(name=f"port of {name}", ok=True, found=found)
 
 
-def _workspace(root: Path) -> Iterator[Check]:
-    workspace = Workspace(root)
+def _workspace(workspace: Workspace) -> Iterator[Check]:
+    try:
+        workspace.require_git()
+    except SslLoopError as error:
+        yield Check(name=".git", ok=False, found="not as it must be", remedy=str(error))
+        return  # the rest is judged by what git says
+    root = workspace.root
     for name, look in (
         ("params.yaml", workspace.params),
         ("branch", workspace.require_clean_branch),
@@ -167,9 +173,8 @@ def _workspace(root: Path) -> Iterator[Check]:
         else:
             yield Check(name=name, ok=True, found="fine")
     yield from _device(workspace)
-    if (root / ".git").exists():
-        yield from _refusals(root)
-        yield from _restorable(workspace)
+    yield from _refusals(root)
+    yield from _restorable(workspace)
 
 
 def _refusals(root: Path) -> Iterator[Check]:

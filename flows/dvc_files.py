@@ -22,6 +22,7 @@ class KeptOut(TypedDict):
 class LockedStage(TypedDict):
     """What a stage last read and wrote."""
 
+    deps: NotRequired[list[dict[str, Any]]]
     outs: NotRequired[list[KeptOut]]
     params: NotRequired[dict[str, dict[str, Any]]]
 

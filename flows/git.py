@@ -13,6 +13,7 @@ import psutil
 
 from flows.processes import run
 from pipeline.errors import WorkspaceError
+from pipeline.reading import Document, content_of
 
 # The last line of every commit of the loop's own; flows/commits.py tells them from people's by it.
 OWN_MARK = "Committed-by: ssl-loop"
@@ -58,6 +59,11 @@ class Git:
     def show(self, revision: str, path: Path) -> bytes:
         """A file as it was; WorkspaceError when that revision has none."""
         return self.run("show", f"{revision}:{path.as_posix()}")
+
+    def file_at(self, revision: str, path: Path) -> Document:
+        """A file as it was, to be read as what it should be."""
+        remedy = f"somebody committed it so: `git log {revision} -- {path}` says who"
+        return content_of(self.show(revision, path), f"{path} at {revision}", remedy=remedy)
 
     def restore(self, revision: str, paths: Iterable[Path]) -> None:
         """Bring the working copies of `paths` back to `revision`; the index is left alone."""
@@ -192,14 +198,18 @@ class Git:
             )
 
     def _require_no_lock(self) -> None:
-        lock = self.folder / "index.lock"
         deadline = time.monotonic() + _BUSY_WAIT_S
-        while lock.exists():
+        while lock := next(iter(self._locks()), None):
             if time.monotonic() > deadline:
                 raise WorkspaceError(
                     f"{lock}: another git is at work here, or was killed; if none runs: rm {lock}"
                 )
             time.sleep(0.1)
+
+    def _locks(self) -> list[Path]:
+        """Files by which a git keeps others out, or kept them out when it was killed."""
+        # Not **/*.lock from the top: objects/ is large and its locks are git gc's.
+        return [*self.folder.glob("*.lock"), *self.folder.glob("refs/**/*.lock")]
 
     def remove_own_locks(self) -> list[Path]:
         """Locks that a killed write of ours left, removed; those of others are never touched."""
@@ -208,9 +218,7 @@ class Git:
         if any(_works_in(process, self.root) for process in psutil.process_iter(["name"])):
             return []  # a git is still running: its own, or ours about to end
         since = self.marker.stat().st_mtime_ns
-        # Not **/*.lock from the top: objects/ is large and its locks are git gc's.
-        found = [*self.folder.glob("*.lock"), *self.folder.glob("refs/**/*.lock")]
-        stale = [path for path in found if path.stat().st_mtime_ns >= since]
+        stale = [path for path in self._locks() if path.stat().st_mtime_ns >= since]
         for path in stale:
             path.unlink(missing_ok=True)
         self.marker.unlink()

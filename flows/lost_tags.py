@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any, NotRequired
 
-from ruamel.yaml import YAML
+from typing_extensions import TypedDict
 
 from flows.commits import history, kept_by_the_loop
 from flows.position import ingest_tag, labels_tag, position, round_tag
@@ -22,6 +23,10 @@ _STEPS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"Merge round (\d+) of (\S+):"), lambda found: labels_tag(found[2], int(found[1]))),
 )
 _SHOWN = 5
+
+
+class _Params(TypedDict):
+    domains: NotRequired[dict[str, Any] | None]
 
 
 def missing_tags(workspace: Workspace) -> dict[str, str]:
@@ -95,8 +100,8 @@ def known_domains(workspace: Workspace, params: Params) -> set[str]:
     tags = workspace.git.run("tag", "--list", ingest_tag("*")).decode().split()
     found |= {tag.rpartition("/")[0] for tag in tags}
     if workspace.exists_at(f"refs/heads/{branch}", layout.PARAMS):
-        text = workspace.show(f"refs/heads/{branch}", layout.PARAMS).decode()
-        found |= set((YAML(typ="safe").load(text) or {}).get("domains") or ())
+        file = workspace.file_at(f"refs/heads/{branch}", layout.PARAMS)
+        found |= set(file.typed(file.yaml(), _Params).get("domains") or ())
     return found
 
 

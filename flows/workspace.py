@@ -18,6 +18,7 @@ from flows.dvc_files import DVC_LOCK, locked_stages
 from flows.dvc_locks import release_dead_holders
 from flows.git import Git
 from flows.git_settings import ATTRIBUTES, convert_back, require_whole, uncover
+from flows.git_state import require_readable
 from flows.params_file import apply_changes
 from flows.processes import kill_survivors, run, stream
 from pipeline import layout
@@ -72,10 +73,21 @@ class Workspace:
                 f"{self.root}: `ssl-loop init` was not finished here; run it again with the same "
                 "arguments"
             )
+        if self.lacks_git():
+            self.require_git()
         if not is_workspace(self.root):
             raise WorkspaceError(
                 f"{self.root}: not a workspace; `ssl-loop init {self.root}` makes one, or go to one"
             )
+        self.require_git()
+
+    def lacks_git(self) -> bool:
+        """Whether git's folder alone is gone from what was a workspace."""
+        return not (self.root / ".git").exists() and (self.root / layout.WORKSPACE).exists()
+
+    def require_git(self) -> None:
+        """WorkspaceError naming file and remedy for what is damaged or missing in .git."""
+        require_readable(self.git, lambda: self.params().loop.branch)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -144,8 +156,7 @@ class Workspace:
 
     def file_at(self, revision: str, path: Path) -> Document:
         """A file as it was, to be read as what it should be."""
-        remedy = f"somebody committed it so: `git log {revision} -- {path}` says who"
-        return content_of(self.show(revision, path), f"{path} at {revision}", remedy=remedy)
+        return self.git.file_at(revision, path)
 
     def manifest_at(self, revision: str) -> list[Sample]:
         """data/manifest.csv as it was."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,19 +10,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ruamel.yaml import YAML
-
 from db.repository import annotation_versions, query_items, rounds
 from db.session import session_scope
 from db.tables import Annotation, QueryItem
-from flows.contents import LOCK, Cache, Out, cache_of, outs_at
+from flows.contents import Cache, Out, cache_of, outs_at
+from flows.dvc_files import DVC_LOCK, LockedStage, locked_stages
 from flows.loop import Loop
 from flows.position import Position, ingest_tag, round_tags
-from flows.records import AnnotationRecord
+from flows.records import DAMAGED, AnnotationRecord, record_of
 from pipeline import layout
-from pipeline.data.manifest import Sample, parse_manifest
+from pipeline.data.manifest import Sample
+from pipeline.errors import DataError
 from pipeline.files import sha256_file
 from pipeline.progress import Progress
+from pipeline.reading import read
 
 One = TypeVar("One")
 Version = tuple[int, datetime, str]
@@ -112,7 +112,7 @@ class Evidence:
         def read() -> list[Sample]:
             if not self.workspace.exists_at(revision, layout.MANIFEST):
                 return []
-            return parse_manifest(self.workspace.show(revision, layout.MANIFEST))
+            return self.workspace.manifest_at(revision)
 
         return _once(self._manifests, revision, read)
 
@@ -120,14 +120,14 @@ class Evidence:
         """A YAML file of git's at a revision; {} where there is none."""
         if not self.workspace.exists_at(revision, path):
             return {}
-        text = self.workspace.show(revision, path).decode()
-        loaded: dict[str, Any] = YAML(typ="safe").load(text) or {}
+        loaded: dict[str, Any] = self.workspace.file_at(revision, path).yaml()
         return loaded
 
-    def lock(self, revision: str) -> dict[str, Any]:
+    def lock(self, revision: str) -> dict[str, LockedStage]:
         """The stages of dvc.lock at a revision."""
-        stages: dict[str, Any] = self.yaml(revision, Path(LOCK)).get("stages", {})
-        return stages
+        if not self.workspace.exists_at(revision, DVC_LOCK):
+            return {}
+        return locked_stages(self.workspace.file_at(revision, DVC_LOCK))
 
     def changed_by_hand(self, path: Path) -> bool:
         """Whether a tracked file is not as HEAD has it."""
@@ -206,9 +206,9 @@ def version_of(answer: Annotation | AnnotationRecord) -> Version:
 
 def _kept(path: Path, *, merged: bool) -> Kept:
     try:
-        record = AnnotationRecord(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, OSError) as error:
-        return Kept(path=path, merged=merged, record=None, why=str(error)[:200])
+        record = record_of(read(path, remedy=DAMAGED))
+    except DataError as error:
+        return Kept(path=path, merged=merged, record=None, why=str(error))
     return Kept(path=path, merged=merged, record=record)
 
 

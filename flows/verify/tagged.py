@@ -4,11 +4,12 @@ HEAD's."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from flows.contents import Out
+from flows.dvc_files import LockedStage
 from flows.proof import wrong_in_dvc, wrong_in_git
 from flows.verify.evidence import Evidence, Finding, UncheckedError
 from pipeline import layout
@@ -26,7 +27,8 @@ def tags(evidence: Evidence) -> Iterator[Finding]:
         in_git = evidence.workspace.git.files_at(tag)
         for name, stage in evidence.lock(tag).items():
             # After a merge or an arrival the stages are behind their inputs, until the next round.
-            entries = [*stage.get("outs", ()), *(stage.get("deps", ()) if tag in computed else ())]
+            entries: list[Mapping[str, Any]] = [*stage.get("outs", ())]
+            entries += stage.get("deps", ()) if tag in computed else ()
             for entry in entries:
                 path = entry["path"]
                 found = known.get(path)
@@ -45,7 +47,7 @@ def tags(evidence: Evidence) -> Iterator[Finding]:
                 yield from _params(evidence, tag, name, stage)
 
 
-def _params(evidence: Evidence, tag: str, name: str, stage: dict[str, Any]) -> Iterator[Finding]:
+def _params(evidence: Evidence, tag: str, name: str, stage: LockedStage) -> Iterator[Finding]:
     for file, locked in stage.get("params", {}).items():
         found = evidence.yaml(tag, Path(file))
         for key, value in locked.items():

@@ -91,7 +91,7 @@ def validate_and_stage(  # noqa: PLR0913 - one keyword per fact of a domain's ar
     existing_domains: Collection[str],
     destination: Path,
     progress: Progress | None = None,
-    before_publish: Callable[[Path], None] | None = None,
+    before_publish: Callable[[Path], None] = lambda folder: None,
     keep_all: bool = False,
     accept: bool = False,
     max_megapixels: float = LoopParams().max_megapixels,
@@ -113,16 +113,16 @@ def validate_and_stage(  # noqa: PLR0913 - one keyword per fact of a domain's ar
         steps = _steps(2 * len(items), f"domain {name}", progress)
         checked = _check(items, len(classes), max_megapixels, steps)
         found = Doubts()
-        left_out = _doubt(found, items, checked, classes, known=known, keep_all=keep_all)
+        left_out = _doubt(found, items, checked, classes, keep_all=keep_all)
+        if known:
+            left_out |= _compare(found, items, checked, known, keep_all=keep_all)
         notes = found.settle(name, accept=accept)
         items = [replace(item, left_out=left_out.get(item.stem, "")) for item in items]
         with _building(destination, name) as folder:
             converted, samples = _store(folder, name, items, classes, steps)
-            if before_publish:
-                before_publish(folder)
+            before_publish(folder)
         if known:
-            files = (sample.image_sha256 for sample in samples)
-            known.remember(dict(zip(files, checked.pixels.values(), strict=True)))
+            known.remember(_pixels_by_file(samples, checked))
     counts = Counter(item.split for item in items)
     return IngestSummary(
         domain=name,
@@ -244,17 +244,13 @@ def _doubt(
     checked: _Checked,
     classes: Sequence[str],
     *,
-    known: KnownImages | None,
     keep_all: bool,
 ) -> dict[str, str]:
-    """Add what the domain itself and the known ones say; images to leave out, by stem."""
+    """Add what the domain itself says; images to leave out, by stem."""
     splits = {item.stem: item.split for item in items}
     doubt_masks(found, checked.values, splits, classes)
     doubt_copies(found, checked.pixels, splits)
-    left_out = to_leave_out(checked.looks, _kept(items, keep_all=keep_all))
-    if known:
-        left_out |= _compare(found, items, checked, known, keep_all=keep_all)
-    return left_out
+    return to_leave_out(checked.looks, _kept(items, keep_all=keep_all))
 
 
 def _compare(
@@ -274,6 +270,11 @@ def _compare(
 
 def _kept(items: Sequence[_Item], *, keep_all: bool) -> set[str]:
     return {item.stem for item in items if keep_all or item.split != "pool"}
+
+
+def _pixels_by_file(samples: Sequence[Sample], checked: _Checked) -> dict[str, str]:
+    files = (sample.image_sha256 for sample in samples)
+    return dict(zip(files, checked.pixels.values(), strict=True))
 
 
 def _refuse(bad: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
@@ -135,6 +136,21 @@ def record_of_another(place: Place) -> None:
 def record_damaged(place: Place) -> None:
     path = place.records()[0]
     path.write_bytes(path.read_bytes()[:100])
+
+
+def record_of_another_shape(place: Place) -> None:
+    path = place.records()[0]
+    path.write_text(path.read_text().replace('"task_id": ', '"task_id": "of old", "was": ', 1))
+
+
+def record_no_text(place: Place) -> None:
+    place.records()[0].write_bytes(b"\xff\xfe{}")
+
+
+def record_a_pipe(place: Place) -> None:
+    path = place.records()[0]
+    path.unlink()
+    os.mkfifo(path)
 
 
 def result_changed(place: Place) -> None:
@@ -373,7 +389,16 @@ BREAKS: dict[str, tuple[Callable[[Place], None], ...]] = {
     "events": (event_changed, event_lost, event_put_in),
     "asked": (task_lost, item_lost, item_that_nobody_asked),
     "versions": (superseded_by_hand, superseded_by_an_older_one),
-    "records": (record_lost, record_of_another, record_damaged, result_changed, row_lost),
+    "records": (
+        record_lost,
+        record_of_another,
+        record_damaged,
+        record_of_another_shape,
+        record_no_text,
+        record_a_pipe,
+        result_changed,
+        row_lost,
+    ),
     "inbox": (stray_in_inbox, waiting_mask_lost),
     "masks": (pixel_changed, pixel_changed_with_every_hash),
     "merged": (masks_swapped, mask_lost, mask_of_nobody),
@@ -458,6 +483,27 @@ def test_a_ledger_of_another_schema_or_a_damaged_file_is_a_finding_not_a_traceba
     report = judged(place, "manifest", "versions")
     assert [finding.invariant for finding in report.findings] == ["manifest"]
     assert "cannot be looked at" in report.findings[0].what
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("dvc.lock", b"stages: {embed: 3}\n", "dvc.lock at dusk/r0: stages.embed: "),
+        ("dvc.lock", b"stages: [\n", "dvc.lock at dusk/r0:2: not valid YAML"),
+        ("dvc.lock", b"\xff\n", "dvc.lock at dusk/r0:1: is not UTF-8 text"),
+        ("params.yaml", b"- none\n", "params.yaml at dusk/r0: expected a mapping"),
+    ],
+)
+def test_a_damaged_file_at_a_tag_is_named_with_its_place(
+    place: Place, file: str, content: bytes, said: str
+) -> None:
+    kept = (place.root / file).read_bytes()
+    (place.root / file).write_bytes(content)
+    place.commit("dusk/r0")
+    (place.root / file).write_bytes(kept)
+    [finding] = judged(place, "tags").findings
+    assert said in finding.what
+    assert "somebody committed it so" in finding.what
 
 
 def test_a_tick_says_what_it_leaves_unsound(place: Place) -> None:
