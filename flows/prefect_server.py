@@ -19,6 +19,7 @@ import httpx
 
 from flows.credentials import PREFECT_TOML, write_private
 from flows.daemons import HOST
+from flows.databases import PREFECT_VARIABLE, prefect_database
 from flows.processes import LAST_LINES, child_environment, failure
 from flows.workspace import template_file
 from pipeline import layout
@@ -71,7 +72,7 @@ enabled = false  # a server that is down is an error, not a new empty one
 initial_deployment_lease_duration = 60  # how long a run killed with its worker blocks the next
 
 [server.database]
-timeout = 60  # SQLite: wait, rather than "database is locked"
+{database}timeout = 60  # SQLite: wait, rather than "database is locked"
 
 [server.services.db_vacuum]
 enabled = "events,flow_runs"
@@ -101,12 +102,30 @@ def settings(root: Path, port: int, password: str) -> str:
         auth=json.dumps(f"{USER}:{password}"),
         origins=json.dumps(",".join(urls)),
         heartbeat=HEARTBEAT_S,
+        database=f"connection_url = {json.dumps(url)}\n" if (url := prefect_database()) else "",
     )
 
 
 def write_settings(root: Path, port: int, password: str) -> None:
     """prefect.toml: every `prefect` command in the workspace talks to its own server."""
     write_private(root / PREFECT_TOML, settings(root, port, password))
+
+
+def require_same_database(root: Path) -> None:
+    """ServiceError where prefect.toml names a PostgreSQL and the environment does not any more.
+
+    An empty SQLite in its place would forget runs, schedules and what was set up by hand.
+    """
+    file = root / PREFECT_TOML
+    if (
+        prefect_database() is None
+        and file.exists()
+        and "\nconnection_url = " in (read(file, error=ServiceError, secret=True).text())
+    ):
+        raise ServiceError(
+            f"{file}: Prefect's database is a PostgreSQL, and ${PREFECT_VARIABLE} is not set; set "
+            f"it as before, or remove {file} to begin with an empty database"
+        )
 
 
 def settings_mark(text: str) -> str:

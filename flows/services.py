@@ -34,6 +34,7 @@ from flows.daemons import (
     stop_all,
     tail,
 )
+from flows.databases import label_studio_database
 from flows.processes import carriers, end, started_with, wait_until
 from flows.workspace import Workspace
 from pipeline import layout
@@ -89,6 +90,7 @@ def up(
         return f"{what}: {daemon.url} ({time.monotonic() - started:.0f} s)"
 
     with alone(root):
+        prefect_server.require_same_database(root)
         end(_outdated(root))
         server = _keep_or_start(root, PREFECT, PREFECT_PORT)
         studio = _keep_or_start(root, LABEL_STUDIO, LABEL_STUDIO_PORT) if own else None
@@ -246,7 +248,7 @@ def _start_label_studio(root: Path, port: int) -> Daemon:
         port,
         credentials=first_user,
         log=place.fresh_log(),
-        extra_env=place.marks(),
+        extra_env={**place.marks(), **label_studio_database()},
     )
     return place.note(process.pid)
 

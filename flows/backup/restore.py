@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from db import repository
-from db.session import open_ledger, session_scope
+from db.copying import fill_ledger, require_empty
+from db.session import Ledger, open_ledger, session_scope
 from flows.backup.archive import unpack
 from flows.contents import cache_of, outs_at
 from flows.credentials import SECRETS
@@ -19,7 +22,7 @@ from flows.rebuild import rebuild
 from flows.records import WHO
 from flows.remote import LOCAL_CONFIG
 from flows.restore import made_beside, require_free
-from flows.services import LABEL_STUDIO_DATA
+from flows.services import LABEL_STUDIO_DATA, LEDGER_VARIABLE
 from flows.workspace import Workspace
 from pipeline import layout
 from pipeline.errors import DataError
@@ -48,10 +51,15 @@ def restore_backup(file: Path, into: Path, log: Callable[[str], object]) -> Rest
     """The workspace of a backup in the new folder `into`, with its history, ledger and inbox.
 
     DataError for a file that is no backup, or not as it was written; WorkspaceError for a folder
-    that is not free. Nothing is left behind then.
+    that is not free, LedgerError for a database of $SSL_LOOP_LEDGER_URL that is not empty. Nothing
+    is left behind then.
     """
     into = into.absolute()
     require_free(into)
+    target = os.environ.get(LEDGER_VARIABLE)
+    if target:
+        with _opened(target) as ledger:
+            require_empty(ledger)
     if not file.is_file():
         raise DataError(f"{file}: no such file; name what `ssl-loop backup` wrote")
     with (
@@ -66,6 +74,9 @@ def restore_backup(file: Path, into: Path, log: Callable[[str], object]) -> Rest
         _data(parts, root, workspace)
         _private(parts, root)
         annotations = _facts(workspace, file)
+        if target:
+            log(f"putting the ledger where ${LEDGER_VARIABLE} says")
+            _elsewhere(root / layout.LEDGER, target)
     return RestoredBackup(
         root=str(into),
         made_at=manifest["made_at"],
@@ -119,6 +130,22 @@ def _private(parts: Path, root: Path) -> None:
     for path in (layout.PARAMS, layout.DVC_YAML):
         if (parts / "edited" / path).exists():
             shutil.copyfile(parts / "edited" / path, root / path)
+
+
+def _elsewhere(ledger: Path, target: str) -> None:
+    with _opened(target) as other:
+        fill_ledger(other, ledger)
+    for path in ledger.parent.glob(f"{ledger.name}*"):  # and what SQLite keeps beside it
+        path.unlink()
+
+
+@contextmanager
+def _opened(target: str) -> Iterator[Ledger]:
+    ledger = open_ledger(target)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
 
 
 def _facts(workspace: Workspace, file: Path) -> int:

@@ -13,12 +13,17 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from db.errors import LedgerError
+from db.repository import facts, record_event
+from db.session import open_ledger, session_scope
 from flows import cli
 from flows.backup import write
 from flows.backup.restore import restore_backup
 from flows.backup.write import backup
 from flows.contents import cache_of, outs_at
 from flows.credentials import SECRETS, credentials
+from flows.loop import Loop
+from flows.services import LEDGER_VARIABLE
 from flows.tick import tick
 from flows.verify import verify
 from flows.workspace import Workspace
@@ -26,6 +31,7 @@ from pipeline import layout
 from pipeline.errors import DataError, WorkspaceError
 from tests.flows.conftest import hashes, truth
 from tests.flows.test_verify import Place
+from tests.ledgers import postgres_cluster
 
 Opener = Callable[[Place], Any]
 
@@ -252,3 +258,38 @@ def test_the_commands(whole: Path, place: Place, tmp_path: Path) -> None:
     again = runner.invoke(cli.main, ["restore-backup", file, "--into", str(tmp_path / "back")])
     assert again.exit_code == 1
     assert "not empty" in again.output
+
+
+@pytest.mark.postgres
+def test_a_ledger_goes_to_postgresql_and_comes_back_from_it(
+    whole: Path, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres_cluster().database()
+    loop = place.loop()
+    with session_scope(loop.ledger, read_only=True) as session:
+        expected = facts(session)
+    loop.ledger.close()
+    monkeypatch.setenv(LEDGER_VARIABLE, url)
+    restore_backup(whole, tmp_path / "there", silent)
+    assert not (tmp_path / "there" / layout.LEDGER).exists()
+    for target in (url, postgres_cluster().database()):
+        monkeypatch.setenv(LEDGER_VARIABLE, target)
+        if target != url:
+            restore_backup(tmp_path / "again.tar.gz", tmp_path / "back", silent)
+        ledger = open_ledger(target)
+        with session_scope(ledger, read_only=True) as session:
+            assert without_restores(facts(session)) == without_restores(expected)
+        with session_scope(ledger) as session:  # new rows have new numbers
+            record_event(session, kind="seen", who="me", subject="x", key="seen", detail={})
+        there = Loop(workspace=Workspace(tmp_path / "there"), ledger=ledger, log=silent)
+        if target == url:
+            backup(there, tmp_path / "again.tar.gz")
+        ledger.close()
+    with pytest.raises(LedgerError, match=r"has rows already, in .*; name an empty database"):
+        restore_backup(whole, tmp_path / "mixed", silent)
+    assert not (tmp_path / "mixed").exists()
+
+
+def without_restores(found: dict[str, Any]) -> dict[str, Any]:
+    """All but the events, of which a restore adds one."""
+    return {name: rows for name, rows in found.items() if name != "event"}
