@@ -22,12 +22,13 @@ from benchmarks.camvid import DOMAINS, QUERY_SIZES, ROUNDS, CamVid, locate
 from benchmarks.camvid_report import RESULTS, test_scores, write_loop
 from flows import services
 from flows.arrival import add_domain
+from flows.creation import create_workspace
 from flows.loop import open_loop
 from flows.position import round_tag
 from flows.rehearsal import Rehearsal, tags_of
-from flows.reporting import round_facts
 from flows.restore import restore
-from flows.workspace import Workspace, is_workspace
+from flows.round_facts import round_facts
+from flows.workspace import is_workspace
 from pipeline import layout
 from pipeline.config import Params
 
@@ -92,7 +93,7 @@ def prepare(
         for _ in services.down(root):
             pass
     shutil.rmtree(root, ignore_errors=True)
-    Workspace.create(root, class_names=camvid.classes, overrides=settings)
+    create_workspace(root, class_names=camvid.classes, overrides=settings)
     with tempfile.TemporaryDirectory() as folder:
         for domain in DOMAINS:
             source = Path(folder) / domain

@@ -23,6 +23,7 @@ from benchmarks.camvid_report import RESULTS, machine
 from flows import prefect_server, services
 from flows.annotators.simulated import SimulatedAnnotator
 from flows.arrival import add_domain
+from flows.creation import create_workspace
 from flows.loop import open_loop
 from flows.processes import end
 from flows.status import status
@@ -47,7 +48,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="ssl-loop-latency-"))
     root, truth = folder / "scene", folder / "truth"
     make_domain("day", truth, num_labelled=4, num_pool=40, num_val=4, height_px=64, width_px=96)
-    Workspace.create(root, class_names=CLASSES, overrides=SETTINGS)
+    create_workspace(root, class_names=CLASSES, overrides=SETTINGS)
     add_domain(root, "day", images=truth / "images", masks=truth / "masks",
                splits=truth / "splits.csv")  # fmt: skip
     try:

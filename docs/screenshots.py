@@ -18,11 +18,11 @@ from rich.console import Console
 from flows import prefect_server, services
 from flows.annotators.simulated import SimulatedAnnotator
 from flows.arrival import add_domain
+from flows.creation import create_workspace
 from flows.credentials import credentials
 from flows.loop import open_loop
 from flows.rehearsal import Rehearsal
 from flows.status import status
-from flows.workspace import Workspace
 from pipeline import layout
 from pipeline.data.synthetic import CLASSES, make_domain
 from tests.browser import log_into_prefect, logged_in, open_next_task
@@ -47,7 +47,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="ssl-loop-screenshots-"))
     root, truth = folder / "streets", folder / "truth"
     make_domain("day", truth, num_labelled=12, num_pool=60, num_val=12, **SIZE)
-    Workspace.create(root, class_names=CLASSES, overrides=SETTINGS)
+    create_workspace(root, class_names=CLASSES, overrides=SETTINGS)
     add_domain(
         root, "day", images=truth / "images", masks=truth / "masks", splits=truth / "splits.csv"
     )

@@ -10,7 +10,7 @@ from PIL import Image
 from flows.loop import Loop
 from flows.position import Position, round_tag
 from flows.records import advice_at
-from flows.reporting import round_facts
+from flows.round_facts import round_facts
 from pipeline import layout
 from pipeline.answers import read_answers
 from pipeline.arrays import array_of, read_arrays

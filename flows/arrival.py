@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from flows.incoming import OPTIONS
 from flows.lost_tags import known_domains
-from flows.steps.take_in import OPTIONS
 from flows.workspace import Workspace
 from pipeline import layout
 from pipeline.config import check_domain_name

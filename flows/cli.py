@@ -83,13 +83,13 @@ def main() -> None:
 @click.option("--here", is_flag=True, help="Use the git repository that is there already.")
 def init(directory: Path, classes: Path, settings: tuple[str, ...], here: bool) -> None:
     """Make a workspace: a git + DVC repository with params.yaml and dvc.yaml."""
+    from flows.creation import create_workspace
     from flows.settings import parse_settings
-    from flows.workspace import Workspace
     from pipeline.data.formats import read_classes
 
     names = read_classes(classes)
     overrides = parse_settings(settings)
-    Workspace.create(directory, class_names=names, overrides=overrides, here=here)
+    create_workspace(directory, class_names=names, overrides=overrides, here=here)
     click.echo(f"{directory}: a workspace for {len(names)} classes: {', '.join(names)}")
     click.echo(f"Next: cd {directory} && ssl-loop domain add NAME --images DIR")
 

@@ -142,7 +142,7 @@ def remote_list(workspace: Path, as_json: bool) -> None:
 
     from flows import remote as remotes
     from flows.lost_tags import lost_history
-    from flows.steps.push import unpushed
+    from flows.pushes import unpushed
 
     with _loop(workspace) as loop:
         found, tags = remotes.remote(loop.workspace), unpushed(loop)
@@ -174,8 +174,9 @@ def remote_remove(workspace: Path) -> None:
 def remote_push(workspace: Path) -> None:
     """Push now what the remotes lack."""
     from flows.lost_tags import require_tags
+    from flows.pushes import unpushed
     from flows.remote import remote as addresses
-    from flows.steps.push import push, unpushed
+    from flows.steps.push import push
     from pipeline.errors import WorkspaceError
 
     with _loop(workspace) as loop, loop.workspace.lock():

@@ -41,13 +41,16 @@ def watch(
     import time
 
     from flows.loop import open_loop
+    from flows.reporting import render_again
     from flows.watching import Watcher, watched_folder
     from pipeline.errors import ServiceError
 
     as_json = options["as_json"]
     with open_loop(workspace, log=lambda line: click.echo(line, err=as_json)) as loop:
         folder = directory or watched_folder(loop)
-        watcher = Watcher(loop=loop, folder=folder, open_domain=options["open_domain"])
+        watcher = Watcher(
+            loop=loop, folder=folder, open_domain=options["open_domain"], show=render_again
+        )
         try:
             while True:
                 try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +63,21 @@ class _Note(TypedDict):
     had_dvc: bool
 
 
-def create(workspace: Workspace, changes: dict[str, Any], *, here: bool) -> Workspace:
-    """See `Workspace.create`; `changes` go into the template's params."""
+def create_workspace(
+    root: Path,
+    *,
+    class_names: Sequence[str],
+    overrides: Mapping[str, Any] | None = None,
+    here: bool = False,
+) -> Workspace:
+    """A new workspace with its first commit; nested `overrides` change the template's params.
+
+    An interrupted one is completed. WorkspaceError for a folder with other things in it, a finished
+    workspace, or a folder that another git repository tracks unless `here` is set. ConfigError for
+    params that do not hold.
+    """
+    workspace = Workspace(root)
+    changes = {"classes": list(class_names), **(overrides or {})}
     # Before anything is written, so that a typing error leaves nothing behind.
     check_changes(template_file(layout.PARAMS), changes)
     _require_place(workspace, here)

@@ -19,8 +19,9 @@ from rich.markup import escape
 
 from flows import services
 from flows.arrival import add_domain
+from flows.creation import create_workspace
 from flows.rehearsal import Rehearsal, tags_of
-from flows.workspace import Workspace, is_workspace
+from flows.workspace import is_workspace
 from pipeline import layout
 from pipeline.data.synthetic import CLASSES, make_domain
 
@@ -63,7 +64,7 @@ def prepare(root: Path, truth: Path) -> None:
             pass
     for folder in (root, truth):
         shutil.rmtree(folder, ignore_errors=True)
-    Workspace.create(root, class_names=CLASSES, overrides=SETTINGS)
+    create_workspace(root, class_names=CLASSES, overrides=SETTINGS)
     for seed, (name, counts) in enumerate(COUNTS.items()):
         folder = truth / name
         make_domain(name, folder, seed=seed, **SIZE, **counts)

@@ -14,11 +14,11 @@ from flows import services
 from flows.commits import require_own
 from flows.gc import register_use
 from flows.git import is_litter
+from flows.incoming import waiting
 from flows.loop import Loop
 from flows.lost_tags import require_tags
 from flows.position import ingest_tag, round_tags
 from flows.remote import redacted
-from flows.steps.take_in import waiting
 from flows.workspace import WRITING, Workspace
 from pipeline import layout
 from pipeline.errors import SslLoopError, WorkspaceError

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from flows.loop import Loop
 from flows.position import final_tag, ingest_tag, labels_tag
-from flows.reporting import round_facts
+from flows.round_facts import round_facts
 from pipeline.report.facts import RoundFacts
 
 

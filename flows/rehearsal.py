@@ -23,7 +23,7 @@ from db.session import session_scope
 from flows import prefect_server, services
 from flows.loop import Loop, open_loop
 from flows.position import ingest_tag, labels_tag, round_tag
-from flows.reporting import round_facts
+from flows.round_facts import round_facts
 from flows.status import Status, status
 from pipeline import layout
 

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.incoming import incoming_folder
 from flows.position import round_tag
+from flows.round_facts import audit_of
 from flows.workspace import Workspace
 from pipeline import layout
 from pipeline.data.manifest import Sample, read_manifest
@@ -35,7 +37,7 @@ def report(
 
     workspace = Workspace(root)
     workspace.require()
-    waits = (_waiting(workspace.root, b) / "samples.csv").exists()
+    waits = (incoming_folder(workspace.root, b) / "samples.csv").exists()
     manifest = read_manifest(workspace.root / layout.MANIFEST)
     known = _known(manifest, a, b)
     target = _target(workspace.root, manifest, b, waits=waits)
@@ -106,8 +108,6 @@ def truth(loop: Loop, name: str) -> dict[str, float | None]:
     On val images by the domain's first round, which had no label of its pool; and on images drawn
     at random.
     """
-    from flows.reporting import audit_of
-
     first, audit = round_tag(name, 0), audit_of(loop, name)
     val = None
     if first in loop.workspace.tags_merged():
@@ -144,7 +144,7 @@ def _target(root: Path, manifest: Sequence[Sample], b: str, *, waits: bool) -> l
     samples = [sample for sample in manifest if sample.domain == b]
     folder = None
     if waits:
-        folder = _waiting(root, b)
+        folder = incoming_folder(root, b)
         samples = read_manifest(folder / "samples.csv")
     used = [sample for sample in samples if not sample.left_out]
     if not used:
@@ -187,10 +187,6 @@ def _has_teacher(root: Path) -> bool:
         return bool(read(config).json(dict[str, Any])["trained"])
     except (DataError, KeyError):
         return False  # none, or one that is being trained anew this moment
-
-
-def _waiting(root: Path, name: str) -> Path:
-    return root / layout.INCOMING / name
 
 
 def _beside(root: Path, name: str) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 from prefect import flow, get_run_logger
 
 from flows.loop import open_loop
+from flows.reporting import render_again
 from flows.watching import Watcher, watched_folder
 
 
@@ -15,6 +16,6 @@ def ssl_watch(workspace: str = ".") -> str:
     """Score what is new in the folder; returns what was found, in words."""
     log = get_run_logger()
     with open_loop(Path(workspace), log=log.info) as loop:
-        looked = Watcher(loop=loop, folder=watched_folder(loop)).look()
+        looked = Watcher(loop=loop, folder=watched_folder(loop), show=render_again).look()
     log.info(str(looked))
     return str(looked)

@@ -9,15 +9,15 @@ from typing import Any
 from db.repository import RoundAnswers, answers, item_states, ls_tasks
 from db.session import session_scope
 from flows.forgetting import judgement_at, offered_tag
+from flows.incoming import waiting
 from flows.loop import Loop
 from flows.position import Position, round_tags
+from flows.pushes import last_failure, unpushed
 from flows.records import advice_at, asked_at
 from flows.remote import remote
-from flows.reporting import audit_of, pool_pixels
+from flows.round_facts import audit_of, pool_pixels
 from flows.services import ServiceStatus
-from flows.steps.merge import unmerged
-from flows.steps.push import last_failure, unpushed
-from flows.steps.take_in import waiting
+from flows.unmerged import unmerged
 from flows.watch_alarm import alarm_facts
 from pipeline.audit import AuditEstimate
 from pipeline.audit import describe as audit_words

@@ -12,19 +12,22 @@ from typing import Any
 from db.repository import find_event
 from db.session import session_scope
 from flows.guards import require_own_commits, require_own_data, require_sound
+from flows.incoming import waiting
 from flows.loop import Loop
 from flows.painted import require_painted_classes
 from flows.position import Position, ingest_tag
+from flows.pushes import last_failure, unpushed
 from flows.records import advice_at, closed_key
 from flows.reporting import render_report
 from flows.steps.collect import collect, collect_late
 from flows.steps.finish import ended, finish
 from flows.steps.identify import identify
-from flows.steps.merge import merge, unmerged
+from flows.steps.merge import merge
 from flows.steps.publish import publish, query_of
-from flows.steps.push import last_failure, push, unpushed
+from flows.steps.push import push
 from flows.steps.reproduce import ensure_recorded, reproduce_stage, seal_round, stages
-from flows.steps.take_in import take_in, waiting
+from flows.steps.take_in import take_in
+from flows.unmerged import unmerged
 from flows.verify import verify
 from pipeline import layout
 from pipeline.errors import WorkspaceError

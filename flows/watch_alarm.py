@@ -1,4 +1,4 @@
-"""A shift is told: log, ledger, Prefect, report; and a domain is opened for it.
+"""A shift is told: log, ledger, Prefect; and a domain is opened for it.
 
 Each part may be done again: the ledger knows the shift by its key, so does Prefect.
 """
@@ -15,6 +15,7 @@ from db.repository import events, record_event
 from db.session import session_scope
 from flows import prefect_server
 from flows.arrival import add_domain
+from flows.incoming import names_taken
 from flows.loop import Loop
 from flows.shift import on_arrival
 from flows.watch_log import Line, Shift, WatchLog
@@ -63,7 +64,6 @@ def tell(loop: Loop, log: WatchLog, shift: Shift) -> None:
             key=f"{loop.root}/{shift.key}",
         )
     log.add([{"is": "raised", "shift": shift.key}])
-    _report(loop)
 
 
 def open_domain(loop: Loop, log: WatchLog) -> str | None:
@@ -78,17 +78,17 @@ def open_domain(loop: Loop, log: WatchLog) -> str | None:
     if len(images) < loop.params.watch.domain_size and shift.key not in log.opening:
         return None
     if shift.key not in log.opening:
-        name = free_name({*loop.params.domains, *_waiting(loop)})
+        name = free_name({*loop.params.domains, *names_taken(loop.root)})
         log.add([{"is": "opening", "shift": shift.key, "domain": name}])
     name = log.opening[shift.key]
-    if name not in {*loop.params.domains, *_waiting(loop)}:
+    if name not in {*loop.params.domains, *names_taken(loop.root)}:
         folder = loop.root / layout.WATCH / f"{log.path.stem}-opening"
         try:
             _gather(log.folder, images, folder)
             loop.log(str(add_domain(loop.root, name, images=folder, links_into=log.folder)))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    if name in _waiting(loop):
+    if name in names_taken(loop.root):
         on_arrival(loop.root, name, loop.log)
     with session_scope(loop.ledger) as session:
         record_event(
@@ -96,7 +96,6 @@ def open_domain(loop: Loop, log: WatchLog) -> str | None:
             detail={"images": len(images), "folder": str(log.folder)},
         )  # fmt: skip
     log.add([{"is": "opened", "shift": shift.key, "domain": name}])
-    _report(loop)
     return name
 
 
@@ -120,11 +119,6 @@ def free_name(taken: Collection[str]) -> str:
     return f"shift-{number}"
 
 
-def _waiting(loop: Loop) -> list[str]:
-    folder = loop.root / layout.INCOMING
-    return [path.name for path in folder.iterdir()] if folder.exists() else []
-
-
 def _gather(source: Path, images: list[Line], folder: Path) -> None:
     """Links to the images that are still there, under names that a domain may have."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -139,11 +133,3 @@ def _gather(source: Path, images: list[Line], folder: Path) -> None:
             stem = f"{stem}-{line['sha256'][:8]}"
         taken.add(stem.casefold())
         (folder / f"{stem}{file.suffix}").symlink_to(file)
-
-
-def _report(loop: Loop) -> None:
-    """Render the report again where there is one."""
-    if (loop.root / layout.REPORT).exists():
-        from flows.reporting import render_report
-
-        render_report(loop)

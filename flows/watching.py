@@ -77,6 +77,8 @@ class Watcher:
     folder: Path
     open_domain: bool = False
     """Whether a shift opens a domain, whatever params.yaml says."""
+    show: Callable[[Loop], object] = field(default=lambda loop: None)
+    """What shows people an alarm or an opened domain after it was told: the report, for one."""
     clock: Callable[[], float] = time.time
     _known: tuple[str, watch_reference.Known] | None = field(default=None)
     _log: WatchLog | None = field(default=None)
@@ -90,10 +92,12 @@ class Watcher:
             log = self._read_log()
             before = log.counts["image"], len(log.shifts)
             left_out, waiting = self._score_new(log)
-            for shift in log.shifts:
-                if shift.key not in log.raised:
-                    tell(self.loop, log, shift)
+            untold = [shift for shift in log.shifts if shift.key not in log.raised]
+            for shift in untold:
+                tell(self.loop, log, shift)
             opened = open_domain(self.loop, log) if self._opens else None
+            if untold or opened:
+                self.show(self.loop)
         return Looked(
             folder=str(log.folder),
             scored=log.counts["image"] - before[0],

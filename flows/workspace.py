@@ -9,7 +9,7 @@ import contextlib
 import fcntl
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,25 +46,6 @@ class Workspace:
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
         self.git = Git(self.root, self.root / GIT_MARKER)
-
-    @classmethod
-    def create(
-        cls,
-        root: Path,
-        *,
-        class_names: Sequence[str],
-        overrides: Mapping[str, Any] | None = None,
-        here: bool = False,
-    ) -> Workspace:
-        """A new workspace with its first commit; nested `overrides` change the template's params.
-
-        An interrupted one is completed. WorkspaceError for a folder with other things in it, a
-        finished workspace, or a folder that another git repository tracks unless `here` is set.
-        ConfigError for params that do not hold.
-        """
-        from flows.creation import create
-
-        return create(cls(root), {"classes": list(class_names), **(overrides or {})}, here=here)
 
     def require(self) -> None:
         """WorkspaceError unless `root` is a workspace, made to the end."""

@@ -19,9 +19,9 @@ import yaml
 
 from db.session import open_ledger
 from flows.arrival import add_domain
+from flows.creation import create_workspace
 from flows.loop import Loop
 from flows.tick import tick
-from flows.workspace import Workspace
 from pipeline import layout
 from pipeline.config import parse_params
 from pipeline.data.formats.images import load_mask
@@ -65,7 +65,7 @@ def trainings(folder: Path) -> Iterator[tuple[str, str]]:
 def campaign(folder: Path) -> Iterator[tuple[str, str]]:
     """What DVC says of every out of every stage at every tag of two domains."""
     root, truth = folder / "workspace", folder / "truth"
-    workspace = Workspace.create(root, class_names=CLASSES, overrides=SETTINGS)
+    workspace = create_workspace(root, class_names=CLASSES, overrides=SETTINGS)
     people = FakeAnnotator(folder / "tool.json", CLASSES)
     loop = Loop(
         workspace=workspace,

@@ -108,24 +108,6 @@ def _merge(loop: Loop, here: Position) -> int:
     return len(changed)
 
 
-def unmerged(loop: Loop) -> list[str]:
-    """Samples whose answer in the ledger is not the one in the data: what the next merge changes.
-
-    Images asked for by regions are left out: their masks are made of several answers.
-    """
-    masks = {sample.sample_id: sample for sample in loop.workspace.manifest()}
-    with session_scope(loop.ledger, read_only=True) as session:
-        accepted, withdrawn = latest_accepted(session), withdrawn_samples(session)
-    changed = [
-        sample_id
-        for sample_id, row in accepted.items()
-        if (sample := masks.get(sample_id))
-        and not sample.regions
-        and sample.mask_sha256 != row.mask_sha256
-    ]
-    return changed + [name for name in withdrawn if name in masks and masks[name].mask]
-
-
 def _folders(domains: Iterable[str]) -> list[Path]:
     """What a merge writes into."""
     kinds = (layout.masks_dir, layout.annotations_dir)

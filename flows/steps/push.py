@@ -7,50 +7,27 @@ clone that is lent today's remotes and this workspace's cache.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import time
 from pathlib import Path
 
-from db.repository import events, record_event
+from db.repository import events
 from db.session import session_scope
 from flows.contents import Cache, Out, cache_of, outs_at
 from flows.loop import Loop
 from flows.processes import run
-from flows.records import WHO
-from flows.remote import NAME, Remote, effective, lend_storage, redacted, remote
+from flows.pushes import FAILED, PUSHED, note
+from flows.remote import NAME, effective, lend_storage, redacted, remote
 from pipeline import layout
 from pipeline.errors import WorkspaceError
 
 # What was sent stays sent, so a long upload goes on with the next tick; a round must not wait.
 LIMIT_S = 900.0
 TREE = layout.PRIVATE / "push-tree"
-PUSHED, FAILED = "pushed", "push_failed"
 
 
 class _LostError(WorkspaceError):
     """Files of a tag are nowhere any more."""
-
-
-def unpushed(loop: Loop) -> list[str]:
-    """Tags of the loop that the remotes lack, oldest first; none where there is no remote."""
-    to = remote(loop.workspace)
-    if not to:
-        return []
-    with session_scope(loop.ledger, read_only=True) as session:
-        sent = {event.key for event in events(session, kind=PUSHED)}
-    domains = tuple(f"{domain}/" for domain in loop.params.domains)
-    tags = [tag for tag in loop.workspace.tags_merged() if tag.startswith(domains)]
-    return [tag for tag in tags if _key(PUSHED, to, tag) not in sent]
-
-
-def last_failure(loop: Loop, tags: list[str]) -> str:
-    """Why the newest of `tags` that was tried did not go; empty when none was."""
-    to = remote(loop.workspace)
-    keys = {_key(FAILED, to, tag) for tag in tags}
-    with session_scope(loop.ledger, read_only=True) as session:
-        said = [str(e.detail["why"]) for e in events(session, kind=FAILED) if e.key in keys]
-    return said[-1] if said else ""
 
 
 def push(loop: Loop, tags: list[str]) -> None:
@@ -64,11 +41,11 @@ def push(loop: Loop, tags: list[str]) -> None:
             failed |= {tag: redacted(str(error)) for tag in tags if tag not in failed}
     sent = [tag for tag in tags if tag not in failed]
     for tag in sent:
-        _note(loop, PUSHED, to, tag)
+        note(loop, PUSHED, to, tag)
     if sent:
         loop.log(f"pushed {', '.join(sent)}")
     for tag, why in failed.items():
-        _note(loop, FAILED, to, tag, why=why)
+        note(loop, FAILED, to, tag, why=why)
     if failed:
         raise WorkspaceError("\n".join(dict.fromkeys(failed.values())))
 
@@ -145,23 +122,3 @@ def _require_mounted(loop: Loop, url: str) -> None:
 def _push_history(loop: Loop, tags: list[str]) -> None:
     refs = [f"refs/heads/{loop.params.loop.branch}", *(f"refs/tags/{tag}" for tag in tags)]
     run(["git", "push", "--quiet", NAME, *refs], cwd=loop.root, limit_s=LIMIT_S)
-
-
-def _note(loop: Loop, kind: str, to: Remote, tag: str, **detail: str) -> None:
-    where = {"data": redacted(to.data or ""), "git": redacted(to.git or "")}
-    with session_scope(loop.ledger) as session:
-        record_event(
-            session,
-            kind=kind,
-            who=WHO,
-            domain=tag.split("/", 1)[0],
-            subject=tag,
-            key=_key(kind, to, tag),
-            detail=where | detail,
-        )
-
-
-def _key(kind: str, to: Remote, tag: str) -> str:
-    """Once per tag and pair of addresses: another remote has nothing yet."""
-    pair = hashlib.sha256(f"{to.data}\n{to.git}".encode()).hexdigest()
-    return f"{kind}/{pair[:12]}/{tag}"

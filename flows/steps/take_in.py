@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from db.session import session_scope
+from flows.incoming import OPTIONS
 from flows.loop import Loop
 from flows.position import ingest_tag
 from flows.records import record_ingest
@@ -18,18 +19,6 @@ from pipeline.data.painted import require_same, write_classes
 from pipeline.errors import WorkspaceError
 from pipeline.files import replacing
 from pipeline.reading import AGAIN, read
-
-OPTIONS = "domain.json"  # what `domain add` said beyond the images: query_size, budget
-
-
-def waiting(root: Path) -> list[str]:
-    """Names of domains that wait, first come first."""
-    folder = root / layout.INCOMING
-    if not folder.exists():
-        return []
-    staged = [path for path in folder.iterdir() if (path / "samples.csv").exists()]
-    arrived = sorted(staged, key=lambda path: ((path / "samples.csv").stat().st_mtime_ns, path))
-    return [path.name for path in arrived if not path.name.startswith(".")]
 
 
 def take_in(loop: Loop, name: str) -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from flows import services
 from flows.annotators.label_studio import LabelStudio
+from flows.creation import create_workspace
 from flows.credentials import SECRETS
 from flows.label_studio_server import migrated_copy
 from flows.loop import open_loop
@@ -79,7 +80,7 @@ def live(
         height_px=HEIGHT_PX,
         width_px=WIDTH_PX,
     )
-    Workspace.create(
+    create_workspace(
         root,
         class_names=CLASSES,
         overrides={

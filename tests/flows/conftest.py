@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from db.session import open_ledger
+from flows.creation import create_workspace
 from flows.loop import Loop
 from flows.tick import tick
 from flows.workspace import Workspace
@@ -58,7 +59,7 @@ def stage_domain(root: Path, name: str, *, labelled: int = 0, pool: int = 6, val
 
 def make_toy_workspace(root: Path) -> Workspace:
     """A workspace whose stages take milliseconds; queries of 3, budget 6."""
-    workspace = Workspace.create(
+    workspace = create_workspace(
         root,
         class_names=CLASSES,
         overrides={"acquire": {"query_size": 3}, "loop": {"budget": 6}},

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from flows.arrival import MAX_DOMAIN_NAME, add_domain, check_new_domain, let_in
+from flows.incoming import waiting
 from flows.loop import Loop
-from flows.steps.take_in import waiting
 from flows.tick import tick
 from flows.workspace import Workspace, WorkspaceBusyError
 from pipeline import layout

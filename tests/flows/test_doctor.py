@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from flows import credentials, daemons, doctor, prefect_server, services
+from flows.creation import create_workspace
 from flows.doctor import Check, checks
 from flows.workspace import Workspace
 from pipeline.files import write_json
@@ -23,7 +24,7 @@ PROGRAMS = {"chromium (tests)", "postgresql (tests)", "label studio"}  # may tru
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("doctor") / "workspace"
-    return Workspace.create(root, class_names=("a", "b")).root
+    return create_workspace(root, class_names=("a", "b")).root
 
 
 @pytest.fixture(autouse=True)
@@ -142,7 +143,7 @@ def test_own_server_in_the_environment_is_no_fault(
 
 
 def test_state_of_the_workspace_is_told_with_its_remedy(tmp_path: Path) -> None:
-    root = Workspace.create(tmp_path / "w", class_names=("a", "b")).root
+    root = create_workspace(tmp_path / "w", class_names=("a", "b")).root
     (root / ".git/index.lock").touch()
     (root / "data/manifest.csv").write_text("nonsense\n")
     found = look(root)
@@ -154,7 +155,7 @@ def test_state_of_the_workspace_is_told_with_its_remedy(tmp_path: Path) -> None:
 
 def test_key_for_a_label_studio_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     url = "https://labels.example"
-    root = Workspace.create(
+    root = create_workspace(
         tmp_path / "w", class_names=("a", "b"), overrides={"annotation": {"url": url}}
     ).root
     monkeypatch.delenv("LABEL_STUDIO_API_KEY", raising=False)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from flows import artifacts, rehearsal
 from flows.loop import Loop
-from flows.reporting import round_facts
+from flows.round_facts import round_facts
 from flows.status import describe, status
 from flows.tick import tick
 from pipeline import layout

@@ -20,10 +20,11 @@ from flows import remote as remotes
 from flows.contents import Cache, outs_at
 from flows.loop import Loop
 from flows.processes import child_environment, run
+from flows.pushes import unpushed
 from flows.restore import restore
 from flows.status import describe, status
 from flows.steps import push as push_step
-from flows.steps.push import push, unpushed
+from flows.steps.push import push
 from flows.tick import tick
 from flows.workspace import Workspace
 from pipeline import layout

@@ -12,9 +12,9 @@ from click.testing import CliRunner
 
 from flows import shift
 from flows.cli import main
+from flows.incoming import waiting
 from flows.loop import Loop
 from flows.reporting import render_report
-from flows.steps.take_in import waiting
 from flows.tick import tick
 from pipeline import layout
 from pipeline.errors import DataError

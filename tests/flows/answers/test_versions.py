@@ -15,9 +15,9 @@ from flows.closing import close_round
 from flows.loop import Loop
 from flows.status import status
 from flows.steps import progress as progress_module
-from flows.steps.merge import unmerged
 from flows.tick import tick
 from flows.tool_repair import adopt, put_back
+from flows.unmerged import unmerged
 from pipeline import layout
 from tests.flows.answers.conftest import Desk, same
 from tests.flows.conftest import truth

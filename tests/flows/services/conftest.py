@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from flows import prefect_server, services
+from flows.creation import create_workspace
 from flows.daemons import read_daemons
 from flows.processes import child_environment, wait_until
-from flows.workspace import Workspace, template_file
+from flows.workspace import template_file
 
 TOY = '''
 import os, time
@@ -42,7 +43,7 @@ class Place:
     """A workspace whose deployment is the toy."""
 
     def __init__(self, folder: Path) -> None:
-        self.root = Workspace.create(folder / "workspace", class_names=("a", "b")).root
+        self.root = create_workspace(folder / "workspace", class_names=("a", "b")).root
         (folder / "toy_flow.py").write_text(TOY)
         text = template_file(prefect_server.DEPLOYMENT_FILE).read_text()
         self.prefect_file = folder / "prefect.yaml"

@@ -11,11 +11,11 @@ import psutil
 import pytest
 
 from flows import prefect_server, services
+from flows.creation import create_workspace
 from flows.credentials import credentials
 from flows.daemons import Daemon, read_daemons, taken
 from flows.processes import wait_until
 from flows.webhook import PATH, SECRET_HEADER
-from flows.workspace import Workspace
 from pipeline import layout
 from pipeline.errors import ServiceError, WorkspaceError
 from pipeline.files import write_json
@@ -142,7 +142,7 @@ def test_addresses_of_the_ledger_and_the_tool(
     monkeypatch.setenv("SSL_LOOP_LEDGER_URL", "postgresql+psycopg://u@h/d")
     assert services.ledger_url(tmp_path) == "postgresql+psycopg://u@h/d"
 
-    params = Workspace.create(tmp_path / "w", class_names=("a", "b")).params()
+    params = create_workspace(tmp_path / "w", class_names=("a", "b")).params()
     with pytest.raises(ServiceError, match="ssl-loop up"):
         services.annotation_tool(tmp_path / "w", params)
     there = params.model_copy(

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from flows import prefect_server, watch_alarm
 from flows.cli import main
+from flows.incoming import waiting
 from flows.status import describe, status
-from flows.steps.take_in import waiting
 from flows.watching import Watcher
 from pipeline import layout
 from pipeline.data.manifest import read_manifest, write_manifest

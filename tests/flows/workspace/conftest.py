@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.creation import create_workspace
 from flows.workspace import Workspace
 
 CLASSES = ("sky", "road", "car")
@@ -15,7 +16,7 @@ CLASSES = ("sky", "road", "car")
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("made") / "workspace"
-    return Workspace.create(root, class_names=CLASSES, overrides={"train": {"steps": 7}}).root
+    return create_workspace(root, class_names=CLASSES, overrides={"train": {"steps": 7}}).root
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.creation import create_workspace
 from flows.git_settings import converted
 from flows.processes import child_environment
 from flows.workspace import Workspace
@@ -23,7 +24,7 @@ def test_a_list_of_ignored_files_of_all_repositories_hides_nothing(
     (tmp_path / "ignore").write_text(HIDING)
     (tmp_path / "gitconfig").write_text(f"[core]\n excludesFile = {tmp_path}/ignore\n")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
-    made = Workspace.create(tmp_path / "new", class_names=CLASSES)
+    made = create_workspace(tmp_path / "new", class_names=CLASSES)
     tracked = git(made, "ls-files").split()
     assert {"data/manifest.csv", "metrics/answers.csv", "previous/teacher.dvc"} <= set(tracked)
     made.settle()

@@ -12,6 +12,7 @@ import pytest
 from flows import creation
 from flows import git as flows_git
 from flows import workspace as flows_workspace
+from flows.creation import create_workspace
 from flows.workspace import Workspace
 from pipeline.errors import ConfigError, WorkspaceError
 from tests.flows.workspace.conftest import CLASSES, git
@@ -47,7 +48,7 @@ def test_killed_at_each_of_its_steps_it_is_completed(
     for point in range(1, 40):
         calls[0], limit[0] = 0, point
         try:
-            Workspace.create(root, class_names=CLASSES, overrides={"train": {"steps": 7}})
+            create_workspace(root, class_names=CLASSES, overrides={"train": {"steps": 7}})
             break
         except KilledError:
             with pytest.raises(WorkspaceError, match="init"):
@@ -61,16 +62,16 @@ def test_killed_at_each_of_its_steps_it_is_completed(
     workspace.dvc("checkout", "previous/teacher.dvc")
     assert len(git(workspace, "log", "--format=%H").split()) == 2
     with pytest.raises(WorkspaceError, match="already"):
-        Workspace.create(root, class_names=CLASSES)
+        create_workspace(root, class_names=CLASSES)
 
 
 def test_an_init_of_an_older_version_that_never_committed_is_completed(tmp_path: Path) -> None:
-    made = Workspace.create(tmp_path / "new", class_names=CLASSES)
+    made = create_workspace(tmp_path / "new", class_names=CLASSES)
     for name in ("HEAD", "main"):
         git(made, "update-ref", "-d", "HEAD" if name == "HEAD" else f"refs/heads/{name}")
     with pytest.raises(WorkspaceError, match="init` was not finished"):
         made.require_clean_branch()
-    Workspace.create(tmp_path / "new", class_names=CLASSES).require_clean_branch()
+    create_workspace(tmp_path / "new", class_names=CLASSES).require_clean_branch()
 
 
 @pytest.mark.parametrize("fault", ["signature", "hook", "no name", "template"])
@@ -93,12 +94,12 @@ def test_settings_that_refuse_a_commit_do_not_stop_it(
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
     if fault == "no name":
         monkeypatch.setenv("GIT_AUTHOR_NAME", "")
-    made = Workspace.create(tmp_path / "new", class_names=CLASSES)
+    made = create_workspace(tmp_path / "new", class_names=CLASSES)
     made.require_clean_branch()
 
 
 def test_the_branch_that_was_asked_for_is_made(tmp_path: Path) -> None:
-    made = Workspace.create(
+    made = create_workspace(
         tmp_path / "new", class_names=CLASSES, overrides={"loop": {"branch": "trunk"}}
     )
     made.require_clean_branch()
@@ -113,7 +114,7 @@ def test_a_branch_that_git_does_not_take_is_refused_before_anything(
     tmp_path: Path, name: str
 ) -> None:
     with pytest.raises(ConfigError, match=r"loop\.branch"):
-        Workspace.create(
+        create_workspace(
             tmp_path / "new", class_names=CLASSES, overrides={"loop": {"branch": name}}
         )
     assert not (tmp_path / "new").exists()
@@ -125,8 +126,8 @@ def test_a_repository_that_is_there_keeps_its_branch(tmp_path: Path) -> None:
     subprocess.run(["git", "-C", tmp_path, *who, "commit", "-q", "--allow-empty", "-m", "mine"],
                    check=True)  # fmt: skip
     with pytest.raises(WorkspaceError, match=r"'master'.*'trunk'.*git checkout -b trunk"):
-        Workspace.create(tmp_path, class_names=CLASSES, overrides={"loop": {"branch": "trunk"}},
+        create_workspace(tmp_path, class_names=CLASSES, overrides={"loop": {"branch": "trunk"}},
                          here=True)  # fmt: skip
-    made = Workspace.create(tmp_path, class_names=CLASSES, here=True)
+    made = create_workspace(tmp_path, class_names=CLASSES, here=True)
     assert made.params().loop.branch == "master"
     made.require_clean_branch()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.creation import create_workspace
 from flows.processes import child_environment
 from flows.workspace import Workspace, WorkspaceBusyError, is_workspace
 from pipeline import layout
@@ -48,20 +49,20 @@ def test_bad_params_leave_nothing_behind(
     tmp_path: Path, classes: list[str], overrides: dict[str, object], named: str
 ) -> None:
     with pytest.raises(ConfigError, match=named):
-        Workspace.create(tmp_path / "new", class_names=classes, overrides=overrides)
+        create_workspace(tmp_path / "new", class_names=classes, overrides=overrides)
     assert not (tmp_path / "new").exists()
 
 
 def test_folder_with_other_things_is_refused_and_untouched(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").touch()
     with pytest.raises(WorkspaceError, match="not empty"):
-        Workspace.create(tmp_path, class_names=CLASSES)
+        create_workspace(tmp_path, class_names=CLASSES)
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
 
 
 def test_finished_workspace_is_not_made_again(workspace: Workspace) -> None:
     with pytest.raises(WorkspaceError, match="is a workspace already"):
-        Workspace.create(workspace.root, class_names=CLASSES)
+        create_workspace(workspace.root, class_names=CLASSES)
 
 
 def test_interrupted_creation_is_completed(workspace: Workspace) -> None:
@@ -69,7 +70,7 @@ def test_interrupted_creation_is_completed(workspace: Workspace) -> None:
     assert not is_workspace(workspace.root)
     with pytest.raises(WorkspaceError, match="not a workspace"):
         workspace.require()
-    again = Workspace.create(workspace.root, class_names=CLASSES)
+    again = create_workspace(workspace.root, class_names=CLASSES)
     assert is_workspace(again.root)
 
 
@@ -77,8 +78,8 @@ def test_tracked_folder_of_a_checkout_is_refused_but_an_ignored_one_is_fine(tmp_
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     (tmp_path / ".gitignore").write_text("workspaces/\n")
     with pytest.raises(WorkspaceError, match="--here"):
-        Workspace.create(tmp_path / "mine", class_names=CLASSES)
-    made = Workspace.create(tmp_path / "workspaces/demo", class_names=CLASSES)
+        create_workspace(tmp_path / "mine", class_names=CLASSES)
+    made = create_workspace(tmp_path / "workspaces/demo", class_names=CLASSES)
     made.require_clean_branch()
     around = subprocess.run(
         ["git", "status", "--porcelain"], cwd=tmp_path, capture_output=True, text=True, check=True
@@ -89,7 +90,7 @@ def test_tracked_folder_of_a_checkout_is_refused_but_an_ignored_one_is_fine(tmp_
 def test_here_uses_the_repository_that_is_there(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q", "-b", "main", tmp_path], check=True)
     (tmp_path / "own.txt").write_text("mine")
-    made = Workspace.create(tmp_path, class_names=CLASSES, here=True)
+    made = create_workspace(tmp_path, class_names=CLASSES, here=True)
     assert git(made, "status", "--porcelain") == "?? own.txt\n"
 
 

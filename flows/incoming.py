@@ -1,0 +1,30 @@
+"""Domains that wait in .ssl-loop/incoming until a tick takes them in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline import layout
+
+OPTIONS = "domain.json"  # what `domain add` said beyond the images: query_size, budget
+
+
+def incoming_folder(root: Path, name: str) -> Path:
+    """Where the files of a domain wait."""
+    return root / layout.INCOMING / name
+
+
+def names_taken(root: Path) -> list[str]:
+    """Names that nothing else may wait under, those of domains that are still being copied too."""
+    folder = root / layout.INCOMING
+    return [path.name for path in folder.iterdir()] if folder.exists() else []
+
+
+def waiting(root: Path) -> list[str]:
+    """Names of domains that wait, first come first."""
+    folder = root / layout.INCOMING
+    if not folder.exists():
+        return []
+    staged = [path for path in folder.iterdir() if (path / "samples.csv").exists()]
+    arrived = sorted(staged, key=lambda path: ((path / "samples.csv").stat().st_mtime_ns, path))
+    return [path.name for path in arrived if not path.name.startswith(".")]
