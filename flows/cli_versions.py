@@ -70,13 +70,14 @@ def restore(tag: str, into: Path, source: str | None, as_json: bool, workspace: 
 @WORKSPACE
 def diff(before: str, after: str, as_json: bool, workspace: Path) -> None:
     """What changed from one tag to another: images, masks, params, metrics, models."""
-    from flows import compare
+    from flows.compare import diff as difference
+    from flows.compare import in_words
     from flows.workspace import Workspace
 
     opened = Workspace(workspace)
     opened.require()
-    found = compare.diff(opened, before, after)
-    click.echo(found.as_json() if as_json else compare.in_words(found))
+    found = difference(opened, before, after)
+    click.echo(found.as_json() if as_json else in_words(found))
 
 
 @click.command()

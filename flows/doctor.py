@@ -14,8 +14,9 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 
 from db.errors import LedgerError
-from flows import daemons, label_studio_server, prefect_server, services
+from flows import label_studio_server, prefect_server, services
 from flows.credentials import API_KEY_VARIABLE, SECRETS
+from flows.daemons import Daemon, read_daemons, taken
 from flows.gc import has_far_remote, lost_by_tag
 from flows.guards import refusals
 from flows.loop import open_loop
@@ -61,7 +62,7 @@ def checks(root: Path) -> list[Check]:
     workspace = Workspace(root)
     if not (is_workspace(root) or workspace.lacks_git()):
         return [*found, *_ports({})]
-    return [*found, *_ports(daemons.read_daemons(root)), *_workspace(workspace), *_services(root)]
+    return [*found, *_ports(read_daemons(root)), *_workspace(workspace), *_services(root)]
 
 
 def _check(name: str, ok: bool, found: str, remedy: str) -> Check:
@@ -136,7 +137,7 @@ def _space(root: Path) -> Check:
     return _check("disk space", free >= SPACE_GIB, f"{free:.1f} GiB", remedy)
 
 
-def _ports(known: dict[str, daemons.Daemon]) -> Iterator[Check]:
+def _ports(known: dict[str, Daemon]) -> Iterator[Check]:
     """A taken usual port is no fault: `up` takes the next; worth knowing before typing 8080."""
     usual = {
         services.PREFECT: services.PREFECT_PORT,
@@ -150,7 +151,7 @@ def _ports(known: dict[str, daemons.Daemon]) -> Iterator[Check]:
         elif daemon and daemon.alive:
             found = f"at {port}"
         else:
-            found = f"{port} is taken, the next free one will do" if daemons.taken(port) else "free"
+            found = f"{port} is taken, the next free one will do" if taken(port) else "free"
         yield Check(name=f"port of {name}", ok=True, found=found)
 
 
