@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.forgetting import Forgetting, Judgement, describe
-from pipeline.report import words
 from pipeline.report.facts import Report
+from pipeline.report.words import change as change_in_words
+from pipeline.report.words import value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ def class_losses(report: Report) -> list[ClassLoss]:
             now = found.found.rows[-1].iou.get(domain, {}).get(name)
             if drop is not None and now is not None:
                 best = now + drop
-                change = words.change(now, best)
+                change = change_in_words(now, best)
                 loss = ClassLoss(
                     domain=domain, name=name, colour=colour, best=best, now=now, change=change
                 )
@@ -92,7 +93,7 @@ def _column(found: Forgetting, domain: str) -> list[Cell]:
         share = 0.0 if score is None else 1 - (top - score) / span
         cells.append(
             Cell(
-                text=words.value(score, 3) if domain in row.miou else "",
+                text=value(score, 3) if domain in row.miou else "",
                 known=score is not None,
                 strength=round(pale + (dark - pale) * share, 1),
                 own=row.domain == domain,

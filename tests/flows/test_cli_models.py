@@ -43,10 +43,10 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_models_are_listed_with_what_they_cost(workspace: Path) -> None:
     result = ssl_loop("models", "--json", "--fps", "0.01", "-w", workspace)
     assert result.exit_code == 0, result.output
-    found = {cost["model"]: cost for cost in json.loads(result.stdout)}
+    found = {row["model"]: row for row in json.loads(result.stdout)}
     assert list(found) == list(MODELS)
-    assert all(cost["keeps_up"]["cpu"] for cost in found.values())
-    assert all(min(cost["parameters"], cost["flops"]) > 0 for cost in found.values())
+    assert all(row["keeps_up"]["cpu"] for row in found.values())
+    assert all(min(row["parameters"], row["flops"]) > 0 for row in found.values())
     assert found["unet"]["encoder"] == "tu-test_efficientnet"
     assert found["ddrnet39"]["encoder"] == "(own)"
     assert f"{len(MODELS)}/{len(MODELS)}" in result.stderr

@@ -96,10 +96,10 @@ def test_findings_say_what_is_bad_too(make_report: Make, evaluation: Evaluation)
         previous_evaluation=evaluation(day=(0.6, 0.55), dusk=(0.4, 0.45)),
         query=(),
     )
-    text = " ".join(words.findings(report))
-    assert "Largest loss: road (\N{MINUS SIGN}0.05)" in text
-    assert "Largest gain" not in text
-    assert "Nothing is asked for: budget spent or nothing left to ask." in text
+    said = " ".join(words.findings(report))
+    assert "Largest loss: road (\N{MINUS SIGN}0.05)" in said
+    assert "Largest gain" not in said
+    assert "Nothing is asked for: budget spent or nothing left to ask." in said
 
 
 def test_a_teacher_below_the_baseline_is_called_so(make_report: Make, round_row: Row) -> None:
