@@ -87,7 +87,9 @@ def records(evidence: Evidence) -> Iterator[Finding]:
 def _differing(record: AnnotationRecord, row: Annotation) -> str:
     facts = record.facts()
     found = [name for name, value in facts.items() if getattr(row, name, value) != value]
-    if _digest(record.result) != record.raw_sha256:
+    # A withdrawal has the hash of what it takes back, and no result of its own.
+    withdrawn = record.verdict == Verdict.WITHDRAWN
+    if not withdrawn and _digest(record.result) != record.raw_sha256:
         found.append("result")
     return ", ".join(found)
 
@@ -207,8 +209,8 @@ def merged(evidence: Evidence) -> Iterator[Finding]:
             known = {row.mask_sha256 for row in accepted if row not in waiting}
             if sample.origin == "annotated" and sample.mask_sha256 not in known:
                 finding = "has a mask that none of its merged answers gave"
-        elif accepted and counts[sample.sample_id].mask_sha256 != sample.mask_sha256:
-            finding = "its mask is not the answer that counts" if sample.mask else "lost its mask"
+        elif accepted:
+            finding = _unlike_what_counts(sample, counts.get(sample.sample_id))
         if finding:
             yield Finding(
                 where=sample.sample_id,
@@ -216,6 +218,16 @@ def merged(evidence: Evidence) -> Iterator[Finding]:
                 remedy="`git log data/manifest.csv` says since when; `ssl-loop restore TAG` brings "
                 "the last right state, and the next merge takes the ledger's answer",
             )
+
+
+def _unlike_what_counts(sample: Sample, counts: Annotation | None) -> str | None:
+    """Of an image whose answers are all merged; `counts` is None where all were withdrawn."""
+    if counts is None:
+        withdrawn = "has a mask of people, all of whose answers were withdrawn"
+        return withdrawn if sample.origin == "annotated" else None
+    if counts.mask_sha256 == sample.mask_sha256:
+        return None
+    return "its mask is not the answer that counts" if sample.mask else "lost its mask"
 
 
 def _unlike_its_pieces(

@@ -11,6 +11,7 @@ from typing import Any
 from flows.contents import Out
 from flows.dvc_files import LockedStage
 from flows.proof import wrong_in_dvc, wrong_in_git
+from flows.steps.reproduce import ROUND_PATHS
 from flows.verify.evidence import Evidence, Finding, UncheckedError
 from pipeline import layout
 
@@ -67,16 +68,23 @@ def _lookup(block: Any, key: str) -> Any:
 
 
 def working_copy(evidence: Evidence) -> Iterator[Finding]:
-    """Every file of the working copy that git or DVC keep is HEAD's, by hash; none too many."""
-    if evidence.position is None or not evidence.position.computed:
-        raise UncheckedError("a round is under way; a tick finishes it first")
+    """Every file of the working copy that git or DVC keep is HEAD's, by hash; none too many.
+
+    While a round is under way, this is judged of what its stages do not write.
+    """
+    if evidence.position is None:
+        raise UncheckedError("no domain was taken in yet")
+    under_way = not evidence.position.computed
+    written = _written_by_a_round(evidence) if under_way else set(FOR_PEOPLE)
     files = {
         path: entry
         for path, entry in evidence.workspace.git.files_at("HEAD").items()
-        if Path(path) not in FOR_PEOPLE
+        if written.isdisjoint((Path(path), *Path(path).parents))
     }
     present = [
-        out for out in evidence.outs("HEAD") if not (out.remade and evidence.cache.missing([out]))
+        out
+        for out in evidence.outs("HEAD")
+        if Path(out.path) not in written and not (out.remade and evidence.cache.missing([out]))
     ]
     wrong = [
         *wrong_in_git(evidence.root, files),
@@ -90,7 +98,8 @@ def working_copy(evidence: Evidence) -> Iterator[Finding]:
             remedy=f"yours? copy it elsewhere; `git checkout HEAD -- {path}` (git's) or `dvc "
             "checkout --force` (DVC's) bring back what was recorded",
         )
-    for stage, changes in evidence.workspace.dvc_status().items():
+    status = {} if under_way else evidence.workspace.dvc_status()
+    for stage, changes in status.items():
         for change in changes if isinstance(changes, list) else ():
             for path, how in change.get("changed outs", {}).items() if change else ():
                 if not any(line.startswith(path) for line in wrong):
@@ -99,6 +108,11 @@ def working_copy(evidence: Evidence) -> Iterator[Finding]:
                         what=f"DVC calls it {how} (stage {stage})",
                         remedy="`dvc checkout --force`, or `dvc fetch` first where it is missing",
                     )
+
+
+def _written_by_a_round(evidence: Evidence) -> set[Path]:
+    outs = [out for stage in evidence.lock("HEAD").values() for out in stage.get("outs", ())]
+    return {*ROUND_PATHS, *(Path(out["path"]) for out in outs)}
 
 
 def restorable(evidence: Evidence) -> Iterator[Finding]:

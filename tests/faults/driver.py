@@ -13,8 +13,9 @@ from tests.faults.checker import check
 from tests.faults.kinds import kinds
 from tests.faults.place import DOMAIN, Place
 from tests.faults.scene import CannotPlayError, Scene
+from tests.faults.verified import verified
 
-COUNTED = ("lost", "changed", "doubled", "mixed_up", "destroyed")
+COUNTED = ("lost", "changed", "doubled", "mixed_up", "destroyed", "verify")
 
 
 @dataclass
@@ -28,6 +29,8 @@ class Outcome:
     doubled: list[str] = field(default_factory=list)
     mixed_up: list[str] = field(default_factory=list)
     destroyed: list[str] = field(default_factory=list)
+    verify: list[str] = field(default_factory=list)
+    """What `ssl-loop verify` names that the kind does not expect, or cannot judge."""
     stuck: str = ""
     """What was said last, when nothing moved any more and no message mended it."""
     tracebacks: list[str] = field(default_factory=list)
@@ -66,6 +69,7 @@ def play(place: Place, name: str, seed: int) -> Outcome:
             for one in (scene, *scene.others):
                 for invariant, found in check(one.root, one.people, _last_tag(one)):
                     getattr(outcome, invariant).extend(found)
+                outcome.verify += verified(one, kind.named)
         except CannotPlayError as error:
             outcome.left_out = str(error)
         except Exception:  # of the harness itself: shown, and counted as not held

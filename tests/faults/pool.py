@@ -6,8 +6,9 @@ import atexit
 import multiprocessing
 import os
 import shutil
+import sys
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 
 from flows.label_studio_server import find_label_studio, migrated_copy
@@ -24,18 +25,31 @@ def played(todo: list[tuple[str, int]], folder: Path, jobs: int) -> Iterator[Out
     if not todo:
         return
     template = migrated_template(folder)
-    context = multiprocessing.get_context("spawn")
+    waiting, running = list(reversed(todo)), set[Future[Outcome]]()
     with ProcessPoolExecutor(
         max(1, min(jobs, len(todo))),
-        mp_context=context,
+        mp_context=multiprocessing.get_context("spawn"),
         initializer=_begin,
         initargs=(template, folder),
     ) as pool:
-        for done in as_completed([pool.submit(_play, *case) for case in todo]):
-            yield done.result()
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                running.add(pool.submit(_play, *waiting.pop()))
+            try:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+            except KeyboardInterrupt:  # what is under way ends, and counts
+                print(f"{len(running)} under way, to the end of which it takes half a minute")
+                yield from (one.result() for one in running)
+                raise
+            yield from (one.result() for one in done)
 
 
 def _begin(template: Path, folder: Path) -> None:
+    # Ctrl-C is for the process that collects; a fault that it reached would not be one of ours.
+    os.setsid()
+    with (folder / f"output-{os.getpid()}.log").open("wb") as log:
+        for stream in (sys.stdout, sys.stderr):  # DVC talks past Python's redirections
+            os.dup2(log.fileno(), stream.fileno())
     opened = open_place(template, folder / f"place-{os.getpid()}")
     _places.append(opened.__enter__())
     atexit.register(opened.__exit__, None, None, None)

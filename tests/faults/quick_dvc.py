@@ -32,6 +32,8 @@ def quick_dvc() -> Iterator[None]:
 
 
 def _dvc(self: Workspace, *arguments: str, remedy: str = "") -> bytes:
+    if arguments[0] == "status":  # its JSON is printed past the redirection
+        return _program_dvc(self, *arguments, remedy=remedy)
     code, out = _main(self, *arguments)
     return _program_dvc(self, *arguments, remedy=remedy) if code else out.encode()
 

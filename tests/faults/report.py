@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from tests.faults.driver import COUNTED, Outcome
 
+ROOT = Path(__file__).parents[2]
+CORPUS = "tests/fuzz/corpus"  # grows while fuzzing, and is no code
 HEAD = ("kind", "played", "struck", *COUNTED, "stuck", "tracebacks")
 
 
@@ -68,6 +71,15 @@ def _not_held(outcomes: list[Outcome]) -> list[str]:
 
 
 def revision() -> str:
-    """The commit, with a mark when files differ from it."""
-    argv = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    return subprocess.check_output(argv, cwd=Path(__file__).parent, text=True).strip()
+    """The commit; where files differ from it, with a hash of what differs."""
+
+    def git(*arguments: str) -> bytes:
+        return subprocess.check_output(["git", *arguments], cwd=ROOT)
+
+    named = git("describe", "--always", "--dirty", "--exclude", "*").decode().strip()
+    where = (".", f":!{CORPUS}")
+    changes = git("diff", "HEAD", "--binary", "--", *where)
+    new = git("ls-files", "-z", "--others", "--exclude-standard", "--", *where)
+    for path in new.split(b"\0")[:-1]:
+        changes += path + (ROOT / os.fsdecode(path)).read_bytes()
+    return f"{named}-{hashlib.sha256(changes).hexdigest()[:8]}" if changes else named

@@ -15,10 +15,11 @@ from PIL import Image
 
 from tests.faults.answers import plain
 from tests.faults.checker import Findings, check
-from tests.faults.driver import clean_up
+from tests.faults.driver import Outcome, clean_up
 from tests.faults.people import People
 from tests.faults.place import Place
 from tests.faults.scene import Scene, labels_tag
+from tests.faults.verified import verified
 
 pytestmark = pytest.mark.services
 MASKS = "data/day/masks"
@@ -134,6 +135,32 @@ def test_what_is_broken_is_named(
 ) -> None:
     breaks(broken)
     assert getattr(verdict(broken), invariant)
+
+
+def lose_record(scene: Scene) -> None:
+    next((scene.root / "data/day/annotations").rglob("*-accepted.json")).unlink()
+
+
+def commit_by_hand(scene: Scene) -> None:
+    row = scene.root / "data/classes.csv"
+    row.write_text(row.read_text() + "\n")
+    scene.git("commit", "--quiet", "-am", "By hand")
+
+
+@pytest.mark.parametrize(
+    ("breaks", "invariants"),
+    [(lose_record, {"records", "working_copy", "rebuilt"}), (commit_by_hand, {"commits"})],
+)
+def test_what_verify_names_is_counted_unless_the_kind_expects_it(
+    breaks: Callable[[Scene], None], invariants: set[str], broken: Scene
+) -> None:
+    assert verified(broken, frozenset()) == []
+    breaks(broken)
+    found = verified(broken, frozenset())
+    assert {one.partition(":")[0] for one in found} <= invariants
+    assert found
+    assert not Outcome("kind", 0, verify=found).held
+    assert verified(broken, frozenset(invariants)) == []
 
 
 def verdict(scene: Scene) -> Findings:

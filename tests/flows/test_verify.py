@@ -468,10 +468,61 @@ def test_answers_that_wait_for_their_merge_are_no_fault(place: Place) -> None:
     assert report.findings == ()
 
 
+def withdrawn_and_merged(place: Place) -> str:
+    """The sample whose only answer was taken back after the loop had collected it."""
+    first, *others = place.people.open_items()
+    answer = place.people.answer(first, truth(9))
+    loop = place.loop()
+    collect(loop, Position(domain="dusk", round_index=0, computed=True))
+    place.people.delete_annotation(answer)
+    for seed, item_id in enumerate(others):
+        place.people.answer(item_id, truth(seed))
+    tick(loop)
+    place.people.skip(first)
+    tick(loop)
+    loop.ledger.close()
+    return first.rsplit("/", 1)[0]
+
+
+def test_a_withdrawn_answer_is_no_fault_and_its_mask_in_the_data_is_one(place: Place) -> None:
+    sample_id = withdrawn_and_merged(place)
+    assert "dusk/r0-labels" in Workspace(place.root).tags_merged()
+    loop = place.loop()
+    assert verify(loop).in_words()[:-1] == []
+    loop.ledger.close()
+    place.edit_manifest(sample_id, mask=f"data/dusk/masks/{sample_id}.png", origin="annotated")
+    place.commit()
+    findings = judged(place, "merged").findings
+    assert [(one.where, "withdrawn" in one.what) for one in findings] == [(sample_id, True)]
+
+
 def test_params_edited_for_the_next_round_are_no_fault(place: Place) -> None:
     params = place.root / layout.PARAMS
     params.write_text(params.read_text().replace("query_size: 3", "query_size: 2"))
     assert judged(place, "working_copy", "tags").findings == ()
+
+
+def between_rounds(place: Place) -> None:
+    """As after a merge: the round's tag is not there yet, and a stage has begun."""
+    for tag in ("dusk/r0", "dusk/final"):
+        subprocess.run(["git", "tag", "-d", tag], cwd=place.root, stdout=-3, stderr=-3)
+    weights_changed(place)
+    metrics_edited(place)
+
+
+def test_what_the_stages_of_a_round_under_way_write_is_no_fault(place: Place) -> None:
+    between_rounds(place)
+    report = judged(place, "working_copy")
+    assert (report.findings, report.unchecked) == ((), {})
+
+
+@pytest.mark.parametrize("fault", [stray_mask, image_lost, image_changed, pixel_changed])
+def test_data_that_no_stage_writes_are_judged_while_a_round_is_under_way(
+    place: Place, fault: Callable[[Place], None]
+) -> None:
+    between_rounds(place)
+    fault(place)
+    assert judged(place, "working_copy").findings
 
 
 def test_a_ledger_of_another_schema_or_a_damaged_file_is_a_finding_not_a_traceback(
