@@ -20,6 +20,7 @@ from flows.annotators.label_studio_http import (
     ToolServerError,
     expect,
     expect_list,
+    expect_or_none,
 )
 from flows.annotators.label_studio_project import (
     MAX_TITLE,
@@ -97,7 +98,7 @@ class LabelStudio:
     def claim_project(self, project: Project, owner: Owner) -> Project:
         """As the protocol says, in the project's description."""
         path = f"/api/projects/{project.project_id}/"
-        before = self.http.get(path).get("description") or ""
+        before = expect_or_none(self.http.get(path), "description", str) or ""
         return self._project(self.http.patch(path, {"description": description(owner, before)}))
 
     def push(
@@ -197,15 +198,18 @@ class LabelStudio:
             "send_for_all_actions": False,
             "is_active": True,
         }
-        hooks = self.http.get("/api/webhooks/", project=project.project_id)
-        for hook in hooks:
-            if hook["url"] != url and secret_header.keys() & hook["headers"].keys():
-                self.http.delete(f"/api/webhooks/{hook['id']}/")
-        for hook in hooks:
-            if hook["url"] != url:
+        listed = self.http.get("/api/webhooks/", project=project.project_id)
+        hooks = [(expect(hook, "url", str), hook) for hook in expect_list(listed, None, dict)]
+        for there, hook in hooks:
+            headers = expect_or_none(hook, "headers", dict) or {}
+            if there != url and secret_header.keys() & headers.keys():
+                self.http.delete(f"/api/webhooks/{expect(hook, 'id', int)}/")
+        for there, hook in hooks:
+            if there != url:
                 continue
-            if {**hook, "actions": sorted(hook["actions"])} != hook | wanted:
-                self.http.patch(f"/api/webhooks/{hook['id']}/", wanted)
+            actions = sorted(expect_list(hook, "actions", str))
+            if {**hook, "actions": actions} != hook | wanted:
+                self.http.patch(f"/api/webhooks/{expect(hook, 'id', int)}/", wanted)
             return
         try:
             self.http.post("/api/webhooks/", {**wanted, "project": project.project_id})
@@ -217,15 +221,18 @@ class LabelStudio:
                 "to let it call a receiver on this machine or a private network"
             ) from None
 
-    def _all_projects(self) -> Iterator[dict[str, Any]]:
+    def _all_projects(self) -> list[dict[str, Any]]:
+        found: dict[int, dict[str, Any]] = {}
         page = 1
         while True:
             answer = self.http.get(
                 "/api/projects/", include=_PROJECT_FIELDS, page=page, page_size=100
             )
-            yield from expect_list(answer, "results", dict)
-            if not answer.get("next"):
-                return
+            new = {expect(row, "id", int): row for row in expect_list(answer, "results", dict)}
+            # One that says for ever that more follow, and gives what it gave.
+            if not answer.get("next") or new.keys() <= found.keys():
+                return list({**found, **new}.values())
+            found |= new
             page += 1
 
     def _project(self, row: dict[str, Any]) -> Project:
@@ -234,12 +241,13 @@ class LabelStudio:
             project_id=project_id,
             url=self._page(project_id),
             title=expect(row, "title", str),
-            owner=owner_in(row.get("description") or ""),
+            owner=owner_in(expect_or_none(row, "description", str) or ""),
         )
 
     def _classes(self, project: Project) -> list[str]:
         if project.project_id not in self._class_names:
-            config = self.http.get(f"/api/projects/{project.project_id}/")["label_config"]
+            row = self.http.get(f"/api/projects/{project.project_id}/")
+            config = expect(row, "label_config", str)
             self._class_names[project.project_id] = config_classes(config)
         return self._class_names[project.project_id]
 
@@ -317,7 +325,12 @@ class LabelStudio:
                 size = min(size * 8, PAGE)
             if not rows or total <= len(rows):
                 return
-            last_id = expect(rows[-1], "id", int)
+            before, last_id = last_id, expect(rows[-1], "id", int)
+            if last_id <= before:
+                raise ServiceError(
+                    f"{project.url}: asked for the tasks after {before}, Label Studio gives "
+                    f"{last_id}; is a proxy before it that answers by itself?"
+                )
 
     def _rows(
         self, project: Project, filters: list[dict[str, Any]], include: str, size: int

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from flows.annotators.label_studio_http import expect, expect_list
+from flows.annotators.label_studio_http import expect, expect_list, seconds
 from flows.annotators.types import PulledAnnotation, ToolTask
 from pipeline.errors import ServiceError
 
@@ -21,15 +21,15 @@ def tool_task(row: dict[str, Any]) -> ToolTask:
     )
 
 
-def pulled_annotation(annotation: dict[str, Any], task_id: int) -> PulledAnnotation:
+def pulled_annotation(annotation: Any, task_id: int) -> PulledAnnotation:
     """An annotation of a task."""
-    lead_time = annotation.get("lead_time")
+    annotation_id = expect(annotation, "id", int)
     result = annotation.get("result") or []
     return PulledAnnotation(
-        annotation_id=expect(annotation, "id", int),
+        annotation_id=annotation_id,
         task_id=task_id,
         annotator=_email(annotation),
-        lead_time_s=float(lead_time) if isinstance(lead_time, int | float) else None,
+        lead_time_s=seconds(annotation.get("lead_time")),
         created_at=_moment(annotation, "created_at"),
         updated_at=_moment(annotation, "updated_at"),
         was_cancelled=bool(annotation.get("was_cancelled")),
@@ -43,9 +43,9 @@ def _moment(row: dict[str, Any], key: str) -> datetime:
     text = expect(row, key, str)
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ServiceError(f"Label Studio's answer: {key} is {text[:40]!r}, no moment") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ServiceError(f"Label Studio's answer: {key} is {text[:40]!a}, no moment") from None
 
 
 def _email(annotation: dict[str, Any]) -> str:

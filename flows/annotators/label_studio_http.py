@@ -28,6 +28,7 @@ TIMEOUT_S = 120.0  # 50 tasks with masks take the server about a second on two i
 CONNECT_TIMEOUT_S = 10.0
 # An access token lives 300 s; this much before its end it is renewed.
 _RENEW_BEFORE_S = 60.0
+MAX_NUMBER = 2**63 - 1
 _SHOWN = 300  # characters of what a stranger says
 
 
@@ -129,6 +130,11 @@ class Http:
                 f"Label Studio at {self.url} cannot be reached ({error}); `ssl-loop up` starts "
                 "the local one, annotation.url in params.yaml names another"
             ) from None
+        except (httpx.InvalidURL, ValueError) as error:  # what the tool gave is sent back to it
+            raise ServiceError(
+                f"{method} {ascii(path)[:_SHOWN]} cannot be sent to Label Studio at {self.url}: "
+                f"{ascii(str(error))[:_SHOWN]}; set right there what it names"
+            ) from None
         except httpx.HTTPError as error:
             raise ServiceError(
                 f"the connection to Label Studio at {self.url} broke during {method} {path} "
@@ -222,6 +228,13 @@ def expect(answer: Any, key: str, of: type[T]) -> T:
     return value
 
 
+def expect_or_none(answer: Any, key: str, of: type[T]) -> T | None:
+    """As `expect`; None where the answer has the key without a value, or lacks it."""
+    if isinstance(answer, dict) and answer.get(key) is None:
+        return None
+    return expect(answer, key, of)
+
+
 def expect_list(answer: Any, key: str | None, of: type[T]) -> list[T]:
     """`answer[key]`, a list of that type (key None: the answer itself), or ServiceError."""
     value = answer
@@ -233,9 +246,19 @@ def expect_list(answer: Any, key: str | None, of: type[T]) -> list[T]:
     return value
 
 
+def seconds(value: Any) -> float | None:
+    """A number of JSON's as seconds; None for anything else, and for what no float holds."""
+    try:
+        return float(value) if isinstance(value, int | float) else None
+    except OverflowError:
+        return None
+
+
 def _is(value: Any, of: type) -> bool:
-    # To Python True is an int, to JSON it is not.
-    return isinstance(value, of) and not (isinstance(value, bool) and of is not bool)
+    # To Python True is an int, to JSON it is not; and no database has longer numbers.
+    if not isinstance(value, of) or (isinstance(value, bool) and of is not bool):
+        return False
+    return not isinstance(value, int) or abs(value) <= MAX_NUMBER
 
 
 def _named(of: type) -> str:
@@ -350,8 +373,7 @@ class _PersonalToken(httpx.Auth):
                 f"{self._refresh_url} answered without an access token "
                 f"({ascii(response.text)[:_SHOWN]}); is another program or a login page there?"
             ) from None
-        expires = (_claims(access) or {}).get("exp", 0)
-        life = float(expires) if isinstance(expires, int | float) else 0.0
+        life = seconds((_claims(access) or {}).get("exp")) or 0.0
         self._access = access
         self._renew_at = max(life - _RENEW_BEFORE_S, time.time() + 1.0)
         return None

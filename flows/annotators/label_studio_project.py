@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
-from flows.annotators.label_studio_http import Http
+from flows.annotators.label_studio_http import Http, expect
 from flows.annotators.masks import FROM_NAME, TO_NAME
 from flows.annotators.types import Owner
 from pipeline.colours import class_colours
@@ -85,7 +85,7 @@ def config_classes(config: str) -> list[str]:
 def _parsed(config: str) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(config)
-    except ElementTree.ParseError:
+    except (ElementTree.ParseError, ValueError):  # lone surrogates
         return ElementTree.Element("View")
 
 
@@ -141,32 +141,19 @@ def owner_in(text: str) -> Owner | None:
 
 def create_project(http: Http, title: str, class_names: Sequence[str], owner: Owner) -> int:
     """Make the project and its tabs; returns the project's id."""
-    # Once per domain, so the SDK's import (2.4 to 4.8 s) is bearable here.
-    from label_studio_sdk import LabelStudio
-    from label_studio_sdk.core.api_error import ApiError
-
-    # Our client puts the token into every request, over whatever the SDK would send.
-    sdk: Any = LabelStudio(  # type: ignore[no-untyped-call]
-        base_url=http.url, api_key="-", httpx_client=http.client
-    )
-    try:
-        project = sdk.projects.create(
-            title=title,
-            description=description(owner),
-            label_config=label_config(class_names),
-            expert_instruction=instruction(class_names),
-            show_instruction=True,
-            sampling=SAMPLING,
-            maximum_annotations=1,
-        )
-        for tab in (_tab(), _returned_tab()):
-            sdk.views.create(project=project.id, data=tab)
-    except ApiError as error:
-        raise ServiceError(
-            f"Label Studio at {http.url} does not make the project {title!r} "
-            f"({error.status_code}): {str(error.body)[:500]}"
-        ) from None
-    return int(project.id)
+    body = {
+        "title": title,
+        "description": description(owner),
+        "label_config": label_config(class_names),
+        "expert_instruction": instruction(class_names),
+        "show_instruction": True,
+        "sampling": SAMPLING,
+        "maximum_annotations": 1,
+    }
+    project_id = expect(http.post("/api/projects/", body), "id", int)
+    for tab in (_tab(), _returned_tab()):
+        http.post("/api/dm/views/", {"project": project_id, "data": tab})
+    return project_id
 
 
 def check_classes(title: str, url: str, config: str, class_names: Sequence[str]) -> None:

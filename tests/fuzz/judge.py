@@ -11,7 +11,7 @@ from pathlib import Path
 
 from db.errors import LedgerError
 from pipeline.errors import SslLoopError
-from tests.fuzz.readers import Reader
+from tests.fuzz.reader import Reader
 
 LIMIT_S = 10.0  # for one file of at most some 100 kB, on a busy machine
 CORPUS = Path(__file__).with_name("corpus")

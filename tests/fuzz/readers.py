@@ -11,16 +11,13 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from flows.annotators import brush_rle, label_studio_http
-from flows.annotators.masks import decode_annotation, encode_result
 from flows.contents import Cache, Out
 from flows.credentials import SECRETS, credentials
 from flows.daemons import RECORD, read_daemons
@@ -32,7 +29,6 @@ from flows.processes import group_token
 from flows.records import record_of
 from flows.remote import parse
 from flows.watch_log import WatchLog
-from flows.webhook import ids_of
 from pipeline import answers, cost, forgetting, layout, query, stopping
 from pipeline.areas import Areas, read_areas, write_areas
 from pipeline.backtest.labelled_set import split_rows
@@ -43,33 +39,10 @@ from pipeline.data.manifest import read_manifest
 from pipeline.evaluation import parse_evaluation
 from pipeline.reading import read
 from pipeline.regions import parse_boxes
+from tests.fuzz import tool_readers
+from tests.fuzz.reader import Reader, json_of, rows_of
 
 CHECKOUT = Path(__file__).parents[2]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reader:
-    """How a file is read."""
-
-    name: str
-    valid: Callable[[], Sequence[bytes]]
-    """Contents that it takes, to begin from."""
-    read: Callable[[Path], Any]
-    """Of the file's path."""
-    file: str = "file"
-    """Where it lies, relative to an empty folder."""
-    named: str | None = ""
-    """What errors call it, where that is not the file's name; None = it knows of no file."""
-    native: bool = False
-    """Whether the work is done outside Python, where coverage is not seen."""
-
-
-def _rows(*lines: str) -> Callable[[], list[bytes]]:
-    return lambda: [("\n".join(lines) + "\n").encode()]
-
-
-def _json(*values: Any) -> Callable[[], list[bytes]]:
-    return lambda: [json.dumps(value, indent=1).encode() for value in values]
 
 
 def _template(name: str) -> Callable[[], list[bytes]]:
@@ -81,13 +54,13 @@ def _template(name: str) -> Callable[[], list[bytes]]:
 
 def _advice(path: Path) -> Any:
     found = stopping.parse_advice(read(path))
-    return stopping.describe(found), stopping.as_json(found)
+    return stopping.describe(found), stopping.asjson_of(found)
 
 
 def _forgetting(path: Path) -> Any:
     found = forgetting.parse_forgetting(read(path))
     judged = forgetting.judge(found, 0.02)
-    return forgetting.describe(judged), forgetting.as_json(judged)
+    return forgetting.describe(judged), forgetting.asjson_of(judged)
 
 
 def _pace(path: Path) -> Any:
@@ -114,34 +87,6 @@ def _daemons(path: Path) -> Any:
 def _listing(path: Path) -> Any:
     path.replace(path.parents[3] / "files/md5/ab/cd.dir")
     return Cache(path.parents[3]).files(Out(path="data", md5="abcd.dir", remade=False))
-
-
-def _annotation(path: Path) -> Any:
-    sent = _loaded(path)
-    before = json.loads(_regions()[0])
-    return [
-        decode_annotation(a, b, ("a", "b"), size=(4, 6))
-        for a, b in ((sent, before), (before, sent))
-    ]
-
-
-def _loaded(path: Path) -> Any:
-    """As the tool's answer reaches us; nothing where it is no JSON at all."""
-    try:
-        return json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        return []
-
-
-@functools.cache
-def _regions() -> list[bytes]:
-    mask_HW = np.array([[0, 0, 1, 1, 1, 255]] * 4, dtype=np.uint8)
-    return [json.dumps(encode_result(mask_HW, ("a", "b"), "x")).encode()]
-
-
-def _brush(path: Path) -> Any:
-    sent = _loaded(path)
-    return brush_rle.decode(sent if isinstance(sent, list) else list(path.read_bytes()), 4, 6)
 
 
 @functools.cache
@@ -228,7 +173,7 @@ def _models() -> list[bytes]:
 
     untrained = {"trained": False, "why": "no labels"}
     lost = {"trained": True, "classes": ["a", "b"], "image": {}, "model": {"name": "pspnet"}}
-    return _json(untrained, lost)()
+    return json_of(untrained, lost)()
 
 
 def _ledger(path: Path) -> Any:
@@ -355,7 +300,7 @@ READERS: dict[str, Reader] = {
         ),
         Reader(
             name="manifest",
-            valid=_rows(
+            valid=rows_of(
                 _MANIFEST,
                 'day/a,day,pool,data/day/images/a.png,0,,,,0,,"0,0,4,4"',
                 "day/b,day,val,b,1,m,2,annotated,3,blurred,",
@@ -364,14 +309,14 @@ READERS: dict[str, Reader] = {
         ),
         Reader(
             name="query",
-            valid=_rows(
+            valid=rows_of(
                 _QUERY, '1,day/a,0.5,audit,why,"0,0,4,4",0.1,2.50', "2,day/b,0.4,strategy,why,,,"
             ),
             read=query.read_query,
         ),
         Reader(
             name="answers",
-            valid=_rows(
+            valid=rows_of(
                 _ANSWERS, *(f"day/{n}/r0,audit,0.1,m,0:1:3 1:1:2,{n}.5,0.3,{n}" for n in range(9))
             ),
             read=_pace,
@@ -381,10 +326,10 @@ READERS: dict[str, Reader] = {
             valid=lambda: [b"index,name\n0,a\n1,b\n255,ignore\n", b"a\nb\n"],
             read=read_classes,
         ),
-        Reader(name="splits", valid=_rows("id,split", "a,labelled", "b,pool"), read=read_splits),
+        Reader(name="splits", valid=rows_of("id,split", "a,labelled", "b,pool"), read=read_splits),
         Reader(
             name="splits of a labelled set",
-            valid=_rows("id,split,domain", "a,train,day", "b,test,dusk"),
+            valid=rows_of("id,split,domain", "a,train,day", "b,test,dusk"),
             read=split_rows,
         ),
         Reader(
@@ -394,13 +339,13 @@ READERS: dict[str, Reader] = {
         ),
         Reader(
             name="evaluation",
-            valid=_json(_EVALUATION),
+            valid=json_of(_EVALUATION),
             read=lambda path: parse_evaluation(read(path)),
         ),
-        Reader(name="stopping", valid=_json(_ADVICE), read=_advice),
+        Reader(name="stopping", valid=json_of(_ADVICE), read=_advice),
         Reader(
             name="forgetting",
-            valid=_json({"rows": [_ROW, _NEXT], "intervals": {"day": [0.0, 0.1]}}),
+            valid=json_of({"rows": [_ROW, _NEXT], "intervals": {"day": [0.0, 0.1]}}),
             read=_forgetting,
         ),
         Reader(name="val areas", valid=_areas, read=read_areas, native=True),
@@ -439,25 +384,31 @@ READERS: dict[str, Reader] = {
         Reader(name="ledger", file="ledger.db", valid=_ledgers, read=_ledger, native=True),
         Reader(
             name="record of an answer",
-            valid=_json(_RECORD),
+            valid=json_of(_RECORD),
             read=lambda path: record_of(read(path)).facts(),
         ),
         Reader(
-            name="watch log", file="logs/file", named=".jsonl:", valid=_rows(*_WATCH), read=_watched
+            name="watch log",
+            file="logs/file",
+            named=".jsonl:",
+            valid=rows_of(*_WATCH),
+            read=_watched,
         ),
         Reader(
             name="services",
             file=RECORD.as_posix(),
-            valid=_json({"server": _DAEMON, "worker": {**_DAEMON, "port": None}}),
+            valid=json_of({"server": _DAEMON, "worker": {**_DAEMON, "port": None}}),
             read=_daemons,
         ),
         Reader(
-            name="running stage", valid=_json({"token": "0", "command": ["dvc"]}), read=group_token
+            name="running stage",
+            valid=json_of({"token": "0", "command": ["dvc"]}),
+            read=group_token,
         ),
         Reader(
             name="secrets",
             file=SECRETS.as_posix(),
-            valid=_json(_SECRETS),
+            valid=json_of(_SECRETS),
             read=lambda path: credentials(path.parents[1]),
         ),
         Reader(
@@ -469,10 +420,10 @@ READERS: dict[str, Reader] = {
         Reader(
             name="rwlock of DVC",
             file=RWLOCK.as_posix(),
-            valid=_json({"read": {"a": [_HOLDER]}, "write": {"b": _HOLDER}}),
+            valid=json_of({"read": {"a": [_HOLDER]}, "write": {"b": _HOLDER}}),
             read=lambda path: release_dead_holders(path.parents[2]),
         ),
-        Reader(name="dvc.lock", valid=_json(_LOCK), read=lambda path: locked_stages(read(path))),
+        Reader(name="dvc.lock", valid=json_of(_LOCK), read=lambda path: locked_stages(read(path))),
         Reader(
             name="file of DVC",
             valid=lambda: [
@@ -487,7 +438,7 @@ READERS: dict[str, Reader] = {
         Reader(
             name="folder in DVC's cache",
             file="files/md5/ab/cd.dir",
-            valid=_json([{"md5": "0", "relpath": "a.png"}]),
+            valid=json_of([{"md5": "0", "relpath": "a.png"}]),
             read=_listing,
         ),
         Reader(
@@ -496,24 +447,5 @@ READERS: dict[str, Reader] = {
             valid=lambda: [b"[core]\n    remote = backup\n['remote \"backup\"']\n    url = /x\n"],
             read=lambda path: parse(read(path).text()),
         ),
-        Reader(
-            name="brush mask",
-            named=None,
-            valid=lambda: [json.dumps(json.loads(_regions()[0])[0]["value"]["rle"]).encode()],
-            read=_brush,
-        ),
-        Reader(name="annotation", named=None, valid=_regions, read=_annotation),
-        Reader(
-            name="token",
-            named=None,
-            valid=lambda: [b"a.eyJleHAiOiAxfQ.c"],
-            read=lambda path: label_studio_http._claims(path.read_bytes().decode("latin-1")),
-        ),
-        Reader(
-            name="hook",
-            named=None,
-            valid=_json({"action": "ANNOTATION_CREATED", "project": {"id": 1}, "task": {"id": 2}}),
-            read=lambda path: ids_of(path.read_bytes()),
-        ),
     )
-}
+} | tool_readers.READERS

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.fuzz.cases import content
 from tests.fuzz.judge import BrokenWordError, judge, kept
-from tests.fuzz.readers import READERS, Reader
+from tests.fuzz.reader import Reader
+from tests.fuzz.readers import READERS
 
 EXAMPLES, NATIVE_EXAMPLES = 200, 60  # the whole in half a minute
 
