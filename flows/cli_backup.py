@@ -37,6 +37,8 @@ def backup(file: Path, with_secrets: bool, as_json: bool, workspace: Path) -> No
     click.echo(f"{file}: {made.files} files, {made.size / 1e6:.1f} MB, {made.tags} tags")
     for tag, lost in made.missing.items():
         click.echo(f"  {tag} cannot be restored: DVC's cache lacks {', '.join(lost[:3])}")
+    if made.tool:
+        click.echo(f"  without the annotation tool's projects: {made.tool}")
 
 
 @click.command("restore-backup")
@@ -55,6 +57,9 @@ def restore_backup(file: Path, into: Path, as_json: bool) -> None:
         click.echo(json.dumps(found.as_json(), indent=1))
         return
     click.echo(f"{into}: as of {found.made_at}, {found.tags} tags, {found.annotations} annotations")
+    if found.tool:
+        click.echo(f"What the annotation tool had is in {', '.join(found.tool)}; if it lost it:")
+        click.echo("  ssl-loop labelstudio restore   (tasks, pre-annotations, answers, after up)")
     click.echo(f"Next: cd {into} && ssl-loop verify && ssl-loop up")
 
 

@@ -16,7 +16,7 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 CHUNK = 1 << 20
 # Whatever an archive says, nothing is written outside of these.
-PLACES = ("ledger.db", "git.bundle", "cache", "private", "edited", "secrets")
+PLACES = ("ledger.db", "git.bundle", "cache", "private", "edited", "secrets", "tool")
 
 
 class Writer:

@@ -15,6 +15,7 @@ from db import repository
 from db.copying import fill_ledger, require_empty
 from db.session import Ledger, open_ledger, session_scope
 from flows.backup.archive import unpack
+from flows.backup.tool import EXPORT
 from flows.contents import cache_of, outs_at
 from flows.credentials import SECRETS
 from flows.loop import Loop
@@ -41,6 +42,8 @@ class RestoredBackup:
     tags: int
     annotations: int
     secrets: bool
+    tool: list[str]
+    """Files with what the annotation tool had, project by project."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -84,6 +87,7 @@ def restore_backup(file: Path, into: Path, log: Callable[[str], object]) -> Rest
         tags=len(manifest["tags"]),
         annotations=annotations,
         secrets=(into / SECRETS).exists(),
+        tool=sorted(str(path.relative_to(into)) for path in (into / EXPORT).glob("*.json")),
     )
 
 
@@ -123,6 +127,7 @@ def _private(parts: Path, root: Path) -> None:
         for place in (layout.INBOX, layout.INCOMING, layout.WATCH)
     }
     moves[parts / "secrets/secrets.json"] = root / SECRETS
+    moves[parts / "tool"] = root / EXPORT
     moves[parts / "secrets/label-studio"] = root / LABEL_STUDIO_DATA
     for source, target in moves.items():
         if source.exists():

@@ -20,6 +20,7 @@ from typing import Any
 
 from db.copying import copy_ledger
 from flows.backup.archive import Writer
+from flows.backup.tool import export_tool
 from flows.contents import Cache, Out, cache_of, outs_at
 from flows.credentials import SECRETS
 from flows.loop import Loop
@@ -47,6 +48,8 @@ class Backup:
     secrets: bool
     missing: dict[str, list[str]]
     """Tags that cannot be restored, here or from the backup, and what DVC's cache lacks of them."""
+    tool: str = ""
+    """Why the annotation tool's projects are not in it, where they are not."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -75,14 +78,17 @@ def backup(loop: Loop, file: Path, *, with_secrets: bool = False) -> Backup:
         tags=len(about["tags"]),
         secrets=with_secrets,
         missing=about["missing"],
+        tool=about["tool"],
     )
 
 
 def _write(loop: Loop, writer: Writer, folder: Path, with_secrets: bool) -> dict[str, Any]:
     copy_ledger(loop.ledger, folder / "ledger.db")
     writer.add("ledger.db", folder / "ledger.db")
-    if with_secrets:
-        _secrets(loop.root, writer, folder)
+    copied = with_secrets and _secrets(loop.root, writer, folder)
+    exported, why_not = ([], "") if copied else export_tool(loop, folder)
+    for path in exported:
+        writer.add(f"tool/{path.name}", path)
     for place in WAITING:
         _folder(writer, f"private/{place.name}", loop.root / place)
     for path in EDITED:
@@ -102,6 +108,7 @@ def _write(loop: Loop, writer: Writer, folder: Path, with_secrets: bool) -> dict
         "branch": loop.params.loop.branch,
         "tags": tags,
         "missing": missing,
+        "tool": why_not,
     }
 
 
@@ -151,15 +158,20 @@ def _objects_of(cache: Cache, outs: Iterable[Out]) -> set[str]:
     return files | {out.md5 for out in outs}
 
 
-def _secrets(root: Path, writer: Writer, folder: Path) -> None:
-    """Tokens, DVC's keys, and our own Label Studio, whose database holds a token and passwords."""
+def _secrets(root: Path, writer: Writer, folder: Path) -> bool:
+    """Tokens, DVC's keys, and our own Label Studio, whose database holds a token and passwords.
+
+    False where that database is no file here.
+    """
     for name, path in (("secrets.json", root / SECRETS), ("config.local", root / LOCAL_CONFIG)):
         if path.exists():
             writer.add(f"secrets/{name}", path)
     data = root / LABEL_STUDIO_DATA
-    if (data / TOOL_DATABASE).exists():
-        source = sqlite3.connect(f"{(data / TOOL_DATABASE).as_uri()}?mode=ro", uri=True)
-        with closing(source), closing(sqlite3.connect(folder / TOOL_DATABASE)) as copy:
-            source.backup(copy)
-        writer.add(f"secrets/label-studio/{TOOL_DATABASE}", folder / TOOL_DATABASE)
-        _folder(writer, "secrets/label-studio/media", data / "media")
+    if not (data / TOOL_DATABASE).exists():
+        return False
+    source = sqlite3.connect(f"{(data / TOOL_DATABASE).as_uri()}?mode=ro", uri=True)
+    with closing(source), closing(sqlite3.connect(folder / TOOL_DATABASE)) as copy:
+        source.backup(copy)
+    writer.add(f"secrets/label-studio/{TOOL_DATABASE}", folder / TOOL_DATABASE)
+    _folder(writer, "secrets/label-studio/media", data / "media")
+    return True
