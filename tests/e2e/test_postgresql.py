@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ import psycopg
 import pytest
 
 from flows import services
+from flows.backup.restore import restore_backup
+from flows.backup.write import backup
 from flows.credentials import PREFECT_TOML, credentials
 from flows.databases import LABEL_STUDIO_VARIABLE, PREFECT_VARIABLE
 from flows.loop import open_loop
@@ -95,6 +98,22 @@ def judged(root: Path) -> Any:
         return None
 
 
+def came_back(root: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backup of it all holds the tool's answers, and its ledger goes into another database."""
+    with open_loop(root) as loop:
+        made = backup(loop, root.parent / "site.tar.gz", with_secrets=True)
+    assert made.tool == ""
+    fresh = postgres_cluster().database()
+    monkeypatch.setenv(services.LEDGER_VARIABLE, fresh)
+    found = restore_backup(root.parent / "site.tar.gz", root.parent / "back", print)
+    assert found.annotations == 2 * ASKED
+    [kept] = [json.loads((root.parent / "back" / name).read_text()) for name in found.tool]
+    assert sum(len(task["annotations"]) for task in kept["tasks"]) == 2 * ASKED
+    monkeypatch.setenv(services.LEDGER_VARIABLE, databases.urls[services.LEDGER_VARIABLE])
+    databases.urls["restored"] = fresh
+    assert databases.count("restored", "annotation") == 2 * ASKED
+
+
 def test_the_whole_loop_on_one_postgresql(
     root: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +140,7 @@ def test_the_whole_loop_on_one_postgresql(
     own = (root / layout.PRIVATE).rglob("*")
     assert [path.name for path in own if path.suffix in (".db", ".sqlite3")] == []
     assert (root / PREFECT_TOML).stat().st_mode & 0o077 == 0
+    came_back(root, databases, monkeypatch)
     monkeypatch.delenv(PREFECT_VARIABLE)
     with pytest.raises(ServiceError, match=r"is a PostgreSQL, and .* is not set"):
         list(services.up(root, schedule_s=SCHEDULE_S))
