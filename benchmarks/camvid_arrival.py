@@ -24,10 +24,10 @@ from benchmarks.camvid import DOMAINS, locate
 from benchmarks.camvid_loop import PATIENCE_S, arrival, prepare
 from benchmarks.camvid_report import RESULTS, machine, markdown, read_json
 from benchmarks.methods import with_deeplabv3plus
-from flows import services
+from flows.demo.campaign import Rehearsal
 from flows.loop import open_loop
-from flows.position import ingest_tag, round_tag
-from flows.rehearsal import Rehearsal
+from flows.services import stack
+from flows.workspace.position import ingest_tag, round_tag
 from pipeline.files import write_json, write_text
 
 DAY, DUSK = DOMAINS
@@ -73,7 +73,7 @@ def arrived(root: Path, data: Path, network: str, seed: int) -> dict[str, Any] |
         if run.missing([ingest_tag(DUSK)]):
             return None
     finally:
-        for _ in services.down(root):
+        for _ in stack.down(root):
             pass
     with open_loop(root) as loop:
         labels = sum(s.labelled for s in loop.workspace.manifest() if s.domain == DAY)

@@ -20,15 +20,15 @@ from rich.console import Console
 
 from benchmarks.camvid import DOMAINS, QUERY_SIZES, ROUNDS, CamVid, locate
 from benchmarks.camvid_report import RESULTS, test_scores, write_loop
-from flows import services
-from flows.arrival import add_domain
-from flows.creation import create_workspace
+from flows.demo.campaign import Rehearsal, tags_of
+from flows.domains.add import add_domain
 from flows.loop import open_loop
-from flows.position import round_tag
-from flows.rehearsal import Rehearsal, tags_of
-from flows.restore import restore
-from flows.round_facts import round_facts
-from flows.workspace import is_workspace
+from flows.rounds.round_facts import round_facts
+from flows.services import stack
+from flows.versions.restore import restore
+from flows.workspace.create import create_workspace
+from flows.workspace.position import round_tag
+from flows.workspace.workspace import is_workspace
 from pipeline import layout
 from pipeline.config import Params
 
@@ -63,7 +63,7 @@ def main() -> int:
     facts = {"seed": args.seed, "steps": args.steps, "test": test, "shift": shift}
     write_loop(rounds, facts | {"seconds": run.seconds})
     run.console.print(run.table())
-    for _ in services.down(root):
+    for _ in stack.down(root):
         pass
     # The report shows CamVid's images, which may not be passed on: it stays in the workspace.
     run.console.print(f"missing tags: {missing or 'none'}; results in {RESULTS}")
@@ -90,7 +90,7 @@ def prepare(
 ) -> None:
     """A fresh workspace with day and dusk waiting; `settings` of params.yaml."""
     if is_workspace(root):
-        for _ in services.down(root):
+        for _ in stack.down(root):
             pass
     shutil.rmtree(root, ignore_errors=True)
     create_workspace(root, class_names=camvid.classes, overrides=settings)

@@ -18,11 +18,11 @@ from typing import Any
 import httpx
 from sqlalchemy import create_engine, text
 
-from flows import services
-from flows.credentials import SECRETS
-from flows.label_studio_server import migrated_copy
 from flows.loop import open_loop
-from flows.workspace import Workspace
+from flows.services import stack
+from flows.services.label_studio_server import migrated_copy
+from flows.workspace.credentials import SECRETS
+from flows.workspace.workspace import Workspace
 from pipeline import layout
 from pipeline.data.manifest import read_manifest
 from pipeline.files import sha256_file, write_json, write_text
@@ -64,14 +64,14 @@ def measure(folder: Path, backend: str, masks: int, people: int) -> dict[str, An
     """One query of `masks` images answered by `people`; what is in the ledger and in the data."""
     url = postgres_cluster().database() if backend == "postgresql" else ""
     if url:
-        os.environ[services.LEDGER_VARIABLE] = url
+        os.environ[stack.LEDGER_VARIABLE] = url
     root = big_query(folder, masks)
     try:
         return _measure(root, masks, people)
     finally:
-        for _ in services.down(root):
+        for _ in stack.down(root):
             pass
-        os.environ.pop(services.LEDGER_VARIABLE, None)
+        os.environ.pop(stack.LEDGER_VARIABLE, None)
 
 
 def big_query(folder: Path, images: int) -> Path:
@@ -87,7 +87,7 @@ def big_query(folder: Path, images: int) -> Path:
 
 def own_label_studio(root: Path, folder: Path) -> None:
     """Spare the services the minute that a first Label Studio migrates."""
-    data = root / services.LABEL_STUDIO_DATA
+    data = root / stack.LABEL_STUDIO_DATA
     migrated_copy(migrated_template(folder), data, credentials=PERSON)
     secrets = {
         "label_studio_email": PERSON.email,
@@ -100,15 +100,15 @@ def own_label_studio(root: Path, folder: Path) -> None:
 
 
 def _measure(root: Path, masks: int, people: int) -> dict[str, Any]:
-    for line in services.up(root, schedule_s=SCHEDULE_S):
+    for line in stack.up(root, schedule_s=SCHEDULE_S):
         print(line, flush=True)
-    running = services.read_daemons(root)
-    tool = tool_of(running[services.LABEL_STUDIO].url)
+    running = stack.read_daemons(root)
+    tool = tool_of(running[stack.LABEL_STUDIO].url)
     started = time.monotonic()
     tasks = wait_for(lambda: published(tool, masks))
     sent_s = time.monotonic() - started
     print(f"{len(tasks)} tasks sent in {sent_s:.0f} s", flush=True)
-    meter = Meter(running[services.HOOK].url)
+    meter = Meter(running[stack.HOOK].url)
     meter.lead_here(tool, tasks[0]["project"])
     crowd = Crowd(tool, people)
     started = time.monotonic()
@@ -137,7 +137,7 @@ def _measure(root: Path, masks: int, people: int) -> dict[str, Any]:
 def compared(root: Path, answered: dict[int, Mask]) -> dict[str, int]:
     """Answers against ledger (plain SQL) and merged masks, pixel for pixel."""
     with open_loop(root) as loop:
-        url = services.ledger_url(loop.root)
+        url = stack.ledger_url(loop.root)
     engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
     with engine.connect() as connection:
         rows = connection.execute(text("SELECT tool_annotation_id, mask_sha256 FROM annotation"))

@@ -26,11 +26,11 @@ from typing import Any
 import numpy as np
 import psutil
 
-from flows import prefect_server
-from flows.credentials import credentials
-from flows.daemons import HOST, answers, free_port
-from flows.processes import wait_until
-from flows.webhook import PATH, SECRET_HEADER
+from flows.processes.command import wait_until
+from flows.services import prefect_server
+from flows.services.daemon import HOST, answers, free_port
+from flows.services.webhook import PATH, SECRET_HEADER
+from flows.workspace.credentials import credentials
 from pipeline.files import write_json, write_text
 
 RESULTS = Path(__file__).parent / "results"
@@ -56,7 +56,15 @@ def receiver(root: Path, prefect_port: int) -> Iterator[tuple[int, psutil.Proces
     """Port, process and seconds to its first answer."""
     prefect_server.write_settings(root, prefect_port, "benchmark")
     port = free_port(8389)
-    argv = [sys.executable, "-m", "flows.webhook", "--workspace", str(root), "--port", str(port)]
+    argv = [
+        sys.executable,
+        "-m",
+        "flows.services.webhook",
+        "--workspace",
+        str(root),
+        "--port",
+        str(port),
+    ]
     started = time.monotonic()
     with subprocess.Popen(argv) as process:
         wait_until(lambda: answers(f"http://{HOST}:{port}/health"), 60, every_s=0.02)

@@ -23,8 +23,8 @@ import numpy as np
 import psutil
 
 from benchmarks.load import own_label_studio, tool_of
-from flows import prefect_server, services
-from flows.workspace import Workspace
+from flows.services import prefect_server, stack
+from flows.workspace.workspace import Workspace
 from pipeline import layout
 from pipeline.files import write_json, write_text
 from tests.faults.people import painted, pixels, truth
@@ -74,7 +74,7 @@ def main() -> None:
         try:
             found = soak(root, args.minutes)
         finally:
-            for _ in services.down(root):
+            for _ in stack.down(root):
                 pass
     write_json(RESULTS / "soak.json", found)
     text = markdown(found)
@@ -95,10 +95,10 @@ def soaking(folder: Path) -> Path:
 
 def soak(root: Path, minutes: float) -> dict[str, Any]:
     """Samples and counts of a run of so many minutes."""
-    for line in services.up(root, schedule_s=SCHEDULE_S):
+    for line in stack.up(root, schedule_s=SCHEDULE_S):
         print(line, flush=True)
     stop = threading.Event()
-    people = People(tool_of(services.read_daemons(root)[services.LABEL_STUDIO].url), stop)
+    people = People(tool_of(stack.read_daemons(root)[stack.LABEL_STUDIO].url), stop)
     people.start()
     samples, started = Samples(), time.monotonic()
     while (now := (time.monotonic() - started) / 60) < minutes:
@@ -165,20 +165,20 @@ class People(threading.Thread):
 def taken(root: Path) -> dict[str, float]:
     """Memory in MB and open files of each service with its children, sizes in MB."""
     now: dict[str, float] = {}
-    for name, daemon in services.read_daemons(root).items():
+    for name, daemon in stack.read_daemons(root).items():
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(daemon.pid)
             now[f"{name} memory MB"] = process.memory_info().rss / MB
             now[f"{name} open files"] = float(process.num_fds())
-            if name == services.WORKER:
+            if name == stack.WORKER:
                 runs = process.children(recursive=True)
                 now["tick memory MB"] = _memory(runs) or float("nan")
     private = root / layout.PRIVATE
     now[f"{DATABASE} MB"] = size(root / prefect_server.HOME) / MB
-    now["label studio's folder MB"] = size(root / services.LABEL_STUDIO_DATA) / MB
+    now["label studio's folder MB"] = size(root / stack.LABEL_STUDIO_DATA) / MB
     now["ledger MB"] = size(root / layout.LEDGER) / MB
     now["inbox MB"] = size(root / layout.INBOX) / MB
-    now["logs MB"] = size(services.logs(root)) / MB
+    now["logs MB"] = size(stack.logs(root)) / MB
     now[".ssl-loop files"] = float(sum(1 for _ in private.rglob("*")))
     return now
 

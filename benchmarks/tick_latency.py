@@ -20,14 +20,14 @@ from pathlib import Path
 import psutil
 
 from benchmarks.camvid_report import RESULTS, machine
-from flows import prefect_server, services
 from flows.annotators.simulated import SimulatedAnnotator
-from flows.arrival import add_domain
-from flows.creation import create_workspace
+from flows.domains.add import add_domain
 from flows.loop import open_loop
-from flows.processes import end
-from flows.status import status
-from flows.workspace import Workspace
+from flows.processes.command import end
+from flows.services import prefect_server, stack
+from flows.views.status import status
+from flows.workspace.create import create_workspace
+from flows.workspace.workspace import Workspace
 from pipeline.data.synthetic import CLASSES, make_domain
 from pipeline.files import write_json, write_text
 
@@ -54,7 +54,7 @@ def main() -> None:
     try:
         found = measure(root, truth)
     finally:
-        for _ in services.down(root):
+        for _ in stack.down(root):
             pass
     shutil.rmtree(folder)
     write_json(RESULTS / "tick_latency.json", found)
@@ -63,19 +63,19 @@ def main() -> None:
 
 def measure(root: Path, truth: Path) -> dict[str, list[float] | float]:
     """Seconds: five triggers by hand, one event, one schedule."""
-    for line in services.up(root, schedule_s=NEVER_S):
+    for line in stack.up(root, schedule_s=NEVER_S):
         print(line)
     _trigger(root)
     _wait(lambda: "day/r0" in _tags(root) and _open_tasks(root) == QUERY_SIZE)
     with open_loop(root) as loop:
         project_id = loop.project("day").project_id
-        person = SimulatedAnnotator(*services.annotation_tool(root, loop.params), truth)
+        person = SimulatedAnnotator(*stack.annotation_tool(root, loop.params), truth)
     person.answer(project_id, limit=ANSWERED)
     time.sleep(30)  # the ticks that these answers woke are over
     by_hand = [_time_trigger(root) for _ in range(TRIGGERS)]
     by_event = _answer_and_time(root, person, project_id, "day/r0-labels")
     _wait(lambda: "day/r1" in _tags(root) and _open_tasks(root) == QUERY_SIZE)
-    end([psutil.Process(services.read_daemons(root)[services.HOOK].pid)])
+    end([psutil.Process(stack.read_daemons(root)[stack.HOOK].pid)])
     prefect_server.deploy(root, _server(root), schedule_s=SCHEDULE_S, watched=False)
     by_schedule = _answer_and_time(root, person, project_id, "day/r1-labels")
     return {"by_hand": by_hand, "by_event": by_event, f"by_schedule_{SCHEDULE_S}_s": by_schedule}
@@ -95,7 +95,7 @@ def _time_trigger(root: Path) -> float:
     _wait(lambda: len(_completed(root)) > len(before))
     taken = time.monotonic() - started
     print(f"by hand: {taken:.1f} s")
-    log = services.log_of(root, services.WORKER).read_text()
+    log = stack.log_of(root, stack.WORKER).read_text()
     if f"waiting {ANSWERED}/{QUERY_SIZE}" not in log:
         raise SystemExit("the tick did not say what was expected")
     return round(taken, 2)

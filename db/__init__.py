@@ -6,7 +6,7 @@ derived is not stored. Knows neither pixels nor the annotation tool nor Prefect.
 
 from __future__ import annotations
 
-from db.errors import LedgerConflictError, LedgerError
+from db.ledger_errors import LedgerConflictError, LedgerError
 from db.session import Ledger, open_ledger, session_scope
 from db.tables import CheckpointKind, ItemState, QuerySource, Verdict
 

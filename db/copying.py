@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, func, insert, select
 
-from db.errors import LedgerError
+from db.ledger_errors import LedgerError
 from db.session import Ledger, open_ledger
 from db.tables import Base
 

@@ -20,7 +20,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.errors import LedgerError
+from db.ledger_errors import LedgerError
 
 # Alembic takes longer to import than a tick may spend here, so the newest revision is also written
 # down: a ledger that is already there opens without it. A test keeps the two equal.

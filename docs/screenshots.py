@@ -15,14 +15,14 @@ from typing import Any
 
 from rich.console import Console
 
-from flows import prefect_server, services
 from flows.annotators.simulated import SimulatedAnnotator
-from flows.arrival import add_domain
-from flows.creation import create_workspace
-from flows.credentials import credentials
+from flows.demo.campaign import Rehearsal
+from flows.domains.add import add_domain
 from flows.loop import open_loop
-from flows.rehearsal import Rehearsal
-from flows.status import status
+from flows.services import prefect_server, stack
+from flows.views.status import status
+from flows.workspace.create import create_workspace
+from flows.workspace.credentials import credentials
 from pipeline import layout
 from pipeline.data.synthetic import CLASSES, make_domain
 from tests.browser import log_into_prefect, logged_in, open_next_task
@@ -61,7 +61,7 @@ def main() -> None:
         wait_for_query(root, f"day/r{ROUNDS}")
         take(root)
     finally:
-        for _ in services.down(root):
+        for _ in stack.down(root):
             pass
     shutil.rmtree(folder)
 
@@ -75,24 +75,24 @@ def wait_for_query(root: Path, tag: str) -> None:
             if tag in loop.workspace.tags_merged() and now.asked == now.published > 0:
                 return
         time.sleep(2)
-    raise SystemExit(f"{tag} did not come within {LIMIT_S} s; logs in {services.logs(root)}")
+    raise SystemExit(f"{tag} did not come within {LIMIT_S} s; logs in {stack.logs(root)}")
 
 
 def answer(root: Path, truth: Path) -> None:
     """All open tasks, by true masks."""
     with open_loop(root) as loop:
         project_id = loop.project("day").project_id
-        person = SimulatedAnnotator(*services.annotation_tool(root, loop.params), truth)
+        person = SimulatedAnnotator(*stack.annotation_tool(root, loop.params), truth)
     person.answer(project_id)
 
 
 def take(root: Path) -> None:
     """The three pictures."""
-    daemons, secret = services.read_daemons(root), credentials(root)
+    daemons, secret = stack.read_daemons(root), credentials(root)
     with open_loop(root) as loop:
         project = loop.project("day")
     IMAGES.mkdir(exist_ok=True)
-    studio = daemons[services.LABEL_STUDIO].url
+    studio = daemons[stack.LABEL_STUDIO].url
     person = (secret.label_studio_email, secret.label_studio_password)
     with logged_in(studio, *person) as page:
         open_next_task(page, project.url, (SIZE["height_px"], SIZE["width_px"]))

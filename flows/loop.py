@@ -13,15 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from db.session import Ledger, open_ledger
-from flows import services
 from flows.annotators import ANNOTATORS
-from flows.annotators.types import Annotator, Owner, Project
-from flows.credentials import keep_private
-from flows.identity import Identity, require_identity
-from flows.lost_tags import require_tags
-from flows.position import Position, position
-from flows.projects import find_project, remember_project
-from flows.workspace import Workspace
+from flows.annotators.annotator import Annotator, Owner, Project
+from flows.ledger.domain_projects import find_project, remember_project
+from flows.services import stack
+from flows.workspace.credentials import keep_private
+from flows.workspace.git.lost_tags import require_tags
+from flows.workspace.identity import Identity, require_identity
+from flows.workspace.position import Position, position
+from flows.workspace.workspace import Workspace
 from pipeline import layout
 from pipeline.config import Params
 from pipeline.data.formats.images import save_mask
@@ -115,7 +115,7 @@ def open_loop(root: Path, *, log: Log | None = None) -> Iterator[Loop]:
     workspace = Workspace(root)
     workspace.require()
     keep_private(workspace.root)
-    ledger = open_ledger(services.ledger_url(root))
+    ledger = open_ledger(stack.ledger_url(root))
     try:
         yield Loop(workspace=workspace, ledger=ledger, log=log or _LOG.info)
     finally:
@@ -129,7 +129,7 @@ def connect_annotator(root: Path, params: Params) -> Annotator:
         raise ConfigError(
             f"annotation.tool = {params.annotation.tool!r}: unknown; known: {sorted(ANNOTATORS)}"
         )
-    url, token = services.annotation_tool(root, params)
+    url, token = stack.annotation_tool(root, params)
     return make(url, token)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from flows import artifacts
+from flows import run_page
 from flows.loop import Loop, open_loop
 from flows.steps.collect import collect, collect_late
 from flows.steps.finish import finish
@@ -45,7 +45,7 @@ TASKS: dict[Callable[..., Any], Any] = {
 def run_task(step: Callable[..., Any], *args: Any, name: str) -> Any:
     """The step as a Prefect task of that name, then the artifacts that show what it did."""
     result = TASKS[step].with_options(task_run_name=name)(*args)
-    artifacts.after(step, *args)
+    run_page.after(step, *args)
     return result
 
 

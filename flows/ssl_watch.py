@@ -7,8 +7,8 @@ from pathlib import Path
 from prefect import flow, get_run_logger
 
 from flows.loop import open_loop
-from flows.reporting import render_again
-from flows.watching import Watcher, watched_folder
+from flows.views.round_report import render_again
+from flows.watch.watcher import Watcher, watched_folder
 
 
 @flow(name="ssl-watch", flow_run_name="look", log_prints=False)

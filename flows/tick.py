@@ -11,14 +11,12 @@ from typing import Any
 
 from db.repository import find_event
 from db.session import session_scope
-from flows.guards import require_own_commits, require_own_data, require_sound
-from flows.incoming import waiting
+from flows.answers.unmerged import unmerged
+from flows.domains.incoming import waiting
+from flows.guards.painted_guard import require_painted_classes
+from flows.guards.refusals import require_own_commits, require_own_data, require_sound
+from flows.ledger.records import advice_at, closed_key
 from flows.loop import Loop
-from flows.painted import require_painted_classes
-from flows.position import Position, ingest_tag
-from flows.pushes import last_failure, unpushed
-from flows.records import advice_at, closed_key
-from flows.reporting import render_report
 from flows.steps.collect import collect, collect_late
 from flows.steps.finish import ended, finish
 from flows.steps.identify import identify
@@ -27,8 +25,10 @@ from flows.steps.publish import publish, query_of
 from flows.steps.push import push
 from flows.steps.reproduce import ensure_recorded, reproduce_stage, seal_round, stages
 from flows.steps.take_in import take_in
-from flows.unmerged import unmerged
 from flows.verify import verify
+from flows.versions.pushes import last_failure, unpushed
+from flows.views.round_report import render_report
+from flows.workspace.position import Position, ingest_tag
 from pipeline import layout
 from pipeline.errors import WorkspaceError
 from pipeline.stopping import why_finished

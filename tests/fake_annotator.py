@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from flows.annotators.masks import encode_result
-from flows.annotators.types import (
+from flows.annotators.annotator import (
     OnProgress,
     Owner,
     Project,
@@ -24,6 +23,7 @@ from flows.annotators.types import (
     PushItem,
     ToolTask,
 )
+from flows.annotators.masks import encode_result
 from pipeline.files import write_json
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)

@@ -18,10 +18,10 @@ from typing import Any
 import yaml
 
 from db.session import open_ledger
-from flows.arrival import add_domain
-from flows.creation import create_workspace
+from flows.domains.add import add_domain
 from flows.loop import Loop
 from flows.tick import tick
+from flows.workspace.create import create_workspace
 from pipeline import layout
 from pipeline.config import parse_params
 from pipeline.data.formats.images import load_mask

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from flows.label_studio_server import (
+from flows.services.label_studio_server import (
     LATER_START_S,
     Credentials,
     find_label_studio,

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from flows import prefect_server, services
-from flows.credentials import SECRETS
+from flows.services import prefect_server, stack
+from flows.workspace.credentials import SECRETS
 from pipeline import layout
 
 OPEN = "label_studio_email"  # a name, not a secret
@@ -35,7 +35,7 @@ def _places(root: Path) -> Iterator[tuple[str, bytes]]:
     for process in psutil.process_iter(["cmdline"]):
         line = " ".join(process.info["cmdline"] or [])
         yield f"process {line}", line.encode(errors="surrogateescape")
-    for log in services.logs(root).glob("*.log*"):
+    for log in stack.logs(root).glob("*.log*"):
         yield str(log), log.read_bytes()
     report = root / layout.REPORT
     if report.exists():

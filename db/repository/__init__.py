@@ -25,7 +25,7 @@ from db.repository.annotations import (
 from db.repository.chain import first_break
 from db.repository.chain import head as chain_head
 from db.repository.events import events, find_event, record_event
-from db.repository.export import facts, facts_hash
+from db.repository.ledger_export import facts, facts_hash
 from db.repository.projects import ls_projects, record_ls_project
 from db.repository.queries import (
     QueryRow,

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from db.errors import LedgerError
-from db.repository.once import add_once, member
+from db.ledger_errors import LedgerError
+from db.repository.insert_once import add_once, member
 from db.repository.queries import query_items, rounds
 from db.tables import Annotation, ItemState, QueryItem, Verdict
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.repository.chain import event_hash, head
-from db.repository.once import refuse_difference
+from db.repository.insert_once import refuse_difference
 from db.tables import Event
 
 

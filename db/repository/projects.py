@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.repository.once import add_once
+from db.repository.insert_once import add_once
 from db.tables import LsProject
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db.errors import LedgerError
-from db.repository.once import add_once, member, refuse_difference
+from db.ledger_errors import LedgerError
+from db.repository.insert_once import add_once, member, refuse_difference
 from db.tables import Domain, LsTask, QueryItem, QuerySource, Round, Sample
 
 

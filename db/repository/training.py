@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.errors import LedgerError
-from db.repository.once import add_once, member
+from db.ledger_errors import LedgerError
+from db.repository.insert_once import add_once, member
 from db.tables import Checkpoint, CheckpointKind, Domain, EvaluatedSplit, Measurement, Round
 
 

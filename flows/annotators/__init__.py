@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flows.annotators.types import Annotator
+from flows.annotators.annotator import Annotator
 
 
 def _label_studio(url: str, api_key: str) -> Annotator:

@@ -13,6 +13,16 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from flows.annotators.annotator import (
+    OnProgress,
+    Owner,
+    Project,
+    Pulled,
+    PulledAnnotation,
+    PushedTask,
+    PushItem,
+    ToolTask,
+)
 from flows.annotators.label_studio_answers import pulled_annotation, tool_task
 from flows.annotators.label_studio_http import (
     BodyTooLargeError,
@@ -31,18 +41,8 @@ from flows.annotators.label_studio_project import (
     description,
     owner_in,
 )
+from flows.annotators.label_studio_tasks import Upload, batches, prepare
 from flows.annotators.masks import TO_NAME
-from flows.annotators.outgoing import Upload, batches, prepare
-from flows.annotators.types import (
-    OnProgress,
-    Owner,
-    Project,
-    Pulled,
-    PulledAnnotation,
-    PushedTask,
-    PushItem,
-    ToolTask,
-)
 from pipeline.errors import ServiceError
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ _PROJECT_FIELDS = "id,title,description,label_config"
 
 
 class LabelStudio:
-    """One server and one account; implements `flows.annotators.types.Annotator`."""
+    """One server and one account; implements `flows.annotators.annotator.Annotator`."""
 
     def __init__(self, url: str, api_key: str) -> None:
         """`api_key` is a legacy token or a personal access token. Nothing is asked yet."""

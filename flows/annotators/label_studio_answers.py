@@ -6,8 +6,8 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+from flows.annotators.annotator import PulledAnnotation, ToolTask
 from flows.annotators.label_studio_http import expect, expect_list, seconds
-from flows.annotators.types import PulledAnnotation, ToolTask
 from pipeline.errors import ServiceError
 
 

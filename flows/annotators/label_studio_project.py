@@ -9,9 +9,9 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
+from flows.annotators.annotator import Owner
 from flows.annotators.label_studio_http import Http, expect
 from flows.annotators.masks import FROM_NAME, TO_NAME
-from flows.annotators.types import Owner
 from pipeline.colours import class_colours
 from pipeline.errors import ServiceError
 

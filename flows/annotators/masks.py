@@ -24,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from flows.annotators import brush_rle
+from flows.annotators.annotator import Region
 from flows.annotators.entries import FROM_NAME, PAINTED, TO_NAME, Entries, Paint, read_entries
-from flows.annotators.types import Region
 from pipeline.errors import AnnotationError, DataError
 from pipeline.plain import plain
 from pipeline.types import IGNORE

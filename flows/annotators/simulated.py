@@ -17,11 +17,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from flows.annotators import strokes
+from flows.annotators import simulated_strokes
+from flows.annotators.annotator import Region
 from flows.annotators.label_studio_http import Http
 from flows.annotators.label_studio_project import RETURNED, config_classes
 from flows.annotators.masks import Mask, changed_pixels, decode_annotation
-from flows.annotators.types import Region
 from pipeline.data.formats.images import load_mask
 from pipeline.errors import ConfigError, DataError
 from pipeline.regions import inside, parse_boxes
@@ -217,12 +217,12 @@ class SimulatedAnnotator:
         truth_HW = self._truth(task, len(class_names))
         height, width = truth_HW.shape
         before_HW = decode_annotation(before, [], class_names, size=(height, width))
-        aim_HW = strokes.aim(before_HW, truth_HW, self.behaviour.boundary_noise_px, rng)
+        aim_HW = simulated_strokes.aim(before_HW, truth_HW, self.behaviour.boundary_noise_px, rng)
         slips = rng.random() < self.behaviour.wrong_class
         if slips:
-            aim_HW = strokes.slip(aim_HW, len(class_names), rng)
+            aim_HW = simulated_strokes.slip(aim_HW, len(class_names), rng)
         changed = changed_pixels(aim_HW, before, class_names)
-        result = strokes.repaint(before, aim_HW, class_names, rng)
+        result = simulated_strokes.repaint(before, aim_HW, class_names, rng)
         if kind == "undecodable" and not result:
             kind = "plain"  # nothing to garble
         return _Answer(
@@ -253,7 +253,7 @@ class SimulatedAnnotator:
         elif answer.kind == "undecodable":
             # The note first: killed in between, the task is answered properly next time.
             self.http.patch(f"/api/tasks/{answer.task_id}/", {"meta": {ONCE_UNDECODABLE: True}})
-            result = strokes.undecodable(result)
+            result = simulated_strokes.undecodable(result)
         body = {
             "result": result,
             "lead_time": lead_time_s,

@@ -11,11 +11,11 @@ from typing import Any
 
 from db.repository import domains, ls_projects
 from db.session import session_scope
-from flows import services
 from flows.annotators.label_studio_http import Http
 from flows.annotators.label_studio_project import owner_in
-from flows.identity import Identity, read_identity
 from flows.loop import Loop
+from flows.services import stack
+from flows.workspace.identity import Identity, read_identity
 from pipeline import layout
 from pipeline.errors import ServiceError, SslLoopError
 from pipeline.files import write_json
@@ -32,7 +32,7 @@ def export_tool(loop: Loop, folder: Path) -> tuple[list[Path], str]:
         numbers = _projects(loop, identity) if identity else []
         if identity is None or not numbers:
             return [], ""
-        http = Http(*services.annotation_tool(loop.root, loop.params))
+        http = Http(*stack.annotation_tool(loop.root, loop.params))
     except SslLoopError as error:
         return [], str(error)
     for number in numbers:

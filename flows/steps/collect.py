@@ -20,15 +20,15 @@ from db.repository import (
 )
 from db.session import session_scope
 from db.tables import Annotation, Verdict
-from flows.annotators.types import Project, PulledAnnotation, ToolStateError
+from flows.annotators.annotator import Project, PulledAnnotation, ToolStateError
+from flows.answers.holdings import Holdings, holdings
+from flows.answers.judge import Question, decode, judge, raw_digest
+from flows.answers.send_back import send_back
+from flows.ledger.domain_projects import sent_tasks
+from flows.ledger.records import AnnotationRecord, boxes_of, mask_file, read_records, write_record
 from flows.loop import Loop, keep_mask
-from flows.position import Position
-from flows.projects import sent_tasks
-from flows.records import AnnotationRecord, boxes_of, mask_file, read_records, write_record
-from flows.steps.holdings import Holdings, holdings
-from flows.steps.judge import Question, decode, judge, raw_digest
-from flows.steps.progress import Progress, progress
-from flows.steps.send_back import send_back
+from flows.rounds.round_progress import Progress, progress
+from flows.workspace.position import Position
 from pipeline.data.manifest import Sample
 from pipeline.errors import ServiceError
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flows.loop import Loop
-from flows.position import Position, final_tag, round_tags
+from flows.workspace.position import Position, final_tag, round_tags
 
 
 def ended(loop: Loop, here: Position | None, *, over: bool) -> list[tuple[str, str]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from db.repository import events
 from db.session import session_scope
-from flows.identity import new_identity, read_identity
 from flows.loop import Loop
+from flows.workspace.identity import new_identity, read_identity
 from pipeline import layout
 
 

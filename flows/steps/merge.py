@@ -29,10 +29,9 @@ from db.repository import (
 )
 from db.session import session_scope
 from db.tables import Annotation, ItemState
-from flows.acceptance import data_base
-from flows.loop import Loop, inbox
-from flows.position import Position
-from flows.records import (
+from flows.answers.accept_commit import data_base
+from flows.answers.scored_answers import answers_so_far
+from flows.ledger.records import (
     WHO,
     AnnotationRecord,
     answers_dir,
@@ -40,9 +39,10 @@ from flows.records import (
     read_records,
     tool_facts_path,
 )
-from flows.scoring import answers_so_far
-from flows.steps.last_teacher import hand_over_teacher
-from flows.steps.partial import audit_picks, partial_answers, place_pieces, with_regions
+from flows.loop import Loop, inbox
+from flows.steps.keep_teacher import hand_over_teacher
+from flows.steps.region_masks import audit_picks, partial_answers, place_pieces, with_regions
+from flows.workspace.position import Position
 from pipeline import layout
 from pipeline.answers import write_answers
 from pipeline.data.manifest import Sample, with_mask, without_mask, write_manifest

@@ -7,11 +7,11 @@ from PIL import Image
 
 from db.repository import ls_tasks, record_event, record_ls_task
 from db.session import session_scope
-from flows import services
-from flows.annotators.types import Project, PushItem
+from flows.annotators.annotator import Project, PushItem
+from flows.ledger.records import WHO, asked_at, published_key, record_query
 from flows.loop import Loop
-from flows.position import Position, item_id
-from flows.records import WHO, asked_at, published_key, record_query
+from flows.services import stack
+from flows.workspace.position import Position, item_id
 from pipeline import layout
 from pipeline.data.manifest import Sample
 from pipeline.errors import DataError
@@ -37,7 +37,7 @@ def publish(loop: Loop, here: Position) -> None:
         project = loop.project(here.domain)
         loop.log(f"publishing {len(missing)} of {len(images)} to {project.url}")
         _push(loop, here, project, missing)
-        services.ensure_hook(loop.root, loop.annotator, project)
+        stack.ensure_hook(loop.root, loop.annotator, project)
     with session_scope(loop.ledger) as session:
         record_event(
             session,

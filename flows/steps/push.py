@@ -13,11 +13,11 @@ from pathlib import Path
 
 from db.repository import events
 from db.session import session_scope
-from flows.contents import Cache, Out, cache_of, outs_at
 from flows.loop import Loop
-from flows.processes import run
-from flows.pushes import FAILED, PUSHED, note
-from flows.remote import NAME, effective, lend_storage, redacted, remote
+from flows.processes.command import run
+from flows.versions.pushes import FAILED, PUSHED, note
+from flows.workspace.dvc.dvc_cache import Cache, Out, cache_of, outs_at
+from flows.workspace.remote import NAME, effective, lend_storage, redacted, remote
 from pipeline import layout
 from pipeline.errors import WorkspaceError
 

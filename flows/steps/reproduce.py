@@ -7,13 +7,13 @@ from pathlib import Path
 
 from db.repository import find_event, record_event
 from db.session import session_scope
-from flows.advice import write_advice
-from flows.forgetting import record_forgetting, write_forgetting
+from flows.domains.shift_on_arrival import adopt
+from flows.ledger.records import WHO, record_round, record_turn, sealed_key, stage_key
 from flows.loop import Loop
-from flows.position import Position
-from flows.records import WHO, record_round, record_turn, sealed_key, stage_key
-from flows.reporting import render_report
-from flows.shift import adopt
+from flows.rounds.offered_teacher import record_forgetting, write_forgetting
+from flows.rounds.stopping_advice import write_advice
+from flows.views.round_report import render_report
+from flows.workspace.position import Position
 from pipeline import layout
 from pipeline.stages import STAGES
 

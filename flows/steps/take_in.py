@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 
 from db.session import session_scope
-from flows.incoming import OPTIONS
+from flows.domains.incoming import OPTIONS
+from flows.domains.shift_on_arrival import adopt, on_arrival
+from flows.ledger.records import record_ingest
 from flows.loop import Loop
-from flows.position import ingest_tag
-from flows.records import record_ingest
-from flows.shift import adopt, on_arrival
-from flows.steps.last_teacher import hand_over_teacher
+from flows.steps.keep_teacher import hand_over_teacher
+from flows.workspace.position import ingest_tag
 from pipeline import layout
 from pipeline.data.formats import read_classes
 from pipeline.data.manifest import Sample, read_manifest, write_manifest

@@ -2,7 +2,7 @@
 
 A row of `INVARIANTS` is a name and a function from the evidence to findings; what it says holds is
 the first line of its docstring. A new row needs a fault that breaks it in
-tests/flows/test_verify.py.
+tests/flows/verify/test_verify.py.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 
-from db.errors import LedgerError
+from db.ledger_errors import LedgerError
 from flows.loop import Loop
-from flows.verify.answers import inbox, masks, merged, records, versions
 from flows.verify.asked import asked
-from flows.verify.audit import events
-from flows.verify.commits import commits
-from flows.verify.data import manifest, splits
+from flows.verify.data_files import manifest, splits
+from flows.verify.event_chain import events
 from flows.verify.evidence import Evidence, Finding, UncheckedError
-from flows.verify.ledger import rebuilt
+from flows.verify.foreign_commits import commits
+from flows.verify.rebuilt_ledger import rebuilt
+from flows.verify.recorded_answers import inbox, masks, merged, records, versions
 from flows.verify.tagged import restorable, tags, working_copy
-from flows.verify.tool import answers, tasks
-from flows.verify.training import checkpoints, lineage
+from flows.verify.tool_tasks import answers, tasks
+from flows.verify.trained_models import checkpoints, lineage
 from pipeline.errors import ServiceError, SslLoopError
 
 Check = Callable[[Evidence], Iterator[Finding]]

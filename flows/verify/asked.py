@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from db.repository import find_event, ls_tasks
 from db.session import session_scope
-from flows.position import item_id
-from flows.records import asked_at, published_key
+from flows.ledger.records import asked_at, published_key
 from flows.verify.evidence import Evidence, Finding
+from flows.workspace.position import item_id
 from pipeline.query import by_image
 
 

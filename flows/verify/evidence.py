@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 from db.repository import annotation_versions, query_items, rounds
 from db.session import session_scope
 from db.tables import Annotation, QueryItem
-from flows.contents import Cache, Out, cache_of, outs_at
-from flows.dvc_files import DVC_LOCK, LockedStage, locked_stages
+from flows.ledger.records import DAMAGED, AnnotationRecord, record_of
 from flows.loop import Loop
-from flows.position import Position, ingest_tag, round_tags
-from flows.records import DAMAGED, AnnotationRecord, record_of
+from flows.workspace.dvc.dvc_cache import Cache, Out, cache_of, outs_at
+from flows.workspace.dvc.dvc_files import DVC_LOCK, LockedStage, locked_stages
+from flows.workspace.position import Position, ingest_tag, round_tags
 from pipeline import layout
 from pipeline.data.manifest import Sample
 from pipeline.errors import DataError

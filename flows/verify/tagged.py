@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flows.contents import Out
-from flows.dvc_files import LockedStage
-from flows.proof import wrong_in_dvc, wrong_in_git
 from flows.steps.reproduce import ROUND_PATHS
 from flows.verify.evidence import Evidence, Finding, UncheckedError
+from flows.versions.restored_hashes import wrong_in_dvc, wrong_in_git
+from flows.workspace.dvc.dvc_cache import Out
+from flows.workspace.dvc.dvc_files import LockedStage
 from pipeline import layout
 
 # What people may edit between rounds; the next round reads and commits it.

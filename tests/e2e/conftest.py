@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flows import services
 from flows.annotators.label_studio import LabelStudio
-from flows.creation import create_workspace
-from flows.credentials import SECRETS
-from flows.label_studio_server import migrated_copy
 from flows.loop import open_loop
-from flows.status import Status, status
-from flows.workspace import Workspace
+from flows.services import stack
+from flows.services.label_studio_server import migrated_copy
+from flows.views.status import Status, status
+from flows.workspace.create import create_workspace
+from flows.workspace.credentials import SECRETS
+from flows.workspace.workspace import Workspace
 from pipeline.data.synthetic import CLASSES, make_domain
 from tests.label_studio_server import PERSON, label_studio_template
 
@@ -40,7 +40,7 @@ class Live:
         self.email, self.password = PERSON.email, PERSON.password
 
     def up(self, schedule_s: int) -> None:
-        for _ in services.up(self.root, schedule_s=schedule_s):
+        for _ in stack.up(self.root, schedule_s=schedule_s):
             pass
 
     def status(self) -> Status:
@@ -52,16 +52,14 @@ class Live:
 
     def annotator(self) -> LabelStudio:
         with open_loop(self.root) as loop:
-            return LabelStudio(*services.annotation_tool(self.root, loop.params))
+            return LabelStudio(*stack.annotation_tool(self.root, loop.params))
 
     def wait(self, what: str, holds: Callable[[], object]) -> None:
         deadline = time.monotonic() + WAIT_S
         while not holds():
             if time.monotonic() > deadline:
-                log = services.log_of(self.root, services.WORKER)
-                pytest.fail(
-                    f"waited {WAIT_S:.0f} s for {what}; worker log:\n{services.tail(log, 60)}"
-                )
+                log = stack.log_of(self.root, stack.WORKER)
+                pytest.fail(f"waited {WAIT_S:.0f} s for {what}; worker log:\n{stack.tail(log, 60)}")
             time.sleep(0.5)
 
 
@@ -92,7 +90,7 @@ def live(
     )
     # The folder that Label Studio would spend a minute to migrate, with the user it was made with.
     template = label_studio_template(request)
-    migrated_copy(template, root / services.LABEL_STUDIO_DATA, credentials=PERSON)
+    migrated_copy(template, root / stack.LABEL_STUDIO_DATA, credentials=PERSON)
     secrets = {
         "label_studio_email": PERSON.email,
         "label_studio_password": PERSON.password,
@@ -104,7 +102,7 @@ def live(
     try:
         yield found
     finally:
-        for _ in services.down(root):
+        for _ in stack.down(root):
             pass
 
 

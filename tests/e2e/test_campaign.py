@@ -21,11 +21,11 @@ import pytest
 
 from db import repository
 from db.session import session_scope
-from flows import prefect_server, services
 from flows.annotators import brush_rle
 from flows.loop import open_loop
-from flows.processes import end
-from flows.workspace import Workspace
+from flows.processes.command import end
+from flows.services import prefect_server, stack
+from flows.workspace.workspace import Workspace
 from pipeline import layout
 from pipeline.data.synthetic import CLASSES
 from pipeline.query import parse_query
@@ -108,7 +108,7 @@ def test_the_secrets_of_all_services_stay_where_they_are(live: Live) -> None:
     ssl_loop(live, "report")
     assert leaks(live.root) == []
     with open_loop(live.root) as loop:
-        (_, token), project = services.annotation_tool(live.root, loop.params), loop.project("day")
+        (_, token), project = stack.annotation_tool(live.root, loop.params), loop.project("day")
     assert token == PERSON.token
     hooks = live.annotator().http.get("/api/webhooks/", project=project.project_id)
     assert len(hooks) == 1  # who may see a project's settings sees its hook's secret: the owner
@@ -142,8 +142,8 @@ def test_a_correction_painted_in_the_browser_is_what_is_merged(live: Live) -> No
     assert (expected != before).any()
 
     # The schedule alone brings it in: nobody hears Label Studio's hook.
-    running = services.read_daemons(live.root)
-    end([psutil.Process(running[services.HOOK].pid)])
+    running = stack.read_daemons(live.root)
+    end([psutil.Process(running[stack.HOOK].pid)])
     simulate(live, "skip=0", "undecodable=0")
     server = prefect_server.api(live.root)
     assert server is not None
@@ -157,7 +157,7 @@ def paint_next_task(live: Live, *, class_index: int) -> None:
     """Log in, open what is handed out first, paint one stroke of the class across the top."""
     with open_loop(live.root) as loop:
         project = loop.project("day")
-    url = services.read_daemons(live.root)[services.LABEL_STUDIO].url
+    url = stack.read_daemons(live.root)[stack.LABEL_STUDIO].url
     with logged_in(url, live.email, live.password) as page:
         canvas = open_next_task(page, project.url, (HEIGHT_PX, WIDTH_PX))
         select_region(page, CLASSES[class_index])
@@ -167,7 +167,7 @@ def paint_next_task(live: Live, *, class_index: int) -> None:
 
 def test_a_worker_killed_with_its_training_is_carried_on_by_the_next(live: Live) -> None:
     live.wait("training of round 2", lambda: training_pids(live))
-    worker = services.read_daemons(live.root)[services.WORKER]
+    worker = stack.read_daemons(live.root)[stack.WORKER]
     for process in [
         *psutil.Process(worker.pid).children(recursive=True),
         psutil.Process(worker.pid),
@@ -210,5 +210,5 @@ def test_git_and_dvc_hold_every_round(live: Live) -> None:
 
 
 def live_down(live: Live) -> None:
-    for _ in services.down(live.root):
+    for _ in stack.down(live.root):
         pass

@@ -12,14 +12,14 @@ import httpx
 import psycopg
 import pytest
 
-from flows import services
-from flows.backup.restore import restore_backup
-from flows.backup.write import backup
-from flows.credentials import PREFECT_TOML, credentials
-from flows.databases import LABEL_STUDIO_VARIABLE, PREFECT_VARIABLE
+from flows.backup.restore_backup import restore_backup
+from flows.backup.write_backup import backup
 from flows.loop import open_loop
+from flows.services import stack
+from flows.services.databases import LABEL_STUDIO_VARIABLE, PREFECT_VARIABLE
 from flows.verify import INVARIANTS, verify
-from flows.workspace import Workspace, WorkspaceBusyError
+from flows.workspace.credentials import PREFECT_TOML, credentials
+from flows.workspace.workspace import Workspace, WorkspaceBusyError
 from pipeline import layout
 from pipeline.errors import ServiceError
 from tests.faults.crowd import Crowd
@@ -41,7 +41,7 @@ class Databases:
 
     def __init__(self) -> None:
         cluster = postgres_cluster()
-        names = (services.LEDGER_VARIABLE, PREFECT_VARIABLE, LABEL_STUDIO_VARIABLE)
+        names = (stack.LEDGER_VARIABLE, PREFECT_VARIABLE, LABEL_STUDIO_VARIABLE)
         self.urls = {name: cluster.database() for name in names}
 
     def count(self, variable: str, table: str) -> int:
@@ -67,7 +67,7 @@ def root(databases: Databases, tmp_path: Path) -> Iterator[Path]:
     workspace.commit([layout.PARAMS], "Two rounds")
     stage_images(root, seed=3, pool=2 * ASKED + 2)
     yield root
-    for _ in services.down(root):
+    for _ in stack.down(root):
         pass
 
 
@@ -104,12 +104,12 @@ def came_back(root: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch)
         made = backup(loop, root.parent / "site.tar.gz", with_secrets=True)
     assert made.tool == ""
     fresh = postgres_cluster().database()
-    monkeypatch.setenv(services.LEDGER_VARIABLE, fresh)
+    monkeypatch.setenv(stack.LEDGER_VARIABLE, fresh)
     found = restore_backup(root.parent / "site.tar.gz", root.parent / "back", print)
     assert found.annotations == 2 * ASKED
     [kept] = [json.loads((root.parent / "back" / name).read_text()) for name in found.tool]
     assert sum(len(task["annotations"]) for task in kept["tasks"]) == 2 * ASKED
-    monkeypatch.setenv(services.LEDGER_VARIABLE, databases.urls[services.LEDGER_VARIABLE])
+    monkeypatch.setenv(stack.LEDGER_VARIABLE, databases.urls[stack.LEDGER_VARIABLE])
     databases.urls["restored"] = fresh
     assert databases.count("restored", "annotation") == 2 * ASKED
 
@@ -118,11 +118,11 @@ def test_the_whole_loop_on_one_postgresql(
     root: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started = time.monotonic()
-    for line in services.up(root, schedule_s=SCHEDULE_S):
+    for line in stack.up(root, schedule_s=SCHEDULE_S):
         print(line)
     print(f"up after {time.monotonic() - started:.0f} s")
     token = credentials(root).label_studio_token
-    url = services.read_daemons(root)[services.LABEL_STUDIO].url
+    url = stack.read_daemons(root)[stack.LABEL_STUDIO].url
     headers = {"Authorization": f"Token {token}"}
     with httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False) as tool:
         for round_index in range(2):
@@ -134,7 +134,7 @@ def test_the_whole_loop_on_one_postgresql(
     report = awaited(lambda: judged(root))
     assert (report.findings, report.unchecked) == ((), {})
     assert len(report.checked) == len(INVARIANTS)
-    assert databases.count(services.LEDGER_VARIABLE, "annotation") == 2 * ASKED
+    assert databases.count(stack.LEDGER_VARIABLE, "annotation") == 2 * ASKED
     assert databases.count(PREFECT_VARIABLE, "flow_run") >= 2
     assert databases.count(LABEL_STUDIO_VARIABLE, "task_completion") == 2 * ASKED
     own = (root / layout.PRIVATE).rglob("*")
@@ -143,5 +143,5 @@ def test_the_whole_loop_on_one_postgresql(
     came_back(root, databases, monkeypatch)
     monkeypatch.delenv(PREFECT_VARIABLE)
     with pytest.raises(ServiceError, match=r"is a PostgreSQL, and .* is not set"):
-        list(services.up(root, schedule_s=SCHEDULE_S))
+        list(stack.up(root, schedule_s=SCHEDULE_S))
     print(f"all after {time.monotonic() - started:.0f} s")

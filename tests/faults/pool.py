@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 
-from flows.label_studio_server import find_label_studio, migrated_copy
+from flows.services.label_studio_server import find_label_studio, migrated_copy
 from tests.faults.driver import Outcome, play
 from tests.faults.place import Place, open_place
 from tests.label_studio_server import PERSON

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.processes import child_environment
-from flows.workspace import Workspace
+from flows.processes.command import child_environment
+from flows.workspace.workspace import Workspace
 
 _program_dvc, _program_repro = Workspace.dvc, Workspace.repro
 

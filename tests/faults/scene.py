@@ -13,11 +13,11 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from db.errors import LedgerError
+from db.ledger_errors import LedgerError
 from flows.annotators.label_studio import LabelStudio
 from flows.loop import open_loop
 from flows.tick import tick
-from flows.workspace import Workspace
+from flows.workspace.workspace import Workspace
 from pipeline.errors import SslLoopError
 from tests.faults.checker import ledger_rows
 from tests.faults.people import Answer, People, pixels

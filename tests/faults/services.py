@@ -15,12 +15,12 @@ from functools import partial
 import psutil
 import pytest
 
-from flows import prefect_server, services, webhook
-from flows.annotators.types import Project
-from flows.credentials import credentials
-from flows.label_studio_server import free_port
+from flows.annotators.annotator import Project
 from flows.loop import open_loop
-from flows.processes import wait_until
+from flows.processes.command import wait_until
+from flows.services import prefect_server, stack, webhook
+from flows.services.label_studio_server import free_port
+from flows.workspace.credentials import credentials
 from tests.faults.place import ASKED, DOMAIN
 from tests.faults.scene import Scene
 
@@ -37,22 +37,22 @@ def served(scene: Scene, schedule_s: int) -> Iterator[Callable[[], None]]:
     scene.workspace.write_params({"loop": {"budget": ASKED}})
 
     def up() -> None:
-        scene.said += services.up(scene.root, schedule_s=schedule_s)
+        scene.said += stack.up(scene.root, schedule_s=schedule_s)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(services, "PREFECT_PORT", free_port())
-        patch.setattr(services, "HOOK_PORT", free_port())
+        patch.setattr(stack, "PREFECT_PORT", free_port())
+        patch.setattr(stack, "HOOK_PORT", free_port())
         try:
             up()
             yield up
         finally:
-            scene.said.append(services.last_line(scene.root))
-            list(services.down(scene.root))
+            scene.said.append(stack.last_line(scene.root))
+            list(stack.down(scene.root))
 
 
 def kill(scene: Scene, name: str) -> None:
     """The service, with or without what it started, as the seed says."""
-    daemon = services.read_daemons(scene.root)[name]
+    daemon = stack.read_daemons(scene.root)[name]
     process = psutil.Process(daemon.pid)
     started = process.children(recursive=True) if scene.rng.random() < 0.5 else []
     for each in (process, *started):
@@ -77,8 +77,8 @@ def await_end(scene: Scene) -> None:
         return bool(scene.git("tag", "--list", END)) and not running(scene)
 
     if not wait_until(ended, LIMIT_S, every_s=1.0):
-        log = services.log_of(scene.root, services.WORKER)
-        scene.stuck = f"no {END} after {LIMIT_S:.0f} s: {services.tail(log, 30)}"
+        log = stack.log_of(scene.root, stack.WORKER)
+        scene.stuck = f"no {END} after {LIMIT_S:.0f} s: {stack.tail(log, 30)}"
 
 
 def while_a_tick_runs(scene: Scene, name: str) -> None:
@@ -105,7 +105,7 @@ def receiver(scene: Scene, *, last_before: bool) -> None:
             time.sleep(float(scene.rng.exponential(1.0)))
             scene.people.answer(task)
         time.sleep(float(scene.rng.exponential(1.0)))
-        kill(scene, services.HOOK)
+        kill(scene, stack.HOOK)
         if last_before:
             scene.people.answer(last)  # nobody is told of it
         up()
@@ -116,7 +116,7 @@ def receiver(scene: Scene, *, last_before: bool) -> None:
 
 def lead_hooks(scene: Scene) -> None:
     """As for a Label Studio of the workspace's own: the tool tells the receiver of answers."""
-    url = services.read_daemons(scene.root)[services.HOOK].url + webhook.PATH
+    url = stack.read_daemons(scene.root)[stack.HOOK].url + webhook.PATH
     header = {webhook.SECRET_HEADER: credentials(scene.root).webhook_secret}
     with open_loop(scene.root, log=scene.said.append) as loop:
         project: Project | None = loop.known_project(DOMAIN)
@@ -127,6 +127,6 @@ def lead_hooks(scene: Scene) -> None:
 KINDS: dict[str, Callable[[Scene], None]] = {
     "the receiver, while hooks come": partial(receiver, last_before=True),
     "the receiver, before the last hook": partial(receiver, last_before=False),
-    "the worker, while a tick runs": partial(while_a_tick_runs, name=services.WORKER),
-    "the Prefect server, while a tick runs": partial(while_a_tick_runs, name=services.PREFECT),
+    "the worker, while a tick runs": partial(while_a_tick_runs, name=stack.WORKER),
+    "the Prefect server, while a tick runs": partial(while_a_tick_runs, name=stack.PREFECT),
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from flows import services
+from flows.services import stack
 from tests.faults.checker import manifest_at, read_mask
 from tests.faults.crowd import Crowd
 from tests.faults.people import pixels, truth
@@ -30,7 +30,7 @@ def scene(
     """One query of all images, in a workspace whose ledger is of that kind."""
     if request.param == "postgresql":
         url = new_target("postgresql", tmp_path)
-        monkeypatch.setenv(services.LEDGER_VARIABLE, url)
+        monkeypatch.setenv(stack.LEDGER_VARIABLE, url)
     root = tmp_path / "big" / "site"
     make_workspace(root, place.proxy.url, seed=9, asked=MASKS, rounds=1)
     return Scene.of(place, root, seed=0)
@@ -58,7 +58,7 @@ def test_many_people_at_once_while_ticks_run(scene: Scene) -> None:
 
 def recorded(scene: Scene) -> list[int]:
     """Ids of annotations, as often as the ledger has them."""
-    url = services.ledger_url(scene.root).replace("postgresql://", "postgresql+psycopg://")
+    url = stack.ledger_url(scene.root).replace("postgresql://", "postgresql+psycopg://")
     engine = create_engine(url)
     with engine.connect() as connection:
         rows = list(connection.execute(text("SELECT tool_annotation_id FROM annotation")))

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from flows.label_studio_server import (
+from flows.services.label_studio_server import (
     LATER_START_S,
     free_port,
     migrated_copy,

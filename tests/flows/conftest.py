@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from db.session import open_ledger
-from flows.creation import create_workspace
 from flows.loop import Loop
 from flows.tick import tick
-from flows.workspace import Workspace
+from flows.workspace.create import create_workspace
+from flows.workspace.workspace import Workspace
 from pipeline import layout
 from pipeline.data.manifest import Sample, write_manifest
 from pipeline.files import sha256_file, write_json

@@ -17,7 +17,7 @@ from db.session import open_ledger
 from flows.loop import Loop
 from flows.steps import collect, merge, push, reproduce, take_in
 from flows.tick import tick
-from flows.workspace import Workspace
+from flows.workspace.workspace import Workspace
 from pipeline import layout
 from tests.fake_annotator import FakeAnnotator
 

@@ -18,7 +18,7 @@ from db import repository
 from db.session import open_ledger, session_scope
 from flows.loop import Loop
 from flows.tick import tick
-from flows.workspace import Workspace
+from flows.workspace.workspace import Workspace
 from pipeline import layout
 from pipeline.data.manifest import read_manifest
 from pipeline.stages import STAGES

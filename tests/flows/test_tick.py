@@ -9,11 +9,11 @@ from PIL import Image
 
 from db import repository
 from db.session import session_scope
-from flows.closing import close_round
 from flows.loop import Loop
-from flows.status import status
+from flows.rounds.close import close_round
 from flows.tick import tick
-from flows.workspace import WorkspaceBusyError
+from flows.views.status import status
+from flows.workspace.workspace import WorkspaceBusyError
 from pipeline import layout
 from pipeline.errors import WorkspaceError
 from tests.fake_annotator import FakeAnnotator
@@ -174,7 +174,7 @@ def test_closing_a_round_merges_what_is_there_and_lets_the_next_domain_in(
 def test_a_rebuilt_ledger_holds_equal_facts(
     toy: Path, open_toy: Open, people: FakeAnnotator
 ) -> None:
-    from flows.rebuild import rebuild
+    from flows.versions.rebuild_ledger import rebuild
 
     stage_domain(toy, "day", labelled=2, pool=9)
     loop = open_toy(toy)

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from db.errors import LedgerError
+from db.ledger_errors import LedgerError
 from pipeline.errors import SslLoopError
 from tests.fuzz.reader import Reader
 

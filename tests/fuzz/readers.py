@@ -18,17 +18,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from flows.contents import Cache, Out
-from flows.credentials import SECRETS, credentials
-from flows.daemons import RECORD, read_daemons
-from flows.dvc_files import locked_stages, not_pushed, outs_of
-from flows.dvc_locks import RWLOCK, release_dead_holders
-from flows.params_file import check_changes
-from flows.prefect_server import api
-from flows.processes import group_token
-from flows.records import record_of
-from flows.remote import parse
-from flows.watch_log import WatchLog
+from flows.ledger.records import record_of
+from flows.processes.command import group_token
+from flows.services.daemon import RECORD, read_daemons
+from flows.services.prefect_server import api
+from flows.watch.log import WatchLog
+from flows.workspace.credentials import SECRETS, credentials
+from flows.workspace.dvc.dvc_cache import Cache, Out
+from flows.workspace.dvc.dvc_files import locked_stages, not_pushed, outs_of
+from flows.workspace.dvc.dvc_locks import RWLOCK, release_dead_holders
+from flows.workspace.params_file import check_changes
+from flows.workspace.remote import parse
 from pipeline import answers, cost, forgetting, layout, query, stopping
 from pipeline.areas import Areas, read_areas, write_areas
 from pipeline.backtest.labelled_set import split_rows

@@ -14,11 +14,11 @@ import numpy as np
 from PIL import Image
 
 from flows.annotators import brush_rle, label_studio_http
+from flows.annotators.annotator import Owner, Project, PushItem, ToolTask
 from flows.annotators.label_studio import LabelStudio
 from flows.annotators.label_studio_project import description, label_config
 from flows.annotators.masks import decode_annotation, encode_result
-from flows.annotators.types import Owner, Project, PushItem, ToolTask
-from flows.webhook import ids_of
+from flows.services.webhook import ids_of
 from pipeline.errors import SslLoopError
 from tests.fuzz.reader import Reader, json_of
 

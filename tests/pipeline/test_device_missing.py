@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.processes import child_environment
+from flows.processes.command import child_environment
 from pipeline.config import TrainParams
 from pipeline.devices import missing_device, require_device
 from pipeline.errors import ConfigError

@@ -168,8 +168,8 @@ def test_utf_8_whatever_the_locale_is(tmp_path: Path) -> None:
     """As of a terminal in Latin-1: class names with umlauts survive."""
     code = (
         "from pathlib import Path\n"
-        "from flows.params_file import apply_changes\n"
-        "from flows.workspace import template_file\n"
+        "from flows.workspace.params_file import apply_changes\n"
+        "from flows.workspace.workspace import template_file\n"
         "from pipeline import layout\n"
         "from pipeline.config import load_params\n"
         "from pipeline.files import write_text\n"

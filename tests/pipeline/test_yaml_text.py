@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml.error import YAMLError
 
-from flows.params_file import check_changes
-from flows.settings import parse_settings
+from flows.workspace.params_file import check_changes
+from flows.workspace.settings import parse_settings
 from pipeline.config import load_params
 from pipeline.errors import ConfigError
 from pipeline.yaml_text import load_yaml

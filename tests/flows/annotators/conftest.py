@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from flows.annotators.annotator import Owner, Project, PulledAnnotation, PushedTask, PushItem
 from flows.annotators.label_studio import LabelStudio
-from flows.annotators.types import Owner, Project, PulledAnnotation, PushedTask, PushItem
 from pipeline.files import sha256_file
 from tests.label_studio_server import Server, label_studio
 

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from flows.annotators import brush_rle
+from flows.annotators.annotator import Project, PulledAnnotation, PushedTask, PushItem
 from flows.annotators.label_studio import LabelStudio
 from flows.annotators.masks import decode_annotation, read_annotation
-from flows.annotators.types import Project, PulledAnnotation, PushedTask, PushItem
 from tests.browser import choose_class, logged_in, open_next_task, select_region, submit
 from tests.flows.annotators.conftest import CLASSES, MakeItems, owner_of, pull
 from tests.label_studio_server import Server

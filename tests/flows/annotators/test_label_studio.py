@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from flows.annotators import ANNOTATORS
+from flows.annotators.annotator import Annotator, Project
 from flows.annotators.label_studio import LabelStudio, fit_title
 from flows.annotators.label_studio_project import RETURNED_TAB, SAMPLING, TAB
-from flows.annotators.types import Annotator, Project
 from pipeline.errors import ServiceError
 from tests.flows.annotators.conftest import CLASSES, MakeItems, answer, owner_of, pull, push
 from tests.label_studio_server import Server

@@ -20,7 +20,7 @@ from flows.annotators.label_studio_http import (
     expect,
     expect_list,
 )
-from flows.label_studio_server import free_port
+from flows.services.label_studio_server import free_port
 from pipeline.errors import ServiceError
 from tests.label_studio_server import Server
 

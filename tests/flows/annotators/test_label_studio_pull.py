@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from flows.annotators.annotator import Project
 from flows.annotators.label_studio import LabelStudio
 from flows.annotators.label_studio_project import RETURNED, RETURNED_TAB
-from flows.annotators.types import Project
 from pipeline.errors import ServiceError
 from tests.flows.annotators.conftest import MakeItems, answer, pull, push
 

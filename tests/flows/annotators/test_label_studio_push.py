@@ -21,10 +21,10 @@ import httpx
 import numpy as np
 import pytest
 
+from flows.annotators.annotator import Project
 from flows.annotators.label_studio import LabelStudio
+from flows.annotators.label_studio_tasks import BATCH
 from flows.annotators.masks import brush_region, decode_annotation
-from flows.annotators.outgoing import BATCH
-from flows.annotators.types import Project
 from pipeline.errors import AnnotationError, DataError, ServiceError
 from tests.flows.annotators.conftest import CLASSES, MakeItems, answer, next_task, pull, push
 from tests.label_studio_server import Server

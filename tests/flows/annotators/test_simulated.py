@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flows.annotators.annotator import Project, PulledAnnotation, PushedTask, PushItem
 from flows.annotators.label_studio import LabelStudio
 from flows.annotators.label_studio_project import RETURNED
 from flows.annotators.masks import decode_annotation
 from flows.annotators.simulated import AnswerSummary, Behaviour, SimulatedAnnotator
-from flows.annotators.types import Project, PulledAnnotation, PushedTask, PushItem
 from pipeline.data.formats.images import save_mask
 from pipeline.errors import AnnotationError, ConfigError, DataError
 from pipeline.regions import Box, inside

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from flows import services
+from flows.annotators.annotator import Owner
 from flows.annotators.label_studio import LabelStudio
-from flows.annotators.types import Owner
-from flows.backup.restore import restore_backup
-from flows.backup.write import backup
-from flows.identity import require_identity
+from flows.backup.restore_backup import restore_backup
+from flows.backup.write_backup import backup
+from flows.ledger.domain_projects import remember_project
 from flows.loop import Loop
-from flows.projects import remember_project
+from flows.services import stack
+from flows.workspace.identity import require_identity
 from tests.flows.annotators.conftest import CLASSES, MakeItems, answer, owner_of, push
 from tests.label_studio_server import Server
 
@@ -45,7 +45,7 @@ def test_projects_tasks_and_answers_are_in_the_backup(
     remember_project(loop.ledger, owner, strangers)
     remember_project(loop.ledger, owner, project)
     tool = (label_studio.url, label_studio.token)
-    monkeypatch.setattr(services, "annotation_tool", lambda root, params: tool)
+    monkeypatch.setattr(stack, "annotation_tool", lambda root, params: tool)
     made = backup(loop, tmp_path / "scene.tar.gz", with_secrets=True)
     into = tmp_path / "back"
     found = restore_backup(tmp_path / "scene.tar.gz", into, silent)

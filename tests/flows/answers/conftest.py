@@ -10,8 +10,8 @@ from PIL import Image
 
 from db.session import session_scope
 from flows.loop import Loop
+from flows.rounds.round_progress import Progress
 from flows.steps.collect import collect
-from flows.steps.progress import Progress
 from pipeline import layout
 from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import truth

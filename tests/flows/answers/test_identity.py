@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.annotators.types import Owner, ToolStateError
-from flows.identity import Identity, new_identity, read_identity
+from flows.annotators.annotator import Owner, ToolStateError
+from flows.guards.tool_repair import adopt, put_back
 from flows.loop import Loop
 from flows.steps.identify import identify
 from flows.steps.publish import publish
-from flows.tool_repair import adopt, put_back
+from flows.workspace.identity import Identity, new_identity, read_identity
 from pipeline import layout
 from pipeline.errors import WorkspaceError
 from tests.fake_annotator import FakeAnnotator
@@ -33,7 +33,7 @@ def test_two_workspaces_of_one_name_on_one_server_keep_to_their_own(
     for file in other.root.glob(".ssl-loop/ledger.db*"):
         file.unlink()
     other = open_toy(other.root)
-    from flows.rebuild import rebuild
+    from flows.versions.rebuild_ledger import rebuild
 
     rebuild(other)
     publish(other, other.require_position())
@@ -192,7 +192,7 @@ def test_another_workspaces_project_is_adopted_only_when_said(desk: Desk) -> Non
 
 
 def test_a_ledger_made_again_finds_its_project_by_what_it_says(desk: Desk, open_toy: Open) -> None:
-    from flows.rebuild import rebuild
+    from flows.versions.rebuild_ledger import rebuild
 
     desk.people.answer(desk.items[0], truth(1))
     desk.loop.ledger.close()

@@ -10,14 +10,14 @@ import pytest
 
 from db.repository import facts
 from db.session import session_scope
-from flows.annotators.types import ToolStateError
-from flows.closing import close_round
+from flows.annotators.annotator import ToolStateError
+from flows.answers.unmerged import unmerged
+from flows.guards.tool_repair import adopt, put_back
 from flows.loop import Loop
-from flows.status import status
-from flows.steps import progress as progress_module
+from flows.rounds import round_progress as progress_module
+from flows.rounds.close import close_round
 from flows.tick import tick
-from flows.tool_repair import adopt, put_back
-from flows.unmerged import unmerged
+from flows.views.status import status
 from pipeline import layout
 from tests.flows.answers.conftest import Desk, same
 from tests.flows.conftest import truth

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from flows import prefect_server, services
-from flows.creation import create_workspace
-from flows.daemons import read_daemons
-from flows.processes import child_environment, wait_until
-from flows.workspace import template_file
+from flows.processes.command import child_environment, wait_until
+from flows.services import prefect_server, stack
+from flows.services.daemon import read_daemons
+from flows.workspace.create import create_workspace
+from flows.workspace.workspace import template_file
 
 TOY = '''
 import os, time
@@ -53,7 +53,7 @@ class Place:
 
     def up(self, schedule_s: int = 3600) -> list[str]:
         return list(
-            services.up(
+            stack.up(
                 self.root,
                 schedule_s=schedule_s,
                 label_studio=False,
@@ -112,8 +112,8 @@ def place() -> Iterator[Place]:
         made = Place(folder)
         patch.setenv("PYTHONPATH", str(folder))
         patch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")  # a stranger's, to be ignored
-        patch.setattr(services, "PREFECT_PORT", 4310)
+        patch.setattr(stack, "PREFECT_PORT", 4310)
         made.up()
         patch.delenv("PREFECT_API_URL")
         yield made
-        list(services.down(made.root))
+        list(stack.down(made.root))

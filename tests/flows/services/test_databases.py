@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from flows import prefect_server
-from flows.credentials import PREFECT_TOML
-from flows.databases import (
+from flows.services import prefect_server
+from flows.services.databases import (
     LABEL_STUDIO_VARIABLE,
     PREFECT_VARIABLE,
     label_studio_database,
     prefect_database,
 )
+from flows.workspace.credentials import PREFECT_TOML
 from pipeline.errors import ConfigError, ServiceError
 
 

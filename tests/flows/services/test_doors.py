@@ -15,10 +15,10 @@ from typing import Any
 import httpx
 import pytest
 
-from flows import prefect_server, services
-from flows.credentials import SECRETS, credentials
-from flows.daemons import HOST, read_daemons
-from flows.processes import wait_until
+from flows.processes.command import wait_until
+from flows.services import prefect_server, stack
+from flows.services.daemon import HOST, read_daemons
+from flows.workspace.credentials import SECRETS, credentials
 from pipeline import layout
 from pipeline.errors import ServiceError
 from tests.another_user import readable_by_nobody, run_as_nobody
@@ -205,7 +205,7 @@ def test_secrets_are_in_no_command_line_log_or_database(place: Place) -> None:
     place.type_in("deployment", "run", "ssl-loop")
     assert place.settled()
     assert leaks(place.root) == []
-    log, password = services.logs(place.root) / "planted.log", place.api.auth.partition(":")[2]
+    log, password = stack.logs(place.root) / "planted.log", place.api.auth.partition(":")[2]
     log.write_text(f"... {password}")
     assert leaks(place.root) == [f"prefect_password in {log}"]
     log.unlink()
@@ -218,11 +218,11 @@ def test_a_server_of_an_older_version_gets_its_login_at_the_next_up(place: Place
     (place.root / SECRETS).write_text(json.dumps(old))
     (place.root / layout.PRIVATE).chmod(0o755)
     before = place.api.auth
-    server, worker = place.pid(services.PREFECT), place.pid(services.WORKER)
+    server, worker = place.pid(stack.PREFECT), place.pid(stack.WORKER)
     place.up()
     assert place.api.auth not in ("", before)
-    assert place.pid(services.PREFECT) != server
-    assert place.pid(services.WORKER) != worker
+    assert place.pid(stack.PREFECT) != server
+    assert place.pid(stack.WORKER) != worker
     assert (place.root / layout.PRIVATE).stat().st_mode & 0o777 == 0o700
     with httpx.Client(trust_env=False, timeout=30) as client:
         assert client.post(f"{place.api.url}/api/flow_runs/filter", json={}).status_code == 401

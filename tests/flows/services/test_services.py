@@ -10,12 +10,12 @@ import httpx
 import psutil
 import pytest
 
-from flows import prefect_server, services
-from flows.creation import create_workspace
-from flows.credentials import credentials
-from flows.daemons import Daemon, read_daemons, taken
-from flows.processes import wait_until
-from flows.webhook import PATH, SECRET_HEADER
+from flows.processes.command import wait_until
+from flows.services import prefect_server, stack
+from flows.services.daemon import Daemon, read_daemons, taken
+from flows.services.webhook import PATH, SECRET_HEADER
+from flows.workspace.create import create_workspace
+from flows.workspace.credentials import credentials
 from pipeline import layout
 from pipeline.errors import ServiceError, WorkspaceError
 from pipeline.files import write_json
@@ -54,7 +54,7 @@ def test_the_watch_is_deployed_and_runs_by_itself_where_it_has_a_folder(place: P
 def test_event_starts_the_flow(place: Place) -> None:
     assert place.settled()
     before = len(place.runs())
-    hook = read_daemons(place.root)[services.HOOK]
+    hook = read_daemons(place.root)[stack.HOOK]
     header = {SECRET_HEADER: credentials(place.root).webhook_secret}
     hooked = {"action": "ANNOTATION_CREATED", "task": {"id": 1}, "project": {"id": 1}}
     with httpx.Client(trust_env=False, timeout=30) as client:
@@ -84,7 +84,7 @@ def test_second_run_is_cancelled_while_one_is_under_way(place: Place) -> None:
 def test_up_again_keeps_what_runs_and_starts_what_died(place: Place) -> None:
     """Also the guard of the prefect, fastapi and sqlalchemy pins: a scheduled run appears."""
     assert place.settled()
-    server, worker = place.pid(services.PREFECT), place.pid(services.WORKER)
+    server, worker = place.pid(stack.PREFECT), place.pid(stack.WORKER)
     hold, before = place.root / "hold.txt", len(place.runs())
     hold.touch()
     place.type_in("deployment", "run", "ssl-loop")
@@ -94,12 +94,12 @@ def test_up_again_keeps_what_runs_and_starts_what_died(place: Place) -> None:
         process.kill()
     psutil.wait_procs(family)
     hold.unlink()
-    assert {row.name: row.alive for row in services.status(place.root)}[services.WORKER] is False
+    assert {row.name: row.alive for row in stack.status(place.root)}[stack.WORKER] is False
 
     place.up(schedule_s=10)
-    assert place.pid(services.PREFECT) == server
-    assert place.pid(services.WORKER) != worker
-    assert all(row.answering for row in services.status(place.root))
+    assert place.pid(stack.PREFECT) == server
+    assert place.pid(stack.WORKER) != worker
+    assert all(row.answering for row in stack.status(place.root))
     # The run that was killed does not block the next one, which nobody but the schedule asks for.
     assert len(place.states("CRASHED")) == 1
     assert place.ran_again(before + 1)
@@ -110,27 +110,27 @@ def test_up_again_keeps_what_runs_and_starts_what_died(place: Place) -> None:
 @pytest.mark.services
 def test_down_stops_its_own_and_up_comes_back_on_the_same_port(place: Place) -> None:
     bystander = subprocess.Popen(["sleep", "300"], cwd=place.root)
-    port = read_daemons(place.root)[services.PREFECT].port
+    port = read_daemons(place.root)[stack.PREFECT].port
     try:
-        stopped = list(services.down(place.root))
+        stopped = list(stack.down(place.root))
         assert len(stopped) == 3, stopped
         assert bystander.poll() is None
     finally:
         bystander.kill()
         bystander.wait()
-    assert not [row for row in services.status(place.root) if row.alive]
+    assert not [row for row in stack.status(place.root) if row.alive]
     assert port is not None
     assert not taken(port)
-    assert list(services.down(place.root)) == []
+    assert list(stack.down(place.root)) == []
     failed = place.type_in("deployment", "run", "ssl-loop")
     assert failed.returncode != 0  # a server that is down is not replaced by an empty one
     place.up()
-    assert read_daemons(place.root)[services.PREFECT].port == port
+    assert read_daemons(place.root)[stack.PREFECT].port == port
 
 
 def test_up_refuses_a_folder_that_is_no_workspace(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match="ssl-loop init"):
-        list(services.up(tmp_path))
+        list(stack.up(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -138,23 +138,23 @@ def test_addresses_of_the_ledger_and_the_tool(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SSL_LOOP_LEDGER_URL", raising=False)
-    assert services.ledger_url(tmp_path) == f"sqlite:///{tmp_path / layout.LEDGER}"
+    assert stack.ledger_url(tmp_path) == f"sqlite:///{tmp_path / layout.LEDGER}"
     monkeypatch.setenv("SSL_LOOP_LEDGER_URL", "postgresql+psycopg://u@h/d")
-    assert services.ledger_url(tmp_path) == "postgresql+psycopg://u@h/d"
+    assert stack.ledger_url(tmp_path) == "postgresql+psycopg://u@h/d"
 
     params = create_workspace(tmp_path / "w", class_names=("a", "b")).params()
     with pytest.raises(ServiceError, match="ssl-loop up"):
-        services.annotation_tool(tmp_path / "w", params)
+        stack.annotation_tool(tmp_path / "w", params)
     there = params.model_copy(
         update={"annotation": params.annotation.model_copy(update={"url": "https://ls.example"})}
     )
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", "key")
-    assert services.annotation_tool(tmp_path / "w", there) == ("https://ls.example", "key")
+    assert stack.annotation_tool(tmp_path / "w", there) == ("https://ls.example", "key")
 
 
 def test_links_carry_no_password(tmp_path: Path) -> None:
     row = Daemon(name="label-studio", pid=1, started_at=0, port=8080, workspace=str(tmp_path))
     write_json(tmp_path / ".ssl-loop/services.json", {row.name: row.__dict__})
     password = credentials(tmp_path).label_studio_password
-    assert services.links(tmp_path) == {"Label Studio": "http://127.0.0.1:8080"}
-    assert password in services.addresses(tmp_path)[0]
+    assert stack.links(tmp_path) == {"Label Studio": "http://127.0.0.1:8080"}
+    assert password in stack.addresses(tmp_path)[0]

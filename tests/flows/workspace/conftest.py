@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.creation import create_workspace
-from flows.workspace import Workspace
+from flows.workspace.create import create_workspace
+from flows.workspace.workspace import Workspace
 
 CLASSES = ("sky", "road", "car")
 

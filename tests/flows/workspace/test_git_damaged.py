@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from flows import cli
-from flows import git as flows_git
-from flows.doctor import checks
-from flows.workspace import Workspace
+from flows.guards.doctor import checks
+from flows.workspace.git import commands as flows_git
+from flows.workspace.workspace import Workspace
 from pipeline.errors import WorkspaceError
 from tests.flows.conftest import hashes
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.creation import create_workspace
-from flows.git_settings import converted
-from flows.processes import child_environment
-from flows.workspace import Workspace
+from flows.processes.command import child_environment
+from flows.workspace.create import create_workspace
+from flows.workspace.git.git_settings import converted
+from flows.workspace.workspace import Workspace
 from pipeline import layout
 from pipeline.errors import WorkspaceError
 from tests.flows.workspace.conftest import CLASSES, git

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from flows import creation
-from flows import git as flows_git
-from flows import workspace as flows_workspace
-from flows.creation import create_workspace
-from flows.workspace import Workspace
+from flows.workspace import create
+from flows.workspace import workspace as flows_workspace
+from flows.workspace.create import create_workspace
+from flows.workspace.git import commands as flows_git
+from flows.workspace.workspace import Workspace
 from pipeline.errors import ConfigError, WorkspaceError
 from tests.flows.workspace.conftest import CLASSES, git
 
@@ -40,8 +40,8 @@ def test_killed_at_each_of_its_steps_it_is_completed(
         return step
 
     for owner, name in (
-        (flows_workspace, "run"), (creation, "write_text"), (creation, "write_json"),
-        (creation, "write_manifest"), (creation, "write_answers"),
+        (flows_workspace, "run"), (create, "write_text"), (create, "write_json"),
+        (create, "write_manifest"), (create, "write_answers"),
         (flows_workspace, "apply_changes"), (flows_git, "run"),
     ):  # fmt: skip
         monkeypatch.setattr(owner, name, dying(getattr(owner, name)))

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.processes import GROUP_TOKEN, carriers, wait_until
-from flows.workspace import STAGE_RECORD, Workspace
+from flows.processes.command import GROUP_TOKEN, carriers, wait_until
+from flows.workspace.workspace import STAGE_RECORD, Workspace
 from pipeline import layout
 from pipeline.errors import WorkspaceError
 from tests.flows.workspace.conftest import git
@@ -86,7 +86,7 @@ def _start_slow(workspace: Workspace) -> tuple[subprocess.Popen[bytes], list[psu
     # A shell that starts a job with & has it ignore Ctrl-C, and so all that the job starts.
     code = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from pathlib import Path; from flows.workspace import Workspace\n"
+        "from pathlib import Path; from flows.workspace.workspace import Workspace\n"
         "Workspace(Path(sys.argv[1])).repro('slow')"
     )
     owner = subprocess.Popen([sys.executable, "-c", code, workspace.root])

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.creation import create_workspace
-from flows.processes import child_environment
-from flows.workspace import Workspace, WorkspaceBusyError, is_workspace
+from flows.processes.command import child_environment
+from flows.workspace.create import create_workspace
+from flows.workspace.workspace import Workspace, WorkspaceBusyError, is_workspace
 from pipeline import layout
 from pipeline.errors import ConfigError, WorkspaceError
 from tests.flows.workspace.conftest import CLASSES, git
@@ -122,7 +122,8 @@ def test_refused_params_change_nothing(workspace: Workspace) -> None:
 
 def test_lock_is_exclusive_names_its_holder_and_dies_with_it(workspace: Workspace) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from flows.workspace import Workspace\n"
+        "import sys, time; from pathlib import Path\n"
+        "from flows.workspace.workspace import Workspace\n"
         "with Workspace(Path(sys.argv[1])).lock(): print('held', flush=True); time.sleep(300)"
     )
     holder = subprocess.Popen(

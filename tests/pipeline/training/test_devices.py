@@ -12,7 +12,7 @@ import torch
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
 
-from flows.processes import child_environment
+from flows.processes.command import child_environment
 from pipeline import layout
 
 REPOSITORY = Path(__file__).parents[3]

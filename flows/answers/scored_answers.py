@@ -1,0 +1,112 @@
+"""What people answered beside what the teacher had said: the lines of `metrics/answers.csv`.
+
+What the teacher said is the pre-annotation as it was sent, kept in the ledger. So it is of the
+round that asked, which had not learnt from the answer, however late that comes and whatever lies in
+the working copy by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from db.repository import (
+    accepted_items,
+    find_query_item,
+    lead_time,
+    pre_annotation,
+    query_items,
+    rounds,
+)
+from db.session import session_scope
+from db.tables import QueryItem
+from flows.annotators.masks import decode_annotation
+from flows.ledger.records import asked_at, boxes_of
+from flows.loop import Loop
+from flows.workspace.position import Position, round_tag
+from pipeline import layout
+from pipeline.answers import Answer, compare, parse_answers
+from pipeline.cost import shape_of
+from pipeline.data.formats.images import load_mask
+from pipeline.data.manifest import Sample
+from pipeline.regions import inside
+from pipeline.types import IGNORE
+
+
+def answers_so_far(loop: Loop, here: Position, samples: Sequence[Sample]) -> list[Answer]:
+    """One for every accepted item and every audit pick, of all rounds asked so far.
+
+    `samples` are those after the merge, their masks in place. Comparisons that the round's tag has
+    already are taken over, unless the mask was edited since.
+    """
+    by_id = {sample.sample_id: sample for sample in samples}
+    known = {(row.item_id, row.mask_sha256): row for row in _answers_at(loop, here)}
+    found: list[Answer] = []
+    with session_scope(loop.ledger, read_only=True) as session:
+        for domain in dict.fromkeys(sample.domain for sample in samples):
+            for round_index in rounds(session, domain):
+                found += _asked(loop, session, domain, round_index)
+        return [_compared(loop, session, row, by_id, known) for row in found]
+
+
+def _answers_at(loop: Loop, here: Position) -> list[Answer]:
+    if not loop.workspace.exists_at(here.tag, layout.ANSWERS):
+        return []
+    return parse_answers(loop.workspace.file_at(here.tag, layout.ANSWERS))
+
+
+def _asked(loop: Loop, session: Session, domain: str, round_index: int) -> list[Answer]:
+    """Accepted items and audit picks of one round, not compared yet."""
+    rows = asked_at(loop.workspace, round_tag(domain, round_index))
+    chances = {row.sample_id: row.chance for row in rows if row.chance is not None}
+    given = accepted_items(session)
+    return [
+        Answer(
+            item_id=item.item_id,
+            source="audit" if _is_audit(item) else item.source.value,
+            chance=chances.get(item.sample_id),
+            mask_sha256=(given[item.item_id].mask_sha256 or "") if item.item_id in given else "",
+            counts=(),
+            lead_s=lead_time(given[item.item_id].lead_time_s) if item.item_id in given else None,
+        )
+        for item in query_items(session, domain, round_index)
+        if item.item_id in given or _is_audit(item)
+    ]
+
+
+def _is_audit(item: QueryItem) -> bool:
+    """Whether it, or one of its regions, was drawn at random."""
+    return bool(boxes_of(item, source="audit")) if item.regions else item.source == "audit"
+
+
+def _compared(
+    loop: Loop,
+    session: Session,
+    row: Answer,
+    samples: Mapping[str, Sample],
+    known: Mapping[tuple[str, str], Answer],
+) -> Answer:
+    """With the image's newest mask as truth, which may have come with a later question."""
+    sample = samples[row.item_id.rsplit("/", 1)[0]]
+    if not row.mask_sha256:
+        return row
+    before = known.get((row.item_id, sample.mask_sha256))
+    if before is not None:
+        return replace(before, lead_s=row.lead_s)
+    row = replace(row, mask_sha256=sample.mask_sha256)
+    sent = pre_annotation(session, row.item_id)
+    if not sent:  # for want of a teacher
+        return row
+    truth_HW = load_mask(loop.root / sample.mask, loop.params.num_classes)
+    height, width = truth_HW.shape
+    predicted_HW = decode_annotation(sent, [], loop.params.classes, size=(height, width))
+    shape = shape_of(predicted_HW)
+    asked = find_query_item(session, row.item_id)
+    boxes = boxes_of(asked, source="audit") or boxes_of(asked) if asked else ()
+    if boxes:  # of an image with regions drawn at random these alone are compared
+        truth_HW = np.where(inside(boxes, (height, width)), truth_HW, np.uint8(IGNORE))
+    counts = compare(truth_HW, predicted_HW)
+    return replace(row, counts=counts, boundary=shape.boundary, regions=shape.regions)

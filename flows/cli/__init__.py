@@ -1,0 +1,310 @@
+"""The command `ssl-loop`. Imports are inside the commands: `--help` answers at once."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from flows.cli import (
+    audit,
+    backtest,
+    backup,
+    commit,
+    domain,
+    labelstudio,
+    methods,
+    models,
+    shift,
+    verify,
+    versions,
+    watch,
+)
+from flows.cli.options import AS_JSON, WORKSPACE
+
+_EPILOG = """\b
+A first loop on your own images:
+  ssl-loop init my-scene --classes classes.txt
+  cd my-scene
+  ssl-loop domain add day --images ~/photos/day
+  ssl-loop up
+  prefect deployment run ssl-loop      (or: ssl-loop run)
+Then annotate in Label Studio; `ssl-loop status` says where the loop stands."""
+
+
+class _Group(click.Group):
+    """Errors of ours are for people: one message, exit code 1, no traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from db.ledger_errors import LedgerError
+        from pipeline.errors import SslLoopError
+        from pipeline.files import failure_words
+
+        try:
+            return super().invoke(ctx)
+        except (SslLoopError, LedgerError) as error:
+            said = str(error)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # who read our output has gone; click knows what to do
+            said = failure_words(error)
+        click.secho(f"Error: {said}", fg="red", err=True)
+        sys.exit(1)
+
+
+@click.group(cls=_Group, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ssl-loop")
+def main() -> None:
+    """A good segmentation model for a new scene from very few labels.
+
+    The loop trains on labelled and unlabelled images, asks people in Label Studio for the most
+    useful masks, and trains again; git and DVC keep every round.
+    """
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option(
+    "--classes",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    required=True,
+    help="Class names: one per line, or a CSV with columns index,name.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A knob of params.yaml, such as train.steps=500; may be repeated.",
+)
+@click.option("--here", is_flag=True, help="Use the git repository that is there already.")
+def init(directory: Path, classes: Path, settings: tuple[str, ...], here: bool) -> None:
+    """Make a workspace: a git + DVC repository with params.yaml and dvc.yaml."""
+    from flows.workspace.create import create_workspace
+    from flows.workspace.settings import parse_settings
+    from pipeline.data.formats import read_classes
+
+    names = read_classes(classes)
+    overrides = parse_settings(settings)
+    create_workspace(directory, class_names=names, overrides=overrides, here=here)
+    click.echo(f"{directory}: a workspace for {len(names)} classes: {', '.join(names)}")
+    click.echo(f"Next: cd {directory} && ssl-loop domain add NAME --images DIR")
+
+
+@main.command()
+@click.option(
+    "--schedule",
+    "schedule_s",
+    type=click.IntRange(min=5),
+    default=60,
+    show_default=True,
+    help="Seconds between ticks that no event asked for: the guarantee.",
+)
+@click.option(
+    "--no-label-studio",
+    is_flag=True,
+    help="Use the server that annotation.url names instead of starting one.",
+)
+@WORKSPACE
+def up(workspace: Path, schedule_s: int, no_label_studio: bool) -> None:
+    """Start the Prefect server, a worker and Label Studio on this machine, and deploy the loop."""
+    from flows.services import stack
+
+    for line in stack.up(workspace, schedule_s=schedule_s, label_studio=not no_label_studio):
+        click.echo(line)
+    for line in stack.addresses(workspace):
+        click.echo(line)
+
+
+@main.command()
+@WORKSPACE
+def down(workspace: Path) -> None:
+    """Stop what `up` started, and nothing else."""
+    from flows.services import stack
+
+    for line in stack.down(workspace):
+        click.echo(line)
+
+
+@main.command("status")
+@AS_JSON
+@WORKSPACE
+def status_command(workspace: Path, as_json: bool) -> None:
+    """Where the loop stands: round, asked, answered, merged, model, services."""
+    from flows.services import stack
+    from flows.views.status import describe, status
+
+    with _loop(workspace) as loop:
+        found = status(loop)
+        running = [] if as_json else stack.status(loop.root)
+        click.echo(found.as_json() if as_json else describe(found, running))
+
+
+@main.command("run")
+@click.option("--local", is_flag=True, help="Run the tick in this process, without Prefect.")
+@click.option("--no-wait", is_flag=True, help="Trigger and return.")
+@WORKSPACE
+def run_command(workspace: Path, local: bool, no_wait: bool) -> None:
+    """Carry the loop on: trigger the deployment and follow it, as `prefect deployment run` does."""
+    if local:
+        from flows.tick import tick
+
+        with _loop(workspace) as loop:
+            tick(loop)
+        return
+    from flows.services.trigger import trigger
+
+    click.echo(trigger(workspace, wait=not no_wait, on_line=click.echo))
+
+
+@main.command("simulate-annotator")
+@click.option(
+    "--truth",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    required=True,
+    help="Folder with the true masks, outside the workspace.",
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--rate",
+    "rates",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="How people err: see docs/operations.md; may be repeated.",
+)
+@click.option("--watch", is_flag=True, help="Keep answering until interrupted.")
+@AS_JSON
+@WORKSPACE
+def simulate_annotator(workspace: Path, **options: Any) -> None:
+    """Answer the open query through Label Studio's own API, as a person would.
+
+    For demos, tests and rehearsals: reads true masks from a folder outside the workspace.
+    """
+    from flows.demo.simulate_annotator import simulate
+
+    simulate(workspace, echo=click.echo, **options)
+
+
+@main.command()
+@WORKSPACE
+def report(workspace: Path) -> None:
+    """Render report/index.html again from tags, ledger and metrics."""
+    from flows.views.round_report import render_report
+
+    with _loop(workspace) as loop:
+        click.echo(render_report(loop))
+
+
+@main.group("round")
+def round_group() -> None:
+    """The current round."""
+
+
+@round_group.command("close")
+@WORKSPACE
+def round_close(workspace: Path) -> None:
+    """Stop waiting: the next tick merges the answers that are there and goes on.
+
+    A domain that waits is taken in next; what was asked and not answered is released.
+    """
+    from flows.rounds.close import close_round
+
+    with _loop(workspace) as loop:
+        click.echo(close_round(loop))
+
+
+@round_group.command("accept")
+@click.argument("tag", required=False)
+@WORKSPACE
+def round_accept(workspace: Path, tag: str | None) -> None:
+    """Take a round in spite of what it costs older domains.
+
+    TAG is the round's, such as dusk/r1; without it the newest. Its teacher is offered again if it
+    was refused, and later rounds may lose as much.
+    """
+    from flows.rounds.offered_teacher import accept_round
+
+    with _loop(workspace) as loop:
+        click.echo(accept_round(loop, tag))
+
+
+@main.group()
+def ledger() -> None:
+    """The database of facts: who labelled what, when, why it was asked."""
+
+
+@ledger.command("rebuild")
+@WORKSPACE
+def ledger_rebuild(workspace: Path) -> None:
+    """Put every fact that git and DVC hold into the ledger again; what is there stays."""
+    from flows.versions.rebuild_ledger import rebuild
+
+    with _loop(workspace) as loop, loop.workspace.lock():
+        click.echo(f"{rebuild(loop)} annotations in the ledger")
+
+
+@main.command()
+@AS_JSON
+@WORKSPACE
+def doctor(workspace: Path, as_json: bool) -> None:
+    """Say what is missing on this machine and the command that mends it."""
+    import json
+    from dataclasses import asdict
+
+    from flows.guards.doctor import checks
+
+    found = list(checks(workspace))
+    if as_json:
+        click.echo(json.dumps([asdict(check) for check in found], indent=1))
+    for check in () if as_json else found:
+        click.secho(
+            f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.found}",
+            fg=None if check.ok else "red",
+        )
+        if not check.ok:
+            click.echo(f"     -> {check.remedy}")
+    sys.exit(0 if all(check.ok for check in found) else 1)
+
+
+@main.command()
+@click.option("--split", type=click.Choice(["val", "test"]), default="val", show_default=True)
+@WORKSPACE
+def evaluate(workspace: Path, split: Literal["val", "test"]) -> None:
+    """Print the current models' mIoU on a split as JSON; look at test once, at the end."""
+    import json
+
+    from pipeline.config import load_params
+    from pipeline.data.painted import require_painted
+    from pipeline.layout import PARAMS
+    from pipeline.stages.evaluate import evaluate_split
+
+    params = load_params(workspace / PARAMS)
+    require_painted(workspace, params)
+    click.echo(json.dumps(evaluate_split(workspace, params, split), indent=1))
+
+
+main.add_command(domain.domain)
+main.add_command(labelstudio.labelstudio)
+main.add_command(commit.commit)
+main.add_command(models.models)
+main.add_command(methods.methods)
+main.add_command(models.export)
+main.add_command(backtest.backtest)
+for module in (versions, verify, audit, backup):
+    for command in module.COMMANDS:
+        main.add_command(command)
+main.add_command(watch.watch)
+main.add_command(shift.shift)
+
+
+def _loop(workspace: Path) -> Any:
+    from flows.loop import open_loop
+
+    return open_loop(workspace, log=click.echo)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""`ssl-loop domain`: images come in. Imports are inside the commands: `--help` answers at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flows.cli.options import WORKSPACE
+
+
+@click.group()
+def domain() -> None:
+    """Imaging conditions: a camera, a site, a season."""
+
+
+@domain.command("add")
+@click.argument("name")
+@click.option("--images", type=click.Path(path_type=Path), required=True, help="Folder of images.")
+@click.option(
+    "--masks",
+    type=click.Path(path_type=Path),
+    help="Folder of class-index PNG masks with the images' names.",
+)
+@click.option(
+    "--splits",
+    type=click.Path(path_type=Path),
+    help="CSV with columns id,split; split = labelled | pool | val | test.",
+)
+@click.option("--query-size", type=click.IntRange(min=1), help="Samples per query in this domain.")
+@click.option("--budget", type=click.IntRange(min=0), help="Answers allowed here, skips included.")
+@click.option("--keep-all", is_flag=True, help="Leave out no blank, blurred or duplicate image.")
+@click.option(
+    "--accept",
+    is_flag=True,
+    help="Take what looks like a mistake: masks of one class, the same pixels in labelled and val, "
+    "links out of the folder.",
+)
+@WORKSPACE
+def domain_add(name: str, workspace: Path, **options: Any) -> None:
+    """Check and copy a folder of images; the loop takes it in when its turn comes.
+
+    Every file is checked first; if one is bad, all bad ones are listed and nothing is copied.
+    So it is when masks show one class alone, an image would teach and judge, or a file is a link
+    out of its folder, unless you accept that. Images without a mask that are blank, blurred,
+    another's duplicate or of another scene are copied but left out of the loop, and named with the
+    reason. Where there is a model, the domain is then compared with what is labelled:
+    docs/shift.md.
+    """
+    from flows.domains.add import add_domain
+    from flows.domains.shift_on_arrival import on_arrival
+
+    summary = add_domain(workspace, name, **options)
+    click.echo(summary)
+    on_arrival(workspace, name, click.echo)
+
+
+@domain.command("let-in")
+@click.argument("name")
+@click.argument("images", nargs=-1)
+@WORKSPACE
+def domain_let_in(name: str, images: tuple[str, ...], workspace: Path) -> None:
+    """Use images that `add` left out: the named ones, or all of the domain."""
+    from flows.domains.add import let_in
+
+    chosen = let_in(workspace, name, images)
+    click.echo(f"domain {name}: {len(chosen)} image(s) let in")

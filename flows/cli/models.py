@@ -1,0 +1,116 @@
+"""The commands about models: `ssl-loop models` and `ssl-loop export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flows.cli.options import AS_JSON, WORKSPACE
+
+if TYPE_CHECKING:
+    from pipeline.models.cost import Cost
+
+
+@click.command("models")
+@click.option(
+    "--fps",
+    type=click.FloatRange(min=0, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="Frames per second that a model has to keep up with.",
+)
+@click.option("--only", metavar="NAME", multiple=True, help="This model alone; may be repeated.")
+@AS_JSON
+@WORKSPACE
+def models(fps: float, only: tuple[str, ...], as_json: bool, workspace: Path) -> None:
+    """All models with parameters, operations and time per image, one image at a time.
+
+    At the workspace's image size and with its model.encoder where that fits, else with a small one
+    that does; outside of a workspace at 96x128.
+    """
+    import json
+    from functools import partial
+
+    from pipeline.models import MODELS
+    from pipeline.models.cost import measure
+    from pipeline.progress import Progress
+
+    params, image, num_classes = _asked(workspace)
+    size = (image.height_px, image.width_px)
+    names = only or tuple(MODELS)
+    costs = []
+    with Progress("models", len(names)) as progress:
+        for name in names:
+            costs.append(measure(name, params, size=size, num_classes=num_classes, fps=fps))
+            progress.advance(note=partial(str, name))
+    if as_json:
+        click.echo(json.dumps([cost.as_dict() for cost in costs], indent=1))
+        return
+    _show(costs, f"{size[0]}x{size[1]} pixels, {num_classes} classes, {fps:g} frames per second")
+
+
+def _asked(workspace: Path) -> Any:
+    """model, image and number of classes of the workspace; elsewhere the defaults."""
+    from pipeline import layout
+    from pipeline.config import ImageParams, ModelParams, load_params
+
+    file = workspace / layout.PARAMS
+    if not file.exists():
+        return ModelParams(), ImageParams(), 19  # as many as Cityscapes, for which sizes are known
+    params = load_params(file)
+    return params.model, params.image, params.num_classes
+
+
+def _show(costs: list[Cost], caption: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(caption=caption)
+    table.add_column("model", no_wrap=True)
+    table.add_column("encoder", overflow="fold")
+    devices = list(costs[0].latency_ms)
+    for column in ("Mparam", "GFLOP", *(f"{device} ms" for device in devices), "keeps up"):
+        table.add_column(column, justify="right")
+    for cost in costs:
+        times = [f"{cost.latency_ms[device]:.1f}" for device in devices]
+        able = [device for device, enough in cost.keeps_up.items() if enough]
+        table.add_row(
+            cost.model,
+            cost.encoder,
+            f"{cost.parameters / 1e6:.1f}",
+            f"{cost.flops / 1e9:.2f}",
+            *times,
+            ", ".join(able) or "no",
+        )
+    Console().print(table)
+
+
+@click.command("export")
+@click.argument("model_dir", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--onnx", "file", type=click.Path(path_type=Path), required=True, help="The file to write."
+)
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of images to compare on (default: images of the workspace).",
+)
+@click.option(
+    "--workspace",
+    "-w",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Whose images to compare on (default: the one MODEL_DIR lies in).",
+)
+def export(model_dir: Path, file: Path, images: Path | None, workspace: Path | None) -> None:
+    """Write a trained model as ONNX, if it says the same in onnxruntime on 8 real images.
+
+    MODEL_DIR is a folder such as models/teacher. Nothing is written where the two differ, or where
+    it is a workspace's teacher that is refused for what it costs older domains.
+    """
+    from flows.rounds.offered_teacher import require_offered
+    from pipeline.export import export_onnx, real_images
+
+    require_offered(model_dir)
+    click.echo(export_onnx(model_dir, file, real_images(model_dir, images, workspace)))

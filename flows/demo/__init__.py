@@ -1,0 +1,1 @@
+"""A campaign with a simulated annotator on the real services: `make demo` and rehearsals."""

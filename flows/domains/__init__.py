@@ -1,0 +1,1 @@
+"""Domains: added, waiting, and how unlike the known ones they are."""

@@ -1,0 +1,1 @@
+"""Facts in files and facts in the ledger, in the same words."""

@@ -1,0 +1,298 @@
+"""Facts in files and facts in the ledger: the same words for both, so that either makes the other.
+
+A tick records facts from the tag it just made; `ssl-loop ledger rebuild` calls the same functions
+for every tag. Annotations travel as one JSON each: inbox first, data/<domain>/annotations after
+the merge.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from db import repository
+from db.tables import QueryItem
+from flows.workspace.position import ingest_tag, round_tag
+from flows.workspace.workspace import Workspace
+from pipeline import layout
+from pipeline.files import write_json
+from pipeline.query import QueryImage, QueryRow, by_image, parse_query
+from pipeline.reading import Document, read
+from pipeline.regions import Box
+from pipeline.stages import STAGES
+from pipeline.stopping import Advice, parse_advice
+
+WHO = "ssl-loop"
+DAMAGED = "`dvc checkout` brings a merged one back, the tool has one that waits in the inbox"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnotationRecord:
+    """What a person answered, as it is kept for good; `result` is the tool's own, untouched."""
+
+    item_id: str
+    project_id: int
+    task_id: int
+    tool_annotation_id: int
+    annotator: str
+    lead_time_s: float | None
+    created_at: str
+    updated_at: str
+    verdict: str
+    why: str
+    corrected_pixels: int | None
+    mask_sha256: str | None
+    raw_sha256: str
+    result: list[dict[str, Any]]
+    ground_truth: bool = False
+    sequence: int | None = None  # None: of an older version, which kept no order
+
+    @property
+    def sample_id(self) -> str:
+        """The sample that was asked about."""
+        return self.item_id.rsplit("/", 1)[0]
+
+    @property
+    def file_name(self) -> str:
+        """Unique per version of an annotation; older versions of the loop left the order out."""
+        order = "" if self.sequence is None else f"{self.sequence:06d}-"
+        return f"{order}{self.tool_annotation_id}-{self.raw_sha256[:12]}-{self.verdict}.json"
+
+    def facts(self) -> dict[str, Any]:
+        """Arguments of `repository.record_annotation`."""
+        left_out = ("project_id", "task_id", "result", "created_at", "updated_at")
+        facts = {key: value for key, value in asdict(self).items() if key not in left_out}
+        if self.lead_time_s is not None and math.isnan(self.lead_time_s):
+            facts["lead_time_s"] = None  # equal to nothing, itself included; the file has it
+        facts["created_at"] = datetime.fromisoformat(self.created_at)
+        facts["updated_at"] = datetime.fromisoformat(self.updated_at)
+        return facts
+
+
+def write_record(root: Path, record: AnnotationRecord) -> None:
+    """Keep a record in the inbox until a merge versions it."""
+    write_json(root / layout.INBOX / record.file_name, asdict(record))
+
+
+def record_of(document: Document) -> AnnotationRecord:
+    """The record that a file holds; DataError names the key that is wrong."""
+    record = document.json(AnnotationRecord, lenient=True)
+    for when in (record.created_at, record.updated_at):
+        try:
+            datetime.fromisoformat(when)
+        except ValueError:
+            raise document.wrong(f"time {when[:40]!r}, expected ISO 8601") from None
+    return record
+
+
+def read_records(root: Path, domains: list[str]) -> list[AnnotationRecord]:
+    """All records, merged and waiting, in the order in which they came."""
+    files = [*(root / layout.INBOX).glob("*.json")]
+    for domain in domains:
+        files += (root / layout.annotations_dir(domain)).rglob("*-*.json")
+    records = {path.name: record_of(read(path, remedy=DAMAGED)) for path in files}
+    return sorted(
+        records.values(),
+        key=lambda r: (
+            -1 if r.sequence is None else r.sequence,
+            r.updated_at,
+            r.tool_annotation_id,
+            r.raw_sha256,
+        ),
+    )
+
+
+def answers_dir(root: Path, item_id: str) -> Path:
+    """Where merges keep what was answered to an item: data/<domain>/annotations/<stem>/r<k>."""
+    domain, rest = item_id.split("/", 1)
+    return root / layout.annotations_dir(domain) / rest
+
+
+def mask_file(root: Path, item_id: str, mask_sha256: str) -> Path | None:
+    """An answer's own mask, in the inbox or where a merge put it; None where it is in neither."""
+    name = f"{mask_sha256}.png"
+    places = (root / layout.INBOX / name, answers_dir(root, item_id) / name)
+    return next((place for place in places if place.exists()), None)
+
+
+def stage_key(domain: str, round_index: int, stage: str) -> str:
+    """The audit event of a completed stage happens once per round."""
+    return f"stage/{round_tag(domain, round_index)}/{stage}"
+
+
+def sealed_key(domain: str, round_index: int) -> str:
+    """The audit event of a computed round."""
+    return f"sealed/{round_tag(domain, round_index)}"
+
+
+def published_key(domain: str, round_index: int) -> str:
+    """The audit event of a published query."""
+    return f"published/{round_tag(domain, round_index)}"
+
+
+def merged_key(domain: str, round_index: int) -> str:
+    """The audit event of a merge."""
+    return f"merged/{round_tag(domain, round_index)}"
+
+
+def closed_key(domain: str, round_index: int) -> str:
+    """The audit event of `ssl-loop round close`."""
+    return f"closed/{round_tag(domain, round_index)}"
+
+
+def returned_key(item_id: str, version: str) -> str:
+    """The audit event of sending an unreadable version of an answer back with the reason."""
+    return f"returned/{item_id}/{version}"
+
+
+def late_key(domain: str, round_index: int, at: datetime) -> str:
+    """The audit event of seeing that a round is over its time."""
+    return f"late/{round_tag(domain, round_index)}/{at.isoformat()}"
+
+
+def tool_facts_path(root: Path, domain: str) -> Path:
+    """What a merge keeps beside the annotations so that the ledger can be made again."""
+    return root / layout.annotations_dir(domain) / "tool.json"
+
+
+def record_ingest(session: Session, workspace: Workspace, domain: str) -> None:
+    """The domain and its samples, from the tag `<domain>/ingest`."""
+    samples = workspace.manifest_at(ingest_tag(domain))
+    hashes = {s.sample_id: s.image_sha256 for s in samples if s.domain == domain}
+    repository.add_domain(session, name=domain)
+    repository.add_samples(session, domain=domain, image_sha256=hashes)
+    repository.record_event(
+        session, kind="ingested", who=WHO, domain=domain, key=f"ingested/{domain}"
+    )
+
+
+def advice_at(workspace: Workspace, tag: str) -> Advice | None:
+    """What a computed round says about stopping; None for a round that did not say it yet."""
+    if not workspace.exists_at(tag, layout.STOPPING):
+        return None
+    return parse_advice(workspace.file_at(tag, layout.STOPPING))
+
+
+def asked_at(workspace: Workspace, tag: str) -> list[QueryRow]:
+    """What a computed round asks people for, as tagged; nothing where a stopping rule closed it."""
+    advice = advice_at(workspace, tag)
+    if advice and advice.closes:
+        return []
+    return parse_query(workspace.file_at(tag, layout.QUERY))
+
+
+def record_query(session: Session, workspace: Workspace, domain: str, round_index: int) -> None:
+    """The round and what it asks for."""
+    repository.add_round(session, domain=domain, round_index=round_index)
+    rows = asked_at(workspace, round_tag(domain, round_index))
+    items = [
+        repository.QueryRow(
+            sample_id=image.sample_id,
+            rank=image.rank,
+            score=image.score,
+            source=image.source,
+            reason=image.reason,
+            regions=_regions(image),
+            expected_minutes=image.minutes,
+        )
+        for image in by_image(rows)
+    ]
+    repository.upsert_query_items(session, domain, round_index, items)
+
+
+def _regions(image: QueryImage) -> list[dict[str, Any]] | None:
+    """Every box with the row of the query that asks for it; None for a whole image."""
+    return [
+        {"box": list(box), "rank": row.rank, "score": row.score, "source": row.source}
+        | {"reason": row.reason}
+        for row in image.rows
+        for box in row.regions
+    ] or None
+
+
+def boxes_of(item: QueryItem, *, source: str | None = None) -> tuple[Box, ...]:
+    """The regions that a query item asks for, all or those of one source; () = the whole image."""
+    return tuple(
+        Box(*region["box"])
+        for region in item.regions or ()
+        if source is None or region["source"] == source
+    )
+
+
+def record_round(session: Session, workspace: Workspace, domain: str, round_index: int) -> None:
+    """Query, checkpoints, measurements and completed stages, all from the tag `<domain>/r<k>`."""
+    record_query(session, workspace, domain, round_index)
+    for stage in STAGES:
+        repository.record_event(
+            session,
+            kind="stage_completed",
+            who=WHO,
+            domain=domain,
+            round_index=round_index,
+            subject=stage,
+            key=stage_key(domain, round_index, stage),
+        )
+    repository.record_event(
+        session,
+        kind="sealed",
+        who=WHO,
+        domain=domain,
+        round_index=round_index,
+        key=sealed_key(domain, round_index),
+    )
+    tag = round_tag(domain, round_index)
+    manifest = workspace.manifest_at(tag)
+    trained_on = {s.sample_id: s.mask_sha256 for s in manifest if s.labelled}
+    if not trained_on:
+        return  # a cold start trains nothing, so there is no checkpoint
+    params_sha256 = hashlib.sha256(workspace.show(tag, layout.PARAMS)).hexdigest()
+    weights = workspace.locked_outs(tag)
+    for kind, folder in (("baseline", layout.BASELINE), ("teacher", layout.TEACHER)):
+        repository.record_checkpoint(
+            session,
+            domain=domain,
+            round_index=round_index,
+            kind=kind,
+            params_sha256=params_sha256,
+            weights_sha256=weights[folder.as_posix()],
+            trained_on=trained_on,
+        )
+        _record_measurements(session, workspace, (domain, round_index, kind))
+
+
+def _record_measurements(
+    session: Session, workspace: Workspace, checkpoint: tuple[str, int, str]
+) -> None:
+    domain, round_index, kind = checkpoint
+    evaluation = workspace.evaluation_at(round_tag(domain, round_index))
+    for evaluated, splits in evaluation[kind].items():
+        for split, result in splits.items():
+            if result["miou"] is None:  # not yet measurable, so no fact
+                continue
+            repository.record_measurement(
+                session,
+                domain=domain,
+                round_index=round_index,
+                kind=kind,
+                evaluated_domain=evaluated,
+                split=split,
+                metric="miou",
+                value=result["miou"],
+            )
+
+
+def record_turn(session: Session, domain: str, round_index: int) -> None:
+    """A round whose labels are tagged was published and merged."""
+    for kind, key in (
+        ("published", published_key(domain, round_index)),
+        ("merged", merged_key(domain, round_index)),
+    ):
+        repository.record_event(
+            session, kind=kind, who=WHO, domain=domain, round_index=round_index, key=key
+        )

@@ -1,0 +1,1 @@
+"""Programs that are run, and that end with whoever started them."""

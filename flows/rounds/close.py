@@ -1,0 +1,29 @@
+"""`ssl-loop round close`: people decide that a round has waited long enough."""
+
+from __future__ import annotations
+
+import getpass
+
+from db.repository import record_event
+from db.session import session_scope
+from flows.ledger.records import closed_key
+from flows.loop import Loop
+from pipeline.errors import WorkspaceError
+
+
+def close_round(loop: Loop) -> str:
+    """What the next tick will do; WorkspaceError when there is nothing to close."""
+    here = loop.require_position()
+    if not here.computed:
+        raise WorkspaceError(f"{here.tag} is not computed yet, so it asks nobody; nothing to close")
+    with session_scope(loop.ledger) as session:
+        is_new = record_event(
+            session,
+            kind="closed",
+            who=getpass.getuser(),
+            domain=here.domain,
+            round_index=here.round_index,
+            key=closed_key(here.domain, here.round_index),
+        )
+    again = "" if is_new else " (it was closed before)"
+    return f"{here.tag} is closed{again}: the next tick merges the answers that are there"

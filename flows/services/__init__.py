@@ -1,0 +1,1 @@
+"""Prefect, Label Studio and the hook's receiver on this machine: started, found, stopped."""

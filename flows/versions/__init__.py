@@ -1,0 +1,1 @@
+"""Versions of data and models: restored, compared, traced, pushed, freed."""

@@ -1,0 +1,1 @@
+"""What people look at: the state in words, and the report as a page."""

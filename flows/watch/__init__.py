@@ -1,0 +1,1 @@
+"""A watched folder: what arrives is scored, and a shift is told."""

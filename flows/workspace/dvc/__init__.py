@@ -1,0 +1,1 @@
+"""DVC's own files and cache; nothing else knows their formats."""
