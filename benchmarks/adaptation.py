@@ -33,11 +33,11 @@ from pipeline import layout
 from pipeline.acquisition.cold_start import cold_start
 from pipeline.acquisition.pool import Pool
 from pipeline.backtest import take_in
-from pipeline.config import NO_ADAPTATION, AdaptParams, MethodParams, Params, parse_params
-from pipeline.data.manifest import Sample, read_manifest, write_manifest
+from pipeline.config.params import NO_ADAPTATION, AdaptParams, MethodParams, Params, parse_params
 from pipeline.files import write_json
-from pipeline.metrics import iou_per_class, mean_iou
-from pipeline.query import parse_query
+from pipeline.metrics.iou import iou_per_class, mean_iou
+from pipeline.records.manifest import Sample, read_manifest, write_manifest
+from pipeline.records.query import parse_query
 from pipeline.stages import acquire, embed, predict
 from pipeline.stages.evaluate import teacher_confusions
 from pipeline.training import train_stage

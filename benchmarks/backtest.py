@@ -22,10 +22,10 @@ from benchmarks.camvid import CamVid, locate
 from benchmarks.camvid_report import RESULTS, machine, markdown, read_json
 from benchmarks.methods_report import ALL as ALL_LABELS
 from pipeline.acquisition import DEFAULT, STRATEGIES
-from pipeline.backtest.command import Request, run
-from pipeline.backtest.page import columns_of, curves_svg, rows_of
+from pipeline.backtest.backtest_page import columns_of, curves_svg, rows_of
 from pipeline.backtest.plan import Plan
-from pipeline.config import Params
+from pipeline.backtest.run import Request, run
+from pipeline.config.params import Params
 from pipeline.files import write_json, write_text
 
 ALL = (DEFAULT, "random", *sorted(set(STRATEGIES) - {"random"}))

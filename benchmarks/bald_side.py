@@ -53,7 +53,7 @@ def baal() -> Bald:
 
 def array() -> Bald:
     """Ours for arrays."""
-    from pipeline.uncertainty.members import bald_of
+    from pipeline.uncertainty.ensemble import bald_of
 
     return bald_of
 
@@ -67,7 +67,7 @@ def one_core() -> Bald:
 def streamed() -> Bald:
     """Ours for members that come one at a time, strip by strip as the stage predict takes them."""
     bind()
-    from pipeline.uncertainty.members import BLOCK, Members
+    from pipeline.uncertainty.ensemble import BLOCK, Members
 
     def bald(probs_NKHWM: Floats) -> Floats:
         num, num_classes, height, width, num_members = probs_NKHWM.shape

@@ -30,7 +30,7 @@ from flows.workspace.create import create_workspace
 from flows.workspace.position import round_tag
 from flows.workspace.workspace import is_workspace
 from pipeline import layout
-from pipeline.config import Params
+from pipeline.config.params import Params
 
 RATES = ("boundary_noise_px=1", "wrong_class=0.02", "skip=0.03", "edit_after_submit=0.05",
          "double_submit=0.05", "undecodable=0.03")  # fmt: skip

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from pipeline.config import Params
+from pipeline.config.params import Params
 from pipeline.files import write_json, write_text
-from pipeline.report.facts import RoundFacts
+from pipeline.report.data import RoundFacts
 from pipeline.stages.evaluate import evaluate_split
 
 RESULTS = Path(__file__).parent / "results"

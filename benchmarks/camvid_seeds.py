@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.camvid import DOMAINS, QUERY_SIZES, ROUNDS, CamVid, locate, stage
 from benchmarks.camvid_report import RESULTS, device, read_json, test_scores, write_seeds
 from pipeline.backtest import replay
-from pipeline.config import Params, parse_params
+from pipeline.config.params import Params, parse_params
 from pipeline.files import write_json
 
 

@@ -24,8 +24,8 @@ from flows.services.label_studio_server import migrated_copy
 from flows.workspace.credentials import SECRETS
 from flows.workspace.workspace import Workspace
 from pipeline import layout
-from pipeline.data.manifest import read_manifest
 from pipeline.files import sha256_file, write_json, write_text
+from pipeline.records.manifest import read_manifest
 from tests.faults.checker import read_mask
 from tests.faults.crowd import Crowd, Meter
 from tests.faults.people import Mask

@@ -28,11 +28,11 @@ from benchmarks.camvid_report import RESULTS, read_json
 from benchmarks.methods_report import ALL, write_report
 from pipeline import layout
 from pipeline.backtest import take_in
-from pipeline.config import Params, parse_params
+from pipeline.config.params import Params, parse_params
 from pipeline.files import write_json
-from pipeline.inference import pick_device
+from pipeline.inference.logits import pick_device
 from pipeline.methods import METHODS
-from pipeline.metrics import iou_per_class, mean_iou
+from pipeline.metrics.iou import iou_per_class, mean_iou
 from pipeline.models import load_model
 from pipeline.stages.evaluate import teacher_confusions
 from pipeline.training import train_stage

@@ -20,11 +20,11 @@ from typing import Any
 
 from benchmarks.camvid import ENCODER, locate
 from benchmarks.camvid_report import RESULTS, machine, markdown, read_json
-from pipeline.config import EmbedParams, ImageParams
-from pipeline.data.synthetic import make_domain
+from pipeline.config.params import EmbedParams, ImageParams
+from pipeline.data.synthetic.domains import make_domain
 from pipeline.files import write_json, write_text
-from pipeline.shift import fast
-from pipeline.shift.folder import CheckOn
+from pipeline.shift import of_folder
+from pipeline.shift.folder_split import CheckOn
 
 BLOCK = 20  # consecutive frames
 Row = Mapping[str, str]
@@ -144,14 +144,14 @@ def measured(case: Case, args: argparse.Namespace) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) / "data"
         lay_out(case, args.data, root)
-        request = fast.Request(
+        request = of_folder.Request(
             root=root, a=case.a, b=case.b, settings=settings(case, args.data), cache=args.cache,
             run_length=case.run_length, check_on=case.check_on,
         )  # fmt: skip
-        bench = fast.bench_of(request)
+        bench = of_folder.bench_of(request)
         found = []
         for seed in range(args.seeds):
-            whole = fast.compared(bench, fast.with_seed(request, seed))
+            whole = of_folder.compared(bench, of_folder.with_seed(request, seed))
             (truth,) = whole["truth"].values()
             found.append({name: whole[name] for name in KEPT} | {"truth": truth, "seed": seed})
             print(case.a, case.b, seed, found[-1], flush=True)
@@ -195,10 +195,10 @@ def write_splits(root: Path, rows: Sequence[tuple[str, str, str]]) -> None:
     write_text(root / "splits.csv", "\n".join(lines) + "\n")
 
 
-def settings(case: Case, data: Path) -> fast.Settings:
+def settings(case: Case, data: Path) -> of_folder.Settings:
     """The frozen encoder with its weights, at the case's size."""
     height_px, width_px = case.size
-    return fast.Settings(
+    return of_folder.Settings(
         embed=EmbedParams(
             encoder=ENCODER,
             encoder_weights=str(locate(data).weights),

@@ -18,10 +18,10 @@ from benchmarks.camvid import locate
 from benchmarks.camvid_report import RESULTS, machine, markdown, read_json
 from benchmarks.shift import KEPT as FIGURES
 from benchmarks.shift import row
-from pipeline.data.manifest import Sample
 from pipeline.files import write_json, write_text
-from pipeline.shift.looking import Picture
-from pipeline.shift.workspace import Asked, shift
+from pipeline.records.manifest import Sample
+from pipeline.shift.forward import Picture
+from pipeline.shift.of_workspace import Asked, shift
 
 
 def main() -> None:

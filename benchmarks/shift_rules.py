@@ -30,16 +30,16 @@ from benchmarks.methods import with_deeplabv3plus
 from benchmarks.shift_rules_report import AS_IT_IS, write_report
 from pipeline import layout
 from pipeline.backtest import take_in
-from pipeline.config import Params, parse_params
-from pipeline.data.alterations import ALTERATIONS, Alteration
+from pipeline.config.params import Params, parse_params
+from pipeline.data.corruptions import ALTERATIONS, Alteration
 from pipeline.files import write_json
-from pipeline.inference import pick_device
+from pipeline.inference.logits import pick_device
 from pipeline.models import load_model
-from pipeline.shift.expected import measured_miou, threshold_miou
-from pipeline.shift.looking import Picture, View, answered, embedded, frozen_encoder, thinned
-from pipeline.shift.predicted import Predictions, pixels_per_image
-from pipeline.shift.rehearsal import altered_each_way, directions, parted, rehearse
-from pipeline.shift.runs import Embeddings, runs_of
+from pipeline.shift.corruption_calibration import altered_each_way, directions, parted, rehearse
+from pipeline.shift.forward import Picture, View, answered, embedded, frozen_encoder, thinned
+from pipeline.shift.miou_estimate import measured_miou, threshold_miou
+from pipeline.shift.predictions import Predictions, pixels_per_image
+from pipeline.shift.time_blocks import Embeddings, runs_of
 from pipeline.training import train_stage
 
 DAY, DUSK = DOMAINS

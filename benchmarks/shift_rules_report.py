@@ -17,8 +17,8 @@ from scipy.optimize import nnls
 from benchmarks.camvid import DOMAINS
 from benchmarks.camvid_report import RESULTS, markdown
 from pipeline.files import write_text
-from pipeline.shift.expected import SURE
-from pipeline.shift.rehearsal import ALIKE, LEAST, Rehearsal, trust
+from pipeline.shift.corruption_calibration import ALIKE, LEAST, Rehearsal, trust
+from pipeline.shift.miou_estimate import SURE
 
 Floats = NDArray[np.float64]
 Rule = Callable[[float, Floats, Floats, Floats], float]

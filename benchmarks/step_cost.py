@@ -21,15 +21,15 @@ from torch import nn
 from benchmarks.camvid_report import RESULTS, machine, markdown
 from pipeline import layout
 from pipeline.backtest import take_in
-from pipeline.config import Params, parse_params
-from pipeline.data.datasets import ImageStore
+from pipeline.config.params import Params, parse_params
+from pipeline.data.dataset import ImageStore
 from pipeline.data.ingest import validate_and_stage
-from pipeline.data.manifest import read_manifest
-from pipeline.data.synthetic import CLASSES, make_domain
+from pipeline.data.synthetic.domains import CLASSES, make_domain
 from pipeline.files import write_json, write_text
 from pipeline.methods import Batch, Method, MethodSetup, build_method
-from pipeline.methods.losses import labelled_loss
+from pipeline.methods.shared.losses import labelled_loss
 from pipeline.models import build_model
+from pipeline.records.manifest import read_manifest
 from pipeline.training.batches import Batches, WholeSet
 
 METHODS_MEASURED = ("fixmatch", "unimatch_v2")

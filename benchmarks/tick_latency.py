@@ -28,7 +28,7 @@ from flows.services import prefect_server, stack
 from flows.views.status import status
 from flows.workspace.create import create_workspace
 from flows.workspace.workspace import Workspace
-from pipeline.data.synthetic import CLASSES, make_domain
+from pipeline.data.synthetic.domains import CLASSES, make_domain
 from pipeline.files import write_json, write_text
 
 QUERY_SIZE, ANSWERED, TRIGGERS = 8, 3, 5

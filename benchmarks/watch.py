@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from benchmarks.camvid import locate
 from benchmarks.camvid_report import RESULTS
 from benchmarks.watch_report import BLOCK, NUM_DAY, SETTINGS, page, plot
-from pipeline.config import Params, parse_params
+from pipeline.config.params import Params, parse_params
+from pipeline.drift.change_test import Alarm, ChangeDetector
+from pipeline.drift.reference import Reference, fit_reference
 from pipeline.files import write_json, write_text
 from pipeline.stages.embed import file_embedder, frozen_encoder
-from pipeline.watch.change import Alarm, ChangeDetector
-from pipeline.watch.reference import Reference, fit_reference
 
 # Shuffled images are no video: window 1 is what to say of them. The default is for any order.
 STREAMS: dict[str, dict[str, Any]] = {

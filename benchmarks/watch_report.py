@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.camvid_report import RESULTS, machine, markdown
-from pipeline.config import WatchParams
+from pipeline.config.params import WatchParams
 
 NUM_DAY, BLOCK = 300, 20
 WITHIN = 20  # images after the switch: the target

@@ -24,7 +24,7 @@ from flows.views.status import status
 from flows.workspace.create import create_workspace
 from flows.workspace.credentials import credentials
 from pipeline import layout
-from pipeline.data.synthetic import CLASSES, make_domain
+from pipeline.data.synthetic.domains import CLASSES, make_domain
 from tests.browser import log_into_prefect, logged_in, open_next_task
 
 IMAGES = Path(__file__).parent / "images"

@@ -23,7 +23,7 @@ from flows.workspace.identity import Identity, require_identity
 from flows.workspace.position import Position, position
 from flows.workspace.workspace import Workspace
 from pipeline import layout
-from pipeline.config import Params
+from pipeline.config.params import Params
 from pipeline.data.formats.images import save_mask
 from pipeline.errors import ConfigError, WorkspaceError
 from pipeline.files import sha256_file

@@ -21,9 +21,9 @@ from flows.steps.publish import publish, query_of
 from flows.steps.reproduce import seal_round
 from flows.workspace.position import Position, round_tags
 from pipeline import layout
-from pipeline.forgetting import describe
-from pipeline.query import QueryImage
-from pipeline.regions import framed
+from pipeline.campaign.forgetting import describe
+from pipeline.records.query import QueryImage
+from pipeline.records.regions import framed
 
 THUMBNAIL_PX = 160
 

@@ -30,8 +30,8 @@ from flows.versions.pushes import last_failure, unpushed
 from flows.views.round_report import render_report
 from flows.workspace.position import Position, ingest_tag
 from pipeline import layout
+from pipeline.campaign.stopping import why_finished
 from pipeline.errors import WorkspaceError
-from pipeline.stopping import why_finished
 
 Run = Callable[..., Any]
 

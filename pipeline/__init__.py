@@ -5,8 +5,8 @@ No SQL, no Prefect, no git, no network.
 
 import os
 
-from pipeline.memory import keep_freed_memory
-from pipeline.threads import settle_threads
+from pipeline.runtime.torch_memory import keep_freed_memory
+from pipeline.runtime.torch_threads import settle_threads
 
 __version__ = "0.1.0"
 

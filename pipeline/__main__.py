@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 from pipeline import layout
-from pipeline.config import load_params
-from pipeline.data.painted import require_painted
-from pipeline.devices import require_device
+from pipeline.config.params import load_params
+from pipeline.data.painted_classes import require_painted
 from pipeline.errors import SslLoopError
 from pipeline.files import failure_words
+from pipeline.runtime.devices import require_device
 from pipeline.stages import STAGES
 
 

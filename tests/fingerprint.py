@@ -23,11 +23,11 @@ from flows.loop import Loop
 from flows.tick import tick
 from flows.workspace.create import create_workspace
 from pipeline import layout
-from pipeline.config import parse_params
+from pipeline.config.params import parse_params
 from pipeline.data.formats.images import load_mask
-from pipeline.data.manifest import write_manifest
-from pipeline.data.synthetic import CLASSES, make_domain
+from pipeline.data.synthetic.domains import CLASSES, make_domain
 from pipeline.files import sha256_file
+from pipeline.records.manifest import write_manifest
 from pipeline.stages import train_teacher
 from tests.fake_annotator import FakeAnnotator
 from tests.pipeline.conftest import TINY_PARAMS, add_sample

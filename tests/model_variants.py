@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.config import ModelParams
+from pipeline.config.params import ModelParams
 
 CNN = "tu-test_efficientnet"
 VIT = "tu-test_vit"

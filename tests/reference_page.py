@@ -49,8 +49,8 @@ def render() -> str:
 
 TABLES = {
     "METHODS": "pipeline.methods",
-    "MIXES": "pipeline.methods.mixing",
-    "FEATURE_PERTURBATIONS": "pipeline.methods.features",
+    "MIXES": "pipeline.methods.shared.mixing",
+    "FEATURE_PERTURBATIONS": "pipeline.methods.shared.feature_perturbations",
     "STRATEGIES": "pipeline.acquisition",
     "MODELS": "pipeline.models",
     "ANNOTATORS": "flows.annotators",
@@ -102,7 +102,7 @@ def _commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Co
 
 def params() -> list[tuple[str, ...]]:
     """(dotted key, default, allowed, meaning) of every knob of params.yaml."""
-    from pipeline.config import Params
+    from pipeline.config.params import Params
 
     schema = Params.model_json_schema()
     return list(_keys("", schema, schema["$defs"]))

@@ -10,10 +10,10 @@ import pytest
 
 from db.tables import Base, ItemState, QuerySource, Verdict
 from pipeline import layout
-from pipeline.config import Params
+from pipeline.config.params import Params
 from pipeline.methods import METHODS
-from pipeline.methods.features import FEATURE_PERTURBATIONS
-from pipeline.methods.mixing import MIXES
+from pipeline.methods.shared.feature_perturbations import FEATURE_PERTURBATIONS
+from pipeline.methods.shared.mixing import MIXES
 from pipeline.types import SPLITS
 from tests import reference_page
 

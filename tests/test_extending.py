@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.config import ModelParams
+from pipeline.config.params import ModelParams
 from pipeline.methods import METHODS, SemiSupervised
 from pipeline.models import MODELS
 from pipeline.models.build import Row

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import MethodParams
+from pipeline.config.params import MethodParams
 from pipeline.methods import Batch, MethodSetup, StrongView, Unlabelled
-from pipeline.methods.losses import labelled_loss
-from pipeline.methods.teacher import Teacher
+from pipeline.methods.shared.ema_teacher import Teacher
+from pipeline.methods.shared.losses import labelled_loss
 from pipeline.models.segmenter import Segmenter
 from pipeline.types import IGNORE
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import ServiceError
-from pipeline.regions import Box
+from pipeline.records.regions import Box
 
 Region = dict[str, Any]
 OnProgress = Callable[[int, int], None]  # items done, items in all

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from flows.annotators import brush_rle
 from pipeline.errors import AnnotationError
-from pipeline.plain import plain
+from pipeline.plain_text import plain
 from pipeline.types import IGNORE
 
 FROM_NAME, TO_NAME = "label", "image"  # the names in the labelling configuration

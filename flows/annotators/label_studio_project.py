@@ -12,7 +12,7 @@ from xml.sax.saxutils import quoteattr
 from flows.annotators.annotator import Owner
 from flows.annotators.label_studio_http import Http, expect
 from flows.annotators.masks import FROM_NAME, TO_NAME
-from pipeline.colours import class_colours
+from pipeline.class_colours import class_colours
 from pipeline.errors import ServiceError
 
 MIN_TITLE, MAX_TITLE = 3, 50  # Label Studio's

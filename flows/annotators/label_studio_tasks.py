@@ -15,7 +15,7 @@ from flows.annotators.annotator import PushItem, Region
 from flows.annotators.masks import encode_result
 from pipeline.data.formats.images import load_image
 from pipeline.errors import DataError
-from pipeline.regions import Box, boxes_text, framed
+from pipeline.records.regions import Box, boxes_text, framed
 
 BATCH = 10  # items per request: progress is seen, and a killed push loses little
 # Of images and masks per request. Label Studio takes 250 MB at once and fails with 500 beyond it;

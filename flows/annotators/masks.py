@@ -27,7 +27,7 @@ from flows.annotators import brush_rle
 from flows.annotators.annotator import Region
 from flows.annotators.entries import FROM_NAME, PAINTED, TO_NAME, Entries, Paint, read_entries
 from pipeline.errors import AnnotationError, DataError
-from pipeline.plain import plain
+from pipeline.plain_text import plain
 from pipeline.types import IGNORE
 
 __all__ = ["FROM_NAME", "PAINTED", "TO_NAME"]

@@ -24,7 +24,7 @@ from flows.annotators.label_studio_project import RETURNED, config_classes
 from flows.annotators.masks import Mask, changed_pixels, decode_annotation
 from pipeline.data.formats.images import load_mask
 from pipeline.errors import ConfigError, DataError
-from pipeline.regions import inside, parse_boxes
+from pipeline.records.regions import inside, parse_boxes
 from pipeline.types import IGNORE
 
 # Left on a task that was answered unreadably once, so that no process does so twice.

@@ -24,9 +24,9 @@ from flows.workspace.git.commit_owners import ACCEPTS, Commit, acceptances, fore
 from flows.workspace.workspace import Workspace
 from pipeline import layout
 from pipeline.data.formats.images import load_mask
-from pipeline.data.manifest import Sample
 from pipeline.errors import DataError, WorkspaceError
 from pipeline.files import replacing, sha256_file
+from pipeline.records.manifest import Sample
 
 
 def accept_commits(loop: Loop, names: Sequence[str]) -> list[str]:

@@ -14,10 +14,10 @@ from flows.annotators.annotator import Project, PulledAnnotation, Region
 from flows.annotators.masks import changed_pixels, read_annotation
 from flows.ledger.records import AnnotationRecord
 from flows.loop import Loop, keep_mask
-from pipeline.data.manifest import Sample
 from pipeline.errors import AnnotationError
-from pipeline.plain import plain
-from pipeline.regions import Box, inside
+from pipeline.plain_text import plain
+from pipeline.records.manifest import Sample
+from pipeline.records.regions import Box, inside
 from pipeline.types import IGNORE
 
 Mask = npt.NDArray[np.uint8]

@@ -28,11 +28,11 @@ from flows.ledger.records import asked_at, boxes_of
 from flows.loop import Loop
 from flows.workspace.position import Position, round_tag
 from pipeline import layout
-from pipeline.answers import Answer, compare, parse_answers
-from pipeline.cost import shape_of
+from pipeline.campaign.annotation_time import shape_of
 from pipeline.data.formats.images import load_mask
-from pipeline.data.manifest import Sample
-from pipeline.regions import inside
+from pipeline.records.answers import Answer, compare, parse_answers
+from pipeline.records.manifest import Sample
+from pipeline.records.regions import inside
 from pipeline.types import IGNORE
 
 

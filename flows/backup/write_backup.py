@@ -29,7 +29,7 @@ from flows.workspace.remote import LOCAL_CONFIG
 from pipeline import layout
 from pipeline.errors import WorkspaceError
 from pipeline.files import replacing
-from pipeline.progress import Progress
+from pipeline.runtime.progress import Progress
 
 WAITING = (layout.INBOX, layout.INCOMING, layout.WATCH)
 EDITED = (layout.PARAMS, layout.DVC_YAML)

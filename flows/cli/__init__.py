@@ -276,8 +276,8 @@ def evaluate(workspace: Path, split: Literal["val", "test"]) -> None:
     """Print the current models' mIoU on a split as JSON; look at test once, at the end."""
     import json
 
-    from pipeline.config import load_params
-    from pipeline.data.painted import require_painted
+    from pipeline.config.params import load_params
+    from pipeline.data.painted_classes import require_painted
     from pipeline.layout import PARAMS
     from pipeline.stages.evaluate import evaluate_split
 

@@ -96,23 +96,23 @@ def backtest(directory: Path, mode: str | None, **options: Any) -> None:
     """  # fmt: skip
     if mode is None:
         raise click.UsageError("say --fast (minutes) or --full (real trainings: hours)")
-    from pipeline.backtest import command, page
+    from pipeline.backtest import backtest_page, run
     from pipeline.files import write_json
 
-    result = command.run(_request(directory, mode, **options))
+    result = run.run(_request(directory, mode, **options))
     if options["json_path"]:
         write_json(options["json_path"], result)
     if options["html_path"]:
-        page.render(result, options["html_path"])
+        backtest_page.render(result, options["html_path"])
     click.echo(result["verdict"])
 
 
 def _request(directory: Path, mode: str, **options: Any) -> Any:
     from flows.workspace.settings import parse_settings
     from pipeline import layout
-    from pipeline.backtest.command import Request
     from pipeline.backtest.plan import Plan
-    from pipeline.config import load_params
+    from pipeline.backtest.run import Request
+    from pipeline.config.params import load_params
 
     names = tuple(name.strip() for name in options["strategies"].split(",") if name.strip())
     shape = {name: options[name] for name in ("start", "rounds", "query_size", "seeds")}

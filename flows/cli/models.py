@@ -10,7 +10,7 @@ import click
 from flows.cli.options import AS_JSON, WORKSPACE
 
 if TYPE_CHECKING:
-    from pipeline.models.cost import Cost
+    from pipeline.models.profile import Cost
 
 
 @click.command("models")
@@ -34,8 +34,8 @@ def models(fps: float, only: tuple[str, ...], as_json: bool, workspace: Path) ->
     from functools import partial
 
     from pipeline.models import MODELS
-    from pipeline.models.cost import measure
-    from pipeline.progress import Progress
+    from pipeline.models.profile import measure
+    from pipeline.runtime.progress import Progress
 
     params, image, num_classes = _asked(workspace)
     size = (image.height_px, image.width_px)
@@ -54,7 +54,7 @@ def models(fps: float, only: tuple[str, ...], as_json: bool, workspace: Path) ->
 def _asked(workspace: Path) -> Any:
     """model, image and number of classes of the workspace; elsewhere the defaults."""
     from pipeline import layout
-    from pipeline.config import ImageParams, ModelParams, load_params
+    from pipeline.config.params import ImageParams, ModelParams, load_params
 
     file = workspace / layout.PARAMS
     if not file.exists():
@@ -110,7 +110,7 @@ def export(model_dir: Path, file: Path, images: Path | None, workspace: Path | N
     it is a workspace's teacher that is refused for what it costs older domains.
     """
     from flows.rounds.offered_teacher import require_offered
-    from pipeline.export import export_onnx, real_images
+    from pipeline.inference.onnx_export import export_onnx, real_images
 
     require_offered(model_dir)
     click.echo(export_onnx(model_dir, file, real_images(model_dir, images, workspace)))

@@ -53,13 +53,13 @@ def shift(a: str, b: str, **options: Any) -> None:
     ssl-loop shift day dusk --fast --data camvid --set embed.encoder_weights=FILE
     """  # fmt: skip
     from pipeline.files import write_json
-    from pipeline.shift import page
+    from pipeline.shift import shift_page
 
     found, images = _fast(a, b, **options) if options["fast"] else _in_workspace(a, b, **options)
     if options["json_path"]:
         write_json(options["json_path"], found)
     if options["html_path"]:
-        page.render(found, images, options["html_path"])
+        shift_page.render(found, images, options["html_path"])
     for sentence in found["in_words"]:
         click.echo(sentence)
 
@@ -77,12 +77,12 @@ def _fast(a: str, b: str, **options: Any) -> tuple[dict[str, Any], dict[str, Pat
     if options["data"] is None:
         raise click.UsageError("--fast looks at a folder of labelled images: say --data DIR")
     from flows.workspace.settings import parse_settings
-    from pipeline.backtest.command import default_cache
-    from pipeline.blocks import parse_block
-    from pipeline.shift import fast
+    from pipeline.backtest.run import default_cache
+    from pipeline.config.block import parse_block
+    from pipeline.shift import of_folder
 
-    asked = parse_block(fast.Settings, parse_settings(options["settings"]), source="--set")
-    request = fast.Request(
+    asked = parse_block(of_folder.Settings, parse_settings(options["settings"]), source="--set")
+    request = of_folder.Request(
         root=options["data"],
         a=a,
         b=b,
@@ -92,4 +92,4 @@ def _fast(a: str, b: str, **options: Any) -> tuple[dict[str, Any], dict[str, Pat
         run_length=options["run_length"],
         check_on=options["check_on"],
     )
-    return fast.shift(request)
+    return of_folder.shift(request)

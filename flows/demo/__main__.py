@@ -23,7 +23,7 @@ from flows.services import stack
 from flows.workspace.create import create_workspace
 from flows.workspace.workspace import is_workspace
 from pipeline import layout
-from pipeline.data.synthetic import CLASSES, make_domain
+from pipeline.data.synthetic.domains import CLASSES, make_domain
 
 ROUNDS = 2
 QUERY_SIZE = 6

@@ -14,13 +14,13 @@ from flows.domains.incoming import OPTIONS
 from flows.workspace.git.lost_tags import known_domains
 from flows.workspace.workspace import Workspace
 from pipeline import layout
-from pipeline.config import check_domain_name
+from pipeline.config.params import check_domain_name
 from pipeline.data.ingest import IngestSummary, validate_and_stage
 from pipeline.data.known_images import KnownImages
-from pipeline.data.manifest import read_manifest, write_manifest
-from pipeline.data.painted import require_painted
+from pipeline.data.painted_classes import require_painted
 from pipeline.errors import ConfigError, DataError
 from pipeline.files import write_json
+from pipeline.records.manifest import read_manifest, write_manifest
 from pipeline.shift.verdict import LABELLED
 
 # Titles in Label Studio have 50 characters, with what `annotation.title` and the folder add; file

@@ -12,15 +12,15 @@ from flows.rounds.round_facts import audit_of
 from flows.workspace.position import round_tag
 from flows.workspace.workspace import Workspace
 from pipeline import layout
-from pipeline.data.manifest import Sample, read_manifest
 from pipeline.errors import DataError, WorkspaceError
 from pipeline.files import replacing, write_json
 from pipeline.reading import read
+from pipeline.records.manifest import Sample, read_manifest
 from pipeline.shift.verdict import LABELLED
 
 if TYPE_CHECKING:
     from flows.loop import Loop
-    from pipeline.shift.looking import Picture
+    from pipeline.shift.forward import Picture
 
 SUFFIX = ".shift.json"
 
@@ -33,7 +33,7 @@ def report(
     Of a domain that waits it is kept, to come into the workspace with the domain. DataError for
     domains that are not there.
     """
-    from pipeline.shift.workspace import Asked, shift
+    from pipeline.shift.of_workspace import Asked, shift
 
     workspace = Workspace(root)
     workspace.require()
@@ -159,7 +159,7 @@ def _pictures(
     root: Path, samples: Sequence[Sample], masks: bool = False, folder: Path | None = None
 ) -> list[Picture]:
     """Files of the samples; of a domain that waits they lie in `folder`/images."""
-    from pipeline.shift.looking import Picture
+    from pipeline.shift.forward import Picture
 
     return [
         Picture(

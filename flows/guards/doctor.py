@@ -22,8 +22,8 @@ from flows.versions.collect_garbage import has_far_remote, lost_by_tag
 from flows.workspace.credentials import API_KEY_VARIABLE, SECRETS
 from flows.workspace.workspace import Workspace, is_workspace
 from pipeline import layout
-from pipeline.devices import missing_device
 from pipeline.errors import SslLoopError
+from pipeline.runtime.devices import missing_device
 
 GIT_AT_LEAST = (2, 28)  # init --initial-branch
 _SHOWN = 5

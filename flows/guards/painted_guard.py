@@ -9,8 +9,8 @@ from db.session import session_scope
 from flows.loop import Loop
 from flows.workspace.position import ingest_tag, labels_tag, round_tags
 from pipeline import layout
-from pipeline.data.formats.tables import parse_classes
-from pipeline.data.painted import require_same
+from pipeline.data.formats.csv_tables import parse_classes
+from pipeline.data.painted_classes import require_same
 
 
 def require_painted_classes(loop: Loop) -> None:

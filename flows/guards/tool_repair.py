@@ -44,9 +44,9 @@ from flows.loop import Loop
 from flows.steps.collect import absorb_inbox, collect_domain, keep_record, withdraw
 from flows.workspace.position import round_tag
 from pipeline.data.formats.images import load_image
-from pipeline.data.manifest import Sample
 from pipeline.errors import DataError
-from pipeline.regions import framed
+from pipeline.records.manifest import Sample
+from pipeline.records.regions import framed
 
 VersionKey = tuple[int, str, str]  # annotation id, `updated_at`, hash of the raw answer
 

@@ -21,12 +21,12 @@ from db.tables import QueryItem
 from flows.workspace.position import ingest_tag, round_tag
 from flows.workspace.workspace import Workspace
 from pipeline import layout
+from pipeline.campaign.stopping import Advice, parse_advice
 from pipeline.files import write_json
-from pipeline.query import QueryImage, QueryRow, by_image, parse_query
 from pipeline.reading import Document, read
-from pipeline.regions import Box
+from pipeline.records.query import QueryImage, QueryRow, by_image, parse_query
+from pipeline.records.regions import Box
 from pipeline.stages import STAGES
-from pipeline.stopping import Advice, parse_advice
 
 WHO = "ssl-loop"
 DAMAGED = "`dvc checkout` brings a merged one back, the tool has one that waits in the inbox"

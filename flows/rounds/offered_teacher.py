@@ -20,11 +20,7 @@ from flows.loop import Loop
 from flows.workspace.position import Position, accepted_tag, round_tags
 from flows.workspace.workspace import Workspace, is_workspace
 from pipeline import layout
-from pipeline.areas import drop_interval, read_areas
-from pipeline.errors import WorkspaceError
-from pipeline.evaluation import parse_evaluation
-from pipeline.files import write_json
-from pipeline.forgetting import (
+from pipeline.campaign.forgetting import (
     Forgetting,
     Judgement,
     as_json,
@@ -33,7 +29,11 @@ from pipeline.forgetting import (
     parse_forgetting,
     row_of,
 )
+from pipeline.errors import WorkspaceError
+from pipeline.files import write_json
+from pipeline.metrics.per_image import drop_interval, read_areas
 from pipeline.reading import read
+from pipeline.records.evaluation import parse_evaluation
 
 Round = tuple[str, int, str]
 

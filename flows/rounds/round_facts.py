@@ -13,11 +13,11 @@ from db.session import session_scope
 from flows.loop import Loop
 from flows.workspace.position import round_tags
 from pipeline import layout
-from pipeline.answers import read_answers
-from pipeline.audit import AuditEstimate, audit_estimate
-from pipeline.evaluation import parse_evaluation
+from pipeline.metrics.audit_estimate import AuditEstimate, audit_estimate
 from pipeline.reading import read
-from pipeline.report.facts import RoundFacts
+from pipeline.records.answers import read_answers
+from pipeline.records.evaluation import parse_evaluation
+from pipeline.report.data import RoundFacts
 
 
 def round_facts(loop: Loop) -> tuple[RoundFacts, ...]:

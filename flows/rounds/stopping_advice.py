@@ -12,14 +12,9 @@ from flows.loop import Loop
 from flows.rounds.round_facts import round_facts
 from flows.workspace.position import Position, round_tag
 from pipeline import layout
-from pipeline.answers import read_answers
-from pipeline.arrays import array_of, read_arrays
-from pipeline.cost import MIN_ANSWERS, timed
-from pipeline.data.manifest import Sample
-from pipeline.files import replacing, write_json
-from pipeline.query import read_query
-from pipeline.regions import Grid
-from pipeline.stopping import (
+from pipeline.array_files import array_of, read_arrays
+from pipeline.campaign.annotation_time import MIN_ANSWERS, timed
+from pipeline.campaign.stopping import (
     AHEAD,
     Advice,
     Classes,
@@ -29,6 +24,11 @@ from pipeline.stopping import (
     stop_set,
     thinned,
 )
+from pipeline.files import replacing, write_json
+from pipeline.records.answers import read_answers
+from pipeline.records.manifest import Sample
+from pipeline.records.query import read_query
+from pipeline.records.regions import Grid
 
 
 def write_advice(loop: Loop, here: Position) -> Advice:

@@ -38,7 +38,7 @@ from flows.services.databases import label_studio_database
 from flows.workspace.credentials import PREFECT_TOML, api_key, credentials
 from flows.workspace.workspace import Workspace
 from pipeline import layout
-from pipeline.config import Params
+from pipeline.config.params import Params
 from pipeline.errors import ServiceError
 
 PREFECT, WORKER, LABEL_STUDIO, HOOK = "prefect-server", "worker", "label-studio", "webhook"

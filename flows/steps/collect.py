@@ -29,8 +29,8 @@ from flows.ledger.records import AnnotationRecord, boxes_of, mask_file, read_rec
 from flows.loop import Loop, keep_mask
 from flows.rounds.round_progress import Progress, progress
 from flows.workspace.position import Position
-from pipeline.data.manifest import Sample
 from pipeline.errors import ServiceError
+from pipeline.records.manifest import Sample
 
 _TICK = timedelta(microseconds=1)  # the tool's shortest time: a version of ours follows its own
 

@@ -44,11 +44,11 @@ from flows.steps.keep_teacher import hand_over_teacher
 from flows.steps.region_masks import audit_picks, partial_answers, place_pieces, with_regions
 from flows.workspace.position import Position
 from pipeline import layout
-from pipeline.answers import write_answers
-from pipeline.data.manifest import Sample, with_mask, without_mask, write_manifest
-from pipeline.data.painted import write_classes
+from pipeline.data.painted_classes import write_classes
 from pipeline.errors import WorkspaceError
 from pipeline.files import replacing, sha256_file, write_json
+from pipeline.records.answers import write_answers
+from pipeline.records.manifest import Sample, with_mask, without_mask, write_manifest
 from pipeline.types import Split
 
 REFUSED = (ItemState.SKIPPED, ItemState.QUARANTINED_TWICE)

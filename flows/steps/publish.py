@@ -13,10 +13,10 @@ from flows.loop import Loop
 from flows.services import stack
 from flows.workspace.position import Position, item_id
 from pipeline import layout
-from pipeline.data.manifest import Sample
 from pipeline.errors import DataError
-from pipeline.query import QueryImage, by_image
-from pipeline.regions import inside
+from pipeline.records.manifest import Sample
+from pipeline.records.query import QueryImage, by_image
+from pipeline.records.regions import inside
 from pipeline.types import IGNORE
 
 

@@ -21,10 +21,10 @@ from flows.ledger.records import answers_dir, boxes_of, mask_file
 from flows.loop import keep_mask
 from pipeline import layout
 from pipeline.data.formats.images import load_mask
-from pipeline.data.manifest import Sample, with_mask
 from pipeline.errors import WorkspaceError
 from pipeline.files import replacing
-from pipeline.regions import Box, boxes_text
+from pipeline.records.manifest import Sample, with_mask
+from pipeline.records.regions import Box, boxes_text
 from pipeline.types import IGNORE, MAX_CLASSES
 
 

@@ -14,11 +14,11 @@ from flows.steps.keep_teacher import hand_over_teacher
 from flows.workspace.position import ingest_tag
 from pipeline import layout
 from pipeline.data.formats import read_classes
-from pipeline.data.manifest import Sample, read_manifest, write_manifest
-from pipeline.data.painted import require_same, write_classes
+from pipeline.data.painted_classes import require_same, write_classes
 from pipeline.errors import WorkspaceError
 from pipeline.files import replacing
 from pipeline.reading import AGAIN, read
+from pipeline.records.manifest import Sample, read_manifest, write_manifest
 
 
 def take_in(loop: Loop, name: str) -> None:

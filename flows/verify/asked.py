@@ -9,7 +9,7 @@ from db.session import session_scope
 from flows.ledger.records import asked_at, published_key
 from flows.verify.evidence import Evidence, Finding
 from flows.workspace.position import item_id
-from pipeline.query import by_image
+from pipeline.records.query import by_image
 
 
 def asked(evidence: Evidence) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from db.session import session_scope
 from db.tables import Sample as LedgerSample
 from flows.verify.evidence import Evidence, Finding
 from pipeline import layout
-from pipeline.data.manifest import Sample
+from pipeline.records.manifest import Sample
 
 
 def manifest(evidence: Evidence) -> Iterator[Finding]:

@@ -19,11 +19,11 @@ from flows.workspace.dvc.dvc_cache import Cache, Out, cache_of, outs_at
 from flows.workspace.dvc.dvc_files import DVC_LOCK, LockedStage, locked_stages
 from flows.workspace.position import Position, ingest_tag, round_tags
 from pipeline import layout
-from pipeline.data.manifest import Sample
 from pipeline.errors import DataError
 from pipeline.files import sha256_file
-from pipeline.progress import Progress
 from pipeline.reading import read
+from pipeline.records.manifest import Sample
+from pipeline.runtime.progress import Progress
 
 One = TypeVar("One")
 Version = tuple[int, datetime, str]

@@ -23,9 +23,9 @@ from flows.verify.evidence import Evidence, Finding, version_of
 from flows.workspace.position import round_tag
 from pipeline import layout
 from pipeline.data.formats.images import load_mask
-from pipeline.data.manifest import Sample
 from pipeline.errors import SslLoopError
-from pipeline.regions import inside
+from pipeline.records.manifest import Sample
+from pipeline.records.regions import inside
 from pipeline.types import IGNORE, MAX_CLASSES
 
 Mask = npt.NDArray[np.uint8]

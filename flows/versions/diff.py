@@ -18,7 +18,7 @@ from flows.workspace.position import require_tag
 from flows.workspace.workspace import Workspace
 from pipeline import layout
 from pipeline.data.formats.images import load_mask
-from pipeline.data.manifest import Sample
+from pipeline.records.manifest import Sample
 from pipeline.types import IGNORE, MAX_CLASSES
 
 MODELS = (layout.BASELINE, layout.TEACHER)

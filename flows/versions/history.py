@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from flows.loop import Loop
 from flows.rounds.round_facts import round_facts
 from flows.workspace.position import final_tag, ingest_tag, labels_tag
-from pipeline.report.facts import RoundFacts
+from pipeline.report.data import RoundFacts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,9 +22,9 @@ from flows.versions.find_models import Model
 from flows.workspace.dvc.dvc_cache import LOST, Cache, cache_of, outs_at
 from flows.workspace.position import round_tags
 from pipeline import layout
-from pipeline.data.manifest import Sample
 from pipeline.errors import DataError
 from pipeline.reading import read
+from pipeline.records.manifest import Sample
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,9 +16,9 @@ from typing import Any
 from flows.workspace.dvc.dvc_cache import Cache, Out
 from flows.workspace.git.commands import Git, blob_hash
 from pipeline import layout
-from pipeline.data.manifest import parse_manifest
 from pipeline.errors import WorkspaceError
 from pipeline.files import sha256_file
+from pipeline.records.manifest import parse_manifest
 
 _SYMLINK, _SUBMODULE = "120000", "160000"
 _SHOWN = 10

@@ -16,10 +16,11 @@ from flows.versions.pushes import last_failure, unpushed
 from flows.watch.alarm import alarm_facts
 from flows.workspace.position import Position
 from pipeline import layout
-from pipeline.colours import class_colours
-from pipeline.query import by_image, read_query
+from pipeline.campaign.stopping import Advice, parse_advice
+from pipeline.class_colours import class_colours
 from pipeline.reading import read
-from pipeline.report.facts import (
+from pipeline.records.query import by_image, read_query
+from pipeline.report.data import (
     ExampleFacts,
     LeftOutFacts,
     QueryItemFacts,
@@ -27,7 +28,6 @@ from pipeline.report.facts import (
     RoundFacts,
     ShiftFacts,
 )
-from pipeline.stopping import Advice, parse_advice
 
 NUM_EXAMPLES = 4
 PACKAGES = (
@@ -100,10 +100,10 @@ def _shifts(loop: Loop) -> tuple[ShiftFacts, ...]:
     for domain in loop.params.domains:
         kept = kept_report(loop, domain)
         if kept is not None:
-            from pipeline.shift import page
+            from pipeline.shift import shift_page
 
             file = layout.REPORT.with_name(f"shift-{domain}.html")
-            page.render(kept, images_of(loop, domain), loop.root / file)
+            shift_page.render(kept, images_of(loop, domain), loop.root / file)
             found.append(
                 ShiftFacts(domain=domain, in_words=tuple(kept["in_words"]), page=file.name)
             )

@@ -19,16 +19,16 @@ from flows.versions.pushes import last_failure, unpushed
 from flows.watch.alarm import alarm_facts
 from flows.workspace.position import Position, round_tags
 from flows.workspace.remote import remote
-from pipeline.audit import AuditEstimate
-from pipeline.audit import describe as audit_words
-from pipeline.forgetting import Judgement
-from pipeline.forgetting import as_json as forgetting_as_json
-from pipeline.forgetting import describe as forgetting_words
-from pipeline.query import QueryRow, by_image
-from pipeline.report.facts import AlarmFacts
-from pipeline.stopping import Advice, why_finished
-from pipeline.stopping import as_json as advice_as_json
-from pipeline.stopping import describe as advice_words
+from pipeline.campaign.forgetting import Judgement
+from pipeline.campaign.forgetting import as_json as forgetting_as_json
+from pipeline.campaign.forgetting import describe as forgetting_words
+from pipeline.campaign.stopping import Advice, why_finished
+from pipeline.campaign.stopping import as_json as advice_as_json
+from pipeline.campaign.stopping import describe as advice_words
+from pipeline.metrics.audit_estimate import AuditEstimate
+from pipeline.metrics.audit_estimate import describe as audit_words
+from pipeline.records.query import QueryRow, by_image
+from pipeline.report.data import AlarmFacts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from flows.services import prefect_server
 from flows.watch.log import Line, Shift, WatchLog
 from pipeline import layout
 from pipeline.data.names import leads_out, near_stem
-from pipeline.report.facts import AlarmFacts
+from pipeline.report.data import AlarmFacts
 
 WHO = "ssl-watch"
 EVENT = "ssl-loop.shift"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from flows.watch.log import Version
 from pipeline.data.formats.images import load_image
-from pipeline.data.hygiene import look_at, why_unfit
 from pipeline.data.names import leads_out, why_no_file
+from pipeline.data.quality import look_at, why_unfit
 from pipeline.errors import DataError
 from pipeline.files import sha256_file
 

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from flows.loop import Loop
 from flows.workspace.dvc.dvc_files import DVC_LOCK, locked_stages
 from pipeline import layout
-from pipeline.arrays import array_of, read_arrays
+from pipeline.array_files import array_of, read_arrays
 from pipeline.data.formats.images import load_image
-from pipeline.data.hygiene import look_at
+from pipeline.data.quality import look_at
+from pipeline.drift.reference import FLOOR, Reference, fit_references, most_plausible
 from pipeline.errors import ConfigError, WorkspaceError
 from pipeline.files import sha256_file
 from pipeline.reading import read
-from pipeline.watch.reference import FLOOR, Reference, fit_references, most_plausible
 
 NUM_LOOKED_AT = 32  # images per domain that say how sharp images are here
 TEST = "nearest image at each scale"  # said anew when the test is another: old suspicion is dropped

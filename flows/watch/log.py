@@ -20,10 +20,10 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from pipeline import layout
+from pipeline.drift.change_test import Alarm, ChangeDetector
 from pipeline.errors import WorkspaceError
 from pipeline.files import append
 from pipeline.reading import Document, read
-from pipeline.watch.change import Alarm, ChangeDetector
 
 Line = dict[str, Any]
 Version = tuple[str, int, int]  # name, bytes, time of change

@@ -22,11 +22,11 @@ from flows.workspace.workspace import (
     tracked_by,
 )
 from pipeline import layout
-from pipeline.answers import write_answers
-from pipeline.data.manifest import write_manifest
 from pipeline.errors import ConfigError, WorkspaceError
 from pipeline.files import write_json, write_text
 from pipeline.reading import AGAIN, read
+from pipeline.records.answers import write_answers
+from pipeline.records.manifest import write_manifest
 
 _PREVIOUS_DVC = layout.PREVIOUS_TEACHER.with_name(f"{layout.PREVIOUS_TEACHER.name}.dvc")
 _GITIGNORE = "/.ssl-loop/\n/prefect.toml\n/report/\n__pycache__/\n"

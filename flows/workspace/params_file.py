@@ -9,7 +9,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from pipeline.config import Params, parse_params
+from pipeline.config.params import Params, parse_params
 from pipeline.errors import ConfigError
 from pipeline.files import write_text
 from pipeline.reading import read

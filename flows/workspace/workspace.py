@@ -22,12 +22,12 @@ from flows.workspace.git.git_settings import ATTRIBUTES, convert_back, require_w
 from flows.workspace.git.git_state import require_readable
 from flows.workspace.params_file import apply_changes
 from pipeline import layout
-from pipeline.config import Params, load_params
-from pipeline.data.manifest import Sample, parse_manifest, read_manifest
+from pipeline.config.params import Params, load_params
 from pipeline.errors import WorkspaceError
-from pipeline.evaluation import parse_evaluation
 from pipeline.files import write_text
 from pipeline.reading import AGAIN, Document, content_of
+from pipeline.records.evaluation import parse_evaluation
+from pipeline.records.manifest import Sample, parse_manifest, read_manifest
 
 _DVC_HINTS = ("To track the changes", "git add ", "To enable auto", "dvc config", "Use `dvc push`")
 STAGE_RECORD = layout.PRIVATE / "stage.json"  # the running stage's group, for who comes after

@@ -6,7 +6,7 @@ strategy goes by is not there yet.
 
 from __future__ import annotations
 
-from pipeline.acquisition.asking import query
+from pipeline.acquisition.select import query
 from pipeline.acquisition.strategies import DEFAULT, STRATEGIES, resolved, strategy
 
 __all__ = ["DEFAULT", "STRATEGIES", "query", "resolved", "strategy"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.acquisition.pool import Floats, Pick, Pool
-from pipeline.config import AcquireParams
+from pipeline.config.params import AcquireParams
 
 
 def badge(pool: Pool, num: int, params: AcquireParams, rng: np.random.Generator) -> list[Pick]:

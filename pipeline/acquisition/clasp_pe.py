@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.acquisition.pool import Floats, Pick, Pool
 from pipeline.acquisition.power import power_ranking
-from pipeline.config import AcquireParams
+from pipeline.config.params import AcquireParams
 
 CLASS_SHARE = 0.66  # of the picks; the others go by the entropy of all classes together
 LEAST_SHARPNESS, MOST_SHARPNESS = 1.0, 100.0

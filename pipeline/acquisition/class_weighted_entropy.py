@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.acquisition.pool import ByClass, Floats, Pick, Pool
-from pipeline.config import AcquireParams
+from pipeline.config.params import AcquireParams
 
 # A class is taken to hold at least this share of the labels: one that nobody has seen would
 # otherwise decide alone, whatever the model mistakes for it.

@@ -7,7 +7,7 @@ from sklearn.cluster import AgglomerativeClustering
 
 from pipeline.acquisition.most_uncertain import uncertain
 from pipeline.acquisition.pool import Pick, Pool
-from pipeline.config import AcquireParams
+from pipeline.config.params import AcquireParams
 
 CANDIDATES_PER_PICK = 10  # of the smallest margin (Citovsky et al. 2021, section 3)
 

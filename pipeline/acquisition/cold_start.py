@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.acquisition.diversity import medoids
 from pipeline.acquisition.pool import Pick, Pool
-from pipeline.config import AcquireParams
+from pipeline.config.params import AcquireParams
 
 
 def cold_start(pool: Pool, num: int, params: AcquireParams, rng: np.random.Generator) -> list[Pick]:

@@ -7,7 +7,7 @@ import numpy as np
 from pipeline.acquisition.diversity import gaps
 from pipeline.acquisition.neighbours import nearest_distances
 from pipeline.acquisition.pool import Floats, Pick, Pool
-from pipeline.config import AcquireParams
+from pipeline.config.params import AcquireParams
 
 NUM_NEIGHBOURS = 20
 

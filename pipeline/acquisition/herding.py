@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.acquisition.pool import Floats, Pick, Pool
-from pipeline.config import AcquireParams
+from pipeline.config.params import AcquireParams
 
 MOST_TARGETS = 4000  # images that stand for all; a kernel of all with all would be N x N
 NUM_MEASURED = 64  # of which distances to all others give the kernel its width

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.acquisition.diversity import k_center as farthest
 from pipeline.acquisition.pool import Pick, Pool
-from pipeline.config import AcquireParams
+from pipeline.config.params import AcquireParams
 
 WIDEST = 2.0  # distance of two rows of norm 1
 

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import AcquireParams
+from pipeline.config.params import AcquireParams
 from pipeline.errors import DataError
-from pipeline.query import Source
+from pipeline.records.query import Source
 
 Floats = NDArray[np.float64]
 

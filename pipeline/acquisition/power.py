@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pipeline.acquisition.most_uncertain import uncertain
 from pipeline.acquisition.pool import Choose, Floats, Pick, Pool
-from pipeline.config import AcquireParams
+from pipeline.config.params import AcquireParams
 
 LEAST = 1e-12  # log of a score of 0 stays finite: drawn last, but drawn
 

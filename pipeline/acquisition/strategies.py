@@ -9,11 +9,6 @@ from pipeline.acquisition.clasp_pe import clasp_pe
 from pipeline.acquisition.class_weighted_entropy import class_weighted_entropy
 from pipeline.acquisition.cluster_margin import cluster_margin
 from pipeline.acquisition.domain_density import domain_density
-from pipeline.acquisition.far_apart import (
-    clasp_k_center,
-    class_weighted_k_center,
-    entropy_k_center,
-)
 from pipeline.acquisition.herding import herding
 from pipeline.acquisition.k_center import k_center
 from pipeline.acquisition.most_uncertain import most_uncertain
@@ -21,6 +16,11 @@ from pipeline.acquisition.pool import Choose
 from pipeline.acquisition.power import power
 from pipeline.acquisition.random import random
 from pipeline.acquisition.stratified_random import stratified_random
+from pipeline.acquisition.two_step import (
+    clasp_k_center,
+    class_weighted_k_center,
+    entropy_k_center,
+)
 from pipeline.acquisition.typiclust import typiclust
 from pipeline.errors import ConfigError
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.acquisition.neighbours import clusters, nearest_distances
 from pipeline.acquisition.pool import Pick, Pool
-from pipeline.config import AcquireParams
+from pipeline.config.params import AcquireParams
 
 MOST_CLUSTERS = 500
 NUM_NEIGHBOURS = 20

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import pipeline
 from pipeline.acquisition import DEFAULT, resolved, strategy
-from pipeline.config import AcquireParams
+from pipeline.config.params import AcquireParams
 from pipeline.errors import ConfigError
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import layout
-from pipeline.config import Params
-from pipeline.data.manifest import read_manifest, with_mask, write_manifest
+from pipeline.config.params import Params
 from pipeline.errors import DataError
-from pipeline.evaluation import parse_evaluation
 from pipeline.files import replacing, sha256_file
-from pipeline.query import read_query
 from pipeline.reading import read
+from pipeline.records.evaluation import parse_evaluation
+from pipeline.records.manifest import read_manifest, with_mask, write_manifest
+from pipeline.records.query import read_query
 from pipeline.stages import STAGES
 
 

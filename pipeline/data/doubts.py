@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.manifest import Sample
 from pipeline.errors import DataError
+from pipeline.records.manifest import Sample
 from pipeline.types import IGNORE
 
 SHOWN = 10  # names in one sentence

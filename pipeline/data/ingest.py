@@ -15,6 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from pipeline import layout
+from pipeline.config.rounds import LoopParams
 from pipeline.data.doubts import (
     Counts,
     Doubts,
@@ -23,6 +24,7 @@ from pipeline.data.doubts import (
     doubt_links,
     doubt_masks,
 )
+from pipeline.data.formats.csv_tables import read_splits as read_splits
 from pipeline.data.formats.images import (
     is_plain,
     load_image,
@@ -31,15 +33,13 @@ from pipeline.data.formats.images import (
     save_mask,
     value_counts,
 )
-from pipeline.data.formats.tables import read_splits as read_splits
-from pipeline.data.hygiene import Look, in_words, look_at, to_leave_out
 from pipeline.data.known_images import KnownImages
-from pipeline.data.manifest import Sample, write_manifest
 from pipeline.data.names import files_by_stem, leads_out
-from pipeline.data.painted import write_classes
+from pipeline.data.painted_classes import write_classes
+from pipeline.data.quality import Look, in_words, look_at, to_leave_out
 from pipeline.errors import DataError, WorkspaceError
 from pipeline.files import alone, failure_words, replacing, sha256_file
-from pipeline.loop_params import LoopParams
+from pipeline.records.manifest import Sample, write_manifest
 from pipeline.types import INGEST_SPLITS, Split
 
 HALF_DONE = ".ingest-"  # prefix of the folder in which a domain is built

@@ -9,11 +9,11 @@ from PIL import Image
 
 from pipeline import layout
 from pipeline.data.formats.images import load_image
-from pipeline.data.hygiene import pixels_sha256
-from pipeline.data.manifest import Sample, read_manifest
+from pipeline.data.quality import pixels_sha256
 from pipeline.errors import DataError
 from pipeline.files import write_json
 from pipeline.reading import read
+from pipeline.records.manifest import Sample, read_manifest
 
 Size = tuple[int, int]  # width, height
 

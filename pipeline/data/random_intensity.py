@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.data.transforms import BLUR_SIGMA_PX, gaussian_blur, luma, turn_hue
+from pipeline.data.augment import BLUR_SIGMA_PX, gaussian_blur, luma, turn_hue
 
 MAX_OPERATIONS = 3
 FACTOR = (0.05, 0.95)  # of contrast, brightness, colour, sharpness; 1 = the image as it is

@@ -1,6 +1,6 @@
 """How labelled and unlabelled images teach: one file and one row in FAMILIES each.
 
-`METHODS[name](setup)` is a Method (pipeline/methods/protocol.py): an nn.Module that owns its
+`METHODS[name](setup)` is a Method (pipeline/methods/shared/protocol.py): an nn.Module that owns its
 networks and turns a batch into named losses. pipeline/training steps, logs and saves.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 from pipeline.errors import ConfigError
 from pipeline.methods.adv_semi_seg import AdvSemiSeg
 from pipeline.methods.augseg import AugSeg
-from pipeline.methods.base import SemiSupervised
 from pipeline.methods.cbst import CBST
 from pipeline.methods.cct import CCT
 from pipeline.methods.cps import CPS
@@ -18,7 +17,10 @@ from pipeline.methods.fixmatch import FixMatch
 from pipeline.methods.flexmatch import FlexMatch
 from pipeline.methods.freematch import FreeMatch
 from pipeline.methods.mean_teacher import MeanTeacher
-from pipeline.methods.protocol import (
+from pipeline.methods.reco import ReCo
+from pipeline.methods.s4gan import S4GAN
+from pipeline.methods.shared.base import SemiSupervised
+from pipeline.methods.shared.protocol import (
     Batch,
     Losses,
     Method,
@@ -29,8 +31,6 @@ from pipeline.methods.protocol import (
     Unlabelled,
     UnlabelledSet,
 )
-from pipeline.methods.reco import ReCo
-from pipeline.methods.s4gan import S4GAN
 from pipeline.methods.soft_teacher import SoftTeacher
 from pipeline.methods.softmatch import SoftMatch
 from pipeline.methods.st_plus_plus import STPlusPlus

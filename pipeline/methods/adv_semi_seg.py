@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from pipeline.config import Share
-from pipeline.methods.adversarial import (
+from pipeline.config.params import Share
+from pipeline.methods.shared.adversarial import (
     LEAK,
     Adversarial,
     AdversaryOptions,
@@ -22,8 +22,8 @@ from pipeline.methods.adversarial import (
     judged,
     one_hot,
 )
-from pipeline.methods.losses import likeliest, reliable_cross_entropy, share
-from pipeline.methods.protocol import Batch, Losses, MethodSetup, Unlabelled
+from pipeline.methods.shared.losses import likeliest, reliable_cross_entropy, share
+from pipeline.methods.shared.protocol import Batch, Losses, MethodSetup, Unlabelled
 from pipeline.types import IGNORE
 
 

@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from pipeline.blocks import Block
-from pipeline.methods.base import Pair, TeacherStudent
-from pipeline.methods.losses import likeliest, reliable_cross_entropy, share
-from pipeline.methods.mixing import partners
-from pipeline.methods.protocol import Batch, Losses, StrongColour, Unlabelled
+from pipeline.config.block import Block
+from pipeline.methods.shared.base import Pair, TeacherStudent
+from pipeline.methods.shared.losses import likeliest, reliable_cross_entropy, share
+from pipeline.methods.shared.mixing import partners
+from pipeline.methods.shared.protocol import Batch, Losses, StrongColour, Unlabelled
 from pipeline.types import IGNORE
 
 BetaShape = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2)]

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.methods import FAMILIES
-from pipeline.methods.base import SemiSupervised, TeacherStudent
+from pipeline.methods.shared.base import SemiSupervised, TeacherStudent
 
 
 @dataclass(frozen=True, kw_only=True)

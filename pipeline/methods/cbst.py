@@ -11,10 +11,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from pipeline.blocks import Block
-from pipeline.config import PositiveInt
-from pipeline.methods.protocol import MethodSetup, Unlabelled
-from pipeline.methods.self_training import SelfTraining
+from pipeline.config.block import Block
+from pipeline.config.params import PositiveInt
+from pipeline.methods.shared.protocol import MethodSetup, Unlabelled
+from pipeline.methods.shared.self_training import SelfTraining
 from pipeline.types import IGNORE
 
 Portion = Annotated[float, Field(gt=0, le=1)]

@@ -15,13 +15,13 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from pipeline.blocks import Block
+from pipeline.config.block import Block
 from pipeline.errors import ConfigError
-from pipeline.methods.base import SemiSupervised
-from pipeline.methods.features import FEATURE_PERTURBATIONS, Scene
-from pipeline.methods.losses import probs_distance
-from pipeline.methods.network_noise import steady, steady_decode
-from pipeline.methods.protocol import Batch, Losses, MethodSetup, Network, Unlabelled
+from pipeline.methods.shared.base import SemiSupervised
+from pipeline.methods.shared.dropout_switch import steady, steady_decode
+from pipeline.methods.shared.feature_perturbations import FEATURE_PERTURBATIONS, Scene
+from pipeline.methods.shared.losses import probs_distance
+from pipeline.methods.shared.protocol import Batch, Losses, MethodSetup, Network, Unlabelled
 
 LOOK = (2, 3, 64, 64)  # images that tell the channels: divisible by 32, enough for batch norm
 Count = Annotated[int, Field(ge=0, le=30)]

@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pipeline.methods.base import SemiSupervised
-from pipeline.methods.losses import likeliest, reliable_cross_entropy, share
-from pipeline.methods.protocol import Batch, Losses, MethodSetup, Unlabelled
+from pipeline.methods.shared.base import SemiSupervised
+from pipeline.methods.shared.losses import likeliest, reliable_cross_entropy, share
+from pipeline.methods.shared.protocol import Batch, Losses, MethodSetup, Unlabelled
 
 
 class CPS(SemiSupervised):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pipeline.blocks import Block
-from pipeline.methods.base import Pair, TeacherStudent
-from pipeline.methods.losses import likeliest, probs_distance, share
-from pipeline.methods.protocol import Batch, Losses, Unlabelled
+from pipeline.config.block import Block
+from pipeline.methods.shared.base import Pair, TeacherStudent
+from pipeline.methods.shared.losses import likeliest, probs_distance, share
+from pipeline.methods.shared.protocol import Batch, Losses, Unlabelled
 
 
 class Options(Block):

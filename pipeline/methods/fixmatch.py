@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from pipeline.methods.base import Pair, TeacherStudent
-from pipeline.methods.losses import reliable_cross_entropy, share
-from pipeline.methods.protocol import Batch, Losses, Unlabelled
+from pipeline.methods.shared.base import Pair, TeacherStudent
+from pipeline.methods.shared.losses import reliable_cross_entropy, share
+from pipeline.methods.shared.protocol import Batch, Losses, Unlabelled
 
 
 class FixMatch(TeacherStudent):

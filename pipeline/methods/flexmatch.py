@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from pipeline.methods.adaptive import AdaptiveFixMatch, class_means
-from pipeline.methods.protocol import MethodSetup
+from pipeline.methods.shared.class_thresholds import AdaptiveFixMatch, class_means
+from pipeline.methods.shared.protocol import MethodSetup
 
 
 class FlexMatch(AdaptiveFixMatch):

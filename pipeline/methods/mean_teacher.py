@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline.methods.base import Pair, TeacherStudent
-from pipeline.methods.losses import likeliest, probs_distance
-from pipeline.methods.protocol import Batch, Losses, Unlabelled
+from pipeline.methods.shared.base import Pair, TeacherStudent
+from pipeline.methods.shared.losses import likeliest, probs_distance
+from pipeline.methods.shared.protocol import Batch, Losses, Unlabelled
 
 
 class MeanTeacher(TeacherStudent):

@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from pipeline.config import Share
-from pipeline.methods import contrast
-from pipeline.methods.base import Pair
-from pipeline.methods.losses import share
-from pipeline.methods.protocol import Batch, Losses, Unlabelled
+from pipeline.config.params import Share
+from pipeline.methods.shared import contrast
+from pipeline.methods.shared.base import Pair
+from pipeline.methods.shared.losses import share
+from pipeline.methods.shared.protocol import Batch, Losses, Unlabelled
 from pipeline.types import IGNORE
 
 

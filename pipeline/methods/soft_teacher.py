@@ -10,10 +10,10 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from pipeline.blocks import Block
-from pipeline.config import Share
-from pipeline.methods.adaptive import class_means, class_members
+from pipeline.config.block import Block
+from pipeline.config.params import Share
 from pipeline.methods.fixmatch import FixMatch
+from pipeline.methods.shared.class_thresholds import class_means, class_members
 
 
 class SoftTeacherOptions(Block):

@@ -11,8 +11,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from pipeline.methods.adaptive import AdaptiveFixMatch, AdaptiveOptions, class_means
-from pipeline.methods.protocol import MethodSetup
+from pipeline.methods.shared.class_thresholds import AdaptiveFixMatch, AdaptiveOptions, class_means
+from pipeline.methods.shared.protocol import MethodSetup
 
 MIN_VARIANCE = 1e-6  # a class of one pixel, or of equal ones, has none to divide by
 

@@ -12,11 +12,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from pipeline.blocks import Block
-from pipeline.methods.losses import likeliest
-from pipeline.methods.protocol import MethodSetup, Unlabelled
-from pipeline.methods.self_training import SelfTraining
-from pipeline.methods.teacher import Teacher
+from pipeline.config.block import Block
+from pipeline.methods.shared.ema_teacher import Teacher
+from pipeline.methods.shared.losses import likeliest
+from pipeline.methods.shared.protocol import MethodSetup, Unlabelled
+from pipeline.methods.shared.self_training import SelfTraining
 from pipeline.types import IGNORE
 
 NUM_SNAPSHOTS = 2  # at 1/3 and 2/3 of the first phase, compared with its end (section 3.3)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.methods.base import SemiSupervised
-from pipeline.methods.protocol import Batch, Losses, Unlabelled
+from pipeline.methods.shared.base import SemiSupervised
+from pipeline.methods.shared.protocol import Batch, Losses, Unlabelled
 
 
 class Supervised(SemiSupervised):

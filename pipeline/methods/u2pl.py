@@ -12,12 +12,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from pipeline.config import Share
-from pipeline.methods import contrast
-from pipeline.methods.base import Pair
-from pipeline.methods.losses import likeliest, reliable_cross_entropy, share
-from pipeline.methods.protocol import Batch, Losses, MethodSetup, Network, Unlabelled
-from pipeline.methods.teacher import Teacher
+from pipeline.config.params import Share
+from pipeline.methods.shared import contrast
+from pipeline.methods.shared.base import Pair
+from pipeline.methods.shared.ema_teacher import Teacher
+from pipeline.methods.shared.losses import likeliest, reliable_cross_entropy, share
+from pipeline.methods.shared.protocol import Batch, Losses, MethodSetup, Network, Unlabelled
 from pipeline.types import IGNORE
 
 KEYS_PER_STEP = 4  # a step fills at most this part of a class's queue: 1 / 4

@@ -12,12 +12,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from pipeline.blocks import Block
-from pipeline.methods.base import Pair, TeacherStudent
-from pipeline.methods.losses import likeliest, probs_distance, ramp_up, share
-from pipeline.methods.network_noise import with_dropout
-from pipeline.methods.protocol import Batch, Losses, Unlabelled
-from pipeline.methods.teacher import Teacher
+from pipeline.config.block import Block
+from pipeline.methods.shared.base import Pair, TeacherStudent
+from pipeline.methods.shared.dropout_switch import with_dropout
+from pipeline.methods.shared.ema_teacher import Teacher
+from pipeline.methods.shared.losses import likeliest, probs_distance, ramp_up, share
+from pipeline.methods.shared.protocol import Batch, Losses, Unlabelled
 
 NOISE_CLIP = 2.0  # standard deviations
 

@@ -11,11 +11,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from pipeline.blocks import Block
-from pipeline.methods.base import SemiSupervised
-from pipeline.methods.features import Scene, draw_perturbation
-from pipeline.methods.losses import reliable_cross_entropy, share
-from pipeline.methods.protocol import Batch, Losses, Unlabelled
+from pipeline.config.block import Block
+from pipeline.methods.shared.base import SemiSupervised
+from pipeline.methods.shared.feature_perturbations import Scene, draw_perturbation
+from pipeline.methods.shared.losses import reliable_cross_entropy, share
+from pipeline.methods.shared.protocol import Batch, Losses, Unlabelled
 
 
 class Options(Block):

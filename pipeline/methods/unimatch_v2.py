@@ -11,11 +11,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from pipeline.blocks import Block
-from pipeline.methods.base import Pair, TeacherStudent
-from pipeline.methods.losses import reliable_cross_entropy, share
-from pipeline.methods.mixing import Mix
-from pipeline.methods.protocol import Batch, Losses, Network, Unlabelled
+from pipeline.config.block import Block
+from pipeline.methods.shared.base import Pair, TeacherStudent
+from pipeline.methods.shared.losses import reliable_cross_entropy, share
+from pipeline.methods.shared.mixing import Mix
+from pipeline.methods.shared.protocol import Batch, Losses, Network, Unlabelled
 
 
 class Options(Block):

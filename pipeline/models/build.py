@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pipeline.config import ModelParams
+from pipeline.config.params import ModelParams
 from pipeline.errors import ModelError
 from pipeline.models import ddrnet, hrnet, smp, vit
 from pipeline.models.encoders import EncoderChoice, initialise_encoder

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pipeline.config import ImageParams, ModelParams
+from pipeline.config.params import ImageParams, ModelParams
 from pipeline.errors import ModelError
 from pipeline.files import replacing, write_json
 from pipeline.models.build import build_model

@@ -18,7 +18,7 @@ from timm.models.efficientnet import EfficientNetFeatures
 from timm.models.mobilenetv3 import MobileNetV3Features
 from torch import Tensor, nn
 
-from pipeline.config import EmbedParams, ModelParams
+from pipeline.config.params import EmbedParams, ModelParams
 from pipeline.errors import ModelError
 
 TIMM = "tu-"  # segmentation_models_pytorch's prefix for timm's names

@@ -15,7 +15,7 @@ from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from pipeline.blocks import Block, parse_block
+from pipeline.config.block import Block, parse_block
 from pipeline.errors import ModelError
 from pipeline.models.dpt import DPT, NUM_MAPS, LastMap
 from pipeline.models.encoders import TIMM, EncoderChoice, timm_network

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from pipeline.report.page import render
+from pipeline.report.round_page import render
 
 __all__ = ["render"]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.report.facts import RoundFacts
+from pipeline.report.data import RoundFacts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.colours import rgb
+from pipeline.class_colours import rgb
 from pipeline.data.formats.images import load_image
-from pipeline.regions import Box, framed, inside
+from pipeline.records.regions import Box, framed, inside
 
 Pixels = NDArray[np.uint8]
 

@@ -8,19 +8,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline import cost, layout
+from pipeline import layout
 from pipeline.acquisition import query, resolved, strategy
 from pipeline.acquisition.pool import ByClass, Floats, Pool
 from pipeline.acquisition.strategies import SCORES
-from pipeline.answers import read_answers
-from pipeline.arrays import array_of, read_arrays
-from pipeline.config import Params
+from pipeline.array_files import array_of, read_arrays
+from pipeline.campaign import annotation_time
+from pipeline.config.params import Params
 from pipeline.data.formats.images import load_mask
-from pipeline.data.manifest import Sample, read_manifest
 from pipeline.errors import ConfigError, DataError
-from pipeline.query import write_query
+from pipeline.inference.gradients import columns
+from pipeline.records.answers import read_answers
+from pipeline.records.manifest import Sample, read_manifest
+from pipeline.records.query import write_query
 from pipeline.stages.candidates import images_of, labelled_ids, regions_of
-from pipeline.stages.gradients import columns
 from pipeline.types import IGNORE
 
 WHOLE = ("sample_ids", "embeddings_ND")
@@ -97,20 +98,25 @@ def _scored(
 
 def _minutes(root: Path, names: list[str], table: pd.DataFrame | None) -> dict[str, float]:
     """What each candidate is expected to take, at the pace of the answers so far."""
-    shapes: list[cost.Shape | None] = [None] * len(names)
+    shapes: list[annotation_time.Shape | None] = [None] * len(names)
     if table is not None:
-        shapes = [cost.Shape(*row) for row in zip(table["boundary"], table["regions"], strict=True)]
-    pace = cost.fit(cost.timed(read_answers(root / layout.ANSWERS)))
-    minutes_N = cost.expected_minutes(pace, shapes)
+        shapes = [
+            annotation_time.Shape(*row)
+            for row in zip(table["boundary"], table["regions"], strict=True)
+        ]
+    pace = annotation_time.fit(annotation_time.timed(read_answers(root / layout.ANSWERS)))
+    minutes_N = annotation_time.expected_minutes(pace, shapes)
     return dict(zip(names, minutes_N.tolist(), strict=True))
 
 
 def _per_minute(pool: Pool, minutes_N: Floats) -> Pool:
     """Scores for a minute of people's time; strategies without scores stay as they are."""
-    scores = {name: cost.per_minute(each_N, minutes_N) for name, each_N in pool.scores.items()}
+    scores = {
+        name: annotation_time.per_minute(each_N, minutes_N) for name, each_N in pool.scores.items()
+    }
     found = pool.by_class
     if found is not None:
-        ratio_N = cost.per_minute(np.ones(len(pool)), minutes_N)
+        ratio_N = annotation_time.per_minute(np.ones(len(pool)), minutes_N)
         found = replace(found, entropy_NK=found.entropy_NK * ratio_N[:, None])
     return replace(pool, scores=scores, by_class=found)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.config import Params
-from pipeline.data.manifest import Sample
-from pipeline.inference import image_size
-from pipeline.query import Region
-from pipeline.regions import Grid
+from pipeline.config.params import Params
+from pipeline.inference.logits import image_size
+from pipeline.records.manifest import Sample
+from pipeline.records.query import Region
+from pipeline.records.regions import Grid
 
 
 def candidates_of(samples: Iterable[Sample], domain: str) -> list[Sample]:

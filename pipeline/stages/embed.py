@@ -17,16 +17,16 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from pipeline import layout
-from pipeline.config import EmbedParams, Params
-from pipeline.data.datasets import ImageStore, read_image
-from pipeline.data.manifest import Sample, check_files, read_manifest
-from pipeline.data.transforms import normalise
-from pipeline.devices import require_device
+from pipeline.config.params import EmbedParams, Params
+from pipeline.data.augment import normalise
+from pipeline.data.dataset import ImageStore, read_image
 from pipeline.errors import ConfigError, DataError
 from pipeline.files import replacing
 from pipeline.models import build_encoder
-from pipeline.progress import Progress
-from pipeline.regions import Grid
+from pipeline.records.manifest import Sample, check_files, read_manifest
+from pipeline.records.regions import Grid
+from pipeline.runtime.devices import require_device
+from pipeline.runtime.progress import Progress
 
 BATCH = 16  # images at once; more gains nothing on two cores
 # Of a region: there are hundreds of thousands, and cosines stay as they are to about 0.09.

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 
 from pipeline import layout
-from pipeline.areas import Areas, write_areas
-from pipeline.config import Params
-from pipeline.data.datasets import ImageStore
+from pipeline.config.params import Params
+from pipeline.data.dataset import ImageStore
 from pipeline.data.formats.images import load_mask
-from pipeline.data.manifest import Sample, check_files, read_manifest
 from pipeline.files import write_json
-from pipeline.inference import logits_of, pick_device, resize_logits
-from pipeline.metrics import confusion_matrix, iou_per_class, mean_iou
+from pipeline.inference.logits import logits_of, pick_device, resize_logits
+from pipeline.metrics.iou import confusion_matrix, iou_per_class, mean_iou
+from pipeline.metrics.per_image import Areas, write_areas
 from pipeline.models import LoadedModel, load_model
-from pipeline.progress import Progress
+from pipeline.records.manifest import Sample, check_files, read_manifest
+from pipeline.runtime.progress import Progress
 from pipeline.types import Split
 from pipeline.uncertainty.calibration import (
     Bin,

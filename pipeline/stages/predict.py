@@ -17,14 +17,14 @@ from PIL import Image
 from torch import Tensor
 
 from pipeline import layout
-from pipeline.config import Params
-from pipeline.cost import shape_of
-from pipeline.data.datasets import ImageStore
+from pipeline.campaign.annotation_time import shape_of
+from pipeline.config.params import Params
+from pipeline.data.dataset import ImageStore
 from pipeline.data.formats.images import save_mask
-from pipeline.data.manifest import Sample, check_files, read_manifest
 from pipeline.errors import ModelError
 from pipeline.files import replacing
-from pipeline.inference import (
+from pipeline.inference.gradients import WHOLE, columns, gradient_view, mean_gradients, wanted
+from pipeline.inference.logits import (
     View,
     dropout,
     flips,
@@ -34,12 +34,12 @@ from pipeline.inference import (
     resize_rows,
     views_of,
 )
+from pipeline.inference.pixels import Prediction, Views, predict_pixels
 from pipeline.models import LoadedModel, load_beside, load_model
 from pipeline.models.segmenter import Segmenter
-from pipeline.progress import Progress, say
-from pipeline.regions import Grid
-from pipeline.stages.gradients import WHOLE, columns, gradient_view, mean_gradients, wanted
-from pipeline.stages.pixels import Prediction, Views, predict_pixels
+from pipeline.records.manifest import Sample, check_files, read_manifest
+from pipeline.records.regions import Grid
+from pipeline.runtime.progress import Progress, say
 from pipeline.uncertainty.aggregate import AGGREGATES, scope_of
 
 FOLDERS = (layout.PSEUDO_LABELS, layout.CONFIDENCE, layout.UNCERTAINTY)

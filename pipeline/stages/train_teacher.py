@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline import layout
-from pipeline.config import Params
+from pipeline.config.params import Params
 from pipeline.training import train_stage
 
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from pipeline.training.job import train_stage
-from pipeline.training.loop import Trained, TrainingJob, train
+from pipeline.training.trainer import Trained, TrainingJob, train
 
 __all__ = ["Trained", "TrainingJob", "train", "train_stage"]

@@ -9,22 +9,22 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from pipeline.adaptation.fourier import with_style_of
-from pipeline.adaptation.in_force import Adaptation
-from pipeline.adaptation.streams import places_of, target_share_of_labels
-from pipeline.config import Params
-from pipeline.data.datasets import ImageStore
-from pipeline.data.manifest import Sample
-from pipeline.data.random_intensity import random_intensity_view
-from pipeline.data.transforms import (
+from pipeline.config.params import Params
+from pipeline.data.augment import (
     normalise,
     random_boxes,
     strong_view,
     weak_view,
 )
+from pipeline.data.dataset import ImageStore
+from pipeline.data.random_intensity import random_intensity_view
 from pipeline.methods import Batch, StrongColour, StrongView, Unlabelled
+from pipeline.records.manifest import Sample
 from pipeline.training import seeds
-from pipeline.training.imbalance import RareClasses
+from pipeline.training.class_balance import RareClasses
+from pipeline.training.domain_adaptation.domain_share import places_of, target_share_of_labels
+from pipeline.training.domain_adaptation.enabled import Adaptation
+from pipeline.training.domain_adaptation.fourier import with_style_of
 
 # Share of labelled images in colours of the strong view. Half: the baseline meets the same colours
 # as the student, and still sees the images as they are.

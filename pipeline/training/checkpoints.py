@@ -18,10 +18,10 @@ from torch import Tensor
 
 import pipeline
 from pipeline import layout
-from pipeline.config import Params
-from pipeline.data.manifest import Sample
+from pipeline.config.params import Params
 from pipeline.files import replacing
-from pipeline.progress import say
+from pipeline.records.manifest import Sample
+from pipeline.runtime.progress import say
 
 # Knobs of train that change how a training runs but not what comes out.
 WITHOUT_EFFECT = {"checkpoint_every_s", "cache_mib"}

@@ -9,19 +9,23 @@ from typing import Any
 
 import pipeline
 from pipeline import layout
-from pipeline.adaptation.in_force import Adaptation, adaptation_in_force
-from pipeline.adaptation.warm_start import average_with, last_teacher, last_teacher_sha256
-from pipeline.config import Params
-from pipeline.data.manifest import Sample, check_files, read_manifest
+from pipeline.config.params import Params
 from pipeline.errors import ModelError
 from pipeline.files import sha256_file, write_json
 from pipeline.models import save_model, save_untrained
-from pipeline.progress import say
+from pipeline.records.manifest import Sample, check_files, read_manifest
+from pipeline.runtime.progress import say
 from pipeline.training.checkpoints import Checkpoints, training_key
-from pipeline.training.followed import follow_in_batch_norm
-from pipeline.training.history import thin
-from pipeline.training.loop import Trained, TrainingJob, train
+from pipeline.training.curves import thin
+from pipeline.training.domain_adaptation.enabled import Adaptation, adaptation_in_force
+from pipeline.training.domain_adaptation.reestimate_batch_norm import follow_in_batch_norm
+from pipeline.training.domain_adaptation.warm_start import (
+    average_with,
+    last_teacher,
+    last_teacher_sha256,
+)
 from pipeline.training.monitor import named_points, spread
+from pipeline.training.trainer import Trained, TrainingJob, train
 
 TEACHER_STAGE = "train_teacher"
 NO_LABELS = "no labelled image in any domain yet"

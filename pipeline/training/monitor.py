@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import Params
-from pipeline.data.datasets import ImageStore
-from pipeline.data.manifest import Sample
-from pipeline.data.transforms import normalise
-from pipeline.metrics import confusion_matrix, iou_per_class, mean_iou
-from pipeline.training.history import CURVE_POINTS
+from pipeline.config.params import Params
+from pipeline.data.augment import normalise
+from pipeline.data.dataset import ImageStore
+from pipeline.metrics.iou import confusion_matrix, iou_per_class, mean_iou
+from pipeline.records.manifest import Sample
+from pipeline.training.curves import CURVE_POINTS
 
 MAX_IMAGES = 16  # a look at them costs about as much as one step
 DECIMALS = 4

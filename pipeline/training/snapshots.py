@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pipeline.methods.protocol import phase_length
+from pipeline.methods.shared.protocol import phase_length
 
 NUM_SNAPSHOTS = 2  # as ST++ has them, at 1/3 and 2/3
 

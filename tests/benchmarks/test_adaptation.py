@@ -11,7 +11,7 @@ from PIL import Image
 from benchmarks import adaptation, adaptation_pilots, adaptation_report
 from benchmarks.camvid import split_rows
 from benchmarks.junk import SHARE, write_junk
-from pipeline.data.hygiene import BLANK_BELOW, BLURRED_BELOW, look_at
+from pipeline.data.quality import BLANK_BELOW, BLURRED_BELOW, look_at
 
 BASE, ALL_LABELS = {0: 0.30, 1: 0.40}, {0: 0.40, 1: 0.50}
 

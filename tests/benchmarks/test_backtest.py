@@ -12,7 +12,7 @@ from benchmarks import backtest, methods
 from benchmarks.camvid import CamVid
 from pipeline.acquisition import STRATEGIES
 from pipeline.backtest.plan import DEFAULT
-from tests.pipeline.backtest.test_page import result_of
+from tests.pipeline.backtest.test_backtest_page import result_of
 
 
 def new_arguments(**changes) -> argparse.Namespace:

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import shift_rules_report as report
 from benchmarks.camvid import CamVid
 from benchmarks.shift_rules import BLOCK, dealt, together
-from pipeline.data.alterations import ALTERATIONS
+from pipeline.data.corruptions import ALTERATIONS
 
 SAID = {"half": (0.1, 0.05), "noise": (0.2, 0.4)}
 NETWORK = {

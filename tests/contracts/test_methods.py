@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config import MethodParams
+from pipeline.config.params import MethodParams
 from pipeline.errors import ConfigError
 from pipeline.methods import METHODS, Batch, MethodSetup, build_method
-from pipeline.methods.base import TeacherStudent
-from pipeline.methods.losses import labelled_loss
-from pipeline.methods.protocol import phase_length
-from pipeline.methods.teacher import Teacher
+from pipeline.methods.shared.base import TeacherStudent
+from pipeline.methods.shared.ema_teacher import Teacher
+from pipeline.methods.shared.losses import labelled_loss
+from pipeline.methods.shared.protocol import phase_length
 from pipeline.types import IGNORE
 from tests.tiny_network import NUM_CLASSES, TinySet, tiny_network
 from tests.tiny_network import new_batch as draw_batch

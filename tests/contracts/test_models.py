@@ -7,9 +7,9 @@ import copy
 import pytest
 import torch
 
-from pipeline.config import ImageParams, ModelParams
+from pipeline.config.params import ImageParams, ModelParams
 from pipeline.errors import ModelError
-from pipeline.methods.losses import labelled_loss
+from pipeline.methods.shared.losses import labelled_loss
 from pipeline.models import MODELS, build_model, load_model, save_model
 from pipeline.models.segmenter import Segmenter
 from tests.model_variants import LARGE, SMALL, VARIANTS

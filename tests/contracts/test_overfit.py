@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from pipeline import layout
-from pipeline.data.datasets import ImageStore
-from pipeline.data.manifest import read_manifest
-from pipeline.data.transforms import normalise
+from pipeline.data.augment import normalise
+from pipeline.data.dataset import ImageStore
 from pipeline.methods import METHODS
-from pipeline.metrics import confusion_matrix, iou_per_class, mean_iou
+from pipeline.metrics.iou import confusion_matrix, iou_per_class, mean_iou
+from pipeline.records.manifest import read_manifest
 from pipeline.training import TrainingJob, train
 from pipeline.training.checkpoints import Checkpoints
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.methods.features import FEATURE_PERTURBATIONS
-from pipeline.methods.mixing import MIXES
-from pipeline.methods.teacher import Teacher
+from pipeline.methods.shared.ema_teacher import Teacher
+from pipeline.methods.shared.feature_perturbations import FEATURE_PERTURBATIONS
+from pipeline.methods.shared.mixing import MIXES
 from tests.contracts.test_methods import new_batch, new_method, train_steps
 
 METHODS = ["mean_teacher", "fixmatch"]

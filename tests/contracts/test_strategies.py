@@ -10,7 +10,7 @@ import pytest
 from pipeline.acquisition import STRATEGIES, query, strategy
 from pipeline.acquisition.pool import ByClass, Pool
 from pipeline.acquisition.strategies import SCORES
-from pipeline.config import AcquireParams
+from pipeline.config.params import AcquireParams
 from pipeline.errors import ConfigError
 
 PARAMS = AcquireParams(prefilter=3)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline import layout
-from pipeline.config import ModelParams
+from pipeline.config.params import ModelParams
 from pipeline.models import load_model
 from pipeline.stages import train_teacher
 from tests.model_variants import VARIANTS

@@ -27,8 +27,8 @@ from flows.processes.command import end
 from flows.services import prefect_server, stack
 from flows.workspace.workspace import Workspace
 from pipeline import layout
-from pipeline.data.synthetic import CLASSES
-from pipeline.query import parse_query
+from pipeline.data.synthetic.domains import CLASSES
+from pipeline.records.query import parse_query
 from pipeline.stages import STAGES
 from tests.browser import logged_in, open_next_task, select_region, submit
 from tests.e2e.conftest import HEIGHT_PX, NUM_IMAGES, QUERY_SIZE, WIDTH_PX, Live, mask_of

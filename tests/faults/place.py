@@ -16,8 +16,8 @@ from PIL import Image
 from flows.loop import open_loop
 from flows.tick import tick
 from pipeline import layout
-from pipeline.data.manifest import Sample, write_manifest
 from pipeline.files import sha256_file, write_json
+from pipeline.records.manifest import Sample, write_manifest
 from tests.faults.proxy import Proxy
 from tests.faults.quick_dvc import quick_dvc
 from tests.faults.tool import Tool

@@ -16,8 +16,8 @@ from flows.tick import tick
 from flows.workspace.create import create_workspace
 from flows.workspace.workspace import Workspace
 from pipeline import layout
-from pipeline.data.manifest import Sample, write_manifest
 from pipeline.files import sha256_file, write_json
+from pipeline.records.manifest import Sample, write_manifest
 from tests.fake_annotator import FakeAnnotator
 
 CLASSES = ("road", "car", "sky")

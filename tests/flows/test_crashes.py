@@ -20,7 +20,7 @@ from flows.loop import Loop
 from flows.tick import tick
 from flows.workspace.workspace import Workspace
 from pipeline import layout
-from pipeline.data.manifest import read_manifest
+from pipeline.records.manifest import read_manifest
 from pipeline.stages import STAGES
 from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import CLASSES, make_toy_workspace, stage_domain, truth

@@ -16,11 +16,11 @@ import numpy as np
 from PIL import Image
 
 from pipeline import layout
-from pipeline.areas import write_areas
-from pipeline.config import Params, load_params
-from pipeline.data.manifest import Sample, read_manifest
+from pipeline.config.params import Params, load_params
 from pipeline.files import write_json, write_text
-from pipeline.regions import Box
+from pipeline.metrics.per_image import write_areas
+from pipeline.records.manifest import Sample, read_manifest
+from pipeline.records.regions import Box
 
 
 def main() -> None:

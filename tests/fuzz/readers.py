@@ -29,16 +29,18 @@ from flows.workspace.dvc.dvc_files import locked_stages, not_pushed, outs_of
 from flows.workspace.dvc.dvc_locks import RWLOCK, release_dead_holders
 from flows.workspace.params_file import check_changes
 from flows.workspace.remote import parse
-from pipeline import answers, cost, forgetting, layout, query, stopping
-from pipeline.areas import Areas, read_areas, write_areas
-from pipeline.backtest.labelled_set import split_rows
-from pipeline.config import load_params
+from pipeline import layout
+from pipeline.campaign import annotation_time, forgetting, stopping
+from pipeline.config.params import load_params
+from pipeline.data.formats.csv_tables import read_classes, read_splits
 from pipeline.data.formats.images import load_image, load_mask
-from pipeline.data.formats.tables import read_classes, read_splits
-from pipeline.data.manifest import read_manifest
-from pipeline.evaluation import parse_evaluation
+from pipeline.data.labelled_folder import split_rows
+from pipeline.metrics.per_image import Areas, read_areas, write_areas
 from pipeline.reading import read
-from pipeline.regions import parse_boxes
+from pipeline.records import answers, query
+from pipeline.records.evaluation import parse_evaluation
+from pipeline.records.manifest import read_manifest
+from pipeline.records.regions import parse_boxes
 from tests.fuzz import tool_readers
 from tests.fuzz.reader import Reader, json_of, rows_of
 
@@ -64,7 +66,7 @@ def _forgetting(path: Path) -> Any:
 
 
 def _pace(path: Path) -> Any:
-    return cost.fit(cost.timed(answers.read_answers(path)))
+    return annotation_time.fit(annotation_time.timed(answers.read_answers(path)))
 
 
 def _watched(path: Path) -> Any:

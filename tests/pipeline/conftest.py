@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from pipeline import layout
-from pipeline.config import Params, parse_params
+from pipeline.config.params import Params, parse_params
 from pipeline.data.formats.images import save_mask
-from pipeline.data.manifest import Sample, write_manifest
 from pipeline.files import sha256_file
+from pipeline.records.manifest import Sample, write_manifest
 
 TINY_PARAMS = {
     "classes": ["ground", "square", "never"],

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.answers import write_answers
-from pipeline.areas import Areas, write_areas
 from pipeline.data.formats.images import save_mask
-from pipeline.data.manifest import write_manifest
 from pipeline.errors import WorkspaceError
 from pipeline.files import alone, append, failure_words, replacing, write_json, write_text
+from pipeline.metrics.per_image import Areas, write_areas
+from pipeline.records.answers import write_answers
+from pipeline.records.manifest import write_manifest
 
 WRITERS: dict[str, Callable[[Path], None]] = {
     "text": lambda path: write_text(path, "x" * 100),

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import load_params
-from pipeline.data.manifest import COLUMNS, parse_manifest, read_manifest
+from pipeline.config.params import load_params
 from pipeline.errors import ConfigError, DataError, ServiceError
 from pipeline.reading import Document, content_of, read
+from pipeline.records.manifest import COLUMNS, parse_manifest, read_manifest
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def test_utf_8_whatever_the_locale_is(tmp_path: Path) -> None:
         "from flows.workspace.params_file import apply_changes\n"
         "from flows.workspace.workspace import template_file\n"
         "from pipeline import layout\n"
-        "from pipeline.config import load_params\n"
+        "from pipeline.config.params import load_params\n"
         "from pipeline.files import write_text\n"
         "from pipeline.reading import read\n"
         "path = Path('params.yaml')\n"

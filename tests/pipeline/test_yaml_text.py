@@ -7,7 +7,7 @@ from ruamel.yaml.error import YAMLError
 
 from flows.workspace.params_file import check_changes
 from flows.workspace.settings import parse_settings
-from pipeline.config import load_params
+from pipeline.config.params import load_params
 from pipeline.errors import ConfigError
 from pipeline.yaml_text import load_yaml
 

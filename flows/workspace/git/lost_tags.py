@@ -13,7 +13,7 @@ from flows.workspace.git.commit_owners import history, kept_by_the_loop
 from flows.workspace.position import ingest_tag, labels_tag, position, round_tag
 from flows.workspace.workspace import Workspace
 from pipeline import layout
-from pipeline.config import Params
+from pipeline.config.params import Params
 from pipeline.errors import WorkspaceError
 
 SOURCE = "source"  # git's name for where a restored workspace came from: its later tags stay there

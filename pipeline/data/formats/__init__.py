@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.data.formats import folder
+from pipeline.data.formats.csv_tables import read_classes, read_splits
 from pipeline.data.formats.source import Source
-from pipeline.data.formats.tables import read_classes, read_splits
 
 __all__ = ["FORMATS", "Source", "read_classes", "read_splits"]
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from flows.annotators.label_studio_tasks import ONLY_INSIDE, batches, prepare
 from pipeline.errors import DataError
-from pipeline.regions import Box, framed
+from pipeline.records.regions import Box, framed
 from tests.flows.annotators.conftest import CLASSES, MakeItems
 
 BOXES = (Box(8, 0, 16, 24), Box(40, 24, 24, 24))

@@ -16,7 +16,7 @@ from flows.annotators.masks import decode_annotation
 from flows.annotators.simulated import AnswerSummary, Behaviour, SimulatedAnnotator
 from pipeline.data.formats.images import save_mask
 from pipeline.errors import AnnotationError, ConfigError, DataError
-from pipeline.regions import Box, inside
+from pipeline.records.regions import Box, inside
 from pipeline.types import IGNORE
 from tests.flows.annotators.conftest import CLASSES, MakeItems, owner_of, pull, random_mask
 from tests.label_studio_server import Server

@@ -11,7 +11,7 @@ from flows.loop import Loop
 from flows.rounds.close import close_round
 from flows.tick import tick
 from pipeline import layout
-from pipeline.answers import Answer, compare, parse_answers
+from pipeline.records.answers import Answer, compare, parse_answers
 from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import CLASSES, SIZE, stage_domain, truth
 from tests.flows.toy_stages import bands

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from flows.cli import main
-from pipeline.backtest.verdict import sentences
-from pipeline.data.synthetic import make_domain
+from pipeline.backtest.significance import sentences
+from pipeline.data.synthetic.domains import make_domain
 
 SMALL = ["--set", "image.height_px=64", "--set", "image.width_px=96"]
 SHAPE = ["--start", "2", "--rounds", "2", "--query-size", "2", "--seeds", "2"]

@@ -14,7 +14,7 @@ from PIL import Image
 
 from flows.cli import main
 from flows.workspace.settings import parse_settings
-from pipeline.config import load_params
+from pipeline.config.params import load_params
 from pipeline.errors import ConfigError
 
 

@@ -9,9 +9,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from flows.cli import main
-from pipeline import export, layout
+from pipeline import layout
 from pipeline.errors import ModelError
-from pipeline.models import MODELS, cost
+from pipeline.inference import onnx_export
+from pipeline.models import MODELS, profile
 from tests.pipeline.conftest import add_sample, make_workspace
 
 __all__ = ["make_workspace"]
@@ -36,7 +37,7 @@ def workspace(make_workspace) -> Path:
 
 @pytest.fixture(autouse=True)
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cost, "MEASURED_S", 0.0)
+    monkeypatch.setattr(profile, "MEASURED_S", 0.0)
 
 
 @pytest.mark.timeout(120)
@@ -81,7 +82,7 @@ def test_a_model_is_exported(
         seen.extend([folder, file, len(images)])
         return "written"
 
-    monkeypatch.setattr(export, "export_onnx", export_onnx)
+    monkeypatch.setattr(onnx_export, "export_onnx", export_onnx)
     folder, file = workspace / layout.TEACHER, tmp_path / "m.onnx"
     folder.mkdir(parents=True)
     result = ssl_loop("export", folder, "--onnx", file)
@@ -105,9 +106,9 @@ def test_the_numbers_of_a_disagreement_are_shown(
     (folder := workspace / layout.TEACHER).mkdir(parents=True)
 
     def export_onnx(*_: object) -> str:
-        raise ModelError(str(export.Agreement(0.25, 3, 100)))
+        raise ModelError(str(onnx_export.Agreement(0.25, 3, 100)))
 
-    monkeypatch.setattr(export, "export_onnx", export_onnx)
+    monkeypatch.setattr(onnx_export, "export_onnx", export_onnx)
     refused = ssl_loop("export", folder, "--onnx", tmp_path / "n.onnx")
     assert refused.exit_code == 1
     assert "differ by at most 0.25 (limit 0.001), 3 of 100 pixels" in refused.output

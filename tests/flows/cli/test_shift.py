@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from flows.cli import main
-from pipeline.data.synthetic import make_domain
+from pipeline.data.synthetic.domains import make_domain
 
 SMALL = ["--set", "image.height_px=64", "--set", "image.width_px=96",
          "--set", "embed.encoder=tu-test_efficientnet"]  # fmt: skip

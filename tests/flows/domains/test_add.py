@@ -16,8 +16,8 @@ from flows.loop import Loop
 from flows.tick import tick
 from flows.workspace.workspace import Workspace, WorkspaceBusyError
 from pipeline import layout
-from pipeline.data.manifest import read_manifest, write_manifest
 from pipeline.errors import ConfigError, DataError
+from pipeline.records.manifest import read_manifest, write_manifest
 from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import stage_domain, truth
 

@@ -53,7 +53,7 @@ def test_a_domain_is_compared_before_it_is_taken_in(toy: Path) -> None:
     stage_domain(toy, "day", labelled=6, pool=6, val=4)
     import shutil
 
-    from pipeline.data.manifest import read_manifest, write_manifest
+    from pipeline.records.manifest import read_manifest, write_manifest
 
     incoming = toy / layout.INCOMING
     shutil.copytree(incoming / "day", toy / layout.DATA / "day")

@@ -13,7 +13,7 @@ from flows.loop import Loop
 from flows.tick import tick
 from pipeline import layout
 from pipeline.data.formats import read_classes
-from pipeline.data.painted import write_classes
+from pipeline.data.painted_classes import write_classes
 from pipeline.errors import ConfigError
 from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import CLASSES, stage_domain, truth

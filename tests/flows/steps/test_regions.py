@@ -21,9 +21,9 @@ from flows.versions.lineage import lineage_of_models
 from flows.views.status import status
 from flows.workspace.workspace import Workspace
 from pipeline import layout
-from pipeline.answers import compare, parse_answers
-from pipeline.query import by_image, parse_query
-from pipeline.regions import Box, inside
+from pipeline.records.answers import compare, parse_answers
+from pipeline.records.query import by_image, parse_query
+from pipeline.records.regions import Box, inside
 from pipeline.types import IGNORE
 from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import CLASSES, SIZE, stage_domain, truth

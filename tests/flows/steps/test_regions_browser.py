@@ -19,8 +19,8 @@ from flows.steps.publish import query_of
 from flows.tick import tick
 from flows.workspace.workspace import Workspace
 from pipeline import layout
-from pipeline.data.synthetic import make_domain
-from pipeline.regions import DIMMED, inside
+from pipeline.data.synthetic.domains import make_domain
+from pipeline.records.regions import DIMMED, inside
 from pipeline.types import IGNORE
 from tests.browser import choose_class, logged_in, open_next_task, submit
 from tests.flows.toy_stages import bands

@@ -45,8 +45,8 @@ def test_a_mask_painted_over_counts_what_became_what(shifted: Path) -> None:
     from PIL import Image
 
     from pipeline import layout
-    from pipeline.data.manifest import with_mask, write_manifest
     from pipeline.files import sha256_file
+    from pipeline.records.manifest import with_mask, write_manifest
 
     workspace = Workspace(shifted)
     samples = workspace.manifest()

@@ -20,8 +20,8 @@ from flows.watch.log import WatchLog
 from flows.watch.watcher import Watcher
 from pipeline import layout
 from pipeline.data.formats.images import load_image
-from pipeline.data.manifest import Sample, read_manifest, write_manifest
 from pipeline.files import sha256_file
+from pipeline.records.manifest import Sample, read_manifest, write_manifest
 from pipeline.stages import embed as embed_stage
 
 NUM_KNOWN = 40

@@ -17,8 +17,8 @@ from flows.views.status import describe, status
 from flows.watch import alarm
 from flows.watch.watcher import Watcher
 from pipeline import layout
-from pipeline.data.manifest import read_manifest, write_manifest
 from pipeline.errors import DataError, ServiceError, WorkspaceError
+from pipeline.records.manifest import read_manifest, write_manifest
 from pipeline.stages import embed as embed_stage
 from tests.flows.watch.conftest import (
     DUSK,

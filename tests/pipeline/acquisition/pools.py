@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.acquisition.pool import ByClass, Floats, Pick, Pool
-from pipeline.config import AcquireParams
+from pipeline.config.params import AcquireParams
 
 NO_AUDIT = AcquireParams(audit_share=0.0, prefilter=60)  # k-center sees the whole of small pools
 

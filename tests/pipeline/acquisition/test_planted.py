@@ -10,7 +10,7 @@ import pytest
 from pipeline.acquisition import query
 from pipeline.acquisition.pool import Pool
 from pipeline.acquisition.strategies import SCORES
-from pipeline.config import AcquireParams
+from pipeline.config.params import AcquireParams
 from pipeline.errors import ConfigError, DataError
 from tests.pipeline.acquisition.pools import (
     NO_AUDIT,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.backtest.plan import Plan, training_seed
-from pipeline.config import AcquireParams
+from pipeline.config.params import AcquireParams
 from pipeline.errors import ConfigError
 
 PLAN = Plan(strategies=("default", "random"), start=3, rounds=2, query_size=2, seeds=2)

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from pipeline.data.ingest import IngestSummary, validate_and_stage
-from pipeline.data.manifest import Sample, read_manifest
 from pipeline.errors import DataError
+from pipeline.records.manifest import Sample, read_manifest
 
 CLASSES = ("background", "object", "rim")
 

@@ -8,9 +8,9 @@ from PIL import Image
 
 from pipeline import layout
 from pipeline.data.formats.images import load_image
-from pipeline.data.hygiene import pixels_sha256
 from pipeline.data.known_images import KnownImages
-from pipeline.data.manifest import read_manifest, write_manifest
+from pipeline.data.quality import pixels_sha256
+from pipeline.records.manifest import read_manifest, write_manifest
 from tests.pipeline.data.folders import Folder, ingest, refused, staged
 
 TWO = ("background", "object")

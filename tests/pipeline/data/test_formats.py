@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.data.formats import FORMATS, read_classes, read_splits
-from pipeline.data.synthetic import make_domain
+from pipeline.data.synthetic.domains import make_domain
 from pipeline.errors import DataError
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from pipeline.config import MethodParams
+from pipeline.config.params import MethodParams
 from pipeline.methods.augseg import AugSeg, image_confidence, random_boxes
 from pipeline.types import IGNORE
 from tests.tiny_network import NUM_CLASSES, new_batch, tiny_setup

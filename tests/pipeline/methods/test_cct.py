@@ -8,10 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pipeline.config import MethodParams
+from pipeline.config.params import MethodParams
 from pipeline.errors import ConfigError
 from pipeline.methods.cct import CCT
-from pipeline.methods.features import FEATURE_PERTURBATIONS
+from pipeline.methods.shared.feature_perturbations import FEATURE_PERTURBATIONS
 from tests.tiny_network import NUM_CLASSES, new_batch, tiny_network, tiny_setup
 
 NONE = dict.fromkeys(FEATURE_PERTURBATIONS, 0)

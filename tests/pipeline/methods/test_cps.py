@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config import MethodParams
+from pipeline.config.params import MethodParams
 from pipeline.methods import Batch, StrongView, Unlabelled
 from pipeline.methods.cps import CPS
 from tests.tiny_network import tiny_setup

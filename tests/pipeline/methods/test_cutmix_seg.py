@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.config import MethodParams
+from pipeline.config.params import MethodParams
 from pipeline.methods import Batch
 from pipeline.methods.cutmix_seg import CutMixSeg
 from tests.tiny_network import estrange, tiny_setup, unlabelled_batch

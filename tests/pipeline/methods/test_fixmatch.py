@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
-from pipeline.config import MethodParams
+from pipeline.config.params import MethodParams
 from pipeline.methods import Batch
-from pipeline.methods.features import FEATURE_PERTURBATIONS, Scene
 from pipeline.methods.fixmatch import FixMatch
+from pipeline.methods.shared.feature_perturbations import FEATURE_PERTURBATIONS, Scene
 from tests.tiny_network import estrange, tiny_setup, unlabelled_batch
 
 BATCH, NUM_CLASSES, HEIGHT, WIDTH = 3, 4, 5, 6

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.config import MethodParams
+from pipeline.config.params import MethodParams
 from pipeline.methods import Batch, StrongView, Unlabelled
 from pipeline.methods.mean_teacher import MeanTeacher
 from pipeline.types import IGNORE

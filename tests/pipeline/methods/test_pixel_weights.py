@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.config import MethodParams
+from pipeline.config.params import MethodParams
 from pipeline.errors import ConfigError
 from pipeline.methods import METHODS, MethodSetup
-from pipeline.methods.adaptive import AdaptiveFixMatch, RunningMean
 from pipeline.methods.fixmatch import FixMatch
+from pipeline.methods.shared.class_thresholds import AdaptiveFixMatch, RunningMean
 from tests.tiny_network import tiny_setup
 
 BATCH, NUM_CLASSES, HEIGHT, WIDTH = 2, 4, 6, 7

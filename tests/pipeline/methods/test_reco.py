@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.methods.contrast import Seen
 from pipeline.methods.reco import Options, key_odds, regional_contrast, weighted_cross_entropy
+from pipeline.methods.shared.contrast import Seen
 from pipeline.types import IGNORE
-from tests.pipeline.methods.test_contrast import cosine, nce
+from tests.pipeline.methods.shared.test_contrast import cosine, nce
 
 BATCH, NUM_CLASSES, DIMENSIONS, SIDE = 2, 4, 5, 6
 

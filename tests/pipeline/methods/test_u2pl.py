@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
-from pipeline.config import MethodParams
+from pipeline.config.params import MethodParams
 from pipeline.methods.u2pl import U2PL, Pixels, key_places, split_by_entropy
 from pipeline.types import IGNORE
-from tests.pipeline.methods.test_contrast import nce
+from tests.pipeline.methods.shared.test_contrast import nce
 from tests.pipeline.methods.test_reco import mean
 from tests.tiny_network import new_batch, tiny_network, tiny_setup
 

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from pipeline.config import MethodParams
+from pipeline.config.params import MethodParams
 from pipeline.methods import Batch, MethodSetup, StrongView, Unlabelled
-from pipeline.methods.losses import labelled_loss
+from pipeline.methods.shared.losses import labelled_loss
 from pipeline.methods.ua_mt import UncertaintyAwareMeanTeacher
 from pipeline.types import IGNORE
 from tests.tiny_network import PixelNetwork, TinySet, new_batch, tiny_network

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.config import MethodParams
+from pipeline.config.params import MethodParams
 from pipeline.methods import Batch, MethodSetup, StrongView
-from pipeline.methods.losses import labelled_loss
+from pipeline.methods.shared.losses import labelled_loss
 from pipeline.methods.unimatch_v1 import UniMatchV1
 from pipeline.methods.unimatch_v2 import UniMatchV2, complementary_dropout
 from tests.tiny_network import NUM_CLASSES, PixelNetwork, TinySet, new_batch

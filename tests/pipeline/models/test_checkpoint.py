@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.config import ModelParams
+from pipeline.config.params import ModelParams
 from pipeline.errors import ModelError
 from pipeline.models import build_model, load_model, save_model, save_untrained
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config import ModelParams
+from pipeline.config.params import ModelParams
 from pipeline.errors import ModelError
-from pipeline.methods.losses import cross_entropy, labelled_loss
+from pipeline.methods.shared.losses import cross_entropy, labelled_loss
 from pipeline.models import build_model
 from pipeline.models.ddrnet import LAYOUTS, DDRNet
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pipeline.config import EmbedParams, ModelParams
+from pipeline.config.params import EmbedParams, ModelParams
 from pipeline.errors import ModelError
 from pipeline.models import build_encoder, build_model, load_encoder_weights
 from pipeline.models.encoders import EncoderChoice, freeze_batch_norm

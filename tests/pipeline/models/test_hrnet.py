@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from pipeline.config import ModelParams
+from pipeline.config.params import ModelParams
 from pipeline.errors import ModelError
 from pipeline.models import build_model
 from pipeline.models.hrnet import Fusion

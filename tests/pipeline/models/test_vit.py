@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pipeline.config import ModelParams
+from pipeline.config.params import ModelParams
 from pipeline.errors import ConfigError, ModelError
 from pipeline.models import build_model
 from pipeline.models.dpt import DPT

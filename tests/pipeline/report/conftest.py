@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.colours import class_colours
-from pipeline.report.facts import ExampleFacts, QueryItemFacts, Report, RoundFacts
+from pipeline.class_colours import class_colours
+from pipeline.report.data import ExampleFacts, QueryItemFacts, Report, RoundFacts
 
 CLASSES = ("road", "sky", "pole")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.report.facts import AlarmFacts, Report
-from tests.pipeline.report.test_page import HOSTILE, Make, Page, html_of
+from pipeline.report.data import AlarmFacts, Report
+from tests.pipeline.report.test_round_page import HOSTILE, Make, Page, html_of
 
 ALARM = AlarmFacts(
     at="2026-05-04T17:21:09+00:00",

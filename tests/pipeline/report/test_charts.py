@@ -7,7 +7,7 @@ from collections.abc import Callable
 from xml.etree import ElementTree
 
 from pipeline.report import charts
-from pipeline.report.facts import RoundFacts
+from pipeline.report.data import RoundFacts
 
 Row = Callable[..., RoundFacts]
 SVG = "{http://www.w3.org/2000/svg}"

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.colours import rgb
-from pipeline.regions import Box
+from pipeline.class_colours import rgb
+from pipeline.records.regions import Box
 from pipeline.report import pictures
 
 COLOURS = ("#ff0000", "#0000ff")

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from pipeline import layout
-from pipeline.answers import Answer, write_answers
-from pipeline.config import Params, parse_params
+from pipeline.config.params import Params, parse_params
 from pipeline.data.formats.images import save_mask
-from pipeline.data.manifest import Sample, write_manifest
 from pipeline.errors import ConfigError, DataError
-from pipeline.query import QueryRow, parse_query
+from pipeline.records.answers import Answer, write_answers
+from pipeline.records.manifest import Sample, write_manifest
+from pipeline.records.query import QueryRow, parse_query
 from pipeline.stages.acquire import run
 
 

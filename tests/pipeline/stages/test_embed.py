@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline import layout
-from pipeline.config import Params, parse_params
-from pipeline.data.manifest import Sample, write_manifest
+from pipeline.config.params import Params, parse_params
 from pipeline.errors import ConfigError, DataError
 from pipeline.files import sha256_file
+from pipeline.records.manifest import Sample, write_manifest
 from pipeline.stages.embed import file_embedder, pooled, run
 
 PATH = layout.EMBEDDINGS / "day.npz"

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import layout
-from pipeline.areas import mious, read_areas
-from pipeline.data.manifest import read_manifest
+from pipeline.metrics.per_image import mious, read_areas
 from pipeline.models import LoadedModel, save_untrained
+from pipeline.records.manifest import read_manifest
 from pipeline.stages import evaluate
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 from pipeline import layout
-from pipeline.config import Params
+from pipeline.config.params import Params
 from pipeline.errors import ModelError
 from pipeline.models import LoadedModel, save_untrained
 from pipeline.stages import predict, train_teacher

@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from PIL import Image
 
 from pipeline import layout
-from pipeline.config import Params, parse_params
+from pipeline.config.params import Params, parse_params
 from pipeline.data.formats.images import save_mask
-from pipeline.data.manifest import read_manifest, write_manifest
 from pipeline.errors import ConfigError, DataError
 from pipeline.files import sha256_file
-from pipeline.query import by_image, parse_query
-from pipeline.regions import Box, Grid, boxes_text
+from pipeline.records.manifest import read_manifest, write_manifest
+from pipeline.records.query import by_image, parse_query
+from pipeline.records.regions import Box, Grid, boxes_text
 from pipeline.stages import acquire, embed, predict, train_teacher
 from pipeline.stages.candidates import labelled_ids, regions_of
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pipeline.training.batches import Batches, Process, WholeSet
-from pipeline.training.imbalance import RareClasses
+from pipeline.training.class_balance import RareClasses
 from pipeline.types import IGNORE
 from tests.pipeline.training.whole_set import batches_of
 

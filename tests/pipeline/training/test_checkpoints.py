@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import pipeline
-from pipeline.data.manifest import Sample
+from pipeline.records.manifest import Sample
 from pipeline.training.checkpoints import Checkpoints, State, training_key
 
 SAMPLE = Sample(

@@ -16,9 +16,9 @@ from ruamel.yaml import YAML
 
 import pipeline
 from pipeline import layout
-from pipeline.data.manifest import read_manifest
 from pipeline.errors import DataError, ModelError
 from pipeline.models import load_model
+from pipeline.records.manifest import read_manifest
 from pipeline.stages import train_baseline, train_teacher
 
 REPOSITORY = Path(pipeline.__file__).parents[1]

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import layout
-from pipeline.config import Params
-from pipeline.data.datasets import ImageStore
-from pipeline.data.manifest import Sample, read_manifest
+from pipeline.config.params import Params
+from pipeline.data.dataset import ImageStore
 from pipeline.methods import METHODS
 from pipeline.methods.fixmatch import FixMatch
-from pipeline.methods.protocol import Batch, Losses, Unlabelled
+from pipeline.methods.shared.protocol import Batch, Losses, Unlabelled
+from pipeline.records.manifest import Sample, read_manifest
 from pipeline.stages import train_teacher
 from pipeline.training import TrainingJob, train
 from pipeline.training.checkpoints import Checkpoints

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from pipeline import layout
-from pipeline.config import Params
-from pipeline.data.datasets import ImageStore
-from pipeline.data.manifest import read_manifest
+from pipeline.config.params import Params
+from pipeline.data.dataset import ImageStore
+from pipeline.records.manifest import read_manifest
 from pipeline.training.batches import Batches
 
 

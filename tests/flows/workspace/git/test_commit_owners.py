@@ -20,9 +20,9 @@ from flows.versions.rebuild_ledger import rebuild
 from flows.workspace.git.commit_owners import foreign_commits
 from flows.workspace.workspace import Workspace
 from pipeline import layout
-from pipeline.data.manifest import read_manifest, write_manifest
 from pipeline.errors import DataError, WorkspaceError
 from pipeline.files import sha256_file
+from pipeline.records.manifest import read_manifest, write_manifest
 from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import CLASSES, SIZE, stage_domain, truth
 

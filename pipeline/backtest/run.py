@@ -1,0 +1,98 @@
+"""A whole backtest: a folder of labelled images in, figures and a verdict out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipeline.acquisition import DEFAULT
+from pipeline.backtest import by_training, on_features
+from pipeline.backtest.plan import Measured, Plan
+from pipeline.backtest.significance import summary, verdict
+from pipeline.config.block import Block, parse_block
+from pipeline.config.params import Params
+from pipeline.data.formats import FORMATS
+from pipeline.data.labelled_folder import LabelledSet, ScoreOn, read_labelled_set
+
+
+class Mode(NamedTuple):
+    """How models are trained in a replay."""
+
+    settings: type[Block]
+    measure: Callable[[LabelledSet, Plan, Any, Path], Measured]
+    """Given the set, the plan, settings and the folder where finished work is kept."""
+
+
+MODES = {
+    "fast": Mode(on_features.Settings, on_features.measure),
+    "full": Mode(by_training.Settings, by_training.measure),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a user asks for."""
+
+    root: Path
+    plan: Plan
+    mode: str = "fast"
+    """A row of MODES."""
+    score_on: ScoreOn = "val"
+    file_format: str = "folder"
+    """A row of FORMATS: how the files lie under `root`."""
+    workspace: Params | None = None
+    """Whose knobs are taken where `settings` says nothing, and whose classes where `root` does."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Blocks of params.yaml that the mode knows."""
+    cache: Path | None = None
+    """Where finished work is kept; None: in the user's cache folder."""
+
+
+def run(request: Request) -> dict[str, Any]:
+    """The result as JSON has it; what was finished before is not repeated."""
+    mode = MODES[request.mode]
+    plan, workspace = request.plan, request.workspace
+    knobs = workspace.model_dump(include=set(mode.settings.model_fields)) if workspace else {}
+    asked: Any = parse_block(mode.settings, _changed(knobs, request.settings), source="--set")
+    data = read_labelled_set(
+        FORMATS[request.file_format](request.root),
+        request.score_on,
+        classes=workspace.classes if workspace else None,
+    )
+    measured = mode.measure(data, plan, asked, request.cache or default_cache())
+    found = summary(measured.curves, measured.labels, measured.full_supervision)
+    return {
+        "data": request.root.resolve().name,
+        "mode": request.mode,
+        "query_unit": "image" if plan.region_px is None else "region",
+        "labels_unit": "images" if plan.region_px is None else "% of the pool's pixels",
+        "score_on": request.score_on,
+        "num_pool": len(data.pool),
+        "num_scored": len(data.scored),
+        "num_seeds": plan.seeds,
+        "default": plan.strategy_of(DEFAULT, asked.acquire),
+        "model": measured.model,
+        "full_supervision_miou": round(measured.full_supervision, 6),
+        "strategies": found,
+        "verdict": verdict(found),
+    }
+
+
+def default_cache() -> Path:
+    """`backtest` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "ssl-loop" / "backtest"
+
+
+def _changed(knobs: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested blocks with some values replaced."""
+    found = dict(knobs)
+    for key, value in changes.items():
+        below = found.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            value = _changed(below, value)
+        found[key] = value
+    return found

@@ -1,0 +1,156 @@
+"""How long an image takes people: minutes = a + b boundary + c regions + d [pre-annotated].
+
+Boundary and regions are the pre-annotation's, all that is known of an image before it is labelled;
+without a pre-annotation both count as 0, so `a` is the time of an image from nothing. Fitted to the
+tool's lead times by least squares with a, b, c >= 0, held by a weak ridge to the prior's shape at
+people's own pace; d may be negative: a pre-annotation saves time.
+Shape suffixes: N images, H height, W width, F = 4 terms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import DataError
+from pipeline.records.answers import Answer
+
+Floats = NDArray[np.float64]
+
+MIN_ANSWERS = 8  # below, the prior: four terms from fewer numbers would be noise
+# Lead times run on while a browser tab is open: an untouched image with 1,178 s was seen. What lies
+# outside these percentiles of all answers counts as the percentile itself (winsorising).
+WINSORISED = (5.0, 95.0)
+RIDGE = 2.0  # answers that the prior's shape is worth
+SMALLEST_AREA = 1 / 2000  # of an image; speckles below are no region to a person
+QUICKEST = 0.1  # minutes: open, look, submit
+
+
+class Shape(NamedTuple):
+    """What there is to draw in a mask of classes, whatever the image's size in pixels."""
+
+    boundary: float
+    """Length of the borders between classes, in sides of the image (root of its area)."""
+    regions: int
+    """Connected areas of one class, without speckles."""
+
+
+class Timed(NamedTuple):
+    """One answer and the time it took."""
+
+    minutes: float
+    shape: Shape | None
+    """None = nothing was pre-annotated."""
+
+
+class Pace(NamedTuple):
+    """The four terms, in minutes."""
+
+    base: float
+    per_boundary: float
+    per_region: float
+    pre_annotated: float
+
+
+# A guess for street scenes until people's own times are known: 8 minutes from nothing, and 6 for
+# correcting a pre-annotation with 20 sides of boundary and 60 regions.
+PRIOR = Pace(base=8.0, per_boundary=0.1, per_region=0.05, pre_annotated=-7.0)
+
+
+def shape_of(classes_HW: NDArray[np.uint8]) -> Shape:
+    """Boundary and regions of a mask; DataError unless it is a non-empty [H, W]."""
+    if classes_HW.ndim != 2 or not classes_HW.size:
+        raise DataError(f"mask of shape {classes_HW.shape}: expected [H, W], not empty")
+    across = int((classes_HW[:, 1:] != classes_HW[:, :-1]).sum())
+    down = int((classes_HW[1:] != classes_HW[:-1]).sum())
+    areas = _areas(classes_HW)
+    regions = int((areas >= SMALLEST_AREA * classes_HW.size).sum())
+    return Shape((across + down) / float(np.sqrt(classes_HW.size)), regions)
+
+
+def _areas(classes_HW: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Pixels of each connected area of one class (4 neighbours), by joining runs of rows."""
+    starts_HW = np.ones(classes_HW.shape, dtype=bool)
+    starts_HW[:, 1:] = classes_HW[:, 1:] != classes_HW[:, :-1]
+    run_HW = starts_HW.ravel().cumsum().reshape(classes_HW.shape) - 1
+    # Two runs that touch do so first where one of them starts: there alone, each pair is met once.
+    touch_HW = (classes_HW[1:] == classes_HW[:-1]) & (starts_HW[1:] | starts_HW[:-1])
+    upper, lower = run_HW[:-1][touch_HW], run_HW[1:][touch_HW]
+    area_of = np.arange(run_HW[-1, -1] + 1)
+    while (area_of[upper] != area_of[lower]).any():
+        left, right = area_of[upper], area_of[lower]
+        np.minimum.at(area_of, np.maximum(left, right), np.minimum(left, right))
+        while (area_of != area_of[area_of]).any():
+            area_of = area_of[area_of]
+    sizes = np.bincount(area_of[run_HW].ravel())
+    return sizes[sizes > 0]
+
+
+def timed(answers: Iterable[Answer]) -> list[Timed]:
+    """The answers whose time the tool measured."""
+    return [
+        Timed(
+            row.lead_s / 60,
+            None if row.boundary is None else Shape(row.boundary, row.regions or 0),
+        )
+        for row in answers
+        if row.lead_s is not None
+    ]
+
+
+def fit(answers: Sequence[Timed]) -> Pace:
+    """People's pace; PRIOR below MIN_ANSWERS. DataError for a time that is none."""
+    bad = [row.minutes for row in answers if not (np.isfinite(row.minutes) and row.minutes >= 0)]
+    if bad:
+        raise DataError(f"lead times of {bad[:3]} minutes: expected numbers of at least 0")
+    if len(answers) < MIN_ANSWERS:
+        return PRIOR
+    minutes_N = np.array([row.minutes for row in answers])
+    minutes_N = minutes_N.clip(*np.percentile(minutes_N, WINSORISED))
+    terms_NF = _terms([row.shape for row in answers])
+    expected_N = (terms_NF @ PRIOR).clip(QUICKEST)
+    prior_F = np.array(PRIOR) * minutes_N.mean() / expected_N.mean()
+    return Pace(*map(float, _least_squares(terms_NF, minutes_N, prior_F)))
+
+
+def expected_minutes(pace: Pace, shapes: Sequence[Shape | None]) -> Floats:
+    """Minutes [N] for images whose pre-annotations have these shapes; None = no pre-annotation."""
+    minutes_N: Floats = (_terms(shapes) @ pace).clip(QUICKEST)
+    return minutes_N
+
+
+def per_minute(scores_N: Floats, minutes_N: Floats) -> Floats:
+    """Scores in [0, 1] for a minute of people's time, the quickest image's own score unchanged."""
+    if scores_N.shape != minutes_N.shape or not (minutes_N > 0).all():
+        raise DataError(
+            f"{minutes_N.shape} minutes for {scores_N.shape} scores: expected one above 0 each"
+        )
+    return scores_N * (minutes_N.min() / minutes_N) if len(minutes_N) else scores_N
+
+
+def _terms(shapes: Sequence[Shape | None]) -> Floats:
+    return np.array(
+        [(1, 0, 0, 0) if shape is None else (1, *shape, 1) for shape in shapes], dtype=np.float64
+    ).reshape(-1, 4)
+
+
+def _least_squares(terms_NF: Floats, minutes_N: Floats, prior_F: Floats) -> Floats:
+    """Minimum of the squared error plus RIDGE times the squared way from the prior, each term in
+    units of its usual size; the first three held at 0 or above by trying which of them are 0."""
+    sizes_F = np.sqrt((terms_NF**2).mean(axis=0)).clip(1e-3)
+    pull_FF = np.diag(np.sqrt(RIDGE) * sizes_F)
+    rows = np.concatenate([terms_NF, pull_FF])
+    wanted = np.concatenate([minutes_N, pull_FF @ prior_F])
+    best, least = prior_F, np.inf
+    for free in product([True, False], repeat=3):
+        used = np.array([*free, True])
+        found_F = np.zeros(4)
+        found_F[used] = np.linalg.lstsq(rows[:, used], wanted, rcond=None)[0]
+        error = float(((rows @ found_F - wanted) ** 2).sum())
+        if (found_F[:3] >= 0).all() and error < least:
+            best, least = found_F, error
+    return best

@@ -1,0 +1,1 @@
+"""Forward passes: logits, scores of pixels, gradients, and export to ONNX."""

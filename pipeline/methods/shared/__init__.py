@@ -1,0 +1,1 @@
+"""What several methods are built of: losses, mixing, perturbations, teachers."""

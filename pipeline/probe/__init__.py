@@ -1,0 +1,1 @@
+"""A small network on frozen features (a probe), which stands for a training in seconds."""

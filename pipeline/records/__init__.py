@@ -1,0 +1,1 @@
+"""Files that stages and steps hand over, each with its one reader and writer."""

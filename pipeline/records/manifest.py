@@ -1,0 +1,133 @@
+"""`data/manifest.csv`: every sample with its split, files and hashes. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import get_args
+
+from pipeline.errors import DataError
+from pipeline.files import replacing, sha256_file
+from pipeline.reading import Content, Document, Row, content_of, read
+from pipeline.records.regions import Box, parse_boxes
+from pipeline.types import SPLITS, Origin, Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One image of one domain; `sample_id` is `<domain>/<stem>` for life."""
+
+    sample_id: str
+    domain: str
+    split: Split
+    image: str  # relative to the workspace
+    image_sha256: str
+    mask: str = ""  # relative to the workspace; "" = none
+    mask_sha256: str = ""
+    origin: Origin = ""
+    skips: int = 0  # how often people said no to it; such a sample is not asked for again
+    left_out: str = ""  # why no label of it would help, by pipeline.data.quality; "" = it may
+    regions: str = ""  # boxes that people answered or refused, where not asked for as a whole
+
+    @property
+    def labelled(self) -> bool:
+        """In the pool with a mask: what trainings learn from."""
+        return self.split == "pool" and bool(self.mask)
+
+    @property
+    def unlabelled(self) -> bool:
+        """In the pool with pixels that nobody was asked for: the unlabelled stream and the
+        candidates of a query. An image of which regions are known is labelled and this too."""
+        known_whole = self.mask and not self.regions
+        return self.split == "pool" and not known_whole and not self.left_out
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """`regions` as boxes."""
+        return parse_boxes(self.regions, self.sample_id)
+
+    @property
+    def num_answers(self) -> int:
+        """How often people gave a mask or said no, region by region: what a budget counts."""
+        return len(self.boxes) or int(self.origin == "annotated" or self.skips > 0)
+
+
+COLUMNS = tuple(field.name for field in fields(Sample))
+WHOLE_IMAGES = COLUMNS[:-1]  # the last column is there once regions were asked for
+
+
+def read_manifest(path: Path) -> list[Sample]:
+    """All samples in file order; DataError names the line and the value that is wrong."""
+    return _samples(read(path, absent="`ssl-loop domain add` brings the first images"))
+
+
+def parse_manifest(content: Content, *, source: str = "data/manifest.csv") -> list[Sample]:
+    """As `read_manifest`, from what git has: how a tag's manifest is read."""
+    return _samples(content_of(content, source))
+
+
+def _samples(document: Document) -> list[Sample]:
+    found: dict[str, Sample] = {}
+    for row in document.table(COLUMNS, optional=("regions",)):
+        sample = _sample(row)
+        if sample.sample_id in found:
+            raise row.wrong("sample_id", "an id that comes once")
+        found[sample.sample_id] = sample
+    return list(found.values())
+
+
+def _sample(row: Row) -> Sample:
+    for column in ("sample_id", "domain", "image"):
+        if not row[column]:
+            raise row.wrong(column, "something")
+    row.one_of("split", SPLITS)
+    row.one_of("origin", get_args(Origin))
+    parse_boxes(row["regions"], row.where)
+    return Sample(**{**row.cells, "skips": row.whole("skips")})  # type: ignore[arg-type]
+
+
+def write_manifest(path: Path, samples: Iterable[Sample]) -> None:
+    """Write samples sorted by domain and id, so that equal contents are equal files."""
+    rows = sorted(samples, key=lambda sample: (sample.domain, sample.sample_id))
+    columns = COLUMNS if any(row.regions for row in rows) else WHOLE_IMAGES
+    with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+
+
+def with_mask(sample: Sample, *, mask: str, sha256: str, split: Split) -> Sample:
+    """The sample after people answered."""
+    return replace(sample, mask=mask, mask_sha256=sha256, origin="annotated", split=split)
+
+
+def without_mask(sample: Sample) -> Sample:
+    """The sample after every answer to it was taken back; masks that came with it stay."""
+    if sample.origin != "annotated":
+        return sample
+    split: Split = "pool" if sample.split == "val" else sample.split
+    return replace(sample, mask="", mask_sha256="", origin="", split=split, regions="")
+
+
+def check_files(root: Path, samples: Sequence[Sample]) -> None:
+    """DataError listing every image or mask that is absent or not what the manifest says."""
+    bad: list[str] = []
+    for sample in samples:
+        for name, expected in (
+            (sample.image, sample.image_sha256),
+            (sample.mask, sample.mask_sha256),
+        ):
+            if not name:
+                continue
+            path = root / name
+            if not path.exists():
+                bad.append(f"{name}: missing")
+            elif sha256_file(path) != expected:
+                bad.append(f"{name}: differs from the manifest's hash")
+    if bad:
+        raise DataError(
+            f"{len(bad)} file(s) do not match data/manifest.csv; `dvc checkout` brings back what "
+            "the manifest describes:\n  " + "\n  ".join(bad[:50])
+        )

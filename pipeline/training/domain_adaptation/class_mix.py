@@ -1,0 +1,82 @@
+"""Labelled classes pasted onto unlabelled images of the current domain.
+
+DACS, Tranheden et al. 2021. B images, C channels, K classes, H height, W width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.methods.shared.class_halves import half_of_classes
+from pipeline.methods.shared.losses import reliable_cross_entropy
+from pipeline.methods.shared.protocol import Batch, Network, Unlabelled
+from pipeline.types import IGNORE
+
+
+class Mixed(NamedTuple):
+    """Images of both domains at once, and what is known of their pixels."""
+
+    images_BCHW: Tensor
+    masks_BHW: Tensor
+    """Ground truth where pasted, pseudo-labels elsewhere."""
+    weights_BHW: Tensor
+    """1 where pasted; elsewhere the share of the image's pixels that are reliable."""
+    valid_BHW: Tensor
+    """False where either is padding or nobody knows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossDomainMix:
+    """The term `cross_domain` of a training."""
+
+    num_classes: int
+    confidence_threshold: float
+    target_N: Tensor
+    """Whether each image of the unlabelled set is of the current domain."""
+
+    def loss(self, student: Network, teacher: nn.Module, batch: Batch, seen: Unlabelled) -> Tensor:
+        """Cross-entropy of the student on the mixed images, not yet multiplied by lambda(t).
+
+        The student's view of the target is the strong one, the teacher's the weak one.
+        """
+        with torch.no_grad():
+            confidence_BHW, pseudo_BHW = teacher(seen.weak_BCHW).softmax(dim=1).max(dim=1)
+        place_B = torch.arange(len(pseudo_BHW), device=pseudo_BHW.device) % len(batch.images_BCHW)
+        masks_BHW = batch.masks_BHW[place_B]
+        target = Mixed(
+            seen.strong[0].images_BCHW,
+            pseudo_BHW,
+            reliable_shares(confidence_BHW >= self.confidence_threshold, seen.valid_BHW),
+            seen.valid_BHW & self.target_N.to(pseudo_BHW.device)[seen.index_B, None, None],
+        )
+        chosen_BHW = half_of_classes(masks_BHW, self.num_classes)
+        mixed = paste(chosen_BHW, batch.images_BCHW[place_B], masks_BHW, target)
+        logits_BKHW = student(mixed.images_BCHW)
+        return reliable_cross_entropy(
+            logits_BKHW, mixed.masks_BHW, mixed.weights_BHW, mixed.valid_BHW
+        )
+
+
+def paste(chosen_BHW: Tensor, images_BCHW: Tensor, masks_BHW: Tensor, target: Mixed) -> Mixed:
+    """The chosen pixels of labelled images over `target`; none on an image without a valid pixel.
+
+    Chosen pixels have a class: `half_of_classes` never draws IGNORE.
+    """
+    chosen_BHW = chosen_BHW & target.valid_BHW.flatten(1).any(dim=1)[:, None, None]
+    return Mixed(
+        torch.where(chosen_BHW[:, None], images_BCHW, target.images_BCHW),
+        torch.where(chosen_BHW, masks_BHW, target.masks_BHW),
+        torch.where(chosen_BHW, 1.0, target.weights_BHW),
+        (chosen_BHW & (masks_BHW != IGNORE)) | (~chosen_BHW & target.valid_BHW),
+    )
+
+
+def reliable_shares(reliable_BHW: Tensor, valid_BHW: Tensor) -> Tensor:
+    """weights_BHW: for all pixels of an image the share of its valid ones that are reliable."""
+    counted = (reliable_BHW & valid_BHW).flatten(1).sum(1)
+    share_B = counted / valid_BHW.flatten(1).sum(1).clamp(min=1)
+    return share_B[:, None, None].expand(reliable_BHW.shape)

@@ -1,0 +1,66 @@
+"""The last round's teacher as the start of this one's training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pipeline import layout
+from pipeline.config.params import ModelParams, Params
+from pipeline.files import sha256_file
+from pipeline.models import load_model
+from pipeline.models.checkpoint import WEIGHTS
+from pipeline.runtime.progress import say
+
+
+def last_teacher(root: Path, params: Params, stage: str) -> dict[str, Tensor] | None:
+    """Weights to start from; None, and a line that says why, where there are none that fit.
+
+    ModelError where previous/teacher is not whole.
+    """
+    folder = root / layout.PREVIOUS_TEACHER
+    if not folder.exists() or not (model := load_model(folder)).trained:
+        say(f"{stage}: no teacher of a round before; the network starts anew")
+        return None
+    assert model.network is not None
+    changed = [
+        name
+        for name, then, now in (
+            ("classes", tuple(model.config["classes"]), params.classes),
+            (
+                "model",
+                _shape(ModelParams.model_validate(model.config["model"])),
+                _shape(params.model),
+            ),
+        )
+        if then != now
+    ]
+    if changed:
+        say(f"{stage}: the last teacher had other {' and '.join(changed)}; the network starts anew")
+        return None
+    return model.network.state_dict()
+
+
+@torch.no_grad()
+def average_with(network: nn.Module, last: Mapping[str, Tensor], share: float) -> None:
+    """Weights and statistics theta <- (1 - s) theta + s theta_last, in place; whole numbers stay.
+
+    Wortsman et al. 2022 (WiSE-FT), section 3: on the line between what a network was and what it
+    became, little of the new is lost before much of the old is back.
+    """
+    for name, value in network.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(last[name].to(value), share)
+
+
+def last_teacher_sha256(root: Path) -> str:
+    """Of its weights, for what a training hangs on."""
+    return sha256_file(root / layout.PREVIOUS_TEACHER / WEIGHTS)
+
+
+def _shape(model: ModelParams) -> ModelParams:
+    """What decides which weights there are, and what they expect of an image."""
+    return model.model_copy(update={"encoder_weights": None, "freeze_batch_norm": False})

@@ -1,0 +1,87 @@
+"""What to train on what, and the method set up for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.config.params import Params
+from pipeline.data.dataset import ImageStore
+from pipeline.methods import Method, MethodSetup, build_method
+from pipeline.models import build_model
+from pipeline.records.manifest import Sample
+from pipeline.runtime.progress import say
+from pipeline.training import seeds
+from pipeline.training.batches import WholeSet
+from pipeline.training.class_balance import class_weights
+from pipeline.training.domain_adaptation.class_mix import CrossDomainMix
+from pipeline.training.domain_adaptation.enabled import Adaptation
+from pipeline.training.supervised_loss import build_labelled_loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingJob:
+    """What to train on what."""
+
+    root: Path
+    stage: str
+    params: Params
+    method_name: str
+    labelled: tuple[Sample, ...]
+    unlabelled: tuple[Sample, ...]
+    monitored: tuple[Sample, ...] = ()
+    """Labelled val images to look at from time to time; they teach nothing."""
+    keep_snapshots: bool = False
+    """Whether `Trained.beside` is wanted."""
+    adaptation: Adaptation = field(default_factory=Adaptation)
+    initial: Mapping[str, Tensor] | None = None
+    """Weights that the first network starts from; None = as `build_model` initialises it."""
+
+
+def new_method(job: TrainingJob, store: ImageStore, device: torch.device) -> Method:
+    """The method with its networks, as they are before the first step."""
+    params = job.params
+    weights_K = class_weights(store, job.labelled, params)
+
+    def new_network(number: int) -> nn.Module:
+        torch.manual_seed(seeds.derive_seed(params.train.seed, seeds.INITIAL_WEIGHTS, number))
+        network = build_model(params.model, params.num_classes)
+        # A second network has to be another than the first, or they teach each other nothing.
+        if job.initial is not None and number == 0:
+            network.load_state_dict(job.initial)
+        return network
+
+    # The baseline has the same knobs as the method it is held against, but not its options.
+    knobs = params.method
+    if job.method_name != knobs.name:
+        knobs = knobs.model_copy(update={"name": job.method_name, "options": {}})
+    setup = MethodSetup(
+        params=knobs,
+        num_classes=params.num_classes,
+        num_steps=params.train.steps,
+        new_network=new_network,
+        labelled_loss=build_labelled_loss(params.train, weights_K),
+        unlabelled=WholeSet(store=store, params=params, samples=job.unlabelled, device=device),
+        cross_domain=_cross_domain(job),
+    )
+    method = build_method(job.method_name, setup)
+    if setup.cross_domain and method.learner() is None:
+        say(
+            f"{job.stage}: adapt.cross_domain_mix: {job.method_name} has no teacher to say what is "
+            "on an unlabelled image; the rest of adapt applies"
+        )
+    return method
+
+
+def _cross_domain(job: TrainingJob) -> CrossDomainMix | None:
+    if not job.adaptation.params.cross_domain_mix:
+        return None
+    return CrossDomainMix(
+        num_classes=job.params.num_classes,
+        confidence_threshold=job.params.method.confidence_threshold,
+        target_N=torch.tensor([job.adaptation.is_target(s) for s in job.unlabelled]),
+    )
