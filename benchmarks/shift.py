@@ -24,7 +24,7 @@ from pipeline.config.params import EmbedParams, ImageParams
 from pipeline.data.synthetic.domains import make_domain
 from pipeline.files import write_json, write_text
 from pipeline.shift import of_folder
-from pipeline.shift.folder_split import CheckOn
+from pipeline.shift.of_folder import CheckOn
 
 BLOCK = 20  # consecutive frames
 Row = Mapping[str, str]

@@ -100,6 +100,17 @@ def test_imports_go_downwards() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_a_folder_holds_at_most_twelve_modules() -> None:
+    """More are several subjects; methods and strategies are tables, a file for each row."""
+    tables = {"pipeline/methods", "pipeline/acquisition", "db/migrations/versions"}
+    found = Counter(
+        path.parent.relative_to(source.ROOT).as_posix()
+        for path in source.modules().values()
+        if path.name != "__init__.py"
+    )
+    assert not {folder: n for folder, n in found.items() if n > 12 and folder not in tables}
+
+
 def test_no_file_name_stands_for_two_things() -> None:
     names = Counter(
         path.name

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import click
 
 from flows.cli import (
-    audit,
     backtest,
     backup,
     commit,
@@ -293,7 +292,7 @@ main.add_command(models.models)
 main.add_command(methods.methods)
 main.add_command(models.export)
 main.add_command(backtest.backtest)
-for module in (versions, verify, audit, backup):
+for module in (versions, verify, backup):
     for command in module.COMMANDS:
         main.add_command(command)
 main.add_command(watch.watch)

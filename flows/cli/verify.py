@@ -1,16 +1,21 @@
-"""`ssl-loop verify`: is what was asked what was answered, learnt from and kept?
+"""`ssl-loop verify` and `audit`: is everything as it must be, and did anybody change the past?
 
 Imports are inside the commands: `--help` answers at once.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from flows.cli.options import AS_JSON, WORKSPACE
+
+SHOWN = 20
+SHOWN_COLUMNS = ("id", "key", "who", "kind", "domain", "round_index", "subject", "detail", "sha256")
 
 
 @click.command()
@@ -33,4 +38,67 @@ def verify(quick: bool, as_json: bool, workspace: Path) -> None:
     sys.exit(1 if report.findings else 0)
 
 
-COMMANDS = (verify,)
+@click.command()
+@click.option(
+    "--last",
+    type=click.IntRange(min=0),
+    help=f"Show this many of the newest events.  [default: {SHOWN}; with --json all]",
+)
+@click.option(
+    "--contains",
+    metavar="HASH",
+    help="The hash of an event that was noted earlier: is it still in the chain?",
+)
+@AS_JSON
+@WORKSPACE
+def audit(last: int | None, contains: str | None, as_json: bool, workspace: Path) -> None:
+    """Show the events of the ledger, and verify that none was changed, removed or put in.
+
+    Each event carries the hash of its content and of the event before it. The last line is the
+    head, the hash of the newest event: note it elsewhere, and --contains shows later that nothing
+    was cut off behind it. Exit code 1 where the chain is broken; the first broken event is named.
+    """
+    from db.repository import chain_head, events, first_break
+    from db.session import session_scope
+    from flows.loop import open_loop
+
+    with open_loop(workspace) as loop, session_scope(loop.ledger, read_only=True) as session:
+        rows = events(session)
+        broken, head = first_break(rows), chain_head(session)
+    lost = contains is not None and all(row.sha256 != contains for row in rows)
+    count = last if last is not None else len(rows) if as_json else SHOWN
+    shown = [_plain(row) for row in rows[len(rows) - min(count, len(rows)) :]]
+    if as_json:
+        told: dict[str, Any] = {"head": head, "count": len(rows), "events": shown}
+        told["broken"] = vars(broken) if broken else None
+        told |= {"contains": not lost} if contains is not None else {}
+        click.echo(json.dumps(told, indent=1))
+    else:
+        for one in shown:
+            click.echo(_line(one))
+        if broken:
+            where = f"event {broken.event_id} ({broken.key})"
+            click.secho(f"BROKEN: {where} {broken.what}", fg="red")
+            click.echo("  -> a backup from before has what was there; `ssl-loop verify` says more")
+        else:
+            click.echo(f"{len(rows)} events, chain whole, head {head}")
+        if lost:
+            click.secho(f"NOT HERE: no event has the hash {contains}", fg="red")
+            click.echo("  -> events were cut off, or the ledger was made again since it was noted")
+    sys.exit(1 if broken or lost else 0)
+
+
+def _line(event: dict[str, Any]) -> str:
+    """An event for people: when, what, where, by whom."""
+    where = event["domain"] or ""
+    if event["round_index"] is not None:
+        where += f"/r{event['round_index']}"
+    about = " ".join(part for part in (where, event["subject"]) if part)
+    return f"{event['at'][:19]}  {event['kind']:16}  {about}  by {event['who']}"
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in SHOWN_COLUMNS} | {"at": row.at.isoformat()}
+
+
+COMMANDS = (verify, audit)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -21,19 +21,83 @@ from pipeline.config.block import Block
 from pipeline.config.params import EmbedParams, ImageParams
 from pipeline.data.corruptions import ALTERATIONS, Alteration, altered
 from pipeline.data.dataset import read_image
-from pipeline.data.labelled_folder import Example, LabelledSet, held_out
+from pipeline.data.formats import FORMATS, Source, read_classes
+from pipeline.data.labelled_folder import TRAIN_SPLITS, Example, LabelledSet, held_out, split_rows
+from pipeline.errors import DataError
 from pipeline.probe import head
 from pipeline.probe.features import Features, features_of, more_features, named
 from pipeline.runtime.progress import say
 from pipeline.shift.channel_statistics import layer_distances
 from pipeline.shift.comparison import ModelSays, Setting, Side, compare, val_runs
 from pipeline.shift.corruption_calibration import NUM_IMAGES, directions, parted, rehearse
-from pipeline.shift.folder_split import CheckOn, two_domains
 from pipeline.shift.forward import Picture, View, frozen_encoder, layer_moments, watched
 from pipeline.shift.predictions import Predictions, drawn, pixels_per_image
 from pipeline.shift.time_blocks import Embeddings, Runs, evenly, run_length, runs_of
 from pipeline.shift.verdict import sentences
 from pipeline.types import IGNORE
+
+CheckOn = Literal["test", "all"]
+FEWEST = 3  # train images: one of them is held out to judge by
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoDomains:
+    """Images with their masks, in order of names."""
+
+    classes: tuple[str, ...]
+    own: tuple[Example, ...]
+    """What is known: the split train of the first domain."""
+    other: tuple[Example, ...]
+    """All of the second."""
+    truth: frozenset[str]
+    """Names of those of the second whose masks give the truth."""
+
+
+def two_domains(root: Path, a: str, b: str, check_on: CheckOn | None) -> TwoDomains:
+    """From images/, masks/, classes.csv and splits.csv (id, split, domain) under `root`.
+
+    DataError names what is absent: a domain, a file, images to learn from or to check on.
+    """
+    source = FORMATS["folder"](root)
+    if a == b:
+        raise DataError(f"{a!r} twice: expected two domains")
+    if source.masks is None or source.splits is None:
+        raise DataError(f"{root}: expected masks/ and splits.csv (id, split, domain) there")
+    rows = split_rows(source.splits)
+    there = sorted({domain for _, _, domain in rows})
+    if absent := [name for name in (a, b) if name not in there]:
+        raise DataError(f"{', '.join(absent)}: not in {source.splits}; there: {', '.join(there)}")
+    train = [name for name, split, own in rows if own == a and split in TRAIN_SPLITS]
+    whole = [name for name, _, own in rows if own == b]
+    test = [name for name, split, own in rows if own == b and split == "test"]
+    truth = {"all": whole, "test": test, None: []}[check_on]
+    if len(train) < FEWEST or (check_on and not truth):
+        raise DataError(
+            f"{source.splits}: {len(train)} train images of {a}, {len(truth)} of {b} to check on; "
+            f"expected at least {FEWEST} and 1"
+        )
+    if source.classes is None:
+        raise DataError(f"{root}: no classes.csv, columns index,name")
+    return TwoDomains(
+        classes=read_classes(source.classes),
+        own=_examples(source, train, a),
+        other=_examples(source, whole, b),
+        truth=frozenset(truth),
+    )
+
+
+def _examples(source: Source, names: Sequence[str], domain: str) -> tuple[Example, ...]:
+    assert source.masks is not None
+    there = {path.stem: path for path in sorted(source.images.glob("*")) if path.is_file()}
+    chosen = sorted(set(names))
+    masks = {name: source.masks / f"{name}.png" for name in chosen}
+    absent = [name for name in chosen if name not in there or not masks[name].is_file()]
+    if absent:
+        raise DataError(f"{source.images.parent}: image or mask absent: {', '.join(absent[:8])}")
+    return tuple(
+        Example(name=name, domain=domain, image=there[name], mask=masks[name]) for name in chosen
+    )
+
 
 OTHER_SEED = 10_000  # added for the second head, whose disagreement with the first is counted
 

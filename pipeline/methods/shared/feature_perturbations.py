@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.errors import ConfigError
-from pipeline.methods.shared.class_halves import half_of_classes
 from pipeline.methods.shared.losses import likeliest
+from pipeline.methods.shared.mixing import half_of_classes
 from pipeline.methods.shared.vat import adversarial_step
 
 DROP_RANGE = (0.7, 0.9)  # gamma, share of the largest activation

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pipeline.methods.shared.class_halves import half_of_classes
 from pipeline.methods.shared.losses import reliable_cross_entropy
+from pipeline.methods.shared.mixing import half_of_classes
 from pipeline.methods.shared.protocol import Batch, Network, Unlabelled
 from pipeline.types import IGNORE
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.methods.shared.class_halves import half_of_classes
+from pipeline.methods.shared.mixing import half_of_classes
 from pipeline.types import IGNORE
 
 BATCH, NUM_CLASSES, HEIGHT, WIDTH = 3, 6, 7, 10
