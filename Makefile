@@ -53,8 +53,8 @@ down: ## stop what `make demo` and `make e2e-camvid` started
 	  $(BIN)/ssl-loop down --workspace "$${workspace%/.ssl-loop}"; \
 	done
 
-test: install ## the tests, but the slow ones; names what it skips
-	$(BIN)/python -m pytest -m "not slow" -rs
+test: install ## the tests, but the slow ones, on all cores; names what it skips
+	$(BIN)/python -m pytest -m "not slow" -rs --numprocesses auto --dist loadfile
 
 test-slow: install ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow -rs

@@ -1,14 +1,20 @@
-"""A skipped test is a failure: `pytest -p tests.no_skips`, as .ci/run does."""
+"""A skipped test is a failure: `pytest -p tests.no_skips`, as .ci/run does.
+
+With several test processes (pytest-xdist) each tells the first one what it skipped.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+TOLD = "skipped"  # key of what a process hands over at its end
 _skipped: list[str] = []
 
 
 def _note(report: pytest.CollectReport | pytest.TestReport) -> None:
-    if report.skipped and not hasattr(report, "wasxfail"):
+    if report.skipped and not hasattr(report, "wasxfail") and report.nodeid not in _skipped:
         _skipped.append(report.nodeid)
 
 
@@ -20,8 +26,18 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
     _note(report)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A process of pytest-xdist has ended."""
+    told = getattr(node, "workeroutput", {}).get(TOLD, [])
+    _skipped.extend(name for name in told if name not in _skipped)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if _skipped and session.exitstatus == pytest.ExitCode.OK:
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output[TOLD] = list(_skipped)
+    elif _skipped and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
