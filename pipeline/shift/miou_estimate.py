@@ -96,7 +96,7 @@ def expected_miou(
     source_RKK = np.einsum("rn,nij->rij", weights[0], known.confusion_NKK)
     source_KK = known.confusion_NKK.sum(axis=0)
     source = (miou(source_KK), *np.percentile([miou(each) for each in source_RKK], INTERVAL))
-    by_chance = chance_miou(found_KK.sum(axis=1), source_KK.sum(axis=0))
+    by_chance = chance_miou(found_KK.sum(axis=0), source_KK.sum(axis=1))
     expected = Expected(
         miou=(miou(found_KK), float(spread[0]), float(spread[1])),
         source_miou=(source[0], float(source[1]), float(source[2])),
@@ -111,13 +111,13 @@ def expected_miou(
 
 def chance_miou(seen_K: Floats, there_K: Floats) -> float:
     """mIoU if classes are seen in these shares wherever, while others are there."""
-    return miou(np.outer(seen_K / seen_K.sum(), there_K / there_K.sum()).astype(np.float64))
+    return miou(np.outer(there_K / there_K.sum(), seen_K / seen_K.sum()).astype(np.float64))
 
 
 def ious(confusion_KK: Floats) -> tuple[float | None, ...]:
     """Per class; None for one that is nowhere there, as `pipeline.metrics.iou.iou_per_class`."""
-    hits_K, there_K = np.diag(confusion_KK), confusion_KK.sum(axis=0)
-    unions_K = there_K + confusion_KK.sum(axis=1) - hits_K
+    hits_K, there_K = np.diag(confusion_KK), confusion_KK.sum(axis=1)
+    unions_K = there_K + confusion_KK.sum(axis=0) - hits_K
     return tuple(
         float(hit / union) if there > 0 else None
         for hit, union, there in zip(hits_K, unions_K, there_K, strict=True)
@@ -214,7 +214,7 @@ def _scores(predictions: Predictions) -> NDArray[np.float32]:
 
 
 def _confusion(known: _Counts, asked: _Counts, known_RN: Floats, asked_RN: Floats) -> Floats:
-    """Expected counts_RKK on the target: row = prediction, column = truth."""
+    """Expected counts_RKK on the target: row = truth, column = prediction."""
     assert known.confusion_NKK is not None
     val_RKQ = np.einsum("rn,nkq->rkq", known_RN, known.seen_NKQ)
     target_RKQ = np.einsum("rn,nkq->rkq", asked_RN, asked.seen_NKQ)
@@ -231,7 +231,7 @@ def _confusion(known: _Counts, asked: _Counts, known_RN: Floats, asked_RN: Float
                 val_RKQ[at, row], target_RKQ[at, index], right_K[row]
             )
     seen_RK = target_RKQ[:, :num].sum(axis=2)
-    found_RKK = (seen_RK * (1 - precise_RK))[:, :, None] * _mistaken_for(confusion_RKK)
+    found_RKK = (seen_RK * (1 - precise_RK))[:, None, :] * _mistaken_for(confusion_RKK)
     found_RKK[:, np.arange(num), np.arange(num)] = seen_RK * precise_RK
     return found_RKK
 
@@ -239,20 +239,20 @@ def _confusion(known: _Counts, asked: _Counts, known_RN: Floats, asked_RN: Float
 def _right(confusion_RKK: Floats) -> Floats:
     """The share that is right of what is seen as each class, and of all."""
     hits_RK = np.einsum("rii->ri", confusion_RKK)
-    seen_RK = confusion_RKK.sum(axis=2)
+    seen_RK = confusion_RKK.sum(axis=1)
     overall_R = hits_RK.sum(axis=1) / np.maximum(seen_RK.sum(axis=1), 1)
     own_RK = np.where(seen_RK > 0, hits_RK / np.maximum(seen_RK, 1), overall_R[:, None])
     return np.concatenate([own_RK, overall_R[:, None]], axis=1)
 
 
 def _mistaken_for(confusion_RKK: Floats) -> Floats:
-    """share_RKK: of wrong pixels seen as the row's class, those of the column's."""
+    """share_RKK: of wrong pixels seen as the column's class, those that are the row's."""
     # A trace of how common the classes are: for one that was never wrong on validation images.
-    common_RK = confusion_RKK.sum(axis=1) / np.maximum(confusion_RKK.sum(axis=(1, 2)), 1)[:, None]
-    wrong_RKK = confusion_RKK + 1e-6 * common_RK[:, None, :]
+    common_RK = confusion_RKK.sum(axis=2) / np.maximum(confusion_RKK.sum(axis=(1, 2)), 1)[:, None]
+    wrong_RKK = confusion_RKK + 1e-6 * common_RK[:, :, None]
     num = wrong_RKK.shape[1]
     wrong_RKK[:, np.arange(num), np.arange(num)] = 0
-    sums = wrong_RKK.sum(axis=2, keepdims=True)
+    sums = wrong_RKK.sum(axis=1, keepdims=True)
     return np.divide(wrong_RKK, sums, out=np.full_like(wrong_RKK, 1 / num), where=sums > 0)
 
 

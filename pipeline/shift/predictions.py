@@ -130,7 +130,7 @@ def js_divergence(one_K: Floats, other_K: Floats) -> float:
 
 
 def confusions(predictions: Predictions) -> Floats:
-    """counts_NKK of every image that has a truth: row = prediction, column = truth."""
+    """counts_NKK of every image that has a truth: row = truth, column = prediction."""
     assert predictions.truth_NM is not None
     num = predictions.num_classes
     found = np.zeros((len(predictions.run_N), num, num))
@@ -138,7 +138,7 @@ def confusions(predictions: Predictions) -> Floats:
         zip(predictions.class_NM, predictions.truth_NM, strict=True)
     ):
         known = truth_M != IGNORE
-        cells = seen_M[known].astype(np.int64) * num + truth_M[known]
+        cells = truth_M[known].astype(np.int64) * num + seen_M[known]
         found[row] = np.bincount(cells, minlength=num * num).reshape(num, num)
     return found
 

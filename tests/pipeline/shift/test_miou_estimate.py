@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from pipeline.shift.miou_estimate import chance_miou, expected_miou, miou
+from pipeline.metrics.iou import confusion_matrix, iou_per_class
+from pipeline.shift.miou_estimate import chance_miou, expected_miou, ious, miou
 from pipeline.shift.predictions import (
     Predictions,
     compared,
@@ -73,10 +75,22 @@ def test_far_away_chance_is_expected_and_what_the_model_says_is_the_upper_end() 
     assert middle.miou[2] - middle.miou[1] > near.miou[2] - near.miou[1]
 
 
+def test_counts_and_iou_are_those_of_every_other_place() -> None:
+    """Row = truth, column = prediction, as in pipeline/metrics/iou.py."""
+    of = predictions(3, 0.9, 4)
+    assert of.truth_NM is not None
+    of.truth_NM[0, :50] = IGNORE
+    of.truth_NM[of.truth_NM == 3] = 0  # seen where it is not
+    seen, truth = torch.from_numpy(of.class_NM), torch.from_numpy(of.truth_NM)
+    whole_KK = confusion_matrix(seen, truth, NUM_CLASSES)
+    assert confusions(of).sum(axis=0).tolist() == whole_KK.tolist()
+    assert ious(confusions(of).sum(axis=0)) == tuple(iou_per_class(whole_KK))
+
+
 def test_chance_is_what_shuffled_predictions_score() -> None:
     rng = np.random.default_rng(0)
     seen, there = (rng.choice(3, p=p, size=200_000) for p in ([0.7, 0.2, 0.1], [0.5, 0.1, 0.4]))
-    counts = np.bincount(seen * 3 + there, minlength=9).reshape(3, 3).astype(float)
+    counts = np.bincount(there * 3 + seen, minlength=9).reshape(3, 3).astype(float)
     expected = chance_miou(np.array([7.0, 2.0, 1.0]), np.array([0.5, 0.1, 0.4]))
     assert miou(counts) == pytest.approx(expected, abs=0.005)
 
