@@ -53,8 +53,8 @@ down: ## stop what `make demo` and `make e2e-camvid` started
 	  $(BIN)/ssl-loop down --workspace "$${workspace%/.ssl-loop}"; \
 	done
 
-test: install ## the tests, but the slow ones, on all cores; names what it skips
-	$(BIN)/python -m pytest -m "not slow" -rs --numprocesses auto --dist loadfile
+test: install ## the tests but the static and the slow ones, on all cores; names what it skips
+	$(BIN)/python -m pytest -m "not slow" -rs --numprocesses auto --dist loadfile --ignore tests/static
 
 test-slow: install ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow -rs
@@ -64,7 +64,7 @@ check: install ## static checks: format, lint, types, security, layers, docs, mi
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m bandit --quiet -c pyproject.toml -r pipeline db flows
-	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_caps.py tests/test_docs.py
+	$(BIN)/python -m pytest -q tests/static
 	@folder=$$(mktemp -d); trap 'rm -r "$$folder"' EXIT; \
 	$(BIN)/alembic -x url="$$folder/ledger.db" upgrade head; \
 	$(BIN)/alembic -x url="$$folder/ledger.db" check

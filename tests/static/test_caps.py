@@ -5,19 +5,12 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import pytest
-
 from tests import source_tree as source
 
 MODULE_LINES = 400
 FUNCTION_LINES = 50
 POSITIONAL_ARGUMENTS = 5
 
-FILES = [
-    pytest.param(path, id=name)
-    for name, path in source.modules().items()
-    if source.GENERATED not in path.as_posix()
-]
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -43,27 +36,37 @@ def too_many_arguments(tree: ast.AST) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", FILES)
-def test_modules_are_short(path: Path) -> None:
-    lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= MODULE_LINES, f"{lines} lines; split it by noun"
+def written() -> list[tuple[str, Path]]:
+    """Names and files of the modules that people write."""
+    files = source.modules().items()
+    return [(name, path) for name, path in files if source.GENERATED not in path.as_posix()]
 
 
-@pytest.mark.parametrize("path", FILES)
-def test_functions_are_short(path: Path) -> None:
-    assert too_long(source.tree(path)) == [], f"at most {FUNCTION_LINES} lines each"
+def test_modules_are_short() -> None:
+    lines = {name: len(path.read_text("utf-8").splitlines()) for name, path in written()}
+    long = [f"{name}: {count} lines" for name, count in lines.items() if count > MODULE_LINES]
+    assert not long, f"at most {MODULE_LINES} each, split it by noun: {long}"
 
 
-@pytest.mark.parametrize("path", FILES)
-def test_functions_take_few_positional_arguments(path: Path) -> None:
-    assert too_many_arguments(source.tree(path)) == [], "make them keyword-only or a dataclass"
+def test_functions_are_short() -> None:
+    found = [f"{name}.{each}" for name, path in written() for each in too_long(source.tree(path))]
+    assert not found, f"at most {FUNCTION_LINES} each: {found}"
 
 
-@pytest.mark.parametrize("path", FILES)
-def test_sources_are_ascii_and_start_with_a_docstring(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert text.isascii(), [line for line in text.splitlines() if not line.isascii()][:3]
-    assert ast.get_docstring(source.tree(path)), "say in one line what the module is for"
+def test_functions_take_few_positional_arguments() -> None:
+    found = [
+        f"{name}.{each}"
+        for name, path in written()
+        for each in too_many_arguments(source.tree(path))
+    ]
+    assert not found, f"make them keyword-only or a dataclass: {found}"
+
+
+def test_sources_are_ascii_and_start_with_a_docstring() -> None:
+    foreign = [name for name, path in written() if not path.read_text("utf-8").isascii()]
+    silent = [name for name, path in written() if not ast.get_docstring(source.tree(path))]
+    assert not foreign, f"not ASCII: {foreign}"
+    assert not silent, f"say in one line what the module is for: {silent}"
 
 
 def test_the_caps_see_what_they_forbid() -> None:

@@ -17,7 +17,7 @@ from pipeline.methods.shared.mixing import MIXES
 from pipeline.types import SPLITS
 from tests import reference_page
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 GLOSSARY = ROOT / "docs/glossary.md"
 ARCHITECTURE = ROOT / "docs/architecture.md"
