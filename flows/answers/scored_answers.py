@@ -30,6 +30,7 @@ from flows.workspace.position import Position, round_tag
 from pipeline import layout
 from pipeline.campaign.annotation_time import shape_of
 from pipeline.data.formats.images import load_mask
+from pipeline.ids import sample_of
 from pipeline.records.answers import Answer, compare, parse_answers
 from pipeline.records.manifest import Sample
 from pipeline.records.regions import inside
@@ -90,7 +91,7 @@ def _compared(
     known: Mapping[tuple[str, str], Answer],
 ) -> Answer:
     """With the image's newest mask as truth, which may have come with a later question."""
-    sample = samples[row.item_id.rsplit("/", 1)[0]]
+    sample = samples[sample_of(row.item_id)]
     if not row.mask_sha256:
         return row
     before = known.get((row.item_id, sample.mask_sha256))

@@ -16,6 +16,7 @@ from flows.answers.holdings import Holdings
 from flows.ledger.records import WHO, boxes_of, returned_key
 from flows.loop import Loop
 from flows.workspace.position import Position
+from pipeline.ids import domain_of
 
 
 def send_back(loop: Loop, here: Position, held: Holdings) -> None:
@@ -61,7 +62,7 @@ def _note(loop: Loop, task: ToolTask, row: Annotation | None) -> None:
                 session,
                 kind="returned",
                 who=WHO,
-                domain=task.item_id.split("/", 1)[0],
+                domain=domain_of(task.item_id),
                 subject=f"{task.item_id} {version}",
                 key=returned_key(task.item_id, version),
                 detail={"why": row.why},

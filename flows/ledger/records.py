@@ -23,6 +23,7 @@ from flows.workspace.workspace import Workspace
 from pipeline import layout
 from pipeline.campaign.stopping import Advice, parse_advice
 from pipeline.files import write_json
+from pipeline.ids import domain_of, sample_of
 from pipeline.reading import Document, read
 from pipeline.records.query import QueryImage, QueryRow, by_image, parse_query
 from pipeline.records.regions import Box
@@ -56,7 +57,7 @@ class AnnotationRecord:
     @property
     def sample_id(self) -> str:
         """The sample that was asked about."""
-        return self.item_id.rsplit("/", 1)[0]
+        return sample_of(self.item_id)
 
     @property
     def file_name(self) -> str:
@@ -110,8 +111,8 @@ def read_records(root: Path, domains: list[str]) -> list[AnnotationRecord]:
 
 def answers_dir(root: Path, item_id: str) -> Path:
     """Where merges keep what was answered to an item: data/<domain>/annotations/<stem>/r<k>."""
-    domain, rest = item_id.split("/", 1)
-    return root / layout.annotations_dir(domain) / rest
+    domain = domain_of(item_id)
+    return root / layout.annotations_dir(domain) / item_id.removeprefix(f"{domain}/")
 
 
 def mask_file(root: Path, item_id: str, mask_sha256: str) -> Path | None:

@@ -30,6 +30,7 @@ from flows.loop import Loop, keep_mask
 from flows.rounds.round_progress import Progress, progress
 from flows.workspace.position import Position
 from pipeline.errors import ServiceError
+from pipeline.ids import sample_of
 from pipeline.records.manifest import Sample
 
 _TICK = timedelta(microseconds=1)  # the tool's shortest time: a version of ours follows its own
@@ -214,7 +215,7 @@ def _keep(
         item = find_query_item(session, item_id)
         asked = Question(
             item_id=item_id,
-            sample=known.samples[item_id.rsplit("/", 1)[0]],
+            sample=known.samples[sample_of(item_id)],
             pre_annotation=pre_annotation(session, item_id) or [],
             regions=boxes_of(item) if item else (),
         )

@@ -47,6 +47,7 @@ from pipeline import layout
 from pipeline.data.painted_classes import write_classes
 from pipeline.errors import WorkspaceError
 from pipeline.files import replacing, sha256_file, write_json
+from pipeline.ids import domain_of, sample_of
 from pipeline.records.answers import write_answers
 from pipeline.records.manifest import Sample, with_mask, without_mask, write_manifest
 from pipeline.types import Split
@@ -151,7 +152,7 @@ def _val_picks(answered: Iterable[str], samples: Iterable[Sample], val_share: fl
     chosen: set[str] = set()
     counts: Counter[str] = Counter()
     for sample_id in answered:
-        domain = sample_id.split("/", 1)[0]
+        domain = domain_of(sample_id)
         n = counts[domain]
         counts[domain] += 1
         if domain not in given and math.ceil((n + 1) * val_share) > math.ceil(n * val_share):
@@ -180,7 +181,7 @@ def _place_mask(root: Path, sample: Sample) -> None:
 
 def _place_records(loop: Loop, domains: list[str]) -> None:
     for record in read_records(loop.root, []):
-        domain = record.sample_id.split("/", 1)[0]
+        domain = domain_of(record.sample_id)
         if domain in domains:
             write_json(record_path(loop.root, record), asdict(record))
     for domain in domains:
@@ -236,7 +237,7 @@ def record_path(root: Path, record: AnnotationRecord) -> Path:
 def _skips(session: Session, domains: list[str]) -> Counter[str]:
     """How often people refused each sample, over all rounds."""
     return Counter(
-        item_id.rsplit("/", 1)[0]
+        sample_of(item_id)
         for domain in domains
         for round_index in rounds(session, domain)
         for item_id, state in item_states(session, domain, round_index).items()

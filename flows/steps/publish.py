@@ -11,9 +11,10 @@ from flows.annotators.annotator import Project, PushItem
 from flows.ledger.records import WHO, asked_at, published_key, record_query
 from flows.loop import Loop
 from flows.services import stack
-from flows.workspace.position import Position, item_id
+from flows.workspace.position import Position
 from pipeline import layout
 from pipeline.errors import DataError
+from pipeline.ids import item_id
 from pipeline.records.manifest import Sample
 from pipeline.records.query import QueryImage, by_image
 from pipeline.records.regions import inside

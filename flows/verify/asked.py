@@ -8,7 +8,7 @@ from db.repository import find_event, ls_tasks
 from db.session import session_scope
 from flows.ledger.records import asked_at, published_key
 from flows.verify.evidence import Evidence, Finding
-from flows.workspace.position import item_id
+from pipeline.ids import item_id
 from pipeline.records.query import by_image
 
 

@@ -24,6 +24,7 @@ from flows.workspace.position import round_tag
 from pipeline import layout
 from pipeline.data.formats.images import load_mask
 from pipeline.errors import SslLoopError
+from pipeline.ids import sample_of
 from pipeline.records.manifest import Sample
 from pipeline.records.regions import inside
 from pipeline.types import IGNORE, MAX_CLASSES
@@ -195,7 +196,7 @@ def merged(evidence: Evidence) -> Iterator[Finding]:
         partial = partial_answers(session, evidence.domains)
     of_sample: dict[str, list[Annotation]] = {}
     for row in evidence.versions:
-        of_sample.setdefault(row.item_id.rsplit("/", 1)[0], []).append(row)
+        of_sample.setdefault(sample_of(row.item_id), []).append(row)
     for sample in evidence.manifest():
         rows = of_sample.get(sample.sample_id, [])
         accepted = [row for row in rows if row.verdict is Verdict.ACCEPTED]

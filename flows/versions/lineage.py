@@ -23,6 +23,7 @@ from flows.workspace.dvc.dvc_cache import LOST, Cache, cache_of, outs_at
 from flows.workspace.position import round_tags
 from pipeline import layout
 from pipeline.errors import DataError
+from pipeline.ids import round_tag_of, sample_of
 from pipeline.reading import read
 from pipeline.records.manifest import Sample
 
@@ -84,12 +85,11 @@ class _Answer:
 
     @property
     def sample_id(self) -> str:
-        return self.item_id.rsplit("/", 1)[0]
+        return sample_of(self.item_id)
 
     @property
     def asked_in(self) -> str:
-        domain, rest = self.item_id.split("/", 1)
-        return f"{domain}/{rest.rsplit('/', 1)[1]}"
+        return round_tag_of(self.item_id)
 
     @property
     def order(self) -> tuple[datetime, int, str]:

@@ -9,6 +9,7 @@ from db.session import session_scope
 from flows.ledger.records import WHO
 from flows.loop import Loop
 from flows.workspace.remote import Remote, redacted, remote
+from pipeline.ids import domain_of
 
 PUSHED, FAILED = "pushed", "push_failed"
 
@@ -42,7 +43,7 @@ def note(loop: Loop, kind: str, to: Remote, tag: str, **detail: str) -> None:
             session,
             kind=kind,
             who=WHO,
-            domain=tag.split("/", 1)[0],
+            domain=domain_of(tag),
             subject=tag,
             key=_key(kind, to, tag),
             detail=where | detail,

@@ -57,11 +57,6 @@ def accepted_tag(tag: str) -> str:
     return f"{tag}-accepted"
 
 
-def item_id(sample_id: str, round_index: int) -> str:
-    """Identity of a query item everywhere, the annotation tool included."""
-    return f"{sample_id}/r{round_index}"
-
-
 def position(domain: str | None, tags: Iterable[str]) -> Position | None:
     """Where `domain` stands by the tags reachable from HEAD; None before the first domain."""
     known = set(tags)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline.array_files import array_of, read_arrays
 from pipeline.errors import DataError
 from pipeline.files import replacing
+from pipeline.ids import domain_of
 
 Floats = NDArray[np.float64]
 
@@ -87,7 +88,7 @@ def read_areas(file: Path | bytes, source: str | None = None) -> dict[str, Judge
     """What `write_areas` wrote, from a path or as git has it; DataError says what is damaged."""
     called = source or str(file)
     arrays = read_arrays(file, source=called)
-    domains = [name.split("/")[0] for name in arrays if name.endswith("/sample_ids")]
+    domains = [domain_of(name) for name in arrays if name.endswith("/sample_ids")]
     found = {}
     for domain in domains:
         ids = array_of(arrays, f"{domain}/sample_ids", "U", 1, called).tolist()

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.files import write_text
+from pipeline.ids import domain_of
 from pipeline.reading import MOST_DIGITS, Content, Document, Row, content_of, read
 from pipeline.records.query import Source
 from pipeline.types import IGNORE
@@ -52,7 +53,7 @@ class Answer:
     @property
     def domain(self) -> str:
         """Of the sample that was asked for."""
-        return self.item_id.split("/", 1)[0]
+        return domain_of(self.item_id)
 
 
 COLUMNS = tuple(field.name for field in fields(Answer))

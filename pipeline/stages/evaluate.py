@@ -18,6 +18,7 @@ from pipeline.config.params import Params
 from pipeline.data.dataset import ImageStore
 from pipeline.data.formats.images import load_mask
 from pipeline.files import write_json
+from pipeline.ids import domain_of
 from pipeline.inference.logits import logits_of, pick_device, resize_logits
 from pipeline.metrics.iou import confusion_matrix, iou_per_class, mean_iou
 from pipeline.metrics.per_image import Areas, write_areas
@@ -175,8 +176,8 @@ def _confusions(
 
 def _areas_by_domain(by_image: dict[str, Tensor]) -> dict[str, tuple[list[str], Areas]]:
     found = {}
-    for domain in dict.fromkeys(name.split("/")[0] for name in by_image):
-        ids = [name for name in by_image if name.split("/")[0] == domain]
+    for domain in dict.fromkeys(domain_of(name) for name in by_image):
+        ids = [name for name in by_image if domain_of(name) == domain]
         counts_NKK = torch.stack([by_image[name] for name in ids]).double().numpy()
         hits_NK = counts_NKK.diagonal(axis1=1, axis2=2).copy()
         areas = Areas(hits_NK, counts_NKK.sum(axis=2), counts_NKK.sum(axis=1))

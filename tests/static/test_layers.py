@@ -30,10 +30,10 @@ FORBIDDEN_OUTSIDE = {
 # docs/architecture.md draws the same lists. A new folder gets its place here.
 ORDER = {
     "pipeline": (
-        "errors", "types", "plain_text", "class_names", "class_colours", "files", "yaml_text",
-        "reading", "array_files", "layout", "records", "config", "runtime", "data", "metrics",
-        "campaign", "report", "acquisition", "models", "uncertainty", "inference", "methods",
-        "training", "stages", "probe", "backtest", "drift", "shift", "__main__",
+        "errors", "types", "ids", "plain_text", "class_names", "class_colours", "files",
+        "yaml_text", "reading", "array_files", "layout", "records", "config", "runtime", "data",
+        "metrics", "campaign", "report", "acquisition", "models", "uncertainty", "inference",
+        "methods", "training", "stages", "probe", "backtest", "drift", "shift", "__main__",
     ),
     "db": ("ledger_errors", "tables", "session", "copying", "migrations", "repository"),
     "flows": (
