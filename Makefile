@@ -69,8 +69,8 @@ check: install ## static checks: format, lint, types, security, layers, docs, mi
 	$(BIN)/alembic -x url="$$folder/ledger.db" upgrade head; \
 	$(BIN)/alembic -x url="$$folder/ledger.db" check
 
-faults: install ## what must hold after faults of every kind: N=300 SEED=0
-	$(BIN)/python -m tests.faults $(or $(N),300) --seed $(or $(SEED),0)
+faults: install ## what must hold after faults of every kind: N=300 SEED=0 JOBS=1
+	$(BIN)/python -m tests.faults $(or $(N),300) --seed $(or $(SEED),0) --jobs $(or $(JOBS),1)
 
 e2e-camvid: install ## CamVid day, then dusk, on the real services: DATA=DIR (camvid/, encoders/)
 	@[ -n "$(DATA)" ] || { echo "say where the data are: make e2e-camvid DATA=DIR" >&2; exit 2; }
@@ -81,8 +81,8 @@ camvid-seeds: install ## the same rounds without services, 3 seeds: DATA=DIR
 	$(BIN)/python -m benchmarks.camvid_seeds --data "$(DATA)"
 
 CASES ?= 100000
-fuzz: install ## damaged files for every reader, CASES=100000 each; writes benchmarks/results/fuzz.md
-	$(BIN)/python -m benchmarks.fuzz --cases $(CASES)
+fuzz: install ## damaged files for every reader, CASES=100000 each, JOBS=1; writes benchmarks/results/fuzz.md
+	$(BIN)/python -m benchmarks.fuzz --cases $(CASES) --jobs $(or $(JOBS),1)
 
 lock: ## resolve both environments anew and write the lock files
 	@for file in requirements.lock requirements-labelstudio.lock; do \
