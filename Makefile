@@ -10,7 +10,7 @@ BIN := .venv/bin
 unexport PREFECT_API_URL PREFECT_PROFILE PREFECT_HOME PREFECT_API_AUTH_STRING PREFECT_API_KEY
 unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
 
-.PHONY: help install .venv .venv-labelstudio demo down test test-slow check faults e2e-camvid camvid-seeds fuzz lock clean
+.PHONY: help install .venv .venv-labelstudio demo down test test-slow check faults mutants e2e-camvid camvid-seeds fuzz lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1|/' | \
@@ -71,6 +71,9 @@ check: install ## static checks: format, lint, types, security, layers, docs, mi
 
 faults: install ## what must hold after faults of every kind: N=300 SEED=0 JOBS=1
 	$(BIN)/python -m tests.faults $(or $(N),300) --seed $(or $(SEED),0) --jobs $(or $(JOBS),1)
+
+mutants: install ## planted faults, one at a time, which the tests must catch; writes tests/mutations.md
+	$(BIN)/python -m tests.mutants $(if $(ONLY),--only '$(ONLY)')
 
 e2e-camvid: install ## CamVid day, then dusk, on the real services: DATA=DIR (camvid/, encoders/)
 	@[ -n "$(DATA)" ] || { echo "say where the data are: make e2e-camvid DATA=DIR" >&2; exit 2; }
