@@ -80,7 +80,7 @@ POINTS: dict[str, Callable[[], None]] = {
 PUSH_POINTS: dict[str, Callable[[], None]] = {
     "between tag and push": lambda: before(push, "_push_data"),
     "between data and history": lambda: before(push, "_push_history"),
-    "pushed but not recorded": lambda: before(push, "_note"),
+    "pushed but not recorded": lambda: before(push, "note"),
 }
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -98,9 +99,10 @@ def bench(checkout: Path, folder: Path, heavy: Iterable[str] = HEAVY) -> Iterato
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     try:
         yield Bench(folder, worker)
     finally:
-        worker.kill()
+        os.killpg(worker.pid, signal.SIGKILL)  # with what it has forked
         worker.wait()

@@ -21,6 +21,7 @@ from flows.processes.command import child_environment, run
 from flows.steps import push as push_step
 from flows.steps.push import push
 from flows.tick import tick
+from flows.versions import pushes
 from flows.versions.pushes import unpushed
 from flows.versions.restore import restore
 from flows.views.status import describe, status
@@ -71,7 +72,7 @@ def backed_up(pushed: Path, tmp_path: Path) -> Path:
 
 
 def event_key(loop: Loop, tag: str) -> str:
-    return push_step._key(push_step.PUSHED, remotes.remote(loop.workspace), tag)
+    return pushes._key(pushes.PUSHED, remotes.remote(loop.workspace), tag)
 
 
 def forget(base: Path, tag: str) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from pipeline.config.params import MethodParams
+from pipeline.methods.fixmatch import FixMatch
 from pipeline.methods.shared.mixing import MIXES, Mix, check_mixes, draw_mix, partners
 from pipeline.methods.shared.protocol import StrongView
 from pipeline.types import IGNORE
+from tests.tiny_network import tiny_setup, unlabelled_batch
 
 BATCH, NUM_CLASSES, SIZE = 3, 5, (12, 16)
 
@@ -138,3 +141,16 @@ def test_padding_is_never_pasted(name: str) -> None:
     assert mix.foreign_BHW[:, :6].any()
     assert not mix.foreign_BHW[:, 6:].any()
     assert not MIXES[name](view, torch.full_like(pseudo_BHW, IGNORE), NUM_CLASSES).foreign_BHW.any()
+
+
+def test_what_the_teacher_says_about_padding_is_no_class_to_paste() -> None:
+    torch.manual_seed(0)
+    params = MethodParams(mixes=["classmix"])
+    method, unlabelled = FixMatch(tiny_setup(params)), unlabelled_batch(3, 8, 10).unlabelled
+    assert unlabelled is not None
+    valid_BHW = torch.ones(3, 8, 10, dtype=torch.bool)
+    valid_BHW[:, 6:] = False
+    pseudo_BHW = torch.randint(NUM_CLASSES, (3, 8, 10))
+    mix = method.mix(unlabelled._replace(valid_BHW=valid_BHW), pseudo_BHW)
+    assert mix.foreign_BHW[:, :6].any()
+    assert not mix.foreign_BHW[:, 6:].any()
