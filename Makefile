@@ -54,7 +54,7 @@ down: ## stop what `make demo` and `make e2e-camvid` started
 	done
 
 test: install ## the tests but the static and the slow ones, on all cores; names what it skips
-	$(BIN)/python -m pytest -m "not slow" -rs --numprocesses auto --dist loadfile --ignore tests/static
+	$(BIN)/python -m pytest -m "not slow" -rs --numprocesses auto --dist loadfile --no-loadscope-reorder --ignore tests/static
 
 test-slow: install ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow -rs
