@@ -58,6 +58,8 @@ def test_two_domains_go_through_their_rounds_and_shift(
     now = status(loop)
     assert now.finished
     assert (now.merged, now.labelled) == (12, 14)
+    people.edit(max(people.annotation_ids()), truth(99))
+    assert tick(loop) == f"{said[3]}; 1 answer(s) came late and wait for the next merge"
 
 
 def test_masks_in_the_data_are_what_people_painted(

@@ -298,10 +298,10 @@ STRATEGY_FAULTS = (
         OTHER_CHOICES,
     ),
     Mutant(
-        "cluster_margin begins with large groups",
+        "cluster_margin takes all of one group",
         "pipeline/acquisition/cluster_margin.py",
-        "key=lambda queue: (len(queue), queue[0])",
-        "key=lambda queue: (-len(queue), queue[0])",
+        "for _, at, place in sorted(turns)[:num]:",
+        "for _, at, place in turns[:num]:",
         OTHER_CHOICES,
     ),
     Mutant(

@@ -16,6 +16,8 @@ CHANGED = "test_an_archive_that_was_changed_is_refused_and_leaves_nothing"
 BACKUP = f"{FLOWS}/backup/test_backup.py::{CHANGED}"
 REFUSALS = f"{FLOWS}/guards/test_refusals.py"
 OWNERS = f"{FLOWS}/workspace/git/test_commit_owners.py"
+DURING = "test_what_people_do_while_a_tick_runs_is_seen_before_the_next_round_is_computed"
+MEANWHILE = f"{OWNERS}::{DURING}"
 CRASHES = f"{FLOWS}/test_crashes.py::test_the_next_tick_carries_on"
 WORKSPACE = f"{FLOWS}/workspace/test_workspace.py"
 REPOSITORY = "tests/contracts/repository"
@@ -42,7 +44,7 @@ TICK_FAULTS = (
         "flows/tick.py",
         "        require_own_data(loop)\n        for stage in stages():",
         "        for stage in stages():",
-        f"{OWNERS}::test_edits_that_are_not_committed_are_named_before_they_are_read_or_lost",
+        f"{MEANWHILE}[False]",
     ),
     Mutant(
         "answers are merged into data that people edited",
@@ -56,7 +58,7 @@ TICK_FAULTS = (
         "flows/tick.py",
         "            require_own_commits(loop)  # people may commit at any time\n",
         "",
-        f"{OWNERS}::test_a_mended_mask_stops_the_loop_and_once_taken_outlives_the_older_answer",
+        f"{MEANWHILE}[True]",
     ),
     Mutant(
         "what a tick sealed waits for the next to be pushed",
@@ -153,7 +155,7 @@ TICK_FAULTS = (
         "flows/steps/merge.py",
         "if not source.exists() or sha256_file(source) != sample.mask_sha256:",
         "if not source.exists():",
-        PAINTED,
+        f"{VERSIONS}::test_a_mask_that_was_damaged_in_the_inbox_is_not_merged",
     ),
     Mutant(
         "all random picks teach, none judges",

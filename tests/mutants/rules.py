@@ -222,7 +222,7 @@ READER_FAULTS = (
         "pipeline/array_files.py",
         " or found.ndim != num_axes:",
         ":",
-        "tests/pipeline/metrics/test_per_image.py",
+        "tests/pipeline/test_array_files.py",
     ),
     Mutant(
         "a brush mask may run over its end",

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from db.repository import facts
 from db.session import session_scope
@@ -16,9 +17,11 @@ from flows.guards.tool_repair import adopt, put_back
 from flows.loop import Loop
 from flows.rounds import round_progress as progress_module
 from flows.rounds.close import close_round
+from flows.steps.merge import merge
 from flows.tick import tick
 from flows.views.status import status
 from pipeline import layout
+from pipeline.errors import WorkspaceError
 from tests.flows.answers.conftest import Desk, same
 from tests.flows.conftest import truth
 
@@ -89,6 +92,16 @@ def test_an_answer_withdrawn_after_its_merge_leaves_the_training_set(desk: Desk)
     assert not (desk.loop.root / "data/day/masks" / f"{Path(sample_id).name}.png").exists()
     assert same(desk.mask(desk.items[1]), 1)
     assert unmerged(desk.loop) == []
+
+
+def test_a_mask_that_was_damaged_in_the_inbox_is_not_merged(desk: Desk) -> None:
+    for seed, item in enumerate(desk.items):
+        desk.people.answer(item, truth(seed))
+    desk.look()
+    digest = desk.counting()[desk.items[0]]
+    Image.fromarray(truth(9)).save(desk.loop.root / layout.INBOX / f"{digest}.png")
+    with pytest.raises(WorkspaceError, match=rf"{digest}\.png is missing or damaged"):
+        merge(desk.loop, desk.loop.require_position())
 
 
 def test_a_spoilt_answer_stays_in_the_tool_and_says_why(desk: Desk) -> None:

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.records.manifest import Sample, parse_manifest, read_manifest, write_manifest
+from pipeline.files import sha256_file
+from pipeline.records.manifest import (
+    Sample,
+    check_files,
+    parse_manifest,
+    read_manifest,
+    write_manifest,
+)
 from pipeline.records.regions import Box
 
 PLAIN = Sample(
@@ -54,3 +61,17 @@ def test_an_image_of_which_regions_are_known_teaches_with_and_without_labels(
     sample = replace(PLAIN, **changes)  # type: ignore[arg-type]
     assert (sample.labelled, sample.unlabelled) == (labelled, unlabelled)
     assert sample.num_answers == num_answers
+
+
+def test_files_that_are_gone_or_other_ones_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"as it was")
+    there = replace(PLAIN, image="a.png", image_sha256=sha256_file(tmp_path / "a.png"))
+    check_files(tmp_path, [there])
+    (tmp_path / "a.png").write_bytes(b"another")
+    with pytest.raises(DataError, match=r"2 file(?s:.)*a.png: differs(?s:.)*b.png: missing"):
+        check_files(tmp_path, [replace(there, mask="b.png")])
+
+
+def test_a_sample_comes_once() -> None:
+    with pytest.raises(DataError, match=r"data/manifest.csv:3: sample_id 'day/a', expected an id"):
+        parse_manifest(f"{HEADER}\n{ROW}\n{ROW}\n")

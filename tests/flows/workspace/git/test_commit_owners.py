@@ -238,3 +238,24 @@ def test_edits_that_are_not_committed_are_named_before_they_are_read_or_lost(
     manifest.write_text(manifest.read_text().replace("pool", "val", 1))
     with pytest.raises(WorkspaceError, match=r"data/manifest\.csv: edited by hand"):
         tick(loop)
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_what_people_do_while_a_tick_runs_is_seen_before_the_next_round_is_computed(
+    merged: Path, open_toy: Open, people: FakeAnnotator, commits: bool
+) -> None:
+    def run(step: Callable[..., object], *args: object, name: str = "") -> object:
+        found = step(*args)
+        if name.startswith("merge:") and commits:
+            (merged / layout.QUERY).write_text("rank\n")
+            by_hand(loop.workspace, "A hand in it", "query.csv")
+        elif name.startswith("merge:"):
+            sample = next(s for s in read_manifest(merged / layout.MANIFEST) if s.mask)
+            Image.fromarray(np.full(SIZE, 1, dtype=np.uint8)).save(merged / sample.mask)
+        return found
+
+    loop = open_toy(merged)
+    answer_all(people)
+    with pytest.raises(WorkspaceError, match="A hand in it" if commits else "edited by hand"):
+        tick(loop, run)
+    assert "day/r2" not in loop.workspace.tags_merged()
