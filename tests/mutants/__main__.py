@@ -94,8 +94,7 @@ def markdown(outcomes: list[Outcome]) -> str:
     found = {one.mutant: one for one in outcomes}
     for subject, mutants in PLANTED.items():
         lines += ["", f"## {subject}", "", "| what is wrong | file | caught by | s |"]
-        lines += ["|---|---|---|---:|"]
-        lines += [_row(found[mutant]) for mutant in mutants if mutant in found]
+        lines += ["|---|---|---|---:|", *(_row(found[mutant]) for mutant in mutants)]
     return "\n".join(lines) + "\n"
 
 

@@ -300,7 +300,7 @@ LEDGER_FAULTS = (
         "a reading scope writes",
         "db/session.py",
         "    if options.get(_READ_ONLY) and statement",
-        "    if not options and statement",
+        "    if options is None and statement",
         SESSION,
     ),
     Mutant(
