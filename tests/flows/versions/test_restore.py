@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[3]
 DIES = """
 import os, signal, sys
 from pathlib import Path
-from flows import restore
+from flows.versions import restore
 restore.prove = lambda *a: os.kill(os.getpid(), signal.SIGKILL)
 restore.restore(sys.argv[1], "day/r0", Path(sys.argv[2]), print)
 """
