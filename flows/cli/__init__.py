@@ -303,7 +303,3 @@ def _loop(workspace: Path) -> Any:
     from flows.loop import open_loop
 
     return open_loop(workspace, log=click.echo)
-
-
-if __name__ == "__main__":
-    main()

@@ -120,7 +120,8 @@ def test_interrupted_stage_is_ended(staged: Workspace) -> None:
 
 def test_orphan_of_a_killed_group_leader_is_ended_by_the_next_holder(staged: Workspace) -> None:
     owner, tree = _start_slow(staged)
-    lifeline = next(process for process in tree if "die_with_parent.py" in " ".join(process.cmdline()))
+    guardian = "die_with_parent.py"
+    lifeline = next(process for process in tree if guardian in " ".join(process.cmdline()))
     sleeper = next(process for process in tree if process.name() == "sleep")
     token = sleeper.environ()[GROUP_TOKEN]
     owner.send_signal(signal.SIGSTOP)  # so that it cannot clean up when its child goes
