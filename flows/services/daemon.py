@@ -31,6 +31,7 @@ RECORD = layout.PRIVATE / "services.json"
 LOGS = layout.PRIVATE / "logs"
 LOG_LIMIT_BYTES = 20_000_000  # a log beyond this starts anew, one old one is kept
 PORTS_TRIED = 100
+LOADED_S = 5.0
 PRIVATE_UMASK = 0o077  # what a service writes is its owner's alone
 OWN_UMASK = -1  # as whoever starts it has it
 
@@ -144,7 +145,11 @@ def launch(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    return place.note(process.pid)
+    daemon = place.note(process.pid)
+    # The kernel shows no environment while it loads the program: a moment in which what has just
+    # been started would be taken for dead.
+    wait_until(lambda: daemon.alive or process.poll() is not None, LOADED_S, every_s=0.005)
+    return daemon
 
 
 def stop_all(root: Path) -> list[Daemon]:
