@@ -29,6 +29,7 @@ import psutil
 from flows.processes.command import wait_until
 from flows.services import prefect_server
 from flows.services.daemon import HOST, answers, free_port
+from flows.services.stack import hook_command
 from flows.services.webhook import PATH, SECRET_HEADER
 from flows.workspace.credentials import credentials
 from pipeline.files import write_json, write_text
@@ -56,17 +57,8 @@ def receiver(root: Path, prefect_port: int) -> Iterator[tuple[int, psutil.Proces
     """Port, process and seconds to its first answer."""
     prefect_server.write_settings(root, prefect_port, "benchmark")
     port = free_port(8389)
-    argv = [
-        sys.executable,
-        "-m",
-        "flows.services.webhook",
-        "--workspace",
-        str(root),
-        "--port",
-        str(port),
-    ]
     started = time.monotonic()
-    with subprocess.Popen(argv) as process:
+    with subprocess.Popen(hook_command(root, port)) as process:
         wait_until(lambda: answers(f"http://{HOST}:{port}/health"), 60, every_s=0.02)
         yield port, psutil.Process(process.pid), time.monotonic() - started
         process.terminate()

@@ -24,11 +24,8 @@ def copy_ledger(ledger: Ledger, target: Path) -> None:
         finally:
             raw.close()
         return
-    fresh = open_ledger(target)
-    try:
+    with closing(open_ledger(target)) as fresh:
         _copy_rows(ledger, fresh)
-    finally:
-        fresh.close()
 
 
 def require_empty(ledger: Ledger) -> None:
@@ -46,11 +43,8 @@ def require_empty(ledger: Ledger) -> None:
 def fill_ledger(ledger: Ledger, source: Path) -> None:
     """Every row of the SQLite ledger at `source`, ids too, into an empty ledger; all or nothing."""
     require_empty(ledger)
-    copied = open_ledger(source)
-    try:
+    with closing(open_ledger(source)) as copied:
         _copy_rows(copied, ledger)
-    finally:
-        copied.close()
 
 
 def _copy_rows(ledger: Ledger, fresh: Ledger) -> None:

@@ -27,9 +27,8 @@ from flows.steps.reproduce import ensure_recorded, reproduce_stage, seal_round, 
 from flows.steps.take_in import take_in
 from flows.verify import verify
 from flows.versions.pushes import last_failure, unpushed
-from flows.views.round_report import render_report
+from flows.views.round_report import render_again
 from flows.workspace.position import Position, ingest_tag
-from pipeline import layout
 from pipeline.campaign.stopping import why_finished
 from pipeline.errors import WorkspaceError
 
@@ -124,8 +123,8 @@ def _push(loop: Loop, run: Run, tried: list[str]) -> list[str]:
 def _tell(loop: Loop) -> None:
     """The report says what is not pushed, and no longer what is; one in the making will."""
     here = loop.position()
-    if here and here.computed and (loop.root / layout.REPORT).exists():
-        render_report(loop)
+    if here and here.computed:
+        render_again(loop)
 
 
 def _over(loop: Loop, here: Position | None, arriving: str | None) -> bool:

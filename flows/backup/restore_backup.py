@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from db import repository
 from db.copying import fill_ledger, require_empty
-from db.session import Ledger, open_ledger, session_scope
+from db.session import open_ledger, session_scope
 from flows.backup.archive import unpack
 from flows.backup.tool import EXPORT
 from flows.ledger.records import WHO
@@ -61,7 +61,7 @@ def restore_backup(file: Path, into: Path, log: Callable[[str], object]) -> Rest
     require_free(into)
     target = os.environ.get(LEDGER_VARIABLE)
     if target:
-        with _opened(target) as ledger:
+        with closing(open_ledger(target)) as ledger:
             require_empty(ledger)
     if not file.is_file():
         raise DataError(f"{file}: no such file; name what `ssl-loop backup` wrote")
@@ -138,25 +138,15 @@ def _private(parts: Path, root: Path) -> None:
 
 
 def _elsewhere(ledger: Path, target: str) -> None:
-    with _opened(target) as other:
+    with closing(open_ledger(target)) as other:
         fill_ledger(other, ledger)
     for path in ledger.parent.glob(f"{ledger.name}*"):  # and what SQLite keeps beside it
         path.unlink()
 
 
-@contextmanager
-def _opened(target: str) -> Iterator[Ledger]:
-    ledger = open_ledger(target)
-    try:
-        yield ledger
-    finally:
-        ledger.close()
-
-
 def _facts(workspace: Workspace, file: Path) -> int:
     """What git and the inbox gained while the backup was written is put into the ledger."""
-    ledger = open_ledger(workspace.root / layout.LEDGER)
-    try:
+    with closing(open_ledger(workspace.root / layout.LEDGER)) as ledger:
         annotations = rebuild(Loop(workspace=workspace, ledger=ledger, log=lambda line: None))
         with session_scope(ledger) as session:
             digest = sha256_file(file)
@@ -168,6 +158,4 @@ def _facts(workspace: Workspace, file: Path) -> int:
                 key=f"backup_restored/{digest}",
                 detail={"sha256": digest},
             )
-    finally:
-        ledger.close()
     return annotations

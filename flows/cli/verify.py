@@ -90,9 +90,11 @@ def audit(last: int | None, contains: str | None, as_json: bool, workspace: Path
 
 def _line(event: dict[str, Any]) -> str:
     """An event for people: when, what, where, by whom."""
+    from flows.workspace.position import round_tag
+
     where = event["domain"] or ""
     if event["round_index"] is not None:
-        where += f"/r{event['round_index']}"
+        where = round_tag(where, event["round_index"])
     about = " ".join(part for part in (where, event["subject"]) if part)
     return f"{event['at'][:19]}  {event['kind']:16}  {about}  by {event['who']}"
 

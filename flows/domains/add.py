@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from flows.domains.incoming import OPTIONS
+from flows.domains.incoming import OPTIONS, incoming_folder
 from flows.workspace.git.lost_tags import known_domains
 from flows.workspace.workspace import Workspace
 from pipeline import layout
@@ -94,7 +94,7 @@ def let_in(root: Path, domain: str, names: Sequence[str] = ()) -> list[str]:
     workspace = Workspace(root)
     workspace.require()
     with workspace.lock():
-        waits = root / layout.INCOMING / domain / "samples.csv"
+        waits = incoming_folder(root, domain) / "samples.csv"
         # HEAD's, since a killed merge may have left another in the working copy.
         samples = read_manifest(waits) if waits.exists() else workspace.manifest_at("HEAD")
         out = [item.sample_id for item in samples if item.domain == domain and item.left_out]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.domains.incoming import incoming_folder
+from flows.domains.incoming import incoming_folder, waiting
 from flows.rounds.round_facts import audit_of
 from flows.workspace.position import round_tag
 from flows.workspace.workspace import Workspace
@@ -148,9 +148,7 @@ def _target(root: Path, manifest: Sequence[Sample], b: str, *, waits: bool) -> l
         samples = read_manifest(folder / "samples.csv")
     used = [sample for sample in samples if not sample.left_out]
     if not used:
-        incoming = root / layout.INCOMING
-        waiting = [path.parent.name for path in sorted(incoming.glob("[!.]*/samples.csv"))]
-        there = sorted({sample.domain for sample in manifest} | set(waiting))
+        there = sorted({sample.domain for sample in manifest} | set(waiting(root)))
         raise DataError(f"domain {b!r}: no image there; known: {', '.join(there) or 'none'}")
     return _pictures(root, used, folder=folder)
 

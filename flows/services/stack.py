@@ -229,17 +229,15 @@ def _api(root: Path) -> prefect_server.Api:
     return found
 
 
+def hook_command(root: Path, port: int) -> list[str]:
+    """The receiver of Label Studio's hooks."""
+    module = [sys.executable, "-m", "flows.services.webhook"]
+    return [*module, "--workspace", str(root), "--port", str(port)]
+
+
 def _start_hook(root: Path, port: int) -> Daemon:
     credentials(root)  # made here, not by two programs at once
-    argv = [
-        sys.executable,
-        "-m",
-        "flows.services.webhook",
-        "--workspace",
-        str(root),
-        "--port",
-        str(port),
-    ]
+    argv = hook_command(root, port)
     return launch(Place(root, HOOK, port), argv, env=prefect_server.environment())
 
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from db.session import session_scope
-from flows.domains.incoming import OPTIONS
+from flows.domains.incoming import OPTIONS, incoming_folder
 from flows.domains.shift_on_arrival import adopt, on_arrival
 from flows.ledger.records import record_ingest
 from flows.loop import Loop
@@ -23,7 +23,7 @@ from pipeline.records.manifest import Sample, read_manifest, write_manifest
 
 def take_in(loop: Loop, name: str) -> None:
     """Move the domain into data/, version it, make it current, tag `<name>/ingest`."""
-    source = loop.root / layout.INCOMING / name
+    source = incoming_folder(loop.root, name)
     if ingest_tag(name) in loop.workspace.tags_merged():
         _require_same(loop, name, source)
         loop.log(f"domain {name} was taken in before; its staged copies go")

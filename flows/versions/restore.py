@@ -11,7 +11,7 @@ import getpass
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -182,8 +182,7 @@ def _bring(workspace: Workspace, tag: str, outs: list[Out], log: Callable[[str],
 
 def _ledger(workspace: Workspace, tag: str, source: str) -> int:
     """The facts as they were, in SQLite whatever ledger the environment names for others."""
-    ledger = open_ledger(workspace.root / layout.LEDGER)
-    try:
+    with closing(open_ledger(workspace.root / layout.LEDGER)) as ledger:
         annotations = rebuild(Loop(workspace=workspace, ledger=ledger))
         with session_scope(ledger) as session:
             repository.record_event(
@@ -193,6 +192,4 @@ def _ledger(workspace: Workspace, tag: str, source: str) -> int:
                 subject=tag,
                 detail={"from": redacted(source)},
             )
-    finally:
-        ledger.close()
     return annotations

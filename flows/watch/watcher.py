@@ -92,11 +92,12 @@ class Watcher:
             log = self._read_log()
             before = log.counts["image"], len(log.shifts)
             left_out, waiting = self._score_new(log)
-            untold = [shift for shift in log.shifts if shift.key not in log.raised]
-            for shift in untold:
-                tell(self.loop, log, shift)
+            for shift in log.shifts:
+                if shift.key not in log.raised:
+                    tell(self.loop, log, shift)
+                    self.show(self.loop)
             opened = open_domain(self.loop, log) if self._opens else None
-            if untold or opened:
+            if opened:
                 self.show(self.loop)
         return Looked(
             folder=str(log.folder),
