@@ -2,7 +2,7 @@
 
 A row of `INVARIANTS` is a name and a function from the evidence to findings; what it says holds is
 the first line of its docstring. A new row needs a fault that breaks it in
-tests/flows/verify/test_verify.py.
+tests/flows/verify/by_hand.py.
 """
 
 from __future__ import annotations

@@ -6,17 +6,12 @@ value or one error of ours; `tests/fuzz/judge.py` holds it to that.
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import io
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from PIL import Image
 
 from flows.ledger.records import record_of
 from flows.processes.command import group_token
@@ -33,15 +28,13 @@ from pipeline import layout
 from pipeline.campaign import annotation_time, forgetting, stopping
 from pipeline.config.params import load_params
 from pipeline.data.formats.csv_tables import read_classes, read_splits
-from pipeline.data.formats.images import load_image, load_mask
 from pipeline.data.labelled_folder import split_rows
-from pipeline.metrics.per_image import Areas, read_areas, write_areas
 from pipeline.reading import read
 from pipeline.records import answers, query
 from pipeline.records.evaluation import parse_evaluation
 from pipeline.records.manifest import read_manifest
 from pipeline.records.regions import parse_boxes
-from tests.fuzz import tool_readers
+from tests.fuzz import native_readers, tool_readers
 from tests.fuzz.reader import Reader, json_of, rows_of
 
 CHECKOUT = Path(__file__).parents[2]
@@ -89,120 +82,6 @@ def _daemons(path: Path) -> Any:
 def _listing(path: Path) -> Any:
     path.replace(path.parents[3] / "files/md5/ab/cd.dir")
     return Cache(path.parents[3]).files(Out(path="data", md5="abcd.dir", remade=False))
-
-
-@functools.cache
-def _areas() -> list[bytes]:
-    file = Path(f"/tmp/areas-{os.getpid()}.npz")
-    each = np.ones((2, 3))
-    write_areas(file, {"day": (["day/a", "day/b"], Areas(each, each, each))})
-    try:
-        return [file.read_bytes()]
-    finally:
-        file.unlink()
-
-
-def _image(mode: str, form: str) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3) % 3).convert(mode).save(
-        file, form
-    )
-    return file.getvalue()
-
-
-def _scores(path: Path) -> Any:
-    from pipeline.stages.acquire import _read_scores
-
-    return _read_scores(path, ["day/a"], 2)
-
-
-@functools.cache
-def _score_table() -> list[bytes]:
-    import pandas as pd
-
-    import pipeline.stages.acquire  # noqa: F401 - torch takes its time, and here it may
-
-    columns = ("entropy_0", "entropy_1", "class_0", "class_1", "boundary", "regions")
-    file = io.BytesIO()
-    pd.DataFrame({"sample_id": ["day/a"], **{name: [0.5] for name in columns}}).to_parquet(file)
-    return [file.getvalue()]
-
-
-def _weights(path: Path) -> Any:
-    from pipeline.models.encoders import _read
-
-    return _read(path)
-
-
-@functools.cache
-def _tensors() -> list[bytes]:
-    import torch
-    from safetensors.torch import save
-
-    import pipeline.models.encoders  # noqa: F401
-
-    return [save({"a": torch.ones(2, 3), "b": torch.zeros(1)})]
-
-
-def _state(path: Path) -> Any:
-    from pipeline.training.checkpoints import Checkpoints
-
-    return Checkpoints(path.parents[3], "stage-key").load()
-
-
-@functools.cache
-def _states() -> list[bytes]:
-    import torch
-
-    import pipeline.models.encoders
-    import pipeline.training.checkpoints  # noqa: F401
-
-    state = {"step": 3, "method": {"a": torch.ones(2)}, "optimizer": {}, "history": {"loss": [1.0]}}
-    file = io.BytesIO()
-    torch.save({**state, "points": [], "snapshots": []}, file)
-    return [file.getvalue()]
-
-
-def _model(path: Path) -> Any:
-    from pipeline.models import load_model
-
-    return load_model(path.parent)
-
-
-@functools.cache
-def _models() -> list[bytes]:
-    import pipeline.models  # noqa: F401
-
-    untrained = {"trained": False, "why": "no labels"}
-    lost = {"trained": True, "classes": ["a", "b"], "image": {}, "model": {"name": "pspnet"}}
-    return json_of(untrained, lost)()
-
-
-def _ledger(path: Path) -> Any:
-    from db.repository import domains
-    from db.session import open_ledger, session_scope
-
-    ledger = open_ledger(path)
-    try:
-        with session_scope(ledger, read_only=True) as session:
-            return list(domains(session))
-    finally:
-        ledger.close()
-        for beside in path.parent.glob(f"{path.name}-*"):
-            beside.unlink()
-
-
-@functools.cache
-def _ledgers() -> list[bytes]:
-    from db.session import open_ledger
-
-    path = Path(f"/tmp/ledger-{os.getpid()}.db")
-    open_ledger(path).close()
-    try:
-        return [path.read_bytes()]
-    finally:
-        for each in path.parent.glob(f"{path.name}*"):
-            each.unlink()
 
 
 _MANIFEST = (
@@ -287,167 +166,149 @@ _WATCH = (
     '{"is": "opening", "shift": "x/1", "domain": "new"}',
 )
 _TOML = '[api]\nurl = "http://127.0.0.1:4200/api"\nauth_string = "a:b"\n'
-_STATE_FILE = (layout.CHECKPOINTS / "stage-key/state.pt").as_posix()
 
-READERS: dict[str, Reader] = {
-    reader.name: reader
-    for reader in (
-        Reader(name="params", file="params.yaml", valid=_template("params.yaml"), read=load_params),
-        Reader(
-            name="params, edited",
-            named="params.yaml",
-            file="params.yaml",
-            valid=_template("params.yaml"),
-            read=lambda path: check_changes(path, {"loop": {"budget": 3}}),
-        ),
-        Reader(
-            name="manifest",
-            valid=rows_of(
-                _MANIFEST,
-                'day/a,day,pool,data/day/images/a.png,0,,,,0,,"0,0,4,4"',
-                "day/b,day,val,b,1,m,2,annotated,3,blurred,",
+READERS: dict[str, Reader] = (
+    {
+        reader.name: reader
+        for reader in (
+            Reader(
+                name="params", file="params.yaml", valid=_template("params.yaml"), read=load_params
             ),
-            read=read_manifest,
-        ),
-        Reader(
-            name="query",
-            valid=rows_of(
-                _QUERY, '1,day/a,0.5,audit,why,"0,0,4,4",0.1,2.50', "2,day/b,0.4,strategy,why,,,"
+            Reader(
+                name="params, edited",
+                named="params.yaml",
+                file="params.yaml",
+                valid=_template("params.yaml"),
+                read=lambda path: check_changes(path, {"loop": {"budget": 3}}),
             ),
-            read=query.read_query,
-        ),
-        Reader(
-            name="answers",
-            valid=rows_of(
-                _ANSWERS, *(f"day/{n}/r0,audit,0.1,m,0:1:3 1:1:2,{n}.5,0.3,{n}" for n in range(9))
+            Reader(
+                name="manifest",
+                valid=rows_of(
+                    _MANIFEST,
+                    'day/a,day,pool,data/day/images/a.png,0,,,,0,,"0,0,4,4"',
+                    "day/b,day,val,b,1,m,2,annotated,3,blurred,",
+                ),
+                read=read_manifest,
             ),
-            read=_pace,
-        ),
-        Reader(
-            name="classes",
-            valid=lambda: [b"index,name\n0,a\n1,b\n255,ignore\n", b"a\nb\n"],
-            read=read_classes,
-        ),
-        Reader(name="splits", valid=rows_of("id,split", "a,labelled", "b,pool"), read=read_splits),
-        Reader(
-            name="splits of a labelled set",
-            valid=rows_of("id,split,domain", "a,train,day", "b,test,dusk"),
-            read=split_rows,
-        ),
-        Reader(
-            name="regions",
-            valid=lambda: [b"0,0,4,4;5,5,2,2"],
-            read=lambda path: parse_boxes(read(path).text(), str(path)),
-        ),
-        Reader(
-            name="evaluation",
-            valid=json_of(_EVALUATION),
-            read=lambda path: parse_evaluation(read(path)),
-        ),
-        Reader(name="stopping", valid=json_of(_ADVICE), read=_advice),
-        Reader(
-            name="forgetting",
-            valid=json_of({"rows": [_ROW, _NEXT], "intervals": {"day": [0.0, 0.1]}}),
-            read=_forgetting,
-        ),
-        Reader(name="val areas", valid=_areas, read=read_areas, native=True),
-        Reader(name="scores", valid=_score_table, read=_scores, native=True),
-        Reader(
-            name="image",
-            file="file.png",
-            valid=lambda: [
-                _image("RGB", "PNG"),
-                _image("L", "TIFF"),
-                _image("RGB", "JPEG"),
-                _image("P", "GIF"),
-                _image("RGB", "WEBP"),
-            ],
-            read=lambda path: load_image(path, 64),
-            native=True,
-        ),
-        Reader(
-            name="mask",
-            file="file.png",
-            valid=lambda: [_image("L", "PNG"), _image("P", "PNG")],
-            read=lambda path: load_mask(path, 3, 64),
-            native=True,
-        ),
-        Reader(name="weights", file="file.safetensors", valid=_tensors, read=_weights, native=True),
-        Reader(name="weights of torch", file="file.pt", valid=_states, read=_weights, native=True),
-        Reader(name="training state", file=_STATE_FILE, valid=_states, read=_state, native=True),
-        Reader(
-            name="model",
-            file="teacher/config.json",
-            named="teacher",
-            valid=_models,
-            read=_model,
-            native=True,
-        ),
-        Reader(name="ledger", file="ledger.db", valid=_ledgers, read=_ledger, native=True),
-        Reader(
-            name="record of an answer",
-            valid=json_of(_RECORD),
-            read=lambda path: record_of(read(path)).facts(),
-        ),
-        Reader(
-            name="watch log",
-            file="logs/file",
-            named=".jsonl:",
-            valid=rows_of(*_WATCH),
-            read=_watched,
-        ),
-        Reader(
-            name="services",
-            file=RECORD.as_posix(),
-            valid=json_of({"server": _DAEMON, "worker": {**_DAEMON, "port": None}}),
-            read=_daemons,
-        ),
-        Reader(
-            name="running stage",
-            valid=json_of({"token": "0", "command": ["dvc"]}),
-            read=group_token,
-        ),
-        Reader(
-            name="secrets",
-            file=SECRETS.as_posix(),
-            valid=json_of(_SECRETS),
-            read=lambda path: credentials(path.parents[1]),
-        ),
-        Reader(
-            name="prefect.toml",
-            file="prefect.toml",
-            valid=lambda: [_TOML.encode()],
-            read=lambda path: api(path.parent),
-        ),
-        Reader(
-            name="rwlock of DVC",
-            file=RWLOCK.as_posix(),
-            valid=json_of({"read": {"a": [_HOLDER]}, "write": {"b": _HOLDER}}),
-            read=lambda path: release_dead_holders(path.parents[2]),
-        ),
-        Reader(name="dvc.lock", valid=json_of(_LOCK), read=lambda path: locked_stages(read(path))),
-        Reader(
-            name="file of DVC",
-            valid=lambda: [
-                b"outs:\n- md5: 0a.dir\n  path: images\n",
-                b'{"outs": [{"md5": "0", "path": "a"}]}',
-            ],
-            read=lambda path: outs_of(read(path)),
-        ),
-        Reader(
-            name="dvc.yaml", valid=_template("dvc.yaml"), read=lambda path: not_pushed(read(path))
-        ),
-        Reader(
-            name="folder in DVC's cache",
-            file="files/md5/ab/cd.dir",
-            valid=json_of([{"md5": "0", "relpath": "a.png"}]),
-            read=_listing,
-        ),
-        Reader(
-            name="configuration of DVC",
-            named=None,
-            valid=lambda: [b"[core]\n    remote = backup\n['remote \"backup\"']\n    url = /x\n"],
-            read=lambda path: parse(read(path).text()),
-        ),
-    )
-} | tool_readers.READERS
+            Reader(
+                name="query",
+                valid=rows_of(
+                    _QUERY,
+                    '1,day/a,0.5,audit,why,"0,0,4,4",0.1,2.50',
+                    "2,day/b,0.4,strategy,why,,,",
+                ),
+                read=query.read_query,
+            ),
+            Reader(
+                name="answers",
+                valid=rows_of(
+                    _ANSWERS,
+                    *(f"day/{n}/r0,audit,0.1,m,0:1:3 1:1:2,{n}.5,0.3,{n}" for n in range(9)),
+                ),
+                read=_pace,
+            ),
+            Reader(
+                name="classes",
+                valid=lambda: [b"index,name\n0,a\n1,b\n255,ignore\n", b"a\nb\n"],
+                read=read_classes,
+            ),
+            Reader(
+                name="splits", valid=rows_of("id,split", "a,labelled", "b,pool"), read=read_splits
+            ),
+            Reader(
+                name="splits of a labelled set",
+                valid=rows_of("id,split,domain", "a,train,day", "b,test,dusk"),
+                read=split_rows,
+            ),
+            Reader(
+                name="regions",
+                valid=lambda: [b"0,0,4,4;5,5,2,2"],
+                read=lambda path: parse_boxes(read(path).text(), str(path)),
+            ),
+            Reader(
+                name="evaluation",
+                valid=json_of(_EVALUATION),
+                read=lambda path: parse_evaluation(read(path)),
+            ),
+            Reader(name="stopping", valid=json_of(_ADVICE), read=_advice),
+            Reader(
+                name="forgetting",
+                valid=json_of({"rows": [_ROW, _NEXT], "intervals": {"day": [0.0, 0.1]}}),
+                read=_forgetting,
+            ),
+            Reader(
+                name="record of an answer",
+                valid=json_of(_RECORD),
+                read=lambda path: record_of(read(path)).facts(),
+            ),
+            Reader(
+                name="watch log",
+                file="logs/file",
+                named=".jsonl:",
+                valid=rows_of(*_WATCH),
+                read=_watched,
+            ),
+            Reader(
+                name="services",
+                file=RECORD.as_posix(),
+                valid=json_of({"server": _DAEMON, "worker": {**_DAEMON, "port": None}}),
+                read=_daemons,
+            ),
+            Reader(
+                name="running stage",
+                valid=json_of({"token": "0", "command": ["dvc"]}),
+                read=group_token,
+            ),
+            Reader(
+                name="secrets",
+                file=SECRETS.as_posix(),
+                valid=json_of(_SECRETS),
+                read=lambda path: credentials(path.parents[1]),
+            ),
+            Reader(
+                name="prefect.toml",
+                file="prefect.toml",
+                valid=lambda: [_TOML.encode()],
+                read=lambda path: api(path.parent),
+            ),
+            Reader(
+                name="rwlock of DVC",
+                file=RWLOCK.as_posix(),
+                valid=json_of({"read": {"a": [_HOLDER]}, "write": {"b": _HOLDER}}),
+                read=lambda path: release_dead_holders(path.parents[2]),
+            ),
+            Reader(
+                name="dvc.lock", valid=json_of(_LOCK), read=lambda path: locked_stages(read(path))
+            ),
+            Reader(
+                name="file of DVC",
+                valid=lambda: [
+                    b"outs:\n- md5: 0a.dir\n  path: images\n",
+                    b'{"outs": [{"md5": "0", "path": "a"}]}',
+                ],
+                read=lambda path: outs_of(read(path)),
+            ),
+            Reader(
+                name="dvc.yaml",
+                valid=_template("dvc.yaml"),
+                read=lambda path: not_pushed(read(path)),
+            ),
+            Reader(
+                name="folder in DVC's cache",
+                file="files/md5/ab/cd.dir",
+                valid=json_of([{"md5": "0", "relpath": "a.png"}]),
+                read=_listing,
+            ),
+            Reader(
+                name="configuration of DVC",
+                named=None,
+                valid=lambda: [
+                    b"[core]\n    remote = backup\n['remote \"backup\"']\n    url = /x\n"
+                ],
+                read=lambda path: parse(read(path).text()),
+            ),
+        )
+    }
+    | native_readers.READERS
+    | tool_readers.READERS
+)
