@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -23,7 +21,7 @@ from db import repository
 from db.session import session_scope
 from flows.annotators import brush_rle
 from flows.loop import open_loop
-from flows.processes.command import end
+from flows.processes.command import end, wait_until
 from flows.services import prefect_server, stack
 from flows.workspace.workspace import Workspace
 from pipeline import layout
@@ -33,6 +31,7 @@ from pipeline.stages import STAGES
 from tests.browser import logged_in, open_next_task, select_region, submit
 from tests.e2e.conftest import HEIGHT_PX, NUM_IMAGES, QUERY_SIZE, WIDTH_PX, Live, mask_of
 from tests.label_studio_server import PERSON
+from tests.processes import kill_family
 from tests.secret_search import leaks
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
@@ -168,13 +167,8 @@ def paint_next_task(live: Live, *, class_index: int) -> None:
 def test_a_worker_killed_with_its_training_is_carried_on_by_the_next(live: Live) -> None:
     live.wait("training of round 2", lambda: training_pids(live))
     worker = stack.read_daemons(live.root)[stack.WORKER]
-    for process in [
-        *psutil.Process(worker.pid).children(recursive=True),
-        psutil.Process(worker.pid),
-    ]:
-        os.kill(process.pid, signal.SIGKILL)
-    time.sleep(1)
-    assert not training_pids(live)
+    kill_family(worker.pid)
+    assert wait_until(lambda: not training_pids(live), timeout_s=20)
     live.up(10)
     live.wait("the end", lambda: live.status().finished)
     with open_loop(live.root) as loop, session_scope(loop.ledger, read_only=True) as session:

@@ -7,12 +7,10 @@ the services alone go on to the end of the campaign.
 from __future__ import annotations
 
 import contextlib
-import signal
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
-import psutil
 import pytest
 
 from flows.annotators.annotator import Project
@@ -23,6 +21,7 @@ from flows.services.label_studio_server import free_port
 from flows.workspace.credentials import credentials
 from tests.faults.place import ASKED, DOMAIN
 from tests.faults.scene import Scene
+from tests.processes import kill_family
 
 SCHEDULE_S, NO_SCHEDULE_S = 5, 3600
 RUN_S = 8.0  # of a tick as a flow, about: kills strike within
@@ -53,11 +52,7 @@ def served(scene: Scene, schedule_s: int) -> Iterator[Callable[[], None]]:
 def kill(scene: Scene, name: str) -> None:
     """The service, with or without what it started, as the seed says."""
     daemon = stack.read_daemons(scene.root)[name]
-    process = psutil.Process(daemon.pid)
-    started = process.children(recursive=True) if scene.rng.random() < 0.5 else []
-    for each in (process, *started):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            each.send_signal(signal.SIGKILL)
+    kill_family(daemon.pid, children=scene.rng.random() < 0.5)
     wait_until(lambda: not daemon.alive, LIMIT_S)
     scene.struck += 1
 

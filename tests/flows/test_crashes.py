@@ -169,3 +169,22 @@ def test_killed_during_training_the_stage_dies_and_is_run_again(
     assert run_tick(root, tool).startswith("finished")
     assert outcome(base) == undisturbed
     assert log.read_text().splitlines().count("start train_teacher") == 3
+
+
+def test_masks_of_a_killed_merge_go_with_the_answers_that_were_taken_back(
+    asked: Path, tmp_path: Path
+) -> None:
+    base = copy_of(asked, tmp_path)
+    root, tool = base / "workspace", base / "tool.json"
+    masks = root / layout.masks_dir("day")
+    given = sorted(masks.iterdir())
+    crashed = drive(root, tool, "between dvc add and the merge's commit")
+    assert crashed.wait(timeout=300) == -signal.SIGKILL
+    assert len(list(masks.iterdir())) == len(given) + 3
+    people = FakeAnnotator(tool, CLASSES)
+    for annotation_id in people.annotation_ids():
+        people.delete_annotation(annotation_id)
+    for item_id in people.open_items():
+        people.skip(item_id)
+    assert run_tick(root, tool).startswith("finished")
+    assert sorted(masks.iterdir()) == given

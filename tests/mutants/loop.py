@@ -19,6 +19,8 @@ OWNERS = f"{FLOWS}/workspace/git/test_commit_owners.py"
 DURING = "test_what_people_do_while_a_tick_runs_is_seen_before_the_next_round_is_computed"
 MEANWHILE = f"{OWNERS}::{DURING}"
 CRASHES = f"{FLOWS}/test_crashes.py::test_the_next_tick_carries_on"
+MASKS_GO = "test_masks_of_a_killed_merge_go_with_the_answers_that_were_taken_back"
+TAKEN_BACK = f"{FLOWS}/test_crashes.py::{MASKS_GO}"
 WORKSPACE = f"{FLOWS}/workspace/test_workspace.py"
 REPOSITORY = "tests/contracts/repository"
 SESSION = "tests/db/test_session.py"
@@ -65,7 +67,7 @@ TICK_FAULTS = (
         "flows/tick.py",
         "            tried = _push(loop, run, tried)\n",
         "",
-        f"{REMOTE}::test_every_tag_is_pushed_though_older_than_the_remote",
+        f"{REMOTE}::test_what_a_tick_seals_it_also_pushes",
     ),
     Mutant(
         "a round is merged before people have answered",
@@ -141,7 +143,7 @@ TICK_FAULTS = (
         "flows/steps/merge.py",
         "    _back_to(loop, base, domains)\n",
         "",
-        f"{CRASHES}[during the merge's copy], {CRASHES}[between dvc add and the merge's commit]",
+        TAKEN_BACK,
     ),
     Mutant(
         "a mask whose answer was withdrawn stays",

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
 from flows.processes.command import wait_until
@@ -20,6 +19,7 @@ from pipeline import layout
 from pipeline.errors import ServiceError, WorkspaceError
 from pipeline.files import write_json
 from tests.flows.services.conftest import RUN_S, Place
+from tests.processes import kill_family
 
 
 @pytest.mark.services
@@ -89,10 +89,7 @@ def test_up_again_keeps_what_runs_and_starts_what_died(place: Place) -> None:
     hold.touch()
     place.type_in("deployment", "run", "ssl-loop")
     assert place.ran_again(before)
-    family = [psutil.Process(worker), *psutil.Process(worker).children(recursive=True)]
-    for process in family:
-        process.kill()
-    psutil.wait_procs(family)
+    kill_family(worker)
     hold.unlink()
     assert {row.name: row.alive for row in stack.status(place.root)}[stack.WORKER] is False
 

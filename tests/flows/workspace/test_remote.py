@@ -33,7 +33,7 @@ from pipeline.errors import ConfigError, WorkspaceError
 from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import CLASSES, Campaign, hashes
 from tests.flows.crash_driver import PUSH_POINTS
-from tests.flows.test_crashes import drive, open_loop, run_tick
+from tests.flows.test_crashes import answer_all, drive, open_loop, run_tick
 
 PAGE = Path(__file__).parents[3] / "docs/versions.md"
 TAGS = ["day/ingest", "day/r0", "day/r0-labels", "day/r1", "day/final", "dusk/ingest", "dusk/r0"]
@@ -104,6 +104,15 @@ def test_every_tag_is_pushed_though_older_than_the_remote(pushed: Path) -> None:
     loop = open_loop(pushed / "workspace", pushed / "tool.json")
     assert unpushed(loop) == []
     assert status(loop).not_pushed == ()
+    loop.ledger.close()
+
+
+def test_what_a_tick_seals_it_also_pushes(backed_up: Path) -> None:
+    answer_all(backed_up / "tool.json")
+    run_tick(backed_up / "workspace", backed_up / "tool.json")
+    loop = open_loop(backed_up / "workspace", backed_up / "tool.json")
+    assert "dusk/r1" in loop.workspace.tags_merged()
+    assert unpushed(loop) == []
     loop.ledger.close()
 
 

@@ -16,6 +16,7 @@ from flows.workspace.workspace import STAGE_RECORD, Workspace
 from pipeline import layout
 from pipeline.errors import WorkspaceError
 from tests.flows.workspace.conftest import git
+from tests.processes import find
 
 # Writes its outs at once, or only when a file says so: a training that takes long.
 STAGES = """
@@ -94,7 +95,7 @@ def _start_slow(workspace: Workspace) -> tuple[subprocess.Popen[bytes], list[psu
 
     def sleeping() -> bool:
         tree = psutil.Process(owner.pid).children(recursive=True)
-        found[:] = tree if any(process.name() == "sleep" for process in tree) else []
+        found[:] = tree if find(tree, "^sleep 300") else []
         return bool(found)
 
     assert wait_until(sleeping, timeout_s=30)
@@ -120,9 +121,9 @@ def test_interrupted_stage_is_ended(staged: Workspace) -> None:
 
 def test_orphan_of_a_killed_group_leader_is_ended_by_the_next_holder(staged: Workspace) -> None:
     owner, tree = _start_slow(staged)
-    guardian = "die_with_parent.py"
-    lifeline = next(process for process in tree if guardian in " ".join(process.cmdline()))
-    sleeper = next(process for process in tree if process.name() == "sleep")
+    lifeline, sleeper = find(tree, "die_with_parent.py"), find(tree, "^sleep 300")
+    assert lifeline
+    assert sleeper
     token = sleeper.environ()[GROUP_TOKEN]
     owner.send_signal(signal.SIGSTOP)  # so that it cannot clean up when its child goes
     lifeline.kill()
