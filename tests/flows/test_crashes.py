@@ -27,14 +27,15 @@ from tests.flows.conftest import CLASSES, make_toy_workspace, stage_domain, trut
 from tests.flows.crash_driver import POINTS
 
 ROOT = Path(__file__).parents[2]
-AFTER_ANSWERS = (
+AFTER_ANSWERS = list(POINTS)[list(POINTS).index("during collect") :]
+# Where work is half done in two places; a kill at the next seam could hide what was left.
+FRAGILE = (
+    "take-in, between commit and tag",
+    "between repro and commit",
+    "during publish",
     "during collect",
-    "between collect and merge",
-    "during the merge's copy",
     "between dvc add and the merge's commit",
-    "between the merge's commit and its tag",
     "between the merge's tag and the ledger",
-    "before the final tag",
 )
 
 
@@ -132,14 +133,14 @@ def outcome(base: Path) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("point", list(POINTS))
-def test_the_next_tick_carries_on(
-    point: str, arrived: Path, asked: Path, undisturbed: dict[str, Any], tmp_path: Path
-) -> None:
-    base = copy_of(asked if point in AFTER_ANSWERS else arrived, tmp_path)
+def killed_at(point: str, base: Path) -> bool:
+    """Whether a tick came to that point, where it is killed."""
+    return drive(base / "workspace", base / "tool.json", point).wait(timeout=300) == -signal.SIGKILL
+
+
+def carried_on(base: Path, undisturbed: dict[str, Any]) -> None:
+    """The next ticks end the campaign as if nothing had been."""
     root, tool = base / "workspace", base / "tool.json"
-    crashed = drive(root, tool, point)
-    assert crashed.wait(timeout=300) == -signal.SIGKILL
     said = run_tick(root, tool)
     if said.startswith("waiting"):
         answer_all(tool)
@@ -149,6 +150,27 @@ def test_the_next_tick_carries_on(
     assert found == undisturbed
     stages = {("day", k, stage): 1 for k in (0, 1) for stage in STAGES}
     assert found["completed"] == stages
+
+
+def test_a_campaign_killed_at_every_seam_in_turn_ends_as_the_undisturbed_one(
+    arrived: Path, undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    base = copy_of(arrived, tmp_path)
+    for point in POINTS:
+        if point == AFTER_ANSWERS[0]:
+            assert run_tick(base / "workspace", base / "tool.json").startswith("waiting")
+            answer_all(base / "tool.json")
+        assert killed_at(point, base), point
+    carried_on(base, undisturbed)
+
+
+@pytest.mark.parametrize("point", FRAGILE)
+def test_killed_once_the_next_tick_carries_on(
+    point: str, arrived: Path, asked: Path, undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    base = copy_of(asked if point in AFTER_ANSWERS else arrived, tmp_path)
+    assert killed_at(point, base)
+    carried_on(base, undisturbed)
 
 
 def test_killed_during_training_the_stage_dies_and_is_run_again(
@@ -164,10 +186,7 @@ def test_killed_during_training_the_stage_dies_and_is_run_again(
         time.sleep(0.2)
     os.kill(process.pid, signal.SIGKILL)  # the worker alone: its stage must not go on without it
     process.wait()
-    assert run_tick(root, tool).startswith("waiting")
-    answer_all(tool)
-    assert run_tick(root, tool).startswith("finished")
-    assert outcome(base) == undisturbed
+    carried_on(base, undisturbed)
     assert log.read_text().splitlines().count("start train_teacher") == 3
 
 
@@ -178,8 +197,7 @@ def test_masks_of_a_killed_merge_go_with_the_answers_that_were_taken_back(
     root, tool = base / "workspace", base / "tool.json"
     masks = root / layout.masks_dir("day")
     given = sorted(masks.iterdir())
-    crashed = drive(root, tool, "between dvc add and the merge's commit")
-    assert crashed.wait(timeout=300) == -signal.SIGKILL
+    assert killed_at("between dvc add and the merge's commit", base)
     assert len(list(masks.iterdir())) == len(given) + 3
     people = FakeAnnotator(tool, CLASSES)
     for annotation_id in people.annotation_ids():

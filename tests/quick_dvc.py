@@ -1,6 +1,6 @@
 """DVC in this process instead of a program of its own: real, without 0.6 s of imports a call.
 
-A tick calls it some ten times, and hundreds of faults are played. What fails is done again by the
+A tick calls it some ten times, and hundreds of ticks are played. What fails is done again by the
 program, so that the loop's own words about it are heard. Ticks that are killed use the program.
 """
 
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -26,14 +28,19 @@ def quick_dvc() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Workspace, "dvc", _dvc)
         patch.setattr(Workspace, "repro", _repro)
-        for name, value in child_environment().items():
-            patch.setenv(name, value)
+        yield
+
+
+@contextlib.contextmanager
+def program_dvc() -> Iterator[None]:
+    """Within, they use the program after all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Workspace, "dvc", _program_dvc)
+        patch.setattr(Workspace, "repro", _program_repro)
         yield
 
 
 def _dvc(self: Workspace, *arguments: str, remedy: str = "") -> bytes:
-    if arguments[0] == "status":  # its JSON is printed past the redirection
-        return _program_dvc(self, *arguments, remedy=remedy)
     code, out = _main(self, *arguments)
     return _program_dvc(self, *arguments, remedy=remedy) if code else out.encode()
 
@@ -47,9 +54,14 @@ def _main(workspace: Workspace, *arguments: str) -> tuple[int, str]:
     from dvc.cli import main
 
     before, out = Path.cwd(), io.StringIO()
-    try:
-        os.chdir(workspace.root)
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
+    with (
+        mock.patch.dict(os.environ, child_environment(), clear=True),
+        mock.patch("dvc.ui.ui.write_json", lambda data, **_: out.write(json.dumps(data))),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        try:
+            os.chdir(workspace.root)
             return main(["--wait-for-lock", *arguments]), out.getvalue()
-    finally:
-        os.chdir(before)
+        finally:
+            os.chdir(before)
