@@ -19,6 +19,7 @@ from pipeline import layout
 from pipeline.files import sha256_file, write_json
 from pipeline.records.manifest import Sample, write_manifest
 from tests.fake_annotator import FakeAnnotator
+from tests.quick_dvc import quick_dvc
 
 CLASSES = ("road", "car", "sky")
 SIZE = (24, 32)
@@ -69,6 +70,13 @@ def make_toy_workspace(root: Path) -> Workspace:
     dvc_yaml.write_text(dvc_yaml.read_text().replace("python -m pipeline", command))
     workspace.commit([layout.DVC_YAML], "Toy stages")
     return workspace
+
+
+@pytest.fixture(scope="module")
+def dvc_in_process() -> Iterator[None]:
+    """For modules that test what a tick decides, not how it speaks to DVC."""
+    with quick_dvc():
+        yield
 
 
 @pytest.fixture(scope="session")
