@@ -109,7 +109,9 @@ def _measure(root: Path, masks: int, people: int) -> dict[str, Any]:
     sent_s = time.monotonic() - started
     print(f"{len(tasks)} tasks sent in {sent_s:.0f} s", flush=True)
     meter = Meter(running[stack.HOOK].url)
-    meter.lead_here(tool, tasks[0]["project"])
+    project = tasks[0]["project"]
+    wait_for(lambda: tool.get("/api/webhooks/", params={"project": project}).json())
+    meter.lead_here(tool, project)
     crowd = Crowd(tool, people)
     started = time.monotonic()
     crowd.answer(tasks)
