@@ -31,15 +31,6 @@ def quick_dvc() -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def program_dvc() -> Iterator[None]:
-    """Within, they use the program after all."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Workspace, "dvc", _program_dvc)
-        patch.setattr(Workspace, "repro", _program_repro)
-        yield
-
-
 def _dvc(self: Workspace, *arguments: str, remedy: str = "") -> bytes:
     code, out = _main(self, *arguments)
     return _program_dvc(self, *arguments, remedy=remedy) if code else out.encode()
