@@ -10,12 +10,12 @@ import psutil
 
 
 def kill_family(pid: int, *, children: bool = True) -> None:
-    """SIGKILL a process, then all that it started, so that it cannot tell of their end; wait."""
-    try:
-        first = psutil.Process(pid)
-        family = [first, *(first.children(recursive=True) if children else [])]
-    except psutil.NoSuchProcess:
-        return
+    """SIGKILL a process, then all that it started, so that it cannot tell of their end; wait.
+
+    NoSuchProcess when it is gone already: a test that meant to kill it would prove nothing.
+    """
+    first = psutil.Process(pid)
+    family = [first, *(first.children(recursive=True) if children else [])]
     for process in family:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()

@@ -168,7 +168,7 @@ def test_a_worker_killed_with_its_training_is_carried_on_by_the_next(live: Live)
     live.wait("training of round 2", lambda: training_pids(live))
     worker = stack.read_daemons(live.root)[stack.WORKER]
     kill_family(worker.pid)
-    assert wait_until(lambda: not training_pids(live), timeout_s=20)
+    assert wait_until(lambda: not training_pids(live), timeout_s=1)
     live.up(10)
     live.wait("the end", lambda: live.status().finished)
     with open_loop(live.root) as loop, session_scope(loop.ledger, read_only=True) as session:

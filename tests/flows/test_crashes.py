@@ -186,6 +186,8 @@ def test_killed_during_training_the_stage_dies_and_is_run_again(
         time.sleep(0.2)
     os.kill(process.pid, signal.SIGKILL)  # the worker alone: its stage must not go on without it
     process.wait()
+    assert run_tick(root, tool).startswith("waiting")
+    answer_all(tool)
     carried_on(base, undisturbed)
     assert log.read_text().splitlines().count("start train_teacher") == 3
 
