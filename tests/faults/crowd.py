@@ -32,7 +32,9 @@ class Meter:
         for hook in tool.get("/api/webhooks/", params={"project": project_id}).json():
             place = httpx.URL(hook["url"])
             metered = str(place.copy_with(port=self._proxy.server_port))
-            tool.patch(f"/api/webhooks/{hook['id']}/", json={"url": metered}).raise_for_status()
+            # Label Studio empties the actions of a hook that is changed without them.
+            changes = {"url": metered, "actions": hook["actions"]}
+            tool.patch(f"/api/webhooks/{hook['id']}/", json=changes).raise_for_status()
 
     def percentile_ms(self, percent: float) -> float:
         return round(float(np.percentile(self.seconds, percent)) * 1000, 1)
