@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def methods(as_json: bool) -> None:
     """All ways to learn from unlabelled images, for `method.name` in params.yaml.
 
-    Equations, papers and what differs from them: docs/methods.md.
+    Equations, papers and what differs from them: docs/methods/index.md.
     """
     import json
 

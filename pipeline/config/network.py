@@ -130,7 +130,7 @@ class MethodParams(Block):
     """Whether the consistency weight is halved and the teacher restarted from the student when the
     monitored mIoU stays more than 3 points below its best for 3 looks; needs val images."""
     options: MethodOptions = Field(default_factory=dict)
-    """What only this method knows; docs/methods.md lists them."""
+    """What only this method knows; docs/methods/ lists them."""
 
 
 class AdaptParams(Block):

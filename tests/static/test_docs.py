@@ -12,6 +12,7 @@ from db.tables import Base, ItemState, QuerySource, Verdict
 from pipeline import layout
 from pipeline.config.params import Params
 from pipeline.methods import METHODS
+from pipeline.methods.catalogue import Entry, entries
 from pipeline.methods.shared.feature_perturbations import FEATURE_PERTURBATIONS
 from pipeline.methods.shared.mixing import MIXES
 from pipeline.types import SPLITS
@@ -19,9 +20,12 @@ from tests import reference_page
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+RESULTS = sorted((ROOT / "benchmarks/results").glob("*.md"))
+LINKING = [*PAGES, *RESULTS, ROOT / "tests/mutations.md"]
 GLOSSARY = ROOT / "docs/glossary.md"
 ARCHITECTURE = ROOT / "docs/architecture.md"
-METHODS_PAGE = ROOT / "docs/methods.md"
+METHODS_PAGE = ROOT / "docs/methods/index.md"
+METHODS_PAGES = sorted((ROOT / "docs/methods").glob("*.md"))
 WORDS = """
     workspace domain round budget tick evidence stage step flow task sample class mask ignore
     manifest split pool labelled unlabelled candidates origin query strategy source uncertainty
@@ -118,11 +122,25 @@ def test_files_that_the_docs_name_are_there(page: Path) -> None:
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def prose(page: Path) -> str:
+    """The page without its code, where brackets are no links."""
+    return re.sub(r"^```.*?^```$|`[^`\n]*`", "", text(page), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """What `#...` may name in a page: each heading's words, joined by hyphens."""
+    outside = re.sub(r"^```.*?^```$", "", text(page), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", outside, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text(page))
-    own = [link for link in links if "://" not in link and not link.startswith("mailto:")]
-    assert [link for link in own if not (page.parent / link).exists()] == []
+    links = re.findall(r"\]\(([^)\s]+)\)", prose(page))
+    own = [link.partition("#") for link in links if not re.match(r"\w+:", link)]
+    places = [(page.parent / path if path else page, anchor) for path, _, anchor in own]
+    assert [path for path, _ in places if not path.exists()] == []
+    assert [place for place in places if place[1] and place[1] not in anchors(place[0])] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -132,11 +150,15 @@ def test_labelled_is_spelt_the_british_way(page: Path) -> None:
     assert [line for line in lines if page != GLOSSARY] == []
 
 
+def of_the_methods() -> str:
+    return "\n".join(text(page) for page in METHODS_PAGES)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_has_its_section_and_every_option_its_place(name: str) -> None:
-    sections = re.split(r"^## ", text(METHODS_PAGE), flags=re.MULTILINE)
+    sections = re.split(r"^## ", of_the_methods(), flags=re.MULTILINE)
     found = [section for section in sections if section.startswith(f"`{name}` (")]
-    assert len(found) == 1, f"{name}: write ## `{name}` (Paper, year) into docs/methods.md"
+    assert len(found) == 1, f"{name}: write ## `{name}` (Paper, year) into docs/methods/<family>.md"
     module = METHODS[name].__module__.replace(".", "/")
     assert re.search(r"^```\n(.*\n)*?.*\bL(_\w+)? +=(.*\n)*?```$", found[0], re.MULTILINE)
     assert f"code: `{module}.py`" in found[0]
@@ -144,6 +166,15 @@ def test_every_method_has_its_section_and_every_option_its_place(name: str) -> N
     assert [key for key in options if not re.search(rf"`(options\.)?{key}[`:]", found[0])] == []
 
 
+@pytest.mark.parametrize("method", entries(), ids=lambda method: method.name)
+def test_the_comparison_says_what_the_code_does(method: Entry) -> None:
+    rows = re.findall(rf"^\| \[`{method.name}`\]\(.*$", text(METHODS_PAGE), re.MULTILINE)
+    assert len(rows) == 1, f"{method.name}: give it a row in docs/methods/index.md"
+    cells = [cell.strip() for cell in rows[0].strip("|").split("|")]
+    assert cells[3] == ("teacher" if method.averaged_teacher else "student")
+    assert cells[4] == str(method.strong_views)
+
+
 @pytest.mark.parametrize("name", [*MIXES, *FEATURE_PERTURBATIONS])
 def test_every_perturbation_has_its_row(name: str) -> None:
-    assert re.search(rf"^\| `{name}` \|", text(METHODS_PAGE), re.MULTILINE)
+    assert re.search(rf"^\| `{name}` \|", of_the_methods(), re.MULTILINE)
