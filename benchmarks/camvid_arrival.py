@@ -77,7 +77,7 @@ def arrived(root: Path, data: Path, network: str, seed: int) -> dict[str, Any] |
             pass
     with open_loop(root) as loop:
         labels = sum(s.labelled for s in loop.workspace.manifest() if s.domain == DAY)
-        said = arrival(root, loop.params, round_tag(DAY, 0))
+        said = arrival(root, loop.read_params(), round_tag(DAY, 0))
     return said | {"day_labels": labels}
 
 

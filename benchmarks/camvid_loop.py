@@ -55,8 +55,8 @@ def main() -> int:
     with run.simulated_annotator(RATES, seed=args.seed):
         finished = run.follow(PATIENCE_S)
     with run.phase("reading the test split, once"), open_loop(root) as loop:
-        test = test_scores(root, loop.params)
-        shift = arrival(root, loop.params, round_tag(DOMAINS[0], ROUNDS))
+        test = test_scores(root, loop.read_params())
+        shift = arrival(root, loop.read_params(), round_tag(DOMAINS[0], ROUNDS))
         rounds = round_facts(loop)
     run.done("everything", time.monotonic() - started)
     missing = run.missing(tags_of(DOMAINS, ROUNDS))

@@ -69,7 +69,7 @@ def measure(root: Path, truth: Path) -> dict[str, list[float] | float]:
     _wait(lambda: "day/r0" in _tags(root) and _open_tasks(root) == QUERY_SIZE)
     with open_loop(root) as loop:
         project_id = loop.project("day").project_id
-        person = SimulatedAnnotator(*stack.annotation_tool(root, loop.params), truth)
+        person = SimulatedAnnotator(*stack.annotation_tool(root, loop.read_params()), truth)
     person.answer(project_id, limit=ANSWERED)
     time.sleep(30)  # the ticks that these answers woke are over
     by_hand = [_time_trigger(root) for _ in range(TRIGGERS)]

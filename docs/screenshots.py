@@ -82,7 +82,7 @@ def answer(root: Path, truth: Path) -> None:
     """All open tasks, by true masks."""
     with open_loop(root) as loop:
         project_id = loop.project("day").project_id
-        person = SimulatedAnnotator(*stack.annotation_tool(root, loop.params), truth)
+        person = SimulatedAnnotator(*stack.annotation_tool(root, loop.read_params()), truth)
     person.answer(project_id)
 
 

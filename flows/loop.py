@@ -46,16 +46,15 @@ class Loop:
         """The workspace's folder."""
         return self.workspace.root
 
-    @property
-    def params(self) -> Params:
-        """params.yaml as it is now."""
+    def read_params(self) -> Params:
+        """params.yaml as it is now: read and validated with every call."""
         return self.workspace.params()
 
     @cached_property
     def annotator(self) -> Annotator:
         """The annotation tool, connected on first use."""
         make = self.annotator_factory or connect_annotator
-        return make(self.root, self.params)
+        return make(self.root, self.read_params())
 
     @cached_property
     def identity(self) -> Identity:
@@ -69,7 +68,7 @@ class Loop:
         """
         found = self.known_project(domain)
         if found is None:
-            params, owner = self.params, self._owner(domain)
+            params, owner = self.read_params(), self._owner(domain)
             title = f"{params.annotation.title.strip()}: {self.root.name} / {domain}"
             found = self.annotator.create_project(owner, title, params.classes)
             remember_project(self.ledger, owner, found)
@@ -81,7 +80,7 @@ class Loop:
             self.annotator,
             self.ledger,
             self._owner(domain),
-            self.params.classes,
+            self.read_params().classes,
             restored=bool(self.identity.restored_from),
         )
 
@@ -93,7 +92,7 @@ class Loop:
 
         WorkspaceError where tags that say it are missing.
         """
-        domain = self.params.domain
+        domain = self.read_params().domain
         found = position(domain, self.workspace.tags_merged())
         if found is None and domain is not None:
             require_tags(self.workspace)

@@ -39,7 +39,7 @@ def after(step: Callable[..., Any], *args: Any) -> None:
 
 def show_rounds(loop: Loop, here: Position) -> None:
     """The table of all rounds, and where the report lies."""
-    tags = round_tags(loop.params.domains, loop.workspace.tags_merged())
+    tags = round_tags(loop.read_params().domains, loop.workspace.tags_merged())
     rows = [_round_row(loop, domain, index, tag) for domain, index, tag in tags]
     create_table_artifact(table=rows, key="rounds", description=f"Rounds up to {here.tag}")
     create_link_artifact(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,7 @@ class Question:
 
     item_id: str
     sample: Sample
+    classes: Sequence[str]
     pre_annotation: list[Region]
     regions: tuple[Box, ...]  # () = the whole image
 
@@ -43,7 +45,7 @@ def judge(
     else:
         try:
             mask_HW, why = decode(loop, pulled, asked)
-            changed = changed_pixels(mask_HW, asked.pre_annotation, loop.params.classes)
+            changed = changed_pixels(mask_HW, asked.pre_annotation, asked.classes)
             mask_sha256 = keep_mask(loop.root, mask_HW)
         except AnnotationError as error:
             verdict, why = "quarantined", str(error)
@@ -75,8 +77,7 @@ def decode(loop: Loop, pulled: PulledAnnotation, asked: Question) -> tuple[Mask,
     """
     with Image.open(loop.root / asked.sample.image) as image:
         size = (image.height, image.width)
-    classes = loop.params.classes
-    mask_HW, beside = read_annotation(pulled.result, asked.pre_annotation, classes, size=size)
+    mask_HW, beside = read_annotation(pulled.result, asked.pre_annotation, asked.classes, size=size)
     if asked.regions:
         asked_HW = inside(asked.regions, size)
         if left_out := int(((mask_HW != IGNORE) & ~asked_HW).sum()):

@@ -101,9 +101,10 @@ def _compared(
     sent = pre_annotation(session, row.item_id)
     if not sent:  # for want of a teacher
         return row
-    truth_HW = load_mask(loop.root / sample.mask, loop.params.num_classes)
+    classes = loop.read_params().classes
+    truth_HW = load_mask(loop.root / sample.mask, len(classes))
     height, width = truth_HW.shape
-    predicted_HW = decode_annotation(sent, [], loop.params.classes, size=(height, width))
+    predicted_HW = decode_annotation(sent, [], classes, size=(height, width))
     shape = shape_of(predicted_HW)
     asked = find_query_item(session, row.item_id)
     boxes = boxes_of(asked, source="audit") or boxes_of(asked) if asked else ()

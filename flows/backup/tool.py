@@ -32,7 +32,7 @@ def export_tool(loop: Loop, folder: Path) -> tuple[list[Path], str]:
         numbers = _projects(loop, identity) if identity else []
         if identity is None or not numbers:
             return [], ""
-        http = Http(*stack.annotation_tool(loop.root, loop.params))
+        http = Http(*stack.annotation_tool(loop.root, loop.read_params()))
     except SslLoopError as error:
         return [], str(error)
     for number in numbers:

@@ -105,7 +105,7 @@ def _write(loop: Loop, writer: Writer, folder: Path, with_secrets: bool) -> dict
         "made_at": datetime.now(UTC).isoformat(),
         "workspace": loop.root.name,
         "head": heads["HEAD"],
-        "branch": loop.params.loop.branch,
+        "branch": loop.read_params().loop.branch,
         "tags": tags,
         "missing": missing,
         "tool": why_not,

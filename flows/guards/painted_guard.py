@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from db.repository import latest_accepted
 from db.session import session_scope
@@ -18,23 +18,23 @@ def require_painted_classes(loop: Loop) -> None:
 
     By what HEAD says, whatever lies in the working copy; free to change while nothing is painted.
     """
-    painted = _painted(loop)
-    if painted is None or list(loop.params.classes[: len(painted)]) == list(painted):
+    params = loop.read_params()
+    painted = _painted(loop, params.domains)
+    if painted is None or list(params.classes[: len(painted)]) == list(painted):
         return
     samples = loop.workspace.manifest_at("HEAD")
     with session_scope(loop.ledger, read_only=True) as session:
         answered = bool(latest_accepted(session))
     if answered or any(sample.mask for sample in samples):
-        require_same(painted, loop.params.classes)
+        require_same(painted, params.classes)
 
 
-def _painted(loop: Loop) -> Sequence[str] | None:
+def _painted(loop: Loop, domains: Collection[str]) -> Sequence[str] | None:
     """None before the first domain; by params.yaml as of the last merge in older workspaces."""
     workspace = loop.workspace
     if workspace.exists_at("HEAD", layout.CLASSES):
         return parse_classes(workspace.file_at("HEAD", layout.CLASSES))
     tags = workspace.tags_merged()
-    domains = loop.params.domains
     labelled = [labels_tag(domain, k) for domain, k, _ in round_tags(domains, tags)]
     known = [tag for tag in (*map(ingest_tag, domains), *labelled) if tag in tags]
     if not known:

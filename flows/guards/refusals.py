@@ -49,7 +49,7 @@ def require_history(loop: Loop) -> None:
 
 def require_domains(loop: Loop) -> None:
     """`domain` and `domains` of params.yaml are what the loop wrote there."""
-    workspace, params = loop.workspace, loop.params
+    workspace, params = loop.workspace, loop.read_params()
     arriving = waiting(loop.root)
     taken_in = [tag.rpartition("/")[0] for tag in workspace.tags_merged() if _is_ingest(tag)]
     written = _last_taken_in(workspace)
@@ -102,7 +102,7 @@ def require_own_files(loop: Loop) -> None:
     changed = loop.workspace.git.listed(
         "diff", "--name-only", "-z", "HEAD", "--", layout.DATA.as_posix()
     )
-    domains = tuple(f"{layout.DATA}/{name}/" for name in loop.params.domains)
+    domains = tuple(f"{layout.DATA}/{name}/" for name in loop.read_params().domains)
     ours = [name for name in changed if name == str(layout.MANIFEST) or name.startswith(domains)]
     if ours:
         raise WorkspaceError(_edited(ours))
@@ -116,7 +116,7 @@ def require_own_data(loop: Loop) -> None:
     expected = {s.image: s.image_sha256 for s in manifest}
     expected |= {s.mask: s.mask_sha256 for s in manifest if s.mask}
     changed: list[str] = []
-    for name in loop.params.domains:
+    for name in loop.read_params().domains:
         for folder in (layout.images_dir(name), layout.masks_dir(name)):
             changed += _edited_in(loop.root, folder, expected)
     if changed:
@@ -182,7 +182,7 @@ def _last_taken_in(workspace: Workspace) -> str | None:
 def _lacks(loop: Loop) -> list[str]:
     """Domains and rounds that the ledger should have; not what a killed tick will still record."""
     tags, arriving = loop.workspace.tags_merged(), waiting(loop.root)
-    domains = [d for d in loop.params.domains if ingest_tag(d) in tags and d not in arriving]
+    domains = [d for d in loop.read_params().domains if ingest_tag(d) in tags and d not in arriving]
     here = loop.position()
     with session_scope(loop.ledger, read_only=True) as session:
         known = set(repository.domains(session))

@@ -41,7 +41,13 @@ from flows.answers.judge import raw_digest
 from flows.ledger.domain_projects import remember_project
 from flows.ledger.records import AnnotationRecord, boxes_of, read_records
 from flows.loop import Loop
-from flows.steps.collect import absorb_inbox, collect_domain, keep_record, withdraw
+from flows.steps.collect import (
+    absorb_inbox,
+    collect_domain,
+    keep_record,
+    samples_by_id,
+    withdraw,
+)
 from flows.workspace.position import round_tag
 from pipeline.data.formats.images import load_image
 from pipeline.errors import DataError
@@ -111,14 +117,14 @@ def adopt(loop: Loop, domain: str, project_id: int | None, *, take_over: bool) -
         taken += 1
     project = loop.annotator.claim_project(project, owner)
     remember_project(loop.ledger, owner, project)
-    collect_domain(loop, domain, trust_gone=True)
+    collect_domain(loop, domain, samples_by_id(loop), trust_gone=True)
     return Adopted(project=project, tasks=taken, left_alone=left_alone)
 
 
 def _named(loop: Loop, domain: str, project_id: int | None) -> Project:
     if project_id is None:
         return loop.project(domain)
-    project = loop.annotator.open_project(project_id, loop.params.classes)
+    project = loop.annotator.open_project(project_id, loop.read_params().classes)
     if project is None:
         raise ToolStateError(f"the annotation tool has no project {project_id}")
     return project
@@ -167,8 +173,9 @@ def put_back(loop: Loop, domain: str) -> PutBack:
         loop.log(str(error))
         project = None
     if project is None:
-        title = f"{loop.params.annotation.title.strip()}: {loop.root.name} / {domain}"
-        project, is_new = loop.annotator.create_project(owner, title, loop.params.classes), True
+        params = loop.read_params()
+        title = f"{params.annotation.title.strip()}: {loop.root.name} / {domain}"
+        project, is_new = loop.annotator.create_project(owner, title, params.classes), True
         remember_project(loop.ledger, owner, project)
     tasks = _put_tasks_back(loop, domain, holdings(loop, domain, project))
     answers = _put_answers_back(loop, domain, holdings(loop, domain, project))

@@ -51,7 +51,7 @@ _BY = "accepted by "
 
 def write_forgetting(loop: Loop, here: Position) -> Judgement:
     """metrics/forgetting.json of the round in the working copy; what is beyond goes to the log."""
-    older = dict.fromkeys(domain for domain in loop.params.domains if domain != here.domain)
+    older = dict.fromkeys(domain for domain in loop.read_params().domains if domain != here.domain)
     last = {domain: tag for domain, _, tag in _rounds(loop.workspace)}
     rows = [
         row_of(domain, tag, loop.workspace.evaluation_at(tag))
@@ -153,7 +153,7 @@ def _require_beyond(loop: Loop, tag: str) -> None:
     if judged is None or not judged.beyond:
         raise WorkspaceError(
             f"{tag} costs no older domain more than loop.forgetting_tolerance "
-            f"{loop.params.loop.forgetting_tolerance:g}: there is nothing to accept"
+            f"{loop.read_params().loop.forgetting_tolerance:g}: there is nothing to accept"
         )
 
 

@@ -22,7 +22,7 @@ from pipeline.report.data import RoundFacts
 
 def round_facts(loop: Loop) -> tuple[RoundFacts, ...]:
     """One row per computed round, in order of arrival and round; the current one included."""
-    tags = round_tags(loop.params.domains, loop.workspace.tags_merged())
+    tags = round_tags(loop.read_params().domains, loop.workspace.tags_merged())
     found = [(domain, index, tag, _metrics_at(loop, tag)) for domain, index, tag in tags]
     here = loop.position()
     if here and not here.computed and (loop.root / layout.EVALUATION).exists():
@@ -64,7 +64,7 @@ def audit_of(loop: Loop, domain: str) -> AuditEstimate | None:
     answers = [row for row in read_answers(loop.root / layout.ANSWERS) if row.domain == domain]
     if not any(row.source == "audit" for row in answers):
         return None
-    return audit_estimate(answers, loop.params.num_classes)
+    return audit_estimate(answers, loop.read_params().num_classes)
 
 
 def _metrics_at(loop: Loop, tag: str) -> dict[Path, dict[str, Any]]:

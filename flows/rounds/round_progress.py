@@ -74,7 +74,7 @@ def progress(
 
 def _is_late(loop: Loop, here: Position) -> bool:
     """Whether the round is over its time, as seen twice some time apart by a clock that agrees."""
-    timeout = timedelta(hours=loop.params.loop.round_timeout_h)
+    timeout = timedelta(hours=loop.read_params().loop.round_timeout_h)
     now = datetime.now(UTC)
     with session_scope(loop.ledger) as session:
         published = find_event(session, published_key(here.domain, here.round_index))

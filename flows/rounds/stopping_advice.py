@@ -36,15 +36,16 @@ def write_advice(loop: Loop, here: Position) -> Advice:
     now = _predictions(loop, here)
     with replacing(loop.root / layout.STOP_SET) as beside, beside.open("wb") as file:
         np.savez_compressed(file, **now)  # type: ignore[arg-type]
-    grid, samples = loop.params.grid, loop.workspace.manifest()
+    params, samples = loop.read_params(), loop.workspace.manifest()
+    grid = params.grid
     found = advise(
         learning_curve(loop, here, samples),
         _num_left([s for s in samples if s.domain == here.domain], grid),
         _minutes(loop),
         _agreements(loop, here, now),
-        loop.params.loop,
+        params.loop,
         unit="region" if grid else "image",
-        ahead=loop.params.query_size(here.domain) if grid else AHEAD,
+        ahead=params.query_size(here.domain) if grid else AHEAD,
     )
     write_json(loop.root / layout.STOPPING, as_json(found))
     return found
@@ -57,14 +58,14 @@ def learning_curve(
 
     `samples` are those of the round in the working copy.
     """
-    found = []
+    found, grid = [], loop.read_params().grid
     for row in round_facts(loop):
         if row.domain != here.domain or row.miou_teacher is None:
             continue
         labels = row.labelled
-        if loop.params.grid:  # how many images they lie in says little
+        if grid:  # how many images they lie in says little
             then = samples if row.tag == here.tag else _samples_at(loop, row.tag)
-            labels = _num_labels(then, loop.params.grid)
+            labels = _num_labels(then, grid)
         found.append((labels, row.miou_teacher))
     return found
 
@@ -101,7 +102,7 @@ def _predictions(loop: Loop, here: Position) -> dict[str, Classes]:
     # Whatever people were to label, whether they did by now or not: so the set stays the same.
     open_at_first = [name for name, s in samples.items() if s.origin == "annotated" or s.unlabelled]
     found = {}
-    for name in stop_set(open_at_first, loop.params.loop.stop_set_size):
+    for name in stop_set(open_at_first, loop.read_params().loop.stop_set_size):
         path = loop.root / layout.sample_png(layout.PSEUDO_LABELS, name)
         if samples[name].unlabelled and path.exists():
             with Image.open(path) as png:

@@ -6,6 +6,7 @@ its task is there was withdrawn; a task or a project that is gone says nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -46,7 +47,8 @@ class Collected:
     """(annotation id, `updated_at`) of every version."""
     lost: set[int]
     """Annotation ids of answers that count, whose mask is not at hand."""
-    samples: dict[str, Sample]
+    samples: Mapping[str, Sample]
+    classes: Sequence[str]
 
     def lacks(self, annotation_id: int, updated_at: datetime) -> bool:
         """Whether a version in the tool is still to be read."""
@@ -65,25 +67,36 @@ class Collected:
 def collect(loop: Loop, here: Position) -> Progress:
     """Pull, validate, keep, record; returns how far the round is."""
     absorb_inbox(loop)
-    collect_late(loop, but=here.domain)
-    held, unreadable = collect_domain(loop, here.domain)
+    samples = samples_by_id(loop)
+    _collect_others(loop, samples, but=here.domain)
+    held, unreadable = collect_domain(loop, here.domain, samples)
     if held is not None:
         send_back(loop, here, held)
     return progress(loop, here, held, unreadable)
 
 
-def collect_late(loop: Loop, *, but: str | None = None) -> None:
+def collect_late(loop: Loop) -> None:
+    """Answers to the tasks of all domains, once none asks for any more."""
+    _collect_others(loop, samples_by_id(loop), but=None)
+
+
+def _collect_others(loop: Loop, samples: Mapping[str, Sample], *, but: str | None) -> None:
     """Answers to older domains' tasks; what stands in their way is named and not waited for."""
-    for domain in loop.params.domains:
+    for domain in loop.read_params().domains:
         if domain != but:
             try:
-                collect_domain(loop, domain)
+                collect_domain(loop, domain, samples)
             except ServiceError as error:
                 loop.log(f"late answers to {domain} are not collected: {error}")
 
 
+def samples_by_id(loop: Loop) -> dict[str, Sample]:
+    """The manifest of the working copy: read once for all domains and answers."""
+    return {sample.sample_id: sample for sample in loop.workspace.manifest()}
+
+
 def collect_domain(
-    loop: Loop, domain: str, *, trust_gone: bool = False
+    loop: Loop, domain: str, samples: Mapping[str, Sample], *, trust_gone: bool = False
 ) -> tuple[Holdings | None, dict[int, str]]:
     """What the tool holds of a domain, its new versions being in the ledger; None before it asked.
 
@@ -94,7 +107,7 @@ def collect_domain(
     project = loop.known_project(domain) if sent_tasks(loop.ledger, domain) else None
     if project is None:
         return None, {}
-    held, known = holdings(loop, domain, project), _collected(loop, domain)
+    held, known = holdings(loop, domain, project), _collected(loop, domain, samples)
     if not trust_gone:
         _require_not_set_back(held, known)
     tasks = {
@@ -111,11 +124,10 @@ def collect_domain(
     return held, pulled.unreadable
 
 
-def _collected(loop: Loop, domain: str) -> Collected:
+def _collected(loop: Loop, domain: str, samples: Mapping[str, Sample]) -> Collected:
     with session_scope(loop.ledger, read_only=True) as session:
         versions = annotation_versions(session, domain)
         counting = accepted_items(session)
-    samples = {sample.sample_id: sample for sample in loop.workspace.manifest()}
     in_data = {sample.mask_sha256 for sample in samples.values()}
     return Collected(
         # Masks that people committed by hand have negative numbers: the tool never had them.
@@ -128,6 +140,7 @@ def _collected(loop: Loop, domain: str) -> Collected:
             and mask_file(loop.root, row.item_id, str(row.mask_sha256)) is None
         },
         samples=samples,
+        classes=loop.read_params().classes,
     )
 
 
@@ -216,6 +229,7 @@ def _keep(
         asked = Question(
             item_id=item_id,
             sample=known.samples[sample_of(item_id)],
+            classes=known.classes,
             pre_annotation=pre_annotation(session, item_id) or [],
             regions=boxes_of(item) if item else (),
         )

@@ -13,7 +13,7 @@ def ended(loop: Loop, here: Position | None, *, over: bool) -> list[tuple[str, s
     has when it is `over`.
     """
     tags = loop.workspace.tags_merged()
-    last = {domain: tag for domain, _, tag in round_tags(loop.params.domains, tags)}
+    last = {domain: tag for domain, _, tag in round_tags(loop.read_params().domains, tags)}
     if here is not None and not over:
         last.pop(here.domain, None)
     return [(domain, tag) for domain, tag in last.items() if final_tag(domain) not in tags]

@@ -22,7 +22,7 @@ def hand_over_teacher(loop: Loop) -> list[Path]:
     adapt.warm_start, or before the first round.
     """
     workspace = loop.workspace
-    if not loop.params.adapt.warm_start or not workspace.exists_at("HEAD", DVC_LOCK):
+    if not loop.read_params().adapt.warm_start or not workspace.exists_at("HEAD", DVC_LOCK):
         return []
     # A round that was begun after HEAD may have trained another one.
     workspace.checkout_paths("HEAD", [DVC_LOCK])

@@ -75,7 +75,7 @@ def _merge(loop: Loop, here: Position) -> int:
         skips = _skips(session, domains)
         partial = partial_answers(session, domains)
     answered = [sample_id for sample_id in random_picks if sample_id in accepted]
-    val_ids = _val_picks(answered, before, loop.params.loop.val_share)
+    val_ids = _val_picks(answered, before, loop.read_params().loop.val_share)
     after = [
         with_regions(loop.root, s, partial[s.sample_id], val=s.sample_id in val_ids)
         if s.sample_id in partial
@@ -246,7 +246,7 @@ def _skips(session: Session, domains: list[str]) -> Counter[str]:
 
 
 def _seal(loop: Loop, here: Position, folders: list[Path], changed: list[Sample]) -> None:
-    write_classes(loop.root / layout.CLASSES, loop.params.classes)
+    write_classes(loop.root / layout.CLASSES, loop.read_params().classes)
     paths = [layout.MANIFEST, layout.CLASSES, layout.ANSWERS]
     paths += [folder.with_name(f"{folder.name}.dvc") for folder in folders]
     paths += sorted({folder.parent / ".gitignore" for folder in folders})

@@ -120,5 +120,5 @@ def _require_mounted(loop: Loop, url: str) -> None:
 
 
 def _push_history(loop: Loop, tags: list[str]) -> None:
-    refs = [f"refs/heads/{loop.params.loop.branch}", *(f"refs/tags/{tag}" for tag in tags)]
+    refs = [f"refs/heads/{loop.read_params().loop.branch}", *(f"refs/tags/{tag}" for tag in tags)]
     run(["git", "push", "--quiet", NAME, *refs], cwd=loop.root, limit_s=LIMIT_S)

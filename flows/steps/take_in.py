@@ -39,10 +39,10 @@ def take_in(loop: Loop, name: str) -> None:
 def _move(loop: Loop, name: str, source: Path) -> None:
     workspace = loop.workspace
     on_arrival(loop.root, name, loop.log)  # for one that came before there was a teacher
-    staged = read_manifest(source / "samples.csv")
+    staged, classes = read_manifest(source / "samples.csv"), loop.read_params().classes
     listed = source / layout.CLASSES.name
     if listed.exists() and any(sample.mask for sample in staged):
-        require_same(read_classes(listed), loop.params.classes)
+        require_same(read_classes(listed), classes)
     _copy_files(source, loop.root, staged)
     folders = [layout.images_dir(name)]
     if any(sample.mask for sample in staged):
@@ -55,7 +55,7 @@ def _move(loop: Loop, name: str, source: Path) -> None:
     others = [sample for sample in before if sample.domain != name]
     write_manifest(loop.root / layout.MANIFEST, [*others, *staged])
     _make_current(loop, name, source)
-    write_classes(loop.root / layout.CLASSES, loop.params.classes)
+    write_classes(loop.root / layout.CLASSES, classes)
     paths = [layout.MANIFEST, layout.CLASSES, layout.PARAMS]
     paths += [folder.with_name(f"{folder.name}.dvc") for folder in folders]
     paths += adopt(loop, name)
@@ -90,7 +90,6 @@ def _make_current(loop: Loop, name: str, source: Path) -> None:
     options = {}
     if options_file.exists():
         options = read(options_file, remedy=AGAIN).json(dict[str, int])
-    domains = {
-        known: block.model_dump(exclude_none=True) for known, block in loop.params.domains.items()
-    }
+    known = loop.read_params().domains
+    domains = {domain: block.model_dump(exclude_none=True) for domain, block in known.items()}
     loop.workspace.write_params({"domain": name, "domains": {**domains, name: options}})

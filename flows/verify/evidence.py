@@ -79,13 +79,13 @@ class Evidence:
     @cached_property
     def tags(self) -> list[str]:
         """The loop's tags reachable from HEAD, oldest first."""
-        begins = tuple(f"{domain}/" for domain in self.loop.params.domains)
+        begins = tuple(f"{domain}/" for domain in self.loop.read_params().domains)
         return [tag for tag in self.workspace.tags_merged() if tag.startswith(begins)]
 
     @cached_property
     def domains(self) -> list[str]:
         """Domains that were taken in, in order of arrival."""
-        return [d for d in self.loop.params.domains if ingest_tag(d) in self.tags]
+        return [d for d in self.loop.read_params().domains if ingest_tag(d) in self.tags]
 
     @cached_property
     def rounds(self) -> list[tuple[str, int, str]]:

@@ -59,7 +59,7 @@ def models_named(loop: Loop, name: str) -> list[Model]:
 
 def models(loop: Loop) -> list[Model]:
     """Every model of the line, in order of arrival and round."""
-    rounds = round_tags(loop.params.domains, loop.workspace.tags_merged())
+    rounds = round_tags(loop.read_params().domains, loop.workspace.tags_merged())
     found = []
     for domain, round_index, tag in rounds:
         weights = loop.workspace.locked_outs(tag)
@@ -79,7 +79,7 @@ def models(loop: Loop) -> list[Model]:
 def _of_tag(loop: Loop, name: str) -> list[Model]:
     """The models that lie at a tag: those of the newest round up to it."""
     merged = loop.workspace.git.run("tag", "--merged", name).decode().split()
-    rounds = round_tags(loop.params.domains, merged)
+    rounds = round_tags(loop.read_params().domains, merged)
     if not rounds:
         raise ModelError(f"{name}: no round was computed by then, so there is no model")
     newest = rounds[-1][2]

@@ -47,7 +47,7 @@ def history(loop: Loop) -> list[Shift]:
     rounds = [row for row in round_facts(loop) if row.tag in when]
     return [
         _shift(loop, domain, [row for row in rounds if row.domain == domain], when)
-        for domain in loop.params.domains
+        for domain in loop.read_params().domains
         if ingest_tag(domain) in when
     ]
 

@@ -146,7 +146,8 @@ def labels_by_ledger(loop: Loop, model: Model) -> list[Label] | None:
 
 def _tags_before(loop: Loop, model: Model) -> set[str]:
     """Rounds whose answers a model may have learnt from."""
-    line = [tag for _, _, tag in round_tags(loop.params.domains, loop.workspace.tags_merged())]
+    rounds = round_tags(loop.read_params().domains, loop.workspace.tags_merged())
+    line = [tag for _, _, tag in rounds]
     return set(line[: line.index(model.tag)])
 
 
@@ -220,7 +221,7 @@ def lineage_of_sample(loop: Loop, sample_id: str) -> SampleLineage:
         hint = f"near it: {', '.join(near)}" if near else "ids are <domain>/<name of the file>"
         raise DataError(f"{sample_id}: no such sample; {hint}")
     sightings: list[Sighting] = []
-    for _, _, tag in round_tags(loop.params.domains, loop.workspace.tags_merged()):
+    for _, _, tag in round_tags(loop.read_params().domains, loop.workspace.tags_merged()):
         sightings += _sightings(loop, tag, sample_id)
     by_git = {
         f"{one.tag} {one.kind}: {one.mask_sha256}" for one in sightings if one.role == "labelled"

@@ -21,7 +21,7 @@ def unpushed(loop: Loop) -> list[str]:
         return []
     with session_scope(loop.ledger, read_only=True) as session:
         sent = {event.key for event in events(session, kind=PUSHED)}
-    domains = tuple(f"{domain}/" for domain in loop.params.domains)
+    domains = tuple(f"{domain}/" for domain in loop.read_params().domains)
     tags = [tag for tag in loop.workspace.tags_merged() if tag.startswith(domains)]
     return [tag for tag in tags if _key(PUSHED, to, tag) not in sent]
 

@@ -39,7 +39,7 @@ class ToolFacts(TypedDict):
 
 def rebuild(loop: Loop) -> int:
     """Number of annotations put in; facts that are in the ledger already stay as they are."""
-    workspace, domains = loop.workspace, list(loop.params.domains)
+    workspace, domains = loop.workspace, list(loop.read_params().domains)
     tags = set(workspace.tags_merged())
     known = [domain for domain in domains if ingest_tag(domain) in tags]
     with session_scope(loop.ledger) as session:

@@ -44,7 +44,7 @@ def render_report(loop: Loop) -> Path:
     """Write report/index.html for what lies in the working copy; its path."""
     from pipeline.report import render  # matplotlib: only when a report is wanted
 
-    here = loop.require_position()
+    here, params = loop.require_position(), loop.read_params()
     advice = _advice(loop)
     rounds = round_facts(loop)
     not_pushed = unpushed(loop)
@@ -52,8 +52,8 @@ def render_report(loop: Loop) -> Path:
         workspace_name=loop.root.name,
         domain=here.domain,
         round_index=here.round_index,
-        class_names=tuple(loop.params.classes),
-        class_colours=class_colours(loop.params.num_classes),
+        class_names=tuple(params.classes),
+        class_colours=class_colours(params.num_classes),
         rounds=rounds,
         evaluation=evaluation_in(loop.root / layout.EVALUATION),
         previous_evaluation=_previous_evaluation(loop, here, rounds),
@@ -69,7 +69,7 @@ def render_report(loop: Loop) -> Path:
         audit=audit_of(loop, here.domain),
         stopping=advice,
         forgetting=judgement_here(loop.workspace),
-        confidence_threshold=loop.params.method.confidence_threshold,
+        confidence_threshold=params.method.confidence_threshold,
         links=stack.links(loop.root),
         shifts=_shifts(loop),
         not_pushed=tuple(not_pushed),
@@ -97,7 +97,7 @@ def _previous_evaluation(
 def _shifts(loop: Loop) -> tuple[ShiftFacts, ...]:
     """What was said of each domain when it arrived; each report's page is written beside."""
     found = []
-    for domain in loop.params.domains:
+    for domain in loop.read_params().domains:
         kept = kept_report(loop, domain)
         if kept is not None:
             from pipeline.shift import shift_page

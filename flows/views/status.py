@@ -157,7 +157,7 @@ def _by_domain(miou: dict[str, float | None]) -> str:
 
 def status(loop: Loop) -> Status:
     """Read the evidence; changes nothing and asks no service."""
-    params, here = loop.params, loop.position()
+    params, here = loop.read_params(), loop.position()
     samples = loop.workspace.manifest()
     rounds = round_tags(params.domains, loop.workspace.tags_merged())
     newest = rounds[-1][2] if rounds else None

@@ -74,14 +74,14 @@ def open_domain(loop: Loop, log: WatchLog) -> str | None:
     shift = log.lasting
     if shift is None or shift.key in log.opened:
         return None
-    images = log.images[shift.first :]
-    if len(images) < loop.params.watch.domain_size and shift.key not in log.opening:
+    images, params = log.images[shift.first :], loop.read_params()
+    if len(images) < params.watch.domain_size and shift.key not in log.opening:
         return None
     if shift.key not in log.opening:
-        name = free_name({*loop.params.domains, *names_taken(loop.root)})
+        name = free_name({*params.domains, *names_taken(loop.root)})
         log.add([{"is": "opening", "shift": shift.key, "domain": name}])
     name = log.opening[shift.key]
-    if name not in {*loop.params.domains, *names_taken(loop.root)}:
+    if name not in {*params.domains, *names_taken(loop.root)}:
         folder = loop.root / layout.WATCH / f"{log.path.stem}-opening"
         try:
             _gather(log.folder, images, folder)

@@ -44,7 +44,7 @@ class Known:
 
 def fingerprint(loop: Loop) -> str:
     """Of everything that a p-value depends on but the image; WorkspaceError as `known`."""
-    params = loop.params
+    params = loop.read_params()
     said = {
         "embeddings": {name: sha256_file(file) for name, file in _files(loop).items()},
         "embed": params.embed.model_dump(mode="json"),
@@ -79,12 +79,13 @@ def known(loop: Loop) -> Known:
             }
         ),
         usual_sharpness=min(_usual_sharpness(loop, name) for name in embeddings),
-        embed=file_embedder(loop.params),
+        embed=file_embedder(loop.read_params()),
     )
 
 
 def _files(loop: Loop) -> dict[str, Path]:
-    files = {name: loop.root / layout.EMBEDDINGS / f"{name}.npz" for name in loop.params.domains}
+    domains = loop.read_params().domains
+    files = {name: loop.root / layout.EMBEDDINGS / f"{name}.npz" for name in domains}
     there = {name: file for name, file in files.items() if file.exists()}
     if not there:
         raise WorkspaceError(

@@ -96,7 +96,7 @@ class Watcher:
                 if shift.key not in log.raised:
                     tell(self.loop, log, shift)
                     self.show(self.loop)
-            opened = open_domain(self.loop, log) if self._opens else None
+            opened = open_domain(self.loop, log) if self._opens() else None
             if opened:
                 self.show(self.loop)
         return Looked(
@@ -106,7 +106,7 @@ class Watcher:
             left_out=left_out,
             waiting=waiting,
             suspicion=log.detector.suspicion if log.detector else 0.0,
-            threshold=self.loop.params.watch.false_alarm_every,
+            threshold=self.loop.read_params().watch.false_alarm_every,
             shifts=tuple(log.shifts[before[1] :]),
             since=log.lasting.since if log.lasting else None,
             opened=opened,
@@ -119,9 +119,8 @@ class Watcher:
             log = self._log = WatchLog.of(self.loop.root, self.folder)
         return log
 
-    @property
     def _opens(self) -> bool:
-        return self.open_domain or self.loop.params.watch.open_domain
+        return self.open_domain or self.loop.read_params().watch.open_domain
 
     def _score_new(self, log: WatchLog) -> tuple[dict[str, str], tuple[str, ...]]:
         """Names left out with the reason, and names that may still be being written."""
@@ -154,7 +153,7 @@ class Watcher:
         if self._known is None or self._known[0] != now:
             self._known = now, known_domains.known(self.loop)
         if log.fingerprint != now:
-            watch = self.loop.params.watch
+            watch = self.loop.read_params().watch
             line = {
                 "is": "reference",
                 "fingerprint": now,
@@ -169,7 +168,7 @@ class Watcher:
     def _line(
         self, arrival: Arrival, known: known_domains.Known, log: WatchLog, lines: list[Line]
     ) -> Line | None:
-        limit = self.loop.params.loop.max_megapixels
+        limit = self.loop.read_params().loop.max_megapixels
         content = inspect(arrival, known.usual_sharpness, limit)
         if content is None:
             return None
@@ -185,7 +184,7 @@ class Watcher:
 
 def watched_folder(loop: Loop) -> Path:
     """What `watch.folder` names, from the workspace; ConfigError where it names none."""
-    folder = loop.params.watch.folder
+    folder = loop.read_params().watch.folder
     if folder is None:
         raise ConfigError(
             "watch.folder is null; write the folder that images are dropped into in params.yaml, "

@@ -52,7 +52,7 @@ class Live:
 
     def annotator(self) -> LabelStudio:
         with open_loop(self.root) as loop:
-            return LabelStudio(*stack.annotation_tool(self.root, loop.params))
+            return LabelStudio(*stack.annotation_tool(self.root, loop.read_params()))
 
     def wait(self, what: str, holds: Callable[[], object]) -> None:
         deadline = time.monotonic() + WAIT_S

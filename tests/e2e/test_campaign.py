@@ -107,7 +107,8 @@ def test_the_secrets_of_all_services_stay_where_they_are(live: Live) -> None:
     ssl_loop(live, "report")
     assert leaks(live.root) == []
     with open_loop(live.root) as loop:
-        (_, token), project = stack.annotation_tool(live.root, loop.params), loop.project("day")
+        _, token = stack.annotation_tool(live.root, loop.read_params())
+        project = loop.project("day")
     assert token == PERSON.token
     hooks = live.annotator().http.get("/api/webhooks/", project=project.project_id)
     assert len(hooks) == 1  # who may see a project's settings sees its hook's secret: the owner

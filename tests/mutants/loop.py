@@ -120,7 +120,7 @@ TICK_FAULTS = (
     Mutant(
         "a domain is taken in under other class names",
         "flows/steps/take_in.py",
-        "        require_same(read_classes(listed), loop.params.classes)\n",
+        "        require_same(read_classes(listed), classes)\n",
         "        pass\n",
         f"{FLOWS}/guards/test_painted_guard.py",
     ),

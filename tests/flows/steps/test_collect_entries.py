@@ -36,7 +36,7 @@ def test_the_readable_is_accepted_and_what_no_database_holds_is_kept_in_escapes(
     loop = open_toy(toy)
     tick(loop)
     foreign, *damaged = people.open_items()
-    brushes = encode_result(truth(0), loop.params.classes, "person")
+    brushes = encode_result(truth(0), loop.read_params().classes, "person")
     sent = {foreign: [*brushes, CHOICE]}
     for item_id, bad in zip(damaged, ["\x00", "\udfff\x1b[31m"], strict=True):
         sent[item_id] = [{**brushes[0], "image_rotation": bad, bad: bad}]
