@@ -24,7 +24,7 @@ from benchmarks.camvid import DOMAINS, locate
 from benchmarks.camvid_loop import PATIENCE_S, arrival, prepare
 from benchmarks.camvid_report import RESULTS, machine, markdown, read_json
 from benchmarks.methods import with_deeplabv3plus
-from flows.demo.campaign import Rehearsal
+from flows.demo.campaign import DemoCampaign
 from flows.loop import open_loop
 from flows.services import stack
 from flows.workspace.position import ingest_tag, round_tag
@@ -65,7 +65,7 @@ def arrived(root: Path, data: Path, network: str, seed: int) -> dict[str, Any] |
     if network == "deeplabv3plus":
         settings = with_deeplabv3plus(settings, SIZE)
     prepare(root, camvid, settings, all_day_labels=True)
-    run = Rehearsal(root, camvid.masks, Console())
+    run = DemoCampaign(root, camvid.masks, Console())
     try:
         run.up(30)
         run.trigger()

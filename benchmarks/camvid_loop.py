@@ -20,7 +20,7 @@ from rich.console import Console
 
 from benchmarks.camvid import DOMAINS, QUERY_SIZES, ROUNDS, CamVid, locate
 from benchmarks.camvid_report import RESULTS, test_scores, write_loop
-from flows.demo.campaign import Rehearsal, tags_of
+from flows.demo.campaign import DemoCampaign, tags_of
 from flows.domains.add import add_domain
 from flows.loop import open_loop
 from flows.rounds.round_facts import round_facts
@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     camvid, root = locate(args.data), args.directory.resolve()
-    run = Rehearsal(root, camvid.masks, Console())
+    run = DemoCampaign(root, camvid.masks, Console())
     started = time.monotonic()
     with run.phase("copying CamVid, making the workspace"):
         prepare(root, camvid, camvid.settings(seed=args.seed, steps=args.steps))

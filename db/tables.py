@@ -137,7 +137,7 @@ class Domain(Base):
     arrival: Mapped[int] = mapped_column(unique=True)
 
 
-class Sample(Base):
+class LedgerSample(Base):
     """One image for life; its split and mask are the manifest's business, since they change."""
 
     __tablename__ = "sample"

@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from flows.annotators.simulated import SimulatedAnnotator
-from flows.demo.campaign import Rehearsal
+from flows.demo.campaign import DemoCampaign
 from flows.domains.add import add_domain
 from flows.loop import open_loop
 from flows.services import prefect_server, stack
@@ -51,7 +51,7 @@ def main() -> None:
     add_domain(
         root, "day", images=truth / "images", masks=truth / "masks", splits=truth / "splits.csv"
     )
-    run = Rehearsal(root, truth, Console())
+    run = DemoCampaign(root, truth, Console())
     try:
         run.up(10)
         run.trigger()

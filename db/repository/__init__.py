@@ -28,7 +28,7 @@ from db.repository.events import events, find_event, record_event
 from db.repository.ledger_export import facts, facts_hash
 from db.repository.projects import ls_projects, record_ls_project
 from db.repository.queries import (
-    QueryRow,
+    NewQueryItem,
     add_domain,
     add_round,
     add_samples,
@@ -51,7 +51,7 @@ from db.repository.training import (
 )
 
 __all__ = [
-    "QueryRow",
+    "NewQueryItem",
     "RoundAnswers",
     "accepted_items",
     "add_domain",

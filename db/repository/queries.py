@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session
 
 from db.ledger_errors import LedgerError
 from db.repository.insert_once import add_once, member, refuse_difference
-from db.tables import Domain, LsTask, QueryItem, QuerySource, Round, Sample
+from db.tables import Domain, LedgerSample, LsTask, QueryItem, QuerySource, Round
 
 
 @dataclass(frozen=True, kw_only=True)
-class QueryRow:
+class NewQueryItem:
     """One row of a round's query.csv; `regions` None = the whole image."""
 
     sample_id: str
@@ -50,14 +50,15 @@ def add_samples(session: Session, *, domain: str, image_sha256: Mapping[str, str
     if bad:
         raise LedgerError(f"sample ids {bad[:5]} are not of domain {domain!r}: '{domain}/<stem>'")
     known = {
-        row.sample_id: row for row in session.scalars(select(Sample).where(Sample.domain == domain))
+        row.sample_id: row
+        for row in session.scalars(select(LedgerSample).where(LedgerSample.domain == domain))
     }
     new = []
     for sample_id, sha256 in sorted(image_sha256.items()):
         if sample_id in known:
             refuse_difference(known[sample_id], {"sample_id": sample_id}, {"image_sha256": sha256})
         else:
-            new.append(Sample(sample_id=sample_id, domain=domain, image_sha256=sha256))
+            new.append(LedgerSample(sample_id=sample_id, domain=domain, image_sha256=sha256))
     session.add_all(new)
     session.flush()
     return len(new)
@@ -65,7 +66,9 @@ def add_samples(session: Session, *, domain: str, image_sha256: Mapping[str, str
 
 def sample_hashes(session: Session, domain: str) -> dict[str, str]:
     """`sample_id -> hash of its image`, for all images of a domain."""
-    statement = select(Sample.sample_id, Sample.image_sha256).where(Sample.domain == domain)
+    statement = select(LedgerSample.sample_id, LedgerSample.image_sha256).where(
+        LedgerSample.domain == domain
+    )
     return dict(session.execute(statement).tuples().all())
 
 
@@ -85,7 +88,7 @@ def rounds(session: Session, domain: str) -> list[int]:
 
 
 def upsert_query_items(
-    session: Session, domain: str, round_index: int, items: Sequence[QueryRow]
+    session: Session, domain: str, round_index: int, items: Sequence[NewQueryItem]
 ) -> int:
     """How many of the query's rows are new; those there must be the same to the last digit."""
     known = {row.item_id: row for row in query_items(session, domain, round_index)}
@@ -166,6 +169,6 @@ def _require_domain(session: Session, domain: str) -> None:
 
 
 def _require_sample(session: Session, domain: str, sample_id: str) -> None:
-    sample = session.get(Sample, sample_id)
+    sample = session.get(LedgerSample, sample_id)
     if sample is None or sample.domain != domain:
         raise LedgerError(f"sample {sample_id!r} of {domain!r} is not in the ledger: add it first")

@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from flows.demo.campaign import Rehearsal, tags_of
+from flows.demo.campaign import DemoCampaign, tags_of
 from flows.domains.add import add_domain
 from flows.services import stack
 from flows.workspace.create import create_workspace
@@ -85,7 +85,7 @@ def main() -> int:
     parser.add_argument("--down", action="store_true", help="stop the services at the end")
     args = parser.parse_args()
     root = args.directory.resolve()
-    demo = Rehearsal(root, root.with_name(f"{root.name}-truth"), Console())
+    demo = DemoCampaign(root, root.with_name(f"{root.name}-truth"), Console())
     started = time.monotonic()
     if STARTED in os.environ:
         demo.done("installing", time.time() - float(os.environ[STARTED]))
@@ -99,7 +99,7 @@ def main() -> int:
     return close(demo, finished, stop=args.down)
 
 
-def close(demo: Rehearsal, finished: bool, *, stop: bool) -> int:
+def close(demo: DemoCampaign, finished: bool, *, stop: bool) -> int:
     """Say what came out and where to look; the exit code."""
     demo.console.print(demo.table())
     for line in stack.addresses(demo.root):

@@ -31,7 +31,7 @@ POLL_S = 2.0
 MARK = "*"  # after what a transductive teacher reached
 
 
-class Rehearsal:
+class DemoCampaign:
     """One workspace, its console, and the seconds that each phase took."""
 
     def __init__(self, root: Path, truth: Path, console: Console) -> None:

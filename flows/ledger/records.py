@@ -193,7 +193,7 @@ def record_query(session: Session, workspace: Workspace, domain: str, round_inde
     repository.add_round(session, domain=domain, round_index=round_index)
     rows = asked_at(workspace, round_tag(domain, round_index))
     items = [
-        repository.QueryRow(
+        repository.NewQueryItem(
             sample_id=image.sample_id,
             rank=image.rank,
             score=image.score,

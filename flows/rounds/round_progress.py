@@ -18,7 +18,7 @@ LATE_AGAIN = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class QueryProgress:
     """How far people are with a query."""
 
     total: int
@@ -48,7 +48,7 @@ class Progress:
 
 def progress(
     loop: Loop, here: Position, held: Holdings | None, unreadable: Mapping[int, str]
-) -> Progress:
+) -> QueryProgress:
     """How far people are, by the ledger; a task that is not there settles nothing."""
     with session_scope(loop.ledger, read_only=True) as session:
         states = item_states(session, here.domain, here.round_index)
@@ -62,7 +62,7 @@ def progress(
         )
     for task_id, why in unreadable.items():
         loop.log(f"task {task_id} is set aside: {why}")
-    return Progress(
+    return QueryProgress(
         total=len(states),
         answered=len(states) - len(unanswered),
         open=sum(item_id in tasks for item_id in unanswered),

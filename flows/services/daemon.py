@@ -93,7 +93,7 @@ def log_of(root: Path, name: str) -> Path:
 
 
 @dataclass(frozen=True)
-class Place:
+class DaemonPlace:
     """Where a daemon is to run: its workspace, name and port."""
 
     root: Path
@@ -131,7 +131,7 @@ class Place:
 
 
 def launch(
-    place: Place, argv: Sequence[str], *, env: Mapping[str, str], umask: int = PRIVATE_UMASK
+    place: DaemonPlace, argv: Sequence[str], *, env: Mapping[str, str], umask: int = PRIVATE_UMASK
 ) -> Daemon:
     """Start and record it, in a session of its own: Ctrl-C here does not reach it."""
     with place.fresh_log().open("ab") as output:

@@ -32,7 +32,7 @@ _OWN = "LABEL_STUDIO_"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Credentials:
+class FirstUser:
     """The first user; applied when the database is made, never changed by a later start."""
 
     email: str
@@ -72,7 +72,7 @@ def free_port(preferred: int | None = None) -> int:
     raise ServiceError(f"{HOST}: no free port; close some programs")
 
 
-def label_studio_env(credentials: Credentials, **extra: str) -> dict[str, str]:
+def label_studio_env(credentials: FirstUser, **extra: str) -> dict[str, str]:
     """The whole environment of the server: nothing sent home, loopback webhooks allowed."""
     inherited = {
         name: value
@@ -100,7 +100,7 @@ def start_label_studio(
     data_dir: Path,
     port: int,
     *,
-    credentials: Credentials,
+    credentials: FirstUser,
     log: Path,
     extra_env: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
@@ -168,7 +168,7 @@ def stop_label_studio(process: subprocess.Popen[bytes], grace_s: float = 10.0) -
         process.wait()
 
 
-def migrated_copy(template: Path, data_dir: Path, *, credentials: Credentials) -> None:
+def migrated_copy(template: Path, data_dir: Path, *, credentials: FirstUser) -> None:
     """Fill `data_dir` with a migrated database and its first user, for a start in seconds.
 
     `template` is made on the first call; the same credentials must go with it for ever.

@@ -23,7 +23,7 @@ from flows.services.daemon import (
     MARK,
     OWN_UMASK,
     Daemon,
-    Place,
+    DaemonPlace,
     alone,
     answers,
     await_answer,
@@ -219,7 +219,7 @@ def _start_prefect(root: Path, port: int) -> Daemon:
     # First, so that the server reads its own settings from it.
     prefect_server.write_settings(root, port, credentials(root).prefect_password)
     argv = prefect_server.server_command(port)
-    return launch(Place(root, PREFECT, port), argv, env=_prefect_environment(root))
+    return launch(DaemonPlace(root, PREFECT, port), argv, env=_prefect_environment(root))
 
 
 def _api(root: Path) -> prefect_server.Api:
@@ -238,17 +238,17 @@ def hook_command(root: Path, port: int) -> list[str]:
 def _start_hook(root: Path, port: int) -> Daemon:
     credentials(root)  # made here, not by two programs at once
     argv = hook_command(root, port)
-    return launch(Place(root, HOOK, port), argv, env=prefect_server.environment())
+    return launch(DaemonPlace(root, HOOK, port), argv, env=prefect_server.environment())
 
 
 def _start_label_studio(root: Path, port: int) -> Daemon:
     secret = credentials(root)
-    first_user = label_studio_server.Credentials(
+    first_user = label_studio_server.FirstUser(
         email=secret.label_studio_email,
         password=secret.label_studio_password,
         token=secret.label_studio_token,
     )
-    place = Place(root, LABEL_STUDIO, port)
+    place = DaemonPlace(root, LABEL_STUDIO, port)
     process = label_studio_server.start_label_studio(
         root / LABEL_STUDIO_DATA,
         port,
@@ -279,7 +279,7 @@ def _keep_or_start_worker(root: Path) -> None:
         end([process])  # the server had to move to another port
     argv = prefect_server.worker_command()
     # Its ticks write images, masks, report and git's objects: shared as the owner's umask says.
-    launch(Place(root, WORKER, None), argv, env=env, umask=OWN_UMASK)
+    launch(DaemonPlace(root, WORKER, None), argv, env=env, umask=OWN_UMASK)
 
 
 def _await_worker(root: Path, server: prefect_server.Api, on_wait: Callable[[str], object]) -> None:

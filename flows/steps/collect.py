@@ -28,7 +28,7 @@ from flows.answers.send_back import send_back
 from flows.ledger.domain_projects import sent_tasks
 from flows.ledger.records import AnnotationRecord, boxes_of, mask_file, read_records, write_record
 from flows.loop import Loop, keep_mask
-from flows.rounds.round_progress import Progress, progress
+from flows.rounds.round_progress import QueryProgress, progress
 from flows.workspace.position import Position
 from pipeline.errors import ServiceError
 from pipeline.ids import sample_of
@@ -64,7 +64,7 @@ class Collected:
         return newest is not None and newest.verdict is Verdict.WITHDRAWN
 
 
-def collect(loop: Loop, here: Position) -> Progress:
+def collect(loop: Loop, here: Position) -> QueryProgress:
     """Pull, validate, keep, record; returns how far the round is."""
     absorb_inbox(loop)
     samples = samples_by_id(loop)

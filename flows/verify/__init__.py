@@ -52,7 +52,7 @@ QUICK = ("versions", "inbox")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class Verification:
     """What was looked at and found."""
 
     checked: tuple[str, ...]
@@ -74,7 +74,7 @@ class Report:
         return [*lines, f"{len(self.checked)} invariants checked: {found}"]
 
 
-def verify(loop: Loop, *, quick: bool = False) -> Report:
+def verify(loop: Loop, *, quick: bool = False) -> Verification:
     """Judge every invariant, or those of `QUICK`; call it under the workspace's lock.
 
     What cannot be read at all is a finding too; a service that does not answer is not.
@@ -82,7 +82,7 @@ def verify(loop: Loop, *, quick: bool = False) -> Report:
     return judge(Evidence(loop), QUICK if quick else INVARIANTS)
 
 
-def judge(evidence: Evidence, names: Iterable[str]) -> Report:
+def judge(evidence: Evidence, names: Iterable[str]) -> Verification:
     """The invariants of these names, one after the other."""
     checked, unchecked, findings = [], {}, []
     for name in names:
@@ -101,4 +101,4 @@ def judge(evidence: Evidence, names: Iterable[str]) -> Report:
             ]
         checked.append(name)
         findings += [replace(one, invariant=name) for one in found]
-    return Report(checked=tuple(checked), unchecked=unchecked, findings=tuple(findings))
+    return Verification(checked=tuple(checked), unchecked=unchecked, findings=tuple(findings))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from sqlalchemy import select
 
 from db.session import session_scope
-from db.tables import Sample as LedgerSample
+from db.tables import LedgerSample
 from flows.verify.evidence import Evidence, Finding
 from pipeline import layout
 from pipeline.records.manifest import Sample

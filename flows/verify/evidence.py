@@ -46,7 +46,7 @@ class UncheckedError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class KeptRecord:
     """A record as a file, waiting or merged; `record` None where the file cannot be read."""
 
     path: Path
@@ -175,7 +175,7 @@ class Evidence:
             }
 
     @cached_property
-    def kept(self) -> list[Kept]:
+    def kept(self) -> list[KeptRecord]:
         """Every record that lies in the inbox or in the data folders."""
         found = [_kept(path, merged=False) for path in sorted(self._inbox_records())]
         for domain in self.domains:
@@ -204,12 +204,12 @@ def version_of(answer: Annotation | AnnotationRecord) -> Version:
     return answer.tool_annotation_id, moment.astimezone(UTC), answer.raw_sha256
 
 
-def _kept(path: Path, *, merged: bool) -> Kept:
+def _kept(path: Path, *, merged: bool) -> KeptRecord:
     try:
         record = record_of(read(path, remedy=DAMAGED))
     except DataError as error:
-        return Kept(path=path, merged=merged, record=None, why=str(error))
-    return Kept(path=path, merged=merged, record=record)
+        return KeptRecord(path=path, merged=merged, record=None, why=str(error))
+    return KeptRecord(path=path, merged=merged, record=record)
 
 
 Key = TypeVar("Key")

@@ -30,7 +30,7 @@ class RoundLine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shift:
+class DomainHistory:
     """One domain from its arrival on."""
 
     domain: str
@@ -41,7 +41,7 @@ class Shift:
     final: str | None  # the tag of its last computed round, once the campaign ended
 
 
-def history(loop: Loop) -> list[Shift]:
+def history(loop: Loop) -> list[DomainHistory]:
     """Shifts in order of arrival, from the tags reachable from HEAD."""
     when = _dates(loop)
     rounds = [row for row in round_facts(loop) if row.tag in when]
@@ -52,10 +52,12 @@ def history(loop: Loop) -> list[Shift]:
     ]
 
 
-def _shift(loop: Loop, domain: str, rounds: Sequence[RoundFacts], when: dict[str, str]) -> Shift:
+def _shift(
+    loop: Loop, domain: str, rounds: Sequence[RoundFacts], when: dict[str, str]
+) -> DomainHistory:
     tag = ingest_tag(domain)
     samples = loop.workspace.manifest_at(tag)
-    return Shift(
+    return DomainHistory(
         domain=domain,
         tag=tag,
         when=when[tag],
@@ -82,12 +84,12 @@ def _round(loop: Loop, row: RoundFacts, when: dict[str, str]) -> RoundLine:
     )
 
 
-def as_json(shifts: Sequence[Shift]) -> str:
+def as_json(shifts: Sequence[DomainHistory]) -> str:
     """For `--json`: a list of shifts."""
     return json.dumps([asdict(shift) for shift in shifts], indent=1)
 
 
-def in_words(shifts: Sequence[Shift]) -> str:
+def in_words(shifts: Sequence[DomainHistory]) -> str:
     """For the terminal: one block per shift, one line per round."""
     if not shifts:
         return "no domain yet; `ssl-loop domain add NAME --images DIR` brings one"
@@ -104,7 +106,7 @@ def in_words(shifts: Sequence[Shift]) -> str:
     return "\n".join(lines)
 
 
-def _of(shift: Shift, rows: dict[str, list[str]]) -> list[list[str]]:
+def _of(shift: DomainHistory, rows: dict[str, list[str]]) -> list[list[str]]:
     return [rows[line.tag] for line in shift.rounds]
 
 

@@ -18,7 +18,7 @@ from flows.domains.incoming import names_taken
 from flows.domains.shift_on_arrival import on_arrival
 from flows.loop import Loop
 from flows.services import prefect_server
-from flows.watch.log import Line, Shift, WatchLog
+from flows.watch.log import Line, ShiftAlarm, WatchLog
 from pipeline import layout
 from pipeline.data.names import leads_out, near_stem
 from pipeline.report.data import AlarmFacts
@@ -29,7 +29,7 @@ NOTICED, OPENED = "shift_noticed", "shift_opened"  # kinds of event in the ledge
 TIMEOUT_S = 20.0
 
 
-def in_words(shift: Shift) -> str:
+def in_words(shift: ShiftAlarm) -> str:
     """The alarm in a sentence."""
     return (
         f"new images come from no known domain since {shift.since}: {shift.num_images} images up "
@@ -38,7 +38,7 @@ def in_words(shift: Shift) -> str:
     )
 
 
-def tell(loop: Loop, log: WatchLog, shift: Shift) -> None:
+def tell(loop: Loop, log: WatchLog, shift: ShiftAlarm) -> None:
     """Say it everywhere; ServiceError when Prefect did not take it, and then it is not yet said."""
     loop.log(f"ALARM: {in_words(shift)}")
     detail = {**asdict(shift), "folder": str(log.folder)}

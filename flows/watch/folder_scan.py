@@ -36,7 +36,7 @@ class Arrival:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Content:
+class ScannedFile:
     """What a file turned out to be."""
 
     why: str
@@ -75,14 +75,16 @@ def _seen(path: Path) -> os.stat_result:
         return path.lstat()
 
 
-def inspect(arrival: Arrival, usual_sharpness: float, max_megapixels: float) -> Content | None:
+def inspect(arrival: Arrival, usual_sharpness: float, max_megapixels: float) -> ScannedFile | None:
     """What is in the file; None while it may still be being written."""
     path = arrival.path
     try:
         if why := why_no_file(path):
-            return Content(why=why)
+            return ScannedFile(why=why)
         if lies := leads_out(path, path.parent):
-            return Content(why=f"a link out of the watched folder, to {lies}: copy the image there")
+            return ScannedFile(
+                why=f"a link out of the watched folder, to {lies}: copy the image there"
+            )
         digest = sha256_file(path)
         with warnings.catch_warnings():  # alpha, 12 bits: as at ingest, where they are notes
             warnings.simplefilter("ignore", UserWarning)
@@ -92,7 +94,7 @@ def inspect(arrival: Arrival, usual_sharpness: float, max_megapixels: float) -> 
         return None
     except (DataError, OSError) as error:
         said = str(error).removeprefix(f"{path}: ")
-        return None if arrival.quiet_s < PATIENCE_S else Content(why=f"cannot be read: {said}")
+        return None if arrival.quiet_s < PATIENCE_S else ScannedFile(why=f"cannot be read: {said}")
     if changed:
         return None
-    return Content(why=why_unfit(look_at(image_HWC), usual_sharpness), sha256=digest)
+    return ScannedFile(why=why_unfit(look_at(image_HWC), usual_sharpness), sha256=digest)

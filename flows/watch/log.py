@@ -71,7 +71,7 @@ _LINES: dict[str, Any] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shift:
+class ShiftAlarm:
     """An alarm in words: which images, when."""
 
     key: str
@@ -104,8 +104,8 @@ class WatchLog:
     """Files that need no second look."""
     known: dict[str, str] = field(default_factory=dict)
     """SHA-256 of a scored image -> its name."""
-    shifts: list[Shift] = field(default_factory=list)
-    lasting: Shift | None = None
+    shifts: list[ShiftAlarm] = field(default_factory=list)
+    lasting: ShiftAlarm | None = None
     """The shift that goes on."""
     raised: set[str] = field(default_factory=set)
     opening: dict[str, str] = field(default_factory=dict)
@@ -184,10 +184,10 @@ class WatchLog:
         elif self.detector.alarm is None:
             self.lasting = None
 
-    def _shift(self, alarm: Alarm) -> Shift:
+    def _shift(self, alarm: Alarm) -> ShiftAlarm:
         since = self.images[alarm.since :]
         nearest = Counter(line["domain"] for line in since)
-        return Shift(
+        return ShiftAlarm(
             key=f"{self.path.stem}/{len(self.shifts) + 1}",
             at=since[-1]["at"],
             image=since[-1]["name"],

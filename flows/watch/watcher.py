@@ -17,8 +17,8 @@ from typing import Any
 from flows.loop import Loop
 from flows.watch import known_domains
 from flows.watch.alarm import open_domain, tell
-from flows.watch.folder_scan import SETTLED_S, Arrival, Content, arrivals, inspect
-from flows.watch.log import Line, Shift, WatchLog
+from flows.watch.folder_scan import SETTLED_S, Arrival, ScannedFile, arrivals, inspect
+from flows.watch.log import Line, ShiftAlarm, WatchLog
 from pipeline import layout
 from pipeline.errors import ConfigError, WorkspaceError
 from pipeline.files import alone
@@ -42,7 +42,7 @@ class Looked:
     """Files that may still be being written."""
     suspicion: float
     threshold: float
-    shifts: tuple[Shift, ...]
+    shifts: tuple[ShiftAlarm, ...]
     """Alarms that were raised now."""
     since: str | None
     """While the stream comes from no known domain: its first such image."""
@@ -210,7 +210,7 @@ def _turn(lock: Path) -> Iterator[None]:
         yield
 
 
-def _duplicate(content: Content, log: WatchLog, lines: list[Line]) -> str:
+def _duplicate(content: ScannedFile, log: WatchLog, lines: list[Line]) -> str:
     """The same bytes twice are one observation."""
     here = {line["sha256"]: line["name"] for line in lines if line["is"] == "image"}
     other = log.known.get(content.sha256) or here.get(content.sha256)

@@ -28,7 +28,7 @@ def asked(ledger: Ledger) -> Ledger:
         repository.add_domain(session, name="day")
         repository.add_samples(session, domain="day", image_sha256={"day/a": "1", "day/b": "2"})
         repository.add_round(session, domain="day", round_index=0)
-        row = repository.QueryRow(
+        row = repository.NewQueryItem(
             sample_id="day/a", rank=1, score=0.5, source="strategy", reason="entropy 0.50"
         )
         repository.upsert_query_items(session, "day", 0, [row])

@@ -8,16 +8,16 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from db import repository as ledger_repository
-from db.repository import QueryRow
+from db.repository import NewQueryItem
 from db.tables import Annotation
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 STEMS = ("a", "b", "c", "d")
 
 
-def row(stem: str, rank: int, domain: str = "day", **changes: Any) -> QueryRow:
+def row(stem: str, rank: int, domain: str = "day", **changes: Any) -> NewQueryItem:
     given = {"score": 0.25, "source": "strategy", "reason": "entropy 0.25"} | changes
-    return QueryRow(sample_id=f"{domain}/{stem}", rank=rank, **given)
+    return NewQueryItem(sample_id=f"{domain}/{stem}", rank=rank, **given)
 
 
 QUERY = [row(stem, rank) for rank, stem in enumerate(STEMS, start=1)]

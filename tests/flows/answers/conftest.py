@@ -10,7 +10,7 @@ from PIL import Image
 
 from db.session import session_scope
 from flows.loop import Loop
-from flows.rounds.round_progress import Progress
+from flows.rounds.round_progress import QueryProgress
 from flows.steps.collect import collect
 from pipeline import layout
 from tests.fake_annotator import FakeAnnotator
@@ -31,7 +31,7 @@ class Desk:
         """The one project of the current domain."""
         return self.loop.project("day").project_id
 
-    def look(self) -> Progress:
+    def look(self) -> QueryProgress:
         """One look of the loop at the tool, without a tick around it."""
         return collect(self.loop, self.loop.require_position())
 

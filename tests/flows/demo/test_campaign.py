@@ -13,7 +13,7 @@ from rich.console import Console
 from db.repository import record_event
 from db.session import session_scope
 from flows.demo import campaign
-from flows.demo.campaign import Rehearsal
+from flows.demo.campaign import DemoCampaign
 from flows.loop import open_loop
 from flows.workspace.workspace import Workspace
 from pipeline import layout
@@ -40,7 +40,7 @@ class Clock:
 def follow(root: Path, clock: Clock, patch: pytest.MonkeyPatch) -> tuple[bool, str]:
     patch.setattr(campaign, "time", clock)
     said = io.StringIO()
-    run = Rehearsal(root, root, Console(file=said, width=200))
+    run = DemoCampaign(root, root, Console(file=said, width=200))
     return run.follow(PATIENCE_S, until="the/end"), said.getvalue()
 
 

@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 from flows.services import stack
-from flows.services.daemon import HOST, MARK, Place, await_answer, free_port, launch, log_of, taken
+from flows.services.daemon import (
+    HOST,
+    MARK,
+    DaemonPlace,
+    await_answer,
+    free_port,
+    launch,
+    log_of,
+    taken,
+)
 from pipeline.errors import ServiceError
 from pipeline.files import write_json
 
@@ -57,7 +66,7 @@ def test_unreadable_record_is_named(tmp_path: Path) -> None:
 
 def test_service_that_ends_at_once_is_told_with_its_last_words(tmp_path: Path) -> None:
     argv = [sys.executable, "-c", "import sys; sys.exit('the cause')"]
-    daemon = launch(Place(tmp_path, "webhook", 1), argv, env=dict(os.environ))
+    daemon = launch(DaemonPlace(tmp_path, "webhook", 1), argv, env=dict(os.environ))
     with pytest.raises(ServiceError, match=r"(?s)webhook ended while starting.*the cause"):
         await_answer(
             daemon, "/", log=log_of(tmp_path, "webhook"), timeout_s=30, on_wait=lambda: None

@@ -11,7 +11,7 @@ import pytest
 
 from flows.services import label_studio_server
 from flows.services.label_studio_server import (
-    Credentials,
+    FirstUser,
     find_label_studio,
     free_port,
     label_studio_env,
@@ -19,7 +19,7 @@ from flows.services.label_studio_server import (
 )
 from pipeline.errors import ServiceError
 
-PERSON = Credentials(email="a@example.com", password="secret-pass", token="0" * 40)
+PERSON = FirstUser(email="a@example.com", password="secret-pass", token="0" * 40)
 
 
 def test_plain_names_that_label_studio_would_read_do_not_reach_it(

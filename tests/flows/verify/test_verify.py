@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from flows import cli
 from flows.steps.collect import collect
 from flows.tick import tick
-from flows.verify import INVARIANTS, QUICK, Report, judge, verify
+from flows.verify import INVARIANTS, QUICK, Verification, judge, verify
 from flows.verify.evidence import Evidence
 from flows.workspace.position import Position
 from flows.workspace.workspace import Workspace
@@ -37,7 +37,7 @@ def place(shifted: Path) -> Place:
     return Place(shifted)
 
 
-def judged(place: Place, *names: str) -> Report:
+def judged(place: Place, *names: str) -> Verification:
     loop = place.loop()
     try:
         return judge(Evidence(loop), names)

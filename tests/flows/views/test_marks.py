@@ -53,7 +53,7 @@ def test_only_a_transductive_teacher_is_marked(
     assert shown["mIoU teacher"] == ("0.167 (transductive)" if marked else "0.167")
     assert shown["mIoU baseline"] == "0.167"
     monkeypatch.setattr(campaign, "open_loop", lambda root: nullcontext(computed))
-    rich = campaign.Rehearsal(computed.root, computed.root, Console()).table()
+    rich = campaign.DemoCampaign(computed.root, computed.root, Console()).table()
     Console(width=80).print(rich)
     text = capsys.readouterr().out
     assert ("0.167*" in text) is marked
