@@ -6,7 +6,6 @@ What cannot be written is said in one line: the file, why, and how much space th
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -17,6 +16,8 @@ from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from pipeline.errors import DataError, SslLoopError, WorkspaceError
 
@@ -174,16 +175,31 @@ def sha256_file(path: Path) -> str:
 
 
 @contextmanager
+def file_lock(path: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Exclusive lock on the file `path`: True with it, False while another holds it.
+
+    With `wait` it is waited for. The kernel gives it back when its holder dies, however it dies;
+    the file stays, with whatever is in it. WorkspaceError when it cannot be opened for writing.
+    """
+    # Without flock(2), filelock would fall back to a lock that outlives a killed holder.
+    lock = FileLock(path, blocking=wait, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout:  # an OSError too
+        yield False
+        return
+    except OSError as error:
+        raise not_written(path, error) from error
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+@contextmanager
 def alone(lock: Path, busy: str) -> Iterator[None]:
     """Hold the file `lock`; WorkspaceError saying `busy` while another process does."""
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        file = lock.open("w")
-    except OSError as error:
-        raise not_written(lock, error) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise WorkspaceError(busy) from None
+    with file_lock(lock) as ours:
+        if not ours:
+            raise WorkspaceError(busy)
         yield

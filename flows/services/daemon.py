@@ -7,7 +7,6 @@ process number, says what is ours.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import socket
 import subprocess
@@ -22,7 +21,7 @@ import psutil
 from flows.processes.command import end_carriers, started_with, wait_until
 from pipeline import layout
 from pipeline.errors import ServiceError
-from pipeline.files import write_json
+from pipeline.files import file_lock, write_json
 from pipeline.reading import read
 
 HOST = "127.0.0.1"
@@ -82,8 +81,7 @@ def alone(root: Path) -> Iterator[None]:
     """One `up` or `down` at a time; the second waits."""
     path = root / layout.PRIVATE / "services.lock"
     path.parent.mkdir(exist_ok=True)
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with file_lock(path, wait=True):
         yield
 
 

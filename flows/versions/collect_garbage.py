@@ -7,7 +7,6 @@ and so do the workspaces that share this cache.
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -15,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from flows.workspace.dvc.dvc_cache import Cache, Out, cache_of, outs_at, outs_in_working_copy
+from flows.workspace.dvc.dvc_locks import REPOSITORY_LOCK
 from flows.workspace.remote import SECTION, effective
 from flows.workspace.workspace import Workspace, WorkspaceBusyError, is_workspace
 from pipeline.errors import WorkspaceError
-from pipeline.files import write_text
+from pipeline.files import file_lock, write_text
 
 USERS = "ssl-loop-users"  # in a cache: workspaces elsewhere that use it, one path a line
-_DVC_LOCK = Path(".dvc/tmp/lock")
 _SHOWN = 5
 
 
@@ -218,11 +217,7 @@ def _require_own(workspace: Workspace, cache: Cache) -> None:
 @contextmanager
 def _dvc_is_idle(root: Path) -> Iterator[None]:
     """Hold DVC's own lock of a repository; WorkspaceBusyError while a `dvc` has it."""
-    path = root / _DVC_LOCK
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise WorkspaceBusyError(f"{root}: a `dvc` runs here; wait for it") from None
+    with file_lock(root / REPOSITORY_LOCK) as ours:
+        if not ours:
+            raise WorkspaceBusyError(f"{root}: a `dvc` runs here; wait for it")
         yield

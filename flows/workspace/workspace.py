@@ -6,7 +6,6 @@ The command lines of git and DVC are used, since they are their documented inter
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,7 +23,7 @@ from flows.workspace.params_file import apply_changes
 from pipeline import layout
 from pipeline.config.params import Params, load_params
 from pipeline.errors import WorkspaceError
-from pipeline.files import write_text
+from pipeline.files import file_lock, write_text
 from pipeline.reading import AGAIN, Document, content_of
 from pipeline.records.evaluation import parse_evaluation
 from pipeline.records.manifest import Sample, parse_manifest, read_manifest
@@ -78,19 +77,15 @@ class Workspace:
         """
         path = self.root / layout.LOCK
         path.parent.mkdir(exist_ok=True)
-        with path.open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                holder = file.read().strip() or "unknown"
+        with file_lock(path) as ours:
+            if not ours:
+                holder = path.read_text(encoding="utf-8").strip() or "unknown"
                 raise WorkspaceBusyError(
                     f"{self.root}: in use by process {holder}; wait for it, or look at "
                     "`ssl-loop status`"
-                ) from None
-            file.truncate(0)
-            file.write(f"{os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
-            file.flush()
+                )
+            now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+            path.write_text(f"{os.getpid()} since {now}\n", encoding="utf-8")
             kill_survivors(self.root / STAGE_RECORD)
             release_dead_holders(self.root)
             self.git.remove_own_locks()

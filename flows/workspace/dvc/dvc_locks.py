@@ -3,22 +3,23 @@
 DVC frees it itself of processes that are gone, but takes zombies for living ones. A killed stage
 stays a zombie until its new parent reaps it: a moment on most machines, forever in a container
 whose first process reaps nobody.
+
+DVC 3.67 locks its files by flock(2) (zc.lockfile), as `pipeline.files.file_lock` does; so either
+side keeps the other out. With DVC's `core.hardlink_lock` it would not.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 from typing_extensions import TypedDict
 
 from pipeline.errors import DataError
-from pipeline.files import write_json
+from pipeline.files import file_lock, write_json
 from pipeline.reading import read
 
+REPOSITORY_LOCK = Path(".dvc/tmp/lock")  # held by a `dvc` as long as it changes anything
 RWLOCK = Path(".dvc/tmp/rwlock")
 GUARD = Path(".dvc/tmp/rwlock.lock")  # held by a `dvc` for the moment in which it writes RWLOCK
 
@@ -45,8 +46,8 @@ def release_dead_holders(root: Path) -> None:
     """
     if not (root / RWLOCK).exists():
         return
-    with _guarded(root) as alone:
-        if not alone:
+    with file_lock(root / GUARD) as ours:
+        if not ours:
             return
         try:
             locks = read(root / RWLOCK).json(Holders)
@@ -61,18 +62,6 @@ def release_dead_holders(root: Path) -> None:
         )
         if left != {"read": held, "write": written}:
             write_json(root / RWLOCK, left)
-
-
-@contextlib.contextmanager
-def _guarded(root: Path) -> Iterator[bool]:
-    """Whether no `dvc` writes its list, and none can as long as this lasts."""
-    with (root / GUARD).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
 
 
 def _lives(holder: Holder) -> bool:
