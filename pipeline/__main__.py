@@ -6,13 +6,9 @@ import argparse
 import importlib
 import sys
 from pathlib import Path
+from typing import Any
 
-from pipeline import layout
-from pipeline.config.params import load_params
-from pipeline.data.painted_classes import require_painted
-from pipeline.errors import SslLoopError
-from pipeline.files import failure_words
-from pipeline.runtime.devices import require_device
+from pipeline.runtime.torch_settings import settle_torch
 from pipeline.stages import STAGES
 
 
@@ -23,15 +19,26 @@ def main() -> int:
     parser.add_argument("--root", type=Path, default=Path(), help="the workspace (default: here)")
     parser.add_argument("--domain", help="embed only: the domain whose images to embed")
     args = parser.parse_args()
-    options = {"domain": args.domain} if args.domain else {}
+    return _run(args.stage, args.root, {"domain": args.domain} if args.domain else {})
+
+
+def _run(stage: str, root: Path, options: dict[str, Any]) -> int:
+    settle_torch()  # before numpy, too, which counts the processors as it is loaded
+    from pipeline import layout
+    from pipeline.config.params import load_params
+    from pipeline.data.painted_classes import require_painted
+    from pipeline.errors import SslLoopError
+    from pipeline.files import failure_words
+    from pipeline.runtime.devices import require_device
+
     try:
-        params = load_params(args.root / layout.PARAMS)
-        require_painted(args.root, params)
+        params = load_params(root / layout.PARAMS)
+        require_painted(root, params)
         require_device(params.train)
-        importlib.import_module(STAGES[args.stage]).run(args.root, params, **options)
+        importlib.import_module(STAGES[stage]).run(root, params, **options)
     except (SslLoopError, OSError) as error:
         said = failure_words(error) if isinstance(error, OSError) else str(error)
-        print(f"{args.stage}: {said}", file=sys.stderr)
+        print(f"{stage}: {said}", file=sys.stderr)
         return 1
     return 0
 

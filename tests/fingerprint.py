@@ -28,7 +28,7 @@ from pipeline.data.formats.images import load_mask
 from pipeline.data.synthetic.domains import CLASSES, make_domain
 from pipeline.files import sha256_file
 from pipeline.records.manifest import write_manifest
-from pipeline.stages import train_teacher
+from pipeline.runtime.torch_settings import settle_torch
 from tests.fake_annotator import FakeAnnotator
 from tests.pipeline.conftest import TINY_PARAMS, add_sample
 
@@ -49,6 +49,9 @@ COUNTS: dict[str, dict[str, Any]] = {
 
 def trainings(folder: Path) -> Iterator[tuple[str, str]]:
     """The teacher's weights of one short training for each method."""
+    settle_torch()
+    from pipeline.stages import train_teacher
+
     for method in METHODS:
         root = folder / method
         plan = [("pool", True)] * 3 + [("pool", False)] * 4 + [("val", True)] * 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from functools import cache
 from pathlib import Path
 
@@ -29,26 +29,28 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
-def all_imports(path: Path) -> set[str]:
+@cache
+def all_imports(path: Path) -> frozenset[str]:
     """Everything a file imports anywhere: at the top, in functions, for type checkers."""
-    return {name for node in ast.walk(tree(path)) for name in _names(node)}
+    return frozenset(name for node in ast.walk(tree(path)) for name in names_of(node))
 
 
-def imports_at_start(path: Path) -> set[str]:
+@cache
+def imports_at_start(path: Path) -> frozenset[str]:
     """What is imported by importing the file, without functions and `if TYPE_CHECKING`."""
-    return {name for node in _executed(tree(path)) for name in _names(node)}
+    return frozenset(name for node in _executed(tree(path)) for name in names_of(node))
 
 
-def own_modules(names: set[str]) -> set[str]:
+def own_modules(names: Set[str]) -> set[str]:
     """Our modules among `names`, with the packages that are imported on the way to them."""
     found = set()
-    for name in names & set(modules()):
+    for name in names & modules().keys():
         parts = name.split(".")
         found |= {".".join(parts[:length]) for length in range(1, len(parts) + 1)}
-    return found & set(modules())
+    return found & modules().keys()
 
 
-def external_packages(names: set[str]) -> set[str]:
+def external_packages(names: Set[str]) -> set[str]:
     """Top-level names among `names` that are not ours."""
     return {name.split(".")[0] for name in names} - set(PACKAGES)
 
@@ -61,10 +63,15 @@ def reachable(start: str) -> dict[str, str]:
     waiting = list(seen)
     while waiting:
         name = waiting.pop()
-        for target in own_modules(imports_at_start(modules()[name])) - set(seen):
+        for target in _started_by(name) - seen.keys():
             seen[target] = name
             waiting.append(target)
     return seen
+
+
+@cache
+def _started_by(name: str) -> frozenset[str]:
+    return frozenset(own_modules(imports_at_start(modules()[name])))
 
 
 def _executed(node: ast.AST) -> Iterator[ast.AST]:
@@ -77,7 +84,7 @@ def _executed(node: ast.AST) -> Iterator[ast.AST]:
         yield from _executed(child)
 
 
-def _names(node: ast.AST) -> set[str]:
+def names_of(node: ast.AST) -> set[str]:
     """`from a import b` may name a module a.b or a value in a: both are returned."""
     if isinstance(node, ast.Import):
         return {alias.name for alias in node.names}

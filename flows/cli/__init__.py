@@ -23,6 +23,7 @@ from flows.cli import (
     watch,
 )
 from flows.cli.options import AS_JSON, WORKSPACE
+from pipeline.runtime.torch_settings import settle_torch
 
 _EPILOG = """\b
 A first loop on your own images:
@@ -110,6 +111,7 @@ def init(directory: Path, classes: Path, settings: tuple[str, ...], here: bool) 
 @WORKSPACE
 def up(workspace: Path, schedule_s: int, no_label_studio: bool) -> None:
     """Start the Prefect server, a worker and Label Studio on this machine, and deploy the loop."""
+    settle_torch()  # for the worker, whose flows inherit the environment
     from flows.services import stack
 
     for line in stack.up(workspace, schedule_s=schedule_s, label_studio=not no_label_studio):
@@ -149,6 +151,7 @@ def status_command(workspace: Path, as_json: bool) -> None:
 def run_command(workspace: Path, local: bool, no_wait: bool) -> None:
     """Carry the loop on: trigger the deployment and follow it, as `prefect deployment run` does."""
     if local:
+        settle_torch()
         from flows.tick import tick
 
         with _loop(workspace) as loop:
@@ -275,6 +278,7 @@ def evaluate(workspace: Path, split: Literal["val", "test"]) -> None:
     """Print the current models' mIoU on a split as JSON; look at test once, at the end."""
     import json
 
+    settle_torch()
     from pipeline.config.params import load_params
     from pipeline.data.painted_classes import require_painted
     from pipeline.layout import PARAMS

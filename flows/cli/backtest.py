@@ -10,6 +10,7 @@ import click
 
 from flows.cli.options import Command, cache, file_to_write, settings
 from pipeline.data.formats import FORMATS
+from pipeline.runtime.torch_settings import settle_torch
 
 
 def _count(flag: str, default: int, text: str, *, least: int = 1) -> Callable[[Command], Command]:
@@ -96,10 +97,11 @@ def backtest(directory: Path, mode: str | None, **options: Any) -> None:
     """  # fmt: skip
     if mode is None:
         raise click.UsageError("say --fast (minutes) or --full (real trainings: hours)")
+    settle_torch()
     from pipeline.backtest import backtest_page, run
     from pipeline.files import write_json
 
-    result = run.run(_request(directory, mode, **options))
+    result = run.run(run.Request(**_request(directory, mode, **options)))
     if options["json_path"]:
         write_json(options["json_path"], result)
     if options["html_path"]:
@@ -107,24 +109,23 @@ def backtest(directory: Path, mode: str | None, **options: Any) -> None:
     click.echo(result["verdict"])
 
 
-def _request(directory: Path, mode: str, **options: Any) -> Any:
+def _request(directory: Path, mode: str, **options: Any) -> dict[str, Any]:
     from flows.workspace.settings import parse_settings
     from pipeline import layout
     from pipeline.backtest.plan import Plan
-    from pipeline.backtest.run import Request
     from pipeline.config.params import load_params
 
     names = tuple(name.strip() for name in options["strategies"].split(",") if name.strip())
     shape = {name: options[name] for name in ("start", "rounds", "query_size", "seeds")}
     region_px = options["region_size"] if options["query_unit"] == "region" else None
     workspace = options["workspace"]
-    return Request(
-        root=directory,
-        plan=Plan(strategies=names, region_px=region_px, **shape),
-        mode=mode,
-        score_on=options["score_on"],
-        file_format=options["file_format"],
-        workspace=load_params(workspace / layout.PARAMS) if workspace else None,
-        settings=parse_settings(options["settings"]),
-        cache=options["cache"],
-    )
+    return {
+        "root": directory,
+        "plan": Plan(strategies=names, region_px=region_px, **shape),
+        "mode": mode,
+        "score_on": options["score_on"],
+        "file_format": options["file_format"],
+        "workspace": load_params(workspace / layout.PARAMS) if workspace else None,
+        "settings": parse_settings(options["settings"]),
+        "cache": options["cache"],
+    }

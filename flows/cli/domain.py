@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from flows.cli.options import WORKSPACE
+from pipeline.runtime.torch_settings import settle_torch
 
 
 @click.group()
@@ -48,6 +49,7 @@ def domain_add(name: str, workspace: Path, **options: Any) -> None:
     reason. Where there is a model, the domain is then compared with what is labelled:
     docs/shift.md.
     """
+    settle_torch()
     from flows.domains.add import add_domain
     from flows.domains.shift_on_arrival import on_arrival
 

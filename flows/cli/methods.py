@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flows.cli.options import AS_JSON
+from pipeline.runtime.torch_settings import settle_torch
 
 if TYPE_CHECKING:
     from pipeline.methods.catalogue import Entry
@@ -19,6 +20,7 @@ def methods(as_json: bool) -> None:
 
     Equations, papers and what differs from them: docs/methods/index.md.
     """
+    settle_torch()
     import json
 
     from pipeline.methods.catalogue import entries

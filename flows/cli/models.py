@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flows.cli.options import AS_JSON, WORKSPACE
+from pipeline.runtime.torch_settings import settle_torch
 
 if TYPE_CHECKING:
     from pipeline.models.profile import Cost
@@ -30,6 +31,7 @@ def models(fps: float, only: tuple[str, ...], as_json: bool, workspace: Path) ->
     At the workspace's image size and with its model.encoder where that fits, else with a small one
     that does; outside of a workspace at 96x128.
     """
+    settle_torch()
     import json
     from functools import partial
 
@@ -109,6 +111,7 @@ def export(model_dir: Path, file: Path, images: Path | None, workspace: Path | N
     MODEL_DIR is a folder such as models/teacher. Nothing is written where the two differ, or where
     it is a workspace's teacher that is refused for what it costs older domains.
     """
+    settle_torch()
     from flows.rounds.offered_teacher import require_offered
     from pipeline.inference.onnx_export import export_onnx, real_images
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from flows.cli.options import WORKSPACE, cache, file_to_write, settings
+from pipeline.runtime.torch_settings import settle_torch
 
 
 @click.command("shift")
@@ -52,6 +53,7 @@ def shift(a: str, b: str, **options: Any) -> None:
     ssl-loop shift labelled dusk --html shift.html
     ssl-loop shift day dusk --fast --data camvid --set embed.encoder_weights=FILE
     """  # fmt: skip
+    settle_torch()
     from pipeline.files import write_json
     from pipeline.shift import shift_page
 
@@ -76,6 +78,7 @@ def _in_workspace(a: str, b: str, **options: Any) -> tuple[dict[str, Any], dict[
 def _fast(a: str, b: str, **options: Any) -> tuple[dict[str, Any], dict[str, Path]]:
     if options["data"] is None:
         raise click.UsageError("--fast looks at a folder of labelled images: say --data DIR")
+    settle_torch()
     from flows.workspace.settings import parse_settings
     from pipeline.backtest.run import default_cache
     from pipeline.config.block import parse_block

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from flows.cli.options import AS_JSON, WORKSPACE
+from pipeline.runtime.torch_settings import settle_torch
 
 
 @click.command("watch")
@@ -37,6 +38,7 @@ def watch(
     event ssl-loop.shift. Ended by Ctrl-C or killed, it goes on where it was. DIRECTORY defaults to
     watch.folder. With --json one JSON object per look that found something.
     """
+    settle_torch()
     import json
     import time
 

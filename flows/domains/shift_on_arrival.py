@@ -16,6 +16,7 @@ from pipeline.errors import DataError, WorkspaceError
 from pipeline.files import replacing, write_json
 from pipeline.reading import read
 from pipeline.records.manifest import Sample, read_manifest
+from pipeline.runtime.torch_settings import settle_torch
 from pipeline.shift.verdict import LABELLED
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def report(
     Of a domain that waits it is kept, to come into the workspace with the domain. DataError for
     domains that are not there.
     """
+    settle_torch()
     from pipeline.shift.of_workspace import Asked, shift
 
     workspace = Workspace(root)
@@ -157,6 +159,7 @@ def _pictures(
     root: Path, samples: Sequence[Sample], masks: bool = False, folder: Path | None = None
 ) -> list[Picture]:
     """Files of the samples; of a domain that waits they lie in `folder`/images."""
+    settle_torch()
     from pipeline.shift.forward import Picture
 
     return [

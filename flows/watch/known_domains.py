@@ -22,6 +22,7 @@ from pipeline.drift.reference import FLOOR, Reference, fit_references, most_plau
 from pipeline.errors import ConfigError, WorkspaceError
 from pipeline.files import sha256_file
 from pipeline.reading import read
+from pipeline.runtime.torch_settings import settle_torch
 
 NUM_LOOKED_AT = 32  # images per domain that say how sharp images are here
 TEST = "nearest image at each scale"  # said anew when the test is another: old suspicion is dropped
@@ -56,6 +57,7 @@ def fingerprint(loop: Loop) -> str:
 
 def known(loop: Loop) -> Known:
     """Of the domains with embeddings; WorkspaceError where none has, or they are old."""
+    settle_torch()
     from pipeline.stages.embed import file_embedder  # torch: only when there is an image
 
     embeddings: dict[str, tuple[list[str], NDArray[Any], list[int] | None]] = {}

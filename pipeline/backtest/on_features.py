@@ -29,7 +29,7 @@ from pipeline.probe.windows import Windows, windows_of
 from pipeline.reading import REMADE, read
 from pipeline.records.regions import region_id
 from pipeline.runtime.progress import Progress, say
-from pipeline.runtime.torch_threads import usable_processors
+from pipeline.runtime.torch_settings import usable_processors
 from pipeline.types import IGNORE
 
 

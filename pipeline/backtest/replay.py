@@ -19,11 +19,13 @@ from pipeline.reading import read
 from pipeline.records.evaluation import parse_evaluation
 from pipeline.records.manifest import read_manifest, with_mask, write_manifest
 from pipeline.records.query import read_query
+from pipeline.runtime.torch_settings import settle_torch
 from pipeline.stages import STAGES
 
 
 def replay_round(root: Path, params: Params) -> dict[str, Any]:
     """Run every stage of one round in `root`; the round's metrics/evaluation.json."""
+    settle_torch()
     for stage, module in STAGES.items():
         run = importlib.import_module(module).run
         if stage == "embed":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipeline.config.params import TrainParams
 from pipeline.errors import ConfigError
+from pipeline.runtime.torch_settings import settle_torch
 
 ANYWHERE = ("auto", "cpu")
 
@@ -33,6 +34,7 @@ def missing_device(train: TrainParams) -> str:
 
 
 def _count(device: str) -> int:
+    settle_torch()
     import torch
 
     if device == "cuda":

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.runtime.torch_threads import usable_processors
+from pipeline.runtime.torch_settings import usable_processors
 from pipeline.uncertainty.scores import Floats, bits_of, check_probs, entropy_bits
 
 BLOCK = 1 << 20  # values at once: fits a third-level cache, and few calls wait for the interpreter

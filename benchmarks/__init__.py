@@ -1,0 +1,5 @@
+"""What was measured, each by a program of its own: `python -m benchmarks.NAME`."""
+
+from pipeline.runtime.torch_settings import settle_torch
+
+settle_torch()
