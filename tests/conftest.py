@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 
+from hypothesis import settings
+
 from pipeline.runtime.torch_settings import settle_torch
 
 # Beside other test processes a core each: torch is not imported yet, and programs inherit it.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 settle_torch()
+
+# The same cases in every run, and no limit of time that a busy machine could break.
+settings.register_profile("ssl-loop", deadline=None, derandomize=True, database=None)
+settings.load_profile("ssl-loop")

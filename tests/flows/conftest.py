@@ -72,9 +72,9 @@ def make_toy_workspace(root: Path) -> Workspace:
     return workspace
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def dvc_in_process() -> Iterator[None]:
-    """For modules that test what a tick decides, not how it speaks to DVC."""
+    """DVC without its start, but in folders that test how it is spoken to: these override it."""
     with quick_dvc():
         yield
 
@@ -83,7 +83,8 @@ def dvc_in_process() -> Iterator[None]:
 def blank_toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Made once; tests work on copies, since git and DVC take a second to set up."""
     root = tmp_path_factory.mktemp("toy") / "workspace"
-    make_toy_workspace(root)
+    with quick_dvc():
+        make_toy_workspace(root)
     return root
 
 
@@ -106,7 +107,8 @@ def asked_toy(blank_toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         log=lambda line: None,
         annotator_factory=lambda *_: FakeAnnotator(base / "tool.json", CLASSES),
     )
-    assert tick(loop) == "waiting 0/3: 3 open (day/r0)"
+    with quick_dvc():
+        assert tick(loop) == "waiting 0/3: 3 open (day/r0)"
     loop.ledger.close()
     return base
 
@@ -139,7 +141,11 @@ def hashes(root: Path, *folders: str) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def campaign(blank_toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Campaign:
-    base = tmp_path_factory.mktemp("campaign")
+    with quick_dvc():
+        return _play_campaign(blank_toy, tmp_path_factory.mktemp("campaign"))
+
+
+def _play_campaign(blank_toy: Path, base: Path) -> Campaign:
     root, people = base / "workspace", FakeAnnotator(base / "tool.json", CLASSES)
     shutil.copytree(blank_toy, root, symlinks=True)
     Workspace(root).write_params({"loop": {"budget": 3}})

@@ -1,11 +1,13 @@
 """Run one tick in a process of its own and die by SIGKILL at a named point of it.
 
-`python crash_driver.py ROOT TOOL POINT`: the point is where production code is interrupted; nothing
-in production knows of it.
+The point is where production code is interrupted; nothing in production knows of it. `killed_at`
+forks such a process from one that has imported everything, and uses DVC inside it, so that only the
+tick costs time. `python crash_driver.py ROOT TOOL POINT` starts from nothing, with DVC's program.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -20,6 +22,7 @@ from flows.tick import tick
 from flows.workspace.workspace import Workspace
 from pipeline import layout
 from tests.fake_annotator import FakeAnnotator
+from tests.quick_dvc import quick_dvc
 
 
 def die(*_: Any, **__: Any) -> Any:
@@ -88,14 +91,30 @@ def _two_tasks(_: FakeAnnotator, state: dict[str, Any]) -> bool:
     return len(state["tasks"]) == 2
 
 
-def main() -> None:
-    root, tool, point = sys.argv[1:]
+def killed_at(point: str, root: Path, tool: Path) -> bool:
+    """Whether a tick came to that point, where it is killed."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "dvc.cli", "dvc.repo"])
+    process = context.Process(target=_quick_tick, args=(root, tool, point))
+    process.start()
+    process.join(timeout=300)
+    assert process.exitcode is not None, f"the tick hangs on its way to {point!r}"
+    return process.exitcode == -signal.SIGKILL
+
+
+def _quick_tick(root: Path, tool: Path, point: str) -> None:
+    with quick_dvc():
+        run(root, tool, point)
+
+
+def run(root: Path, tool: Path, point: str) -> None:
+    """One tick that is killed at `point`; "nowhere" goes through."""
     if point != "nowhere":
         {**POINTS, **PUSH_POINTS}[point]()
-    people = FakeAnnotator(Path(tool))
+    people = FakeAnnotator(tool)
     loop = Loop(
-        workspace=Workspace(Path(root)),
-        ledger=open_ledger(Path(root) / layout.LEDGER),
+        workspace=Workspace(root),
+        ledger=open_ledger(root / layout.LEDGER),
         log=print,
         annotator_factory=lambda *_: people,
     )
@@ -103,4 +122,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

@@ -24,7 +24,7 @@ from pipeline.records.manifest import read_manifest
 from pipeline.stages import STAGES
 from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import CLASSES, make_toy_workspace, stage_domain, truth
-from tests.flows.crash_driver import POINTS
+from tests.flows.crash_driver import POINTS, killed_at
 
 ROOT = Path(__file__).parents[2]
 AFTER_ANSWERS = list(POINTS)[list(POINTS).index("during collect") :]
@@ -37,21 +37,6 @@ FRAGILE = (
     "between dvc add and the merge's commit",
     "between the merge's tag and the ledger",
 )
-
-
-def drive(root: Path, tool: Path, point: str, **env: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [
-            sys.executable,
-            str(Path(__file__).with_name("crash_driver.py")),
-            str(root),
-            str(tool),
-            point,
-        ],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
 
 
 def open_loop(root: Path, tool: Path) -> Loop:
@@ -133,11 +118,6 @@ def outcome(base: Path) -> dict[str, Any]:
     }
 
 
-def killed_at(point: str, base: Path) -> bool:
-    """Whether a tick came to that point, where it is killed."""
-    return drive(base / "workspace", base / "tool.json", point).wait(timeout=300) == -signal.SIGKILL
-
-
 def carried_on(base: Path, undisturbed: dict[str, Any]) -> None:
     """The next ticks end the campaign as if nothing had been."""
     root, tool = base / "workspace", base / "tool.json"
@@ -160,7 +140,7 @@ def test_a_campaign_killed_at_every_seam_in_turn_ends_as_the_undisturbed_one(
         if point == AFTER_ANSWERS[0]:
             assert run_tick(base / "workspace", base / "tool.json").startswith("waiting")
             answer_all(base / "tool.json")
-        assert killed_at(point, base), point
+        assert killed_at(point, base / "workspace", base / "tool.json"), point
     carried_on(base, undisturbed)
 
 
@@ -169,7 +149,7 @@ def test_killed_once_the_next_tick_carries_on(
     point: str, arrived: Path, asked: Path, undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:
     base = copy_of(asked if point in AFTER_ANSWERS else arrived, tmp_path)
-    assert killed_at(point, base)
+    assert killed_at(point, base / "workspace", base / "tool.json")
     carried_on(base, undisturbed)
 
 
@@ -178,7 +158,13 @@ def test_killed_during_training_the_stage_dies_and_is_run_again(
 ) -> None:
     base = copy_of(arrived, tmp_path)
     root, tool = base / "workspace", base / "tool.json"
-    process = drive(root, tool, "nowhere", TOY_SLEEP_TRAIN_TEACHER="600")
+    driver = str(Path(__file__).with_name("crash_driver.py"))
+    process = subprocess.Popen(
+        [sys.executable, driver, str(root), str(tool), "nowhere"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TOY_SLEEP_TRAIN_TEACHER": "600"},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     log = root / ".ssl-loop/runs.log"
     deadline = time.monotonic() + 240
     while "start train_teacher" not in (log.read_text() if log.exists() else ""):
@@ -199,7 +185,7 @@ def test_masks_of_a_killed_merge_go_with_the_answers_that_were_taken_back(
     root, tool = base / "workspace", base / "tool.json"
     masks = root / layout.masks_dir("day")
     given = sorted(masks.iterdir())
-    assert killed_at("between dvc add and the merge's commit", base)
+    assert killed_at("between dvc add and the merge's commit", root, tool)
     assert len(list(masks.iterdir())) == len(given) + 3
     people = FakeAnnotator(tool, CLASSES)
     for annotation_id in people.annotation_ids():

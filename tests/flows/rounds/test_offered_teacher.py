@@ -28,8 +28,6 @@ from pipeline.errors import WorkspaceError
 from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import CLASSES, stage_domain, truth
 
-pytestmark = pytest.mark.usefixtures("dvc_in_process")
-
 Open = Callable[[Path], Loop]
 
 

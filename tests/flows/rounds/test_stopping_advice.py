@@ -20,8 +20,6 @@ from pipeline import layout
 from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import stage_domain, truth
 
-pytestmark = pytest.mark.usefixtures("dvc_in_process")
-
 Open = Callable[[Path], Loop]
 # Any agreement at all will do, and one round.
 HASTY: dict[str, Any] = {"stop_agreement": 0.0, "stop_rounds": 1}

@@ -17,8 +17,6 @@ from pipeline import layout
 from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import stage_domain, truth
 
-pytestmark = pytest.mark.usefixtures("dvc_in_process")
-
 Open = Callable[[Path], Loop]
 POINTER = Path(f"{layout.PREVIOUS_TEACHER}.dvc")
 TEACHER = layout.TEACHER.as_posix()

@@ -29,8 +29,6 @@ from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import CLASSES, SIZE, stage_domain, truth
 from tests.flows.toy_stages import bands
 
-pytestmark = pytest.mark.usefixtures("dvc_in_process")
-
 Open = Callable[[Path], Loop]
 REGIONS = 6  # of an image: 2 x 3
 

@@ -13,6 +13,11 @@ from flows.workspace.workspace import Workspace
 CLASSES = ("sky", "road", "car")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def dvc_in_process() -> None:
+    """Here DVC's own program is used: how it is started, waited for and killed is the subject."""
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("made") / "workspace"

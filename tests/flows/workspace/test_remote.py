@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -32,8 +31,8 @@ from pipeline import layout
 from pipeline.errors import ConfigError, WorkspaceError
 from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import CLASSES, Campaign, hashes
-from tests.flows.crash_driver import PUSH_POINTS
-from tests.flows.test_crashes import answer_all, drive, open_loop, run_tick
+from tests.flows.crash_driver import PUSH_POINTS, killed_at
+from tests.flows.test_crashes import answer_all, open_loop, run_tick
 
 PAGE = Path(__file__).parents[3] / "docs/versions.md"
 TAGS = ["day/ingest", "day/r0", "day/r0-labels", "day/r1", "day/final", "dusk/ingest", "dusk/r0"]
@@ -121,7 +120,7 @@ def test_killed_between_tag_and_push_the_next_tick_pushes(point: str, backed_up:
     forget(backed_up, "dusk/r0")
     assert lacking(backed_up) != []
     root, tool = backed_up / "workspace", backed_up / "tool.json"
-    assert drive(root, tool, point).wait(timeout=120) == -signal.SIGKILL
+    assert killed_at(point, root, tool)
     assert run_tick(root, tool) == "waiting 0/3: 3 open (dusk/r0)"
     assert lacking(backed_up) == []
 
