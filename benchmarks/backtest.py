@@ -24,7 +24,7 @@ from benchmarks.methods_report import ALL as ALL_LABELS
 from pipeline.acquisition import DEFAULT, STRATEGIES
 from pipeline.backtest.backtest_page import columns_of, curves_svg, rows_of
 from pipeline.backtest.plan import Plan
-from pipeline.backtest.run import Request, run
+from pipeline.backtest.run import BacktestRequest, run
 from pipeline.config.params import Params
 from pipeline.files import write_json, write_text
 
@@ -99,7 +99,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def request_of(case: Case, args: argparse.Namespace, camvid: CamVid) -> Request:
+def request_of(case: Case, args: argparse.Namespace, camvid: CamVid) -> BacktestRequest:
     """The backtest of a case, as `ssl-loop backtest` would ask for it."""
     plan = Plan(
         strategies=tuple(args.strategies),
@@ -114,7 +114,7 @@ def request_of(case: Case, args: argparse.Namespace, camvid: CamVid) -> Request:
         "embed": camvid.settings(seed=0, steps=STEPS)["embed"],
         "image": {"height_px": height_px, "width_px": width_px},
     }
-    return Request(
+    return BacktestRequest(
         root=args.data / case.folder,
         plan=plan,
         mode="full" if case.method else "fast",

@@ -144,7 +144,7 @@ def measured(case: Case, args: argparse.Namespace) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) / "data"
         lay_out(case, args.data, root)
-        request = of_folder.Request(
+        request = of_folder.ShiftRequest(
             root=root, a=case.a, b=case.b, settings=settings(case, args.data), cache=args.cache,
             run_length=case.run_length, check_on=case.check_on,
         )  # fmt: skip
@@ -195,10 +195,10 @@ def write_splits(root: Path, rows: Sequence[tuple[str, str, str]]) -> None:
     write_text(root / "splits.csv", "\n".join(lines) + "\n")
 
 
-def settings(case: Case, data: Path) -> of_folder.Settings:
+def settings(case: Case, data: Path) -> of_folder.ShiftSettings:
     """The frozen encoder with its weights, at the case's size."""
     height_px, width_px = case.size
-    return of_folder.Settings(
+    return of_folder.ShiftSettings(
         embed=EmbedParams(
             encoder=ENCODER,
             encoder_weights=str(locate(data).weights),

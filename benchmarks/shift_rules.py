@@ -36,7 +36,14 @@ from pipeline.files import write_json
 from pipeline.inference.logits import pick_device
 from pipeline.models import load_model
 from pipeline.shift.corruption_calibration import altered_each_way, directions, parted, rehearse
-from pipeline.shift.forward import Picture, View, answered, embedded, frozen_encoder, thinned
+from pipeline.shift.forward import (
+    Picture,
+    Preprocessing,
+    answered,
+    embedded,
+    frozen_encoder,
+    thinned,
+)
 from pipeline.shift.miou_estimate import measured_miou, threshold_miou
 from pipeline.shift.predictions import Predictions, pixels_per_image
 from pipeline.shift.time_blocks import Embeddings, runs_of
@@ -171,8 +178,8 @@ class Looks:
         self.asked[DUSK] = self._pictures(dusk)
         params = params_of(camvid, NETWORKS[0], seed=0)
         size = (params.image.height_px, params.image.width_px)
-        self._view = View(size, params.embed.normalisation, pick_device("auto"))
-        self._encoder = frozen_encoder(params.embed, self._view.device)
+        self._preprocessing = Preprocessing(size, params.embed.normalisation, pick_device("auto"))
+        self._encoder = frozen_encoder(params.embed, self._preprocessing.device)
         known_NE, tried_NE = (
             self._embedded(shown) for shown in (self._pictures(day.rows), self.tried)
         )
@@ -185,13 +192,17 @@ class Looks:
         """Falls that thresholds say, and true ones, of the network of a folder."""
         model = load_model(root / layout.TEACHER)
         assert model.network is not None
-        network = model.network.eval().to(self._view.device)
+        network = model.network.eval().to(self._preprocessing.device)
         size = (model.image.height_px, model.image.width_px)
-        view = View(size, model.config["normalisation"], self._view.device)
+        preprocessing = Preprocessing(
+            size, model.config["normalisation"], self._preprocessing.device
+        )
 
         def says(shown: Sequence[Picture]) -> Predictions:
             pixels = pixels_per_image(NUM_TARGETS, len(self._camvid.classes))
-            return answered((network, None), shown, view, pixels, runs_of(len(shown), BLOCK))
+            return answered(
+                (network, None), shown, preprocessing, pixels, runs_of(len(shown), BLOCK)
+            )
 
         known = says(self.val)
         source = measured_miou(known)
@@ -214,7 +225,7 @@ class Looks:
         return [Picture(s, self._image[s], masks / f"{s}.png") for s in sorted(stems)]
 
     def _embedded(self, pictures: Sequence[Picture]) -> Embeddings:
-        return embedded(self._encoder, pictures, self._view, "embed")
+        return embedded(self._encoder, pictures, self._preprocessing, "embed")
 
 
 def together(count: int = NUM_TOGETHER, seed: int = 0) -> dict[str, Alteration]:

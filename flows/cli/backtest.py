@@ -101,7 +101,7 @@ def backtest(directory: Path, mode: str | None, **options: Any) -> None:
     from pipeline.backtest import backtest_page, run
     from pipeline.files import write_json
 
-    result = run.run(run.Request(**_request(directory, mode, **options)))
+    result = run.run(run.BacktestRequest(**_request(directory, mode, **options)))
     if options["json_path"]:
         write_json(options["json_path"], result)
     if options["html_path"]:

@@ -84,8 +84,10 @@ def _fast(a: str, b: str, **options: Any) -> tuple[dict[str, Any], dict[str, Pat
     from pipeline.config.block import parse_block
     from pipeline.shift import of_folder
 
-    asked = parse_block(of_folder.Settings, parse_settings(options["settings"]), source="--set")
-    request = of_folder.Request(
+    asked = parse_block(
+        of_folder.ShiftSettings, parse_settings(options["settings"]), source="--set"
+    )
+    request = of_folder.ShiftRequest(
         root=options["data"],
         a=a,
         b=b,

@@ -17,7 +17,7 @@ from pipeline.report.round_page import drawn, new_environment
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-CURVES = charts.Grid(1, (8.5, 4.6))
+CURVES = charts.PanelGrid(1, (8.5, 4.6))
 # Told apart by eye in both of the page's themes; random is always the dashed grey one.
 COLOURS = ("#2563c9", "#b3601a", "#17753a", "#8e44ad", "#c0392b", "#0e7c86", "#7a6a00", "#d6336c")
 BANDS = 4  # with more strategies only random and the first have one

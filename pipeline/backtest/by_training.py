@@ -52,7 +52,7 @@ ALL_MASKS = Path("data/all_masks.csv")  # the manifest if people had answered ev
 TRAINED = Path("models/trained.json")  # what models/teacher was trained on and how
 
 
-class Settings(Block):
+class TrainingSettings(Block):
     """What `--set` may change."""
 
     image: ImageParams = Field(default_factory=ImageParams)
@@ -63,7 +63,7 @@ class Settings(Block):
     acquire: AcquireParams = Field(default_factory=AcquireParams)
 
 
-def measure(data: LabelledSet, plan: Plan, asked: Settings, cache: Path) -> Measured:
+def measure(data: LabelledSet, plan: Plan, asked: TrainingSettings, cache: Path) -> Measured:
     """Replays of the plan with real trainings; images and finished rounds are kept in `cache`."""
     if plan.region_px is not None:
         raise ConfigError("--full asks for whole images only; --fast can ask for regions")
@@ -73,7 +73,7 @@ def measure(data: LabelledSet, plan: Plan, asked: Settings, cache: Path) -> Meas
     with alone(kept / ".lock", f"{root}: another backtest is at work on these images"):
         if not root.exists():
             lay_out(data, root)
-        bench = Bench(root=root, params=_params(data, asked))
+        bench = TrainingBench(root=root, params=_params(data, asked))
         ceiling = run(bench, plan.all_labels(len(data.pool)), kept)["random"]
         curves = run(bench, plan, kept)
     size = f"{asked.image.height_px}x{asked.image.width_px} pixels"
@@ -86,7 +86,7 @@ def measure(data: LabelledSet, plan: Plan, asked: Settings, cache: Path) -> Meas
     )
 
 
-class Bench:
+class TrainingBench:
     """A workspace of which all masks are known, and where its models are trained."""
 
     def __init__(self, *, root: Path, params: Params) -> None:
@@ -149,7 +149,7 @@ class Replay:
     """Samples in the order in which they were asked for."""
     miou: list[float]
 
-    def turn(self, bench: Bench, plan: Plan) -> None:
+    def turn(self, bench: TrainingBench, plan: Plan) -> None:
         """One more round: train, judge, ask, unless it is the last."""
         place = len(self.miou)
         self.miou.append(bench.miou(self.start, self.asked, self.seed, place))
@@ -162,7 +162,7 @@ class Replay:
         return f"{self.name}, seed {self.seed}, round {len(self.miou) - 1}: {self.miou[-1]:.3f}"
 
 
-def run(bench: Bench, plan: Plan, kept: Path) -> dict[str, list[list[float]]]:
+def run(bench: TrainingBench, plan: Plan, kept: Path) -> dict[str, list[list[float]]]:
     """mIoU per strategy, seed and round; rounds that `kept` holds from before are not repeated.
 
     Seeds outermost and strategies innermost: what is compared is trained early.
@@ -227,8 +227,8 @@ def _link(target: Path, path: Path) -> None:
     path.symlink_to(target.resolve())
 
 
-def _params(data: LabelledSet, asked: Settings) -> Params:
-    blocks = {name: getattr(asked, name) for name in Settings.model_fields}
+def _params(data: LabelledSet, asked: TrainingSettings) -> Params:
+    blocks = {name: getattr(asked, name) for name in TrainingSettings.model_fields}
     # What judges is not monitored, and so no guard decides by it.
     blocks["train"] = asked.train.model_copy(update={"monitor_share": 0.0})
     return Params(
@@ -259,7 +259,7 @@ def _answered(samples: Sequence[Sample], start: set[str], asked: set[str]) -> li
     return found
 
 
-def _started(bench: Bench, plan: Plan, name: str, seed: int, file: Path) -> Replay:
+def _started(bench: TrainingBench, plan: Plan, name: str, seed: int, file: Path) -> Replay:
     """What `file` holds of a replay, or its start set."""
     if file.exists():
         so_far = read(file, remedy=REMADE).json(_SoFar)

@@ -33,7 +33,7 @@ from pipeline.runtime.torch_settings import usable_processors
 from pipeline.types import IGNORE
 
 
-class Settings(Block):
+class FeatureSettings(Block):
     """What `--set` may change."""
 
     embed: EmbedParams = Field(default_factory=EmbedParams)
@@ -42,7 +42,7 @@ class Settings(Block):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Bench:
+class FeatureBench:
     """What every replay works on."""
 
     data: LabelledSet
@@ -153,7 +153,7 @@ class Bench:
         return region_id(name, window, self.windows.columns)
 
 
-def measure(data: LabelledSet, plan: Plan, asked: Settings, cache: Path) -> Measured:
+def measure(data: LabelledSet, plan: Plan, asked: FeatureSettings, cache: Path) -> Measured:
     """Replays of the plan with a small head; features and replays are kept in `cache`."""
     windows = windows_of((asked.image.height_px, asked.image.width_px), plan.region_px)
     plan.check(len(data.pool), windows.count)
@@ -163,7 +163,9 @@ def measure(data: LabelledSet, plan: Plan, asked: Settings, cache: Path) -> Meas
             "learnt; --set embed.encoder_weights=FILE, or hub"
         )
     pool, scored = features_of(data, asked.embed, asked.image, cache)
-    bench = Bench(data=data, pool=pool, scored=scored, acquire=asked.acquire, windows=windows)
+    bench = FeatureBench(
+        data=data, pool=pool, scored=scored, acquire=asked.acquire, windows=windows
+    )
     kept = cache / pool.key
     ceiling = run(bench, plan.all_labels(len(data.pool)), kept)["random"]
     return Measured(
@@ -174,7 +176,7 @@ def measure(data: LabelledSet, plan: Plan, asked: Settings, cache: Path) -> Meas
     )
 
 
-def run(bench: Bench, plan: Plan, kept: Path) -> dict[str, list[list[float]]]:
+def run(bench: FeatureBench, plan: Plan, kept: Path) -> dict[str, list[list[float]]]:
     """mIoU per strategy, seed and round; replays that `kept` holds from before are not repeated.
 
     One replay per processor at a time; each is written as it ends.
@@ -198,7 +200,7 @@ def run(bench: Bench, plan: Plan, kept: Path) -> dict[str, list[list[float]]]:
     return {name: [done[name, seed] for seed in range(plan.seeds)] for name in plan.strategies}
 
 
-def _replay(bench: Bench, plan: Plan, job: tuple[str, int], file: Path) -> tuple[str, int]:
+def _replay(bench: FeatureBench, plan: Plan, job: tuple[str, int], file: Path) -> tuple[str, int]:
     # Several threads on such small products wait for one another longer than they compute.
     torch.set_num_threads(1)
     write_json(file, bench.replay(job[0], plan, job[1]))

@@ -27,13 +27,13 @@ class Mode(NamedTuple):
 
 
 MODES = {
-    "fast": Mode(on_features.Settings, on_features.measure),
-    "full": Mode(by_training.Settings, by_training.measure),
+    "fast": Mode(on_features.FeatureSettings, on_features.measure),
+    "full": Mode(by_training.TrainingSettings, by_training.measure),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class BacktestRequest:
     """What a user asks for."""
 
     root: Path
@@ -51,7 +51,7 @@ class Request:
     """Where finished work is kept; None: in the user's cache folder."""
 
 
-def run(request: Request) -> dict[str, Any]:
+def run(request: BacktestRequest) -> dict[str, Any]:
     """The result as JSON has it; what was finished before is not repeated."""
     mode = MODES[request.mode]
     plan, workspace = request.plan, request.workspace

@@ -22,7 +22,7 @@ DECIMALS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class TeacherRow:
     """The teacher after the last round of a domain; the last row is the newest round's."""
 
     domain: str
@@ -57,7 +57,7 @@ class Kept:
 class Forgetting:
     """The matrix of a round, and what follows from it; metrics/forgetting.json."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[TeacherRow, ...]
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Of the drop of an older domain, 95 %, over val images; no key = not known."""
 
@@ -128,10 +128,10 @@ class Judgement:
     """Whether this round's teacher is therefore not offered."""
 
 
-def row_of(domain: str, tag: str, evaluation: Mapping[str, Any]) -> Row:
+def row_of(domain: str, tag: str, evaluation: Mapping[str, Any]) -> TeacherRow:
     """From metrics/evaluation.json of the last round of `domain`."""
     val = {name: splits["val"] for name, splits in evaluation["teacher"].items()}
-    return Row(
+    return TeacherRow(
         domain=domain,
         tag=tag,
         miou={name: result["miou"] for name, result in val.items()},
@@ -237,7 +237,7 @@ def parse_forgetting(content: Content, *, source: str = "metrics/forgetting.json
     return content_of(content, source).json(Forgetting)
 
 
-def _cell(row: Row, domain: str, class_name: str | None) -> float | None:
+def _cell(row: TeacherRow, domain: str, class_name: str | None) -> float | None:
     if class_name is None:
         return row.miou.get(domain)
     return row.iou.get(domain, {}).get(class_name)

@@ -7,7 +7,7 @@ in the distance of all joined the many features of the deep ones outweigh a chan
 which shows in the few of the shallow ones.
 
 N images of the reference, M images that are judged, R references, S scales, D features (of one
-scale in a `View`, else of all side by side), F folds, K components.
+scale in a `ScaleReference`, else of all side by side), F folds, K components.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Reference:
     """One known domain."""
 
     domain: str
-    views_S: tuple[View, ...]
+    scales_S: tuple[ScaleReference, ...]
 
     def p_values(self, embeddings_MD: NDArray[np.floating]) -> Reals:
         """p_MS in [FLOOR, 1]: `shares`, and where they are smaller FLOOR.
@@ -47,15 +47,15 @@ class Reference:
 
     def shares(self, embeddings_MD: NDArray[np.floating]) -> Reals:
         """MxS p-values without the floor."""
-        rows_SMD = _by_scale(embeddings_MD, [view.width for view in self.views_S])
+        rows_SMD = _by_scale(embeddings_MD, [scale.width for scale in self.scales_S])
         return np.stack(
-            [view.shares(rows_MD) for view, rows_MD in zip(self.views_S, rows_SMD, strict=True)],
+            [scale.shares(rows_MD) for scale, rows_MD in zip(self.scales_S, rows_SMD, strict=True)],
             axis=1,
         )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class View:
+class ScaleReference:
     """The domain at one scale of the encoder."""
 
     metric: Metric
@@ -129,11 +129,11 @@ def fit_reference(
     fold_N = folds_of([names[index] for index in kept])
     rows_SND = _by_scale(np.asarray(embeddings_ND)[kept], scale_widths)
     return Reference(
-        domain=domain, views_S=tuple(_fit_view(rows_ND, fold_N) for rows_ND in rows_SND)
+        domain=domain, scales_S=tuple(_fit_scale(rows_ND, fold_N) for rows_ND in rows_SND)
     )
 
 
-def _fit_view(rows_ND: Reals, fold_N: NDArray[np.intp]) -> View:
+def _fit_scale(rows_ND: Reals, fold_N: NDArray[np.intp]) -> ScaleReference:
     """Each image's own distance is taken from a fit without its fold (see `sequences`).
 
     So it is judged as an image of another drive is.
@@ -144,7 +144,7 @@ def _fit_view(rows_ND: Reals, fold_N: NDArray[np.intp]) -> View:
         metric = fit_metric(rows_ND[~inside_N])
         distance_N[inside_N] = _nearest(metric(rows_ND[inside_N]), metric(rows_ND[~inside_N]))
     metric = fit_metric(rows_ND)
-    return View(metric=metric, points_ND=metric(rows_ND), distances_N=np.sort(distance_N))
+    return ScaleReference(metric=metric, points_ND=metric(rows_ND), distances_N=np.sort(distance_N))
 
 
 def most_plausible(

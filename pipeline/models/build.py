@@ -19,7 +19,7 @@ Builder = Callable[[EncoderChoice, int, Mapping[str, Any]], Segmenter]
 
 
 @dataclass(frozen=True)
-class Row:
+class ModelEntry:
     """One model of the table."""
 
     build: Builder
@@ -28,20 +28,20 @@ class Row:
 
 
 DEFAULT = ModelParams().encoder
-MODELS: dict[str, Row] = {
-    "unet": Row(smp.unet, DEFAULT),
-    "pspnet": Row(smp.pspnet, DEFAULT),
-    "deeplabv3": Row(smp.deeplabv3, DEFAULT),
-    "deeplabv3plus": Row(smp.deeplabv3plus, DEFAULT),
-    "upernet": Row(smp.upernet, DEFAULT),
-    "segformer": Row(smp.segformer, DEFAULT),
-    "fpn": Row(smp.fpn, DEFAULT),
-    "hrnet": Row(hrnet.hrnet, "tu-hrnet_w18_small_v2"),
-    "ddrnet23_slim": Row(ddrnet.ddrnet23_slim, None),
-    "ddrnet23": Row(ddrnet.ddrnet23, None),
-    "ddrnet39": Row(ddrnet.ddrnet39, None),
-    "vit": Row(vit.vit, "tu-vit_tiny_patch16_224"),
-    "dinov2_dpt": Row(vit.dinov2_dpt, "tu-vit_small_patch14_dinov2"),
+MODELS: dict[str, ModelEntry] = {
+    "unet": ModelEntry(smp.unet, DEFAULT),
+    "pspnet": ModelEntry(smp.pspnet, DEFAULT),
+    "deeplabv3": ModelEntry(smp.deeplabv3, DEFAULT),
+    "deeplabv3plus": ModelEntry(smp.deeplabv3plus, DEFAULT),
+    "upernet": ModelEntry(smp.upernet, DEFAULT),
+    "segformer": ModelEntry(smp.segformer, DEFAULT),
+    "fpn": ModelEntry(smp.fpn, DEFAULT),
+    "hrnet": ModelEntry(hrnet.hrnet, "tu-hrnet_w18_small_v2"),
+    "ddrnet23_slim": ModelEntry(ddrnet.ddrnet23_slim, None),
+    "ddrnet23": ModelEntry(ddrnet.ddrnet23, None),
+    "ddrnet39": ModelEntry(ddrnet.ddrnet39, None),
+    "vit": ModelEntry(vit.vit, "tu-vit_tiny_patch16_224"),
+    "dinov2_dpt": ModelEntry(vit.dinov2_dpt, "tu-vit_small_patch14_dinov2"),
 }
 
 

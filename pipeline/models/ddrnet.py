@@ -20,7 +20,7 @@ from pipeline.models.segmenter import Segmenter
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class DDRNetVariant:
     """One row of the paper's table 1: widths in channels, numbers of residual blocks."""
 
     width: int
@@ -35,14 +35,14 @@ class Layout:
     """Channels of the segmentation head."""
 
 
-LAYOUTS = {
-    "ddrnet23_slim": Layout(
+VARIANTS = {
+    "ddrnet23_slim": DDRNetVariant(
         width=32, blocks=(2, 2, 2, 2), num_fusions_at_stage_4=1, pyramid=128, head=64
     ),
-    "ddrnet23": Layout(
+    "ddrnet23": DDRNetVariant(
         width=64, blocks=(2, 2, 2, 2), num_fusions_at_stage_4=1, pyramid=128, head=128
     ),
-    "ddrnet39": Layout(
+    "ddrnet39": DDRNetVariant(
         width=64, blocks=(3, 4, 6, 3), num_fusions_at_stage_4=2, pyramid=128, head=256
     ),
 }
@@ -74,20 +74,20 @@ def _build(
             f"{name} has an encoder of its own, which no hub keeps; "
             "give model.encoder_weights a local file or null"
         )
-    return DDRNet(LAYOUTS[name], num_classes)
+    return DDRNet(VARIANTS[name], num_classes)
 
 
 class DDRNet(Segmenter):
     """Both branches, the head on their sum, the auxiliary head on the detail after stage 4."""
 
-    def __init__(self, layout: Layout, num_classes: int) -> None:
+    def __init__(self, variant: DDRNetVariant, num_classes: int) -> None:
         """Weights drawn as by He et al. 2015, for fan out."""
-        detail = 2 * layout.width
+        detail = 2 * variant.width
         super().__init__(
-            encoder=DualResolution(layout),
-            decoder=Trunk(2 * detail, layout.head),
-            head=nn.Conv2d(layout.head, num_classes, 1),
-            auxiliary=Head(detail, layout.head, num_classes),
+            encoder=DualResolution(variant),
+            decoder=Trunk(2 * detail, variant.head),
+            head=nn.Conv2d(variant.head, num_classes, 1),
+            auxiliary=DDRNetHead(detail, variant.head, num_classes),
         )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -97,15 +97,15 @@ class DDRNet(Segmenter):
 class DualResolution(nn.Module):
     """images to [images, detail after stage 4 (2w channels), both branches fused (4w)], at 1/8."""
 
-    def __init__(self, layout: Layout) -> None:
-        """`w = layout.width`."""
+    def __init__(self, variant: DDRNetVariant) -> None:
+        """`w = variant.width`."""
         super().__init__()
-        w = layout.width
-        first, second, third, fourth = layout.blocks
+        w = variant.width
+        first, second, third, fourth = variant.blocks
         self.stem = nn.Sequential(*_conv_norm_relu(3, w, 2), *_conv_norm_relu(w, w, 2))
         self.stage_2 = _stage(w, w, first, stride=1)
         self.stage_3 = _stage(w, 2 * w, second, stride=2)
-        parts = layout.num_fusions_at_stage_4
+        parts = variant.num_fusions_at_stage_4
         self.context_4, self.detail_4 = nn.ModuleList(), nn.ModuleList()
         self.fusion_4 = nn.ModuleList()
         for part in range(parts):
@@ -120,7 +120,7 @@ class DualResolution(nn.Module):
         self.fusion_5 = BilateralFusion(detail=2 * w, context=8 * w, num_halvings=2)
         self.detail_6 = Bottleneck(2 * w, 2 * w, stride=1)
         self.context_6 = Bottleneck(8 * w, 8 * w, stride=2)
-        self.pyramid = DAPPM(16 * w, layout.pyramid, 4 * w)
+        self.pyramid = DAPPM(16 * w, variant.pyramid, 4 * w)
 
     def forward(self, images_BCHW: Tensor) -> list[Tensor]:
         """Height and width divided by 8, both maps."""
@@ -236,7 +236,7 @@ class Trunk(nn.Module):
         return self.body(features[-1])
 
 
-class Head(nn.Sequential):
+class DDRNetHead(nn.Sequential):
     """3x3 convolution, then logits, at the features' size."""
 
     def __init__(self, channels: int, width: int, num_classes: int) -> None:

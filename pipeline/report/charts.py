@@ -29,15 +29,15 @@ SERIES = {"baseline": BASELINE, "teacher": TEACHER}
 PAGE_INCHES = 11.2  # the page's text width at 96 px an inch
 
 
-class Grid(NamedTuple):
+class PanelGrid(NamedTuple):
     """How many panels stand side by side, and how large each is."""
 
     per_row: int
     inches: tuple[float, float]
 
 
-LARGE = Grid(3, (4.8, 2.7))  # at most; three side by side are narrower
-SMALL = Grid(6, (1.9, 1.5))
+LARGE = PanelGrid(3, (4.8, 2.7))  # at most; three side by side are narrower
+SMALL = PanelGrid(6, (1.9, 1.5))
 STYLE: Any = {
     "svg.hashsalt": "ssl-loop",  # ids by content, so that equal facts are equal files
     "svg.fonttype": "none",  # text stays text, in the page's font
@@ -155,7 +155,7 @@ def line(
 
 
 def draw_panels(
-    titles: list[str], draw: Callable[[Axes, str], None], label: str, size: Grid = LARGE
+    titles: list[str], draw: Callable[[Axes, str], None], label: str, size: PanelGrid = LARGE
 ) -> str:
     """One chart per title, with one scale if there is a `label` for it."""
     if not titles:

@@ -17,7 +17,7 @@ from pipeline.shift.time_blocks import Runs
 TINY = 1e-5  # added to variances, as batch norms do: channels that never speak do not count
 
 
-class Moments(NamedTuple):
+class LayerMoments(NamedTuple):
     """Of one layer."""
 
     mean_NC: Tensor
@@ -29,18 +29,18 @@ class Watch:
     """What went through a network's layers since; by name, in the network's order."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, list[Moments]] = {}
+        self._seen: dict[str, list[LayerMoments]] = {}
 
     def add(self, name: str, map_BC: Tensor) -> None:
         """Means over each image's positions."""
         map_BCL = map_BC.detach().flatten(2) if map_BC.dim() > 2 else map_BC.detach()[..., None]
-        moments = Moments(map_BCL.mean(dim=2).cpu(), (map_BCL**2).mean(dim=2).cpu())
+        moments = LayerMoments(map_BCL.mean(dim=2).cpu(), (map_BCL**2).mean(dim=2).cpu())
         self._seen.setdefault(name, []).append(moments)
 
-    def moments(self) -> dict[str, Moments]:
+    def moments(self) -> dict[str, LayerMoments]:
         """Of all images together."""
         return {
-            name: Moments(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+            name: LayerMoments(*(torch.cat(parts) for parts in zip(*found, strict=True)))
             for name, found in self._seen.items()
         }
 
@@ -70,7 +70,7 @@ def watching(network: nn.Module) -> Iterator[Watch]:
 
 
 def layer_distances(
-    one: Mapping[str, Moments], other: Mapping[str, Moments], run_N: Runs
+    one: Mapping[str, LayerMoments], other: Mapping[str, LayerMoments], run_N: Runs
 ) -> list[dict[str, Any]]:
     """JSON's values: `name`, `distance`, and `within`: between every other run of `one` and the
     rest, None where it has a single run. `run_N` is of the images of `one`."""
@@ -88,7 +88,7 @@ def layer_distances(
     ]
 
 
-def _distance(one: Moments, other: Moments) -> float:
+def _distance(one: LayerMoments, other: LayerMoments) -> float:
     """Symmetrised Kullback-Leibler divergence of Gaussians, in nats; mean over the channels."""
     (mean_C, var_C), (other_mean_C, other_var_C) = _gaussian(one), _gaussian(other)
     apart_C = (mean_C - other_mean_C) ** 2
@@ -97,14 +97,14 @@ def _distance(one: Moments, other: Moments) -> float:
     return float(((forth_C + back_C - 2) / 4).mean())
 
 
-def _gaussian(moments: Moments) -> tuple[Tensor, Tensor]:
+def _gaussian(moments: LayerMoments) -> tuple[Tensor, Tensor]:
     mean_C = moments.mean_NC.double().mean(dim=0)
     var_C = moments.square_NC.double().mean(dim=0) - mean_C**2
     return mean_C, var_C.clamp(min=0) + TINY
 
 
-def _some(moments: Moments, chosen_N: Tensor) -> Moments:
-    return Moments(moments.mean_NC[chosen_N], moments.square_NC[chosen_N])
+def _some(moments: LayerMoments, chosen_N: Tensor) -> LayerMoments:
+    return LayerMoments(moments.mean_NC[chosen_N], moments.square_NC[chosen_N])
 
 
 def _add_maps(watch: Watch, maps: list[Tensor]) -> None:

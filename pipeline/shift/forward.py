@@ -21,7 +21,7 @@ from pipeline.data.corruptions import Alteration, altered
 from pipeline.data.dataset import read_image
 from pipeline.data.formats.images import load_mask
 from pipeline.runtime.progress import Progress
-from pipeline.shift.channel_statistics import Moments, watching
+from pipeline.shift.channel_statistics import LayerMoments, watching
 from pipeline.shift.predictions import Predictions, drawn
 from pipeline.shift.time_blocks import Embeddings, Runs, evenly
 from pipeline.stages.embed import pooled, seeded_encoder
@@ -43,7 +43,7 @@ class Picture(NamedTuple):
     """How it is changed once it is read."""
 
 
-class View(NamedTuple):
+class Preprocessing(NamedTuple):
     """How images reach a network."""
 
     size: tuple[int, int]
@@ -58,11 +58,11 @@ def frozen_encoder(embed: EmbedParams, device: torch.device) -> nn.Module:
 
 
 def layer_moments(
-    network: nn.Module, pictures: Sequence[Picture], view: View, label: str
-) -> dict[str, Moments]:
+    network: nn.Module, pictures: Sequence[Picture], preprocessing: Preprocessing, label: str
+) -> dict[str, LayerMoments]:
     """What some of the pictures, by `watched`, make of the network's layers."""
     with watching(network) as watch:
-        _through(pictures[watched(len(pictures))], view, label, network)
+        _through(pictures[watched(len(pictures))], preprocessing, label, network)
     return watch.moments()
 
 
@@ -71,7 +71,9 @@ def watched(num_images: int) -> slice:
     return slice(None, None, max(1, -(-num_images // NUM_WATCHED)))
 
 
-def embedded(encoder: nn.Module, pictures: Sequence[Picture], view: View, label: str) -> Embeddings:
+def embedded(
+    encoder: nn.Module, pictures: Sequence[Picture], preprocessing: Preprocessing, label: str
+) -> Embeddings:
     """embeddings_NE as of the stage embed."""
 
     def look(images_BCHW: Tensor) -> NDArray[np.float32]:
@@ -79,13 +81,13 @@ def embedded(encoder: nn.Module, pictures: Sequence[Picture], view: View, label:
         found_BE: NDArray[np.float32] = pooled(maps).cpu().numpy()
         return found_BE
 
-    return np.concatenate(_through(pictures, view, label, look))
+    return np.concatenate(_through(pictures, preprocessing, label, look))
 
 
 def answered(
     networks: tuple[nn.Module, nn.Module | None],
     pictures: Sequence[Picture],
-    view: View,
+    preprocessing: Preprocessing,
     pixels: int,
     run_N: Runs,
 ) -> Predictions:
@@ -94,7 +96,7 @@ def answered(
     `truth_NM` from the masks, at the network's size; None unless every picture has one.
     """
     network, other = networks
-    place_M = drawn(view.size[0] * view.size[1], pixels)
+    place_M = drawn(preprocessing.size[0] * preprocessing.size[1], pixels)
 
     def look(images_BCHW: Tensor) -> tuple[NDArray[np.float16], NDArray[np.uint8] | None]:
         logits = _at(network(images_BCHW), place_M).astype(np.float16)
@@ -102,9 +104,9 @@ def answered(
             return logits, None
         return logits, _at(other(images_BCHW), place_M).argmax(axis=-1).astype(np.uint8)
 
-    parts = _through(pictures, view, "predict", look)
+    parts = _through(pictures, preprocessing, "predict", look)
     seen = [differing for _, differing in parts if differing is not None]
-    masks = [_mask(each, view.size)[place_M] for each in pictures if each.mask]
+    masks = [_mask(each, preprocessing.size)[place_M] for each in pictures if each.mask]
     return Predictions(
         logits_NMK=np.concatenate([logits for logits, _ in parts]),
         other_NM=np.concatenate(seen) if seen else None,
@@ -120,22 +122,25 @@ def thinned(pictures: Sequence[Picture], most: int) -> list[Picture]:
 
 
 def _through(
-    pictures: Sequence[Picture], view: View, label: str, look: Callable[[Tensor], Found]
+    pictures: Sequence[Picture],
+    preprocessing: Preprocessing,
+    label: str,
+    look: Callable[[Tensor], Found],
 ) -> list[Found]:
     """What `look` finds of each batch."""
     found: list[Found] = []
     with Progress(label, len(pictures)) as progress, torch.inference_mode():
-        for images_BCHW in _batches(pictures, view):
+        for images_BCHW in _batches(pictures, preprocessing):
             found.append(look(images_BCHW))
             progress.advance(len(images_BCHW))
     return found
 
 
-def _batches(pictures: Sequence[Picture], view: View) -> Iterator[Tensor]:
+def _batches(pictures: Sequence[Picture], preprocessing: Preprocessing) -> Iterator[Tensor]:
     for first in range(0, len(pictures), BATCH):
         group = pictures[first : first + BATCH]
-        images_BCHW = torch.stack([_read(each, view.size) for each in group])
-        yield normalise(images_BCHW.to(view.device), view.normalisation)
+        images_BCHW = torch.stack([_read(each, preprocessing.size) for each in group])
+        yield normalise(images_BCHW.to(preprocessing.device), preprocessing.normalisation)
 
 
 def _read(picture: Picture, size: tuple[int, int]) -> Tensor:

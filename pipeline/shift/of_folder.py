@@ -30,7 +30,7 @@ from pipeline.runtime.progress import say
 from pipeline.shift.channel_statistics import layer_distances
 from pipeline.shift.comparison import ModelSays, Setting, Side, compare, val_runs
 from pipeline.shift.corruption_calibration import NUM_IMAGES, directions, parted, rehearse
-from pipeline.shift.forward import Picture, View, frozen_encoder, layer_moments, watched
+from pipeline.shift.forward import Picture, Preprocessing, frozen_encoder, layer_moments, watched
 from pipeline.shift.predictions import Predictions, drawn, pixels_per_image
 from pipeline.shift.time_blocks import Embeddings, Runs, evenly, run_length, runs_of
 from pipeline.shift.verdict import sentences
@@ -102,7 +102,7 @@ def _examples(source: Source, names: Sequence[str], domain: str) -> tuple[Exampl
 OTHER_SEED = 10_000  # added for the second head, whose disagreement with the first is counted
 
 
-class Settings(Block):
+class ShiftSettings(Block):
     """What `--set` may change."""
 
     embed: EmbedParams = Field(default_factory=EmbedParams)
@@ -110,14 +110,14 @@ class Settings(Block):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class ShiftRequest:
     """What a user asks for."""
 
     root: Path
     """images/, masks/, classes.csv, splits.csv (id, split, domain)."""
     a: str
     b: str
-    settings: Settings
+    settings: ShiftSettings
     cache: Path
     """Where features are kept."""
     seed: int = 0
@@ -146,7 +146,7 @@ class Rehearsed(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Bench:
+class DomainPair:
     """The images of two domains with their features: those of `a` first, then those of `b`."""
 
     classes: tuple[str, ...]
@@ -159,19 +159,19 @@ class Bench:
     rehearsal: Rehearsed
 
 
-def shift(request: Request) -> tuple[dict[str, Any], dict[str, Path]]:
+def shift(request: ShiftRequest) -> tuple[dict[str, Any], dict[str, Path]]:
     """The report as JSON has it, and the image files of `b` by their ids."""
     bench = bench_of(request)
     found = compared(bench, request)
     return found, {bench.examples[row].name: bench.examples[row].image for row in bench.rows.target}
 
 
-def with_seed(request: Request, seed: int) -> Request:
+def with_seed(request: ShiftRequest, seed: int) -> ShiftRequest:
     """The same with other heads."""
     return replace(request, seed=seed)
 
 
-def bench_of(request: Request) -> Bench:
+def bench_of(request: ShiftRequest) -> DomainPair:
     """What is asked about, with its features; DataError names a domain that is not there.
 
     Of `a` the split train teaches, but for blocks of neighbours that are held out to judge by. Of
@@ -194,7 +194,7 @@ def bench_of(request: Request) -> Bench:
     )
     length = request.run_length or run_length([pool.embeddings_NE, scored.embeddings_NE])
     rows = _rows([e.name for e in own], [e.name for e in other], given.truth)
-    return Bench(
+    return DomainPair(
         classes=given.classes,
         examples=(*own, *other),
         features=features,
@@ -205,7 +205,7 @@ def bench_of(request: Request) -> Bench:
     )
 
 
-def compared(bench: Bench, request: Request) -> dict[str, Any]:
+def compared(bench: DomainPair, request: ShiftRequest) -> dict[str, Any]:
     """The report on a bench, by a head trained with the request's seed."""
     rows, length = bench.rows, bench.run_length
     known = np.sort(np.concatenate([rows.fit, rows.val]))
@@ -250,7 +250,7 @@ def _rows(known: Sequence[str], target: Sequence[str], truth: frozenset[str]) ->
     )
 
 
-def _head(bench: Bench, seed: int) -> head.Head:
+def _head(bench: DomainPair, seed: int) -> head.Head:
     cells_NPD, masks_NP = (
         values[bench.rows.fit] for values in (bench.features.cells_NPD, bench.features.masks_NP)
     )
@@ -259,7 +259,7 @@ def _head(bench: Bench, seed: int) -> head.Head:
 
 
 def _rehearsed(
-    val: Sequence[Example], pool: Features, row_N: NDArray[np.int64], settings: Settings
+    val: Sequence[Example], pool: Features, row_N: NDArray[np.int64], settings: ShiftSettings
 ) -> Rehearsed:
     chosen = evenly(len(val), NUM_IMAGES)
     size = (settings.image.height_px, settings.image.width_px)
@@ -302,7 +302,7 @@ def _said(
     )
 
 
-def _side(bench: Bench, name: str, rows: NDArray[np.int64]) -> Side:
+def _side(bench: DomainPair, name: str, rows: NDArray[np.int64]) -> Side:
     return Side(
         name=name,
         sample_ids=[bench.examples[row].name for row in rows],
@@ -311,15 +311,15 @@ def _side(bench: Bench, name: str, rows: NDArray[np.int64]) -> Side:
 
 
 def _layers(
-    own: Sequence[Example], other: Sequence[Example], settings: Settings, length: int
+    own: Sequence[Example], other: Sequence[Example], settings: ShiftSettings, length: int
 ) -> list[dict[str, Any]]:
     """Of the frozen encoder."""
     device = torch.device("cpu")
     encoder = frozen_encoder(settings.embed, device)
     size = (settings.image.height_px, settings.image.width_px)
-    view = View(size, settings.embed.normalisation, device)
+    preprocessing = Preprocessing(size, settings.embed.normalisation, device)
     one, two = (
-        layer_moments(encoder, [Picture(e.name, e.image) for e in group], view, "layers")
+        layer_moments(encoder, [Picture(e.name, e.image) for e in group], preprocessing, "layers")
         for group in (own, other)
     )
     return layer_distances(one, two, runs_of(len(own), length)[watched(len(own))])

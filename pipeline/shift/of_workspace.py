@@ -25,7 +25,7 @@ from pipeline.shift.corruption_calibration import (
 )
 from pipeline.shift.forward import (
     Picture,
-    View,
+    Preprocessing,
     answered,
     embedded,
     frozen_encoder,
@@ -71,14 +71,14 @@ def shift(root: Path, params: Params, asked: Asked) -> dict[str, Any]:
     model = load_model(root / layout.TEACHER) if (root / layout.TEACHER).exists() else None
     device = pick_device(params.train.device)
     size = (params.image.height_px, params.image.width_px)
-    view = View(size, params.embed.normalisation, device)
+    preprocessing = Preprocessing(size, params.embed.normalisation, device)
     encoder = frozen_encoder(params.embed, device)
     known, target = thinned(asked.known, MOST), thinned(asked.target, MOST)
     sides = [
         Side(
             name=name,
             sample_ids=[each.sample_id for each in pictures],
-            embeddings_NE=embedded(encoder, pictures, view, f"embed {name}"),
+            embeddings_NE=embedded(encoder, pictures, preprocessing, f"embed {name}"),
         )
         for name, pictures in ((asked.a, known), (asked.b, target))
     ]
@@ -97,21 +97,21 @@ def shift(root: Path, params: Params, asked: Asked) -> dict[str, Any]:
         shown = Shown(val or known, target, altered_each_way(val), length)
         ways = {}
         if shown.tried:
-            tried_NE = embedded(encoder, shown.tried, view, "embed altered images")
+            tried_NE = embedded(encoder, shown.tried, preprocessing, "embed altered images")
             ways = directions(sides[0].embeddings_NE, sides[1].embeddings_NE, tried_NE)
-        view = View((model.image.height_px, model.image.width_px),
+        preprocessing = Preprocessing((model.image.height_px, model.image.width_px),
                     model.config["normalisation"], device)  # fmt: skip
         networks = network, _other(root, model, network)
-        says = _model_says(networks, shown, view, ways, params.num_classes)
+        says = _model_says(networks, shown, preprocessing, ways, params.num_classes)
     a, b = sides
-    layers = _layers(network, known, target, view, runs_of(len(known), length))
+    layers = _layers(network, known, target, preprocessing, runs_of(len(known), length))
     return compare(a, b, says, layers, setting)
 
 
 def _model_says(
     networks: tuple[nn.Module, nn.Module | None],
     shown: Shown,
-    view: View,
+    preprocessing: Preprocessing,
     ways: Mapping[str, float],
     num_classes: int,
 ) -> ModelSays:
@@ -120,7 +120,7 @@ def _model_says(
     def says(pictures: Sequence[Picture], run_N: Runs, *, alone: bool = False) -> Predictions:
         pixels = pixels_per_image(len(pictures), num_classes)
         asked = (networks[0], None) if alone else networks
-        return with_classes(answered(asked, pictures, view, pixels, run_N), num_classes)
+        return with_classes(answered(asked, pictures, preprocessing, pixels, run_N), num_classes)
 
     known, target, tried, length = shown
     rehearsals: Sequence[Rehearsal] = ()
@@ -160,8 +160,10 @@ def _layers(
     network: nn.Module,
     known: Sequence[Picture],
     target: Sequence[Picture],
-    view: View,
+    preprocessing: Preprocessing,
     run_N: Runs,
 ) -> list[dict[str, Any]]:
-    one, other = (layer_moments(network, pictures, view, "layers") for pictures in (known, target))
+    one, other = (
+        layer_moments(network, pictures, preprocessing, "layers") for pictures in (known, target)
+    )
     return layer_distances(one, other, run_N[watched(len(known))])

@@ -13,9 +13,9 @@ from pipeline.report.round_page import drawn, new_environment
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MAP = charts.Grid(1, (6.4, 4.2))
-REHEARSED = charts.Grid(1, (6.4, 3.8))
-WIDE = charts.Grid(1, (8.5, 2.8))
+MAP = charts.PanelGrid(1, (6.4, 4.2))
+REHEARSED = charts.PanelGrid(1, (6.4, 3.8))
+WIDE = charts.PanelGrid(1, (8.5, 2.8))
 NAMED = 0.4  # of the largest fall: smaller ones lie too close together for words
 SHOWN_PX = 260  # long side of a picture
 SIDES = {"a": charts.TEACHER, "b": charts.BASELINE}

@@ -24,14 +24,14 @@ PLAN = Plan(strategies=("default", "random"), start=2, rounds=2, query_size=2, s
 BLOCKS = ("image", "model", "train", "method")
 
 
-def settings(**train: object) -> by_training.Settings:
+def settings(**train: object) -> by_training.TrainingSettings:
     """Of a training that takes a second."""
     blocks = {name: TINY_PARAMS[name] for name in BLOCKS}
     blocks["train"] = {**TINY_PARAMS["train"], **train}
     blocks["embed"] = {"encoder": "tu-test_efficientnet"}
     # Of so few images this one asks for others than random does.
     blocks["acquire"] = {"strategy": "entropy_k_center"}
-    return parse_block(by_training.Settings, blocks, source="test")
+    return parse_block(by_training.TrainingSettings, blocks, source="test")
 
 
 @pytest.fixture
@@ -52,9 +52,9 @@ def data(tmp_path: Path) -> LabelledSet:
     )
 
 
-def new_bench(data: LabelledSet, root: Path) -> by_training.Bench:
+def new_bench(data: LabelledSet, root: Path) -> by_training.TrainingBench:
     by_training.lay_out(data, root)
-    return by_training.Bench(root=root, params=by_training._params(data, settings()))
+    return by_training.TrainingBench(root=root, params=by_training._params(data, settings()))
 
 
 def kept(cache: Path) -> dict[str, dict[str, list]]:

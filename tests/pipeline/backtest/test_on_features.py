@@ -42,13 +42,13 @@ def group(num: int, seed: int) -> Features:
 
 
 @pytest.fixture
-def bench() -> on_features.Bench:
+def bench() -> on_features.FeatureBench:
     examples = [Example(name=f"{n:02}", domain="day", image=Path(), mask=Path()) for n in range(14)]
     data = LabelledSet(
         classes=("a", "b", "c"), pool=tuple(examples[:12]), scored=tuple(examples[12:])
     )
     pool, scored = group(12, 0), group(2, 1)
-    return on_features.Bench(
+    return on_features.FeatureBench(
         data=data,
         pool=pool,
         scored=scored,
@@ -85,7 +85,7 @@ def test_regions_cut_an_image_evenly() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
-def test_regions_are_asked_for_and_learnt_from(bench: on_features.Bench, name: str) -> None:
+def test_regions_are_asked_for_and_learnt_from(bench: on_features.FeatureBench, name: str) -> None:
     plan = replace(PLAN, strategies=(name,), start=1, query_size=3, region_px=8)
     regions = replace(bench, windows=windows_of(SIZE, 8))
     start = regions.start_set(plan, seed=0)
@@ -99,7 +99,7 @@ def test_regions_are_asked_for_and_learnt_from(bench: on_features.Bench, name: s
     assert len(regions.replay(name, plan, seed=0)) == 3
 
 
-def test_strategies_of_a_seed_share_the_start(bench: on_features.Bench) -> None:
+def test_strategies_of_a_seed_share_the_start(bench: on_features.FeatureBench) -> None:
     first = {name: bench.replay(name, PLAN, seed=0) for name in ("default", "random", "entropy")}
     assert len({values[0] for values in first.values()}) == 1
     assert all(len(values) == PLAN.rounds + 1 for values in first.values())
@@ -108,12 +108,12 @@ def test_strategies_of_a_seed_share_the_start(bench: on_features.Bench) -> None:
     assert len({start.tobytes() for start in starts}) > 1
 
 
-def test_the_same_replay_is_the_same(bench: on_features.Bench) -> None:
+def test_the_same_replay_is_the_same(bench: on_features.FeatureBench) -> None:
     assert bench.replay("default", PLAN, seed=1) == bench.replay("default", PLAN, seed=1)
 
 
-def test_default_is_what_acquire_says(bench: on_features.Bench) -> None:
-    other = on_features.Bench(
+def test_default_is_what_acquire_says(bench: on_features.FeatureBench) -> None:
+    other = on_features.FeatureBench(
         data=bench.data,
         pool=bench.pool,
         scored=bench.scored,
@@ -125,7 +125,7 @@ def test_default_is_what_acquire_says(bench: on_features.Bench) -> None:
 
 
 def test_finished_replays_are_kept_and_not_repeated(
-    bench: on_features.Bench, tmp_path: Path
+    bench: on_features.FeatureBench, tmp_path: Path
 ) -> None:
     found = on_features.run(bench, PLAN, tmp_path)
     assert {name: len(curves) for name, curves in found.items()} == {"default": 2, "random": 2}

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.campaign.forgetting import (
     Forgetting,
-    Row,
+    TeacherRow,
     as_json,
     describe,
     judge,
@@ -31,7 +31,9 @@ def planted(domains: str, *rows: list[Any], classes: dict[str, list[list[Any]]] 
         }
         images = {d: 0 if v is None else 10 for d, v in there.items()}
         found.append(
-            Row(domain=names[i], tag=f"{names[i]}/r2", miou=there, num_images=images, iou=iou)
+            TeacherRow(
+                domain=names[i], tag=f"{names[i]}/r2", miou=there, num_images=images, iou=iou
+            )
         )
     return Forgetting(rows=tuple(found))
 
@@ -127,7 +129,7 @@ def test_it_says_what_was_lost_on_how_many_images_and_what_can_be_done() -> None
 
 def test_a_val_split_that_grew_is_said() -> None:
     rows = [
-        Row(domain=d, tag=f"{d}/r0", miou={"day": m}, num_images={"day": n}, iou={"day": {}})
+        TeacherRow(domain=d, tag=f"{d}/r0", miou={"day": m}, num_images={"day": n}, iou={"day": {}})
         for d, m, n in (("day", 0.6, 1), ("dusk", 0.5, 3))
     ]
     assert "(3 val images, 1 then)" in describe(judge(Forgetting(rows=tuple(rows)), 0.01))[0]

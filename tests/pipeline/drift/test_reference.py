@@ -118,7 +118,7 @@ def test_of_domains_that_are_all_far_the_less_far_fits_best() -> None:
     both = fit_references(
         {"day": (names(200), images(rng, 200), ONE), "dusk": (names(200), images(rng, 200), ONE)}
     )
-    day, dusk = (reference.views_S[0] for reference in both)
+    day, dusk = (reference.scales_S[0] for reference in both)
     np.put(dusk.distances_N, [198, 199], 1e6)  # two of its own were as far: a share of 3 in 201
     p_MS, nearest = most_plausible([both[0], both[1]], images(rng, 3, shift=1.0))
     assert (p_MS == FLOOR).all()
@@ -191,7 +191,7 @@ def test_too_few_images_are_refused() -> None:
     with pytest.raises(DataError, match="no domain with 8 embedded images"):
         fit_references({"day": (names(3), images(rng, 3), ONE)})
     equal = fit_reference("day", names(8), np.ones((8, D)), TWO)
-    assert all(np.isfinite(view.distances_N).all() for view in equal.views_S)
+    assert all(np.isfinite(scale.distances_N).all() for scale in equal.scales_S)
 
 
 @pytest.mark.parametrize(

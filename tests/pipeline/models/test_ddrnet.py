@@ -10,7 +10,7 @@ from pipeline.config.params import ModelParams
 from pipeline.errors import ModelError
 from pipeline.methods.shared.losses import cross_entropy, labelled_loss
 from pipeline.models import build_model
-from pipeline.models.ddrnet import LAYOUTS, DDRNet
+from pipeline.models.ddrnet import VARIANTS, DDRNet
 
 MILLIONS = {"ddrnet23_slim": 5.7, "ddrnet23": 20.1, "ddrnet39": 32.3}  # at 19 classes, table 4
 
@@ -27,11 +27,11 @@ def test_as_many_parameters_as_published(name: str, millions: float) -> None:
     assert found / 1e6 == pytest.approx(millions, rel=0.03)
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", VARIANTS)
 def test_shapes_of_the_layers(name: str) -> None:
-    layout = LAYOUTS[name]
-    w = layout.width
-    model = DDRNet(layout, 19).eval()
+    variant = VARIANTS[name]
+    w = variant.width
+    model = DDRNet(variant, 19).eval()
     shapes = {}
     for part, module in model.encoder.named_modules():
         module.register_forward_hook(
@@ -42,8 +42,8 @@ def test_shapes_of_the_layers(name: str) -> None:
         "stem": (w, 32, 64),
         "stage_2": (w, 32, 64),
         "stage_3": (2 * w, 16, 32),
-        f"context_4.{layout.num_fusions_at_stage_4 - 1}": (4 * w, 8, 16),
-        f"detail_4.{layout.num_fusions_at_stage_4 - 1}": (2 * w, 16, 32),
+        f"context_4.{variant.num_fusions_at_stage_4 - 1}": (4 * w, 8, 16),
+        f"detail_4.{variant.num_fusions_at_stage_4 - 1}": (2 * w, 16, 32),
         "context_5": (8 * w, 4, 8),
         "detail_5": (2 * w, 16, 32),
         "context_6": (16 * w, 2, 4),
@@ -54,7 +54,7 @@ def test_shapes_of_the_layers(name: str) -> None:
 
 
 def test_the_auxiliary_head_counts_in_training_only() -> None:
-    model = DDRNet(LAYOUTS["ddrnet23_slim"], 3).eval()
+    model = DDRNet(VARIANTS["ddrnet23_slim"], 3).eval()
     images_BCHW, masks_BHW = torch.rand(2, 3, 64, 64), torch.ones(2, 64, 64, dtype=torch.long)
     logits, auxiliary = model.with_auxiliary(images_BCHW)
     assert torch.equal(logits, model(images_BCHW))

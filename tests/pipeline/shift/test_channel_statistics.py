@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.shift.channel_statistics import Moments, layer_distances, watching
+from pipeline.shift.channel_statistics import LayerMoments, layer_distances, watching
 from tests.tiny_network import tiny_network
 
 
@@ -16,7 +16,7 @@ def images(seed: int, brighter: float = 0.0) -> Tensor:
     return torch.randn(6, 3, 32, 32, generator=draw) + brighter
 
 
-def seen(network: nn.Module, *batches: Tensor) -> dict[str, Moments]:
+def seen(network: nn.Module, *batches: Tensor) -> dict[str, LayerMoments]:
     with watching(network) as watch, torch.inference_mode():
         for images_BCHW in batches:
             network(images_BCHW)
@@ -44,8 +44,8 @@ def test_without_batch_norm_it_is_the_encoders_maps() -> None:
 
 
 def test_the_distance_is_the_closed_form() -> None:
-    one = {"x": Moments(torch.tensor([[0.0]]), torch.tensor([[1.0]]))}
-    other = {"x": Moments(torch.tensor([[2.0]]), torch.tensor([[8.0]]))}  # variance 4
+    one = {"x": LayerMoments(torch.tensor([[0.0]]), torch.tensor([[1.0]]))}
+    other = {"x": LayerMoments(torch.tensor([[2.0]]), torch.tensor([[8.0]]))}  # variance 4
     (row,) = layer_distances(one, other, np.zeros(1, dtype=np.int64))
     assert row["distance"] == pytest.approx(((1 + 4) / 4 + (4 + 4) / 1 - 2) / 4, rel=1e-3)
     assert row["within"] is None
