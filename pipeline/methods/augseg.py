@@ -18,6 +18,7 @@ from pipeline.methods.shared.base import Pair, TeacherStudent
 from pipeline.methods.shared.losses import likeliest, reliable_cross_entropy, share
 from pipeline.methods.shared.mixing import partners
 from pipeline.methods.shared.protocol import Batch, Losses, StrongColour, Unlabelled
+from pipeline.metrics.information import entropy_nats
 from pipeline.types import IGNORE
 
 BetaShape = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2)]
@@ -93,7 +94,7 @@ class AugSeg(TeacherStudent):
 
 def image_confidence(probs_BKHW: Tensor, valid_BHW: Tensor) -> Tensor:
     """Mean of q (1 - H / ln K) over the valid pixels of each image, in [0, 1] (eq. 5)."""
-    entropy_BHW = torch.special.entr(probs_BKHW).sum(dim=1) / math.log(probs_BKHW.shape[1])
+    entropy_BHW = entropy_nats(probs_BKHW, dim=1) / math.log(probs_BKHW.shape[1])
     certain_BHW = probs_BKHW.amax(dim=1) * (1 - entropy_BHW)
     sides = (1, 2)
     return (certain_BHW * valid_BHW).sum(sides) / valid_BHW.sum(sides).clamp(min=1)

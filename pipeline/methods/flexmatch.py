@@ -15,7 +15,7 @@ class FlexMatch(AdaptiveFixMatch):
     """FixMatch with tau(c) = tau b / (2 - b), b(c) = s(c) / max(max s, 1 - share reliable at all).
 
     s(c): running share, among pixels predicted as c, of those with q >= tau. The paper's is their
-    number; see adaptive.py.
+    number; see class_thresholds.py.
     """
 
     def __init__(self, setup: MethodSetup) -> None:

@@ -14,7 +14,7 @@ from pipeline.methods.shared.protocol import MethodSetup
 class FreeMatch(AdaptiveFixMatch):
     """FixMatch with tau(c) = tau m(c) / max m; tau and m(c) average q, over all and over class c.
 
-    The paper's m(c) is the mean probability of c, thus its area; see adaptive.py.
+    The paper's m(c) is the mean probability of c, thus its area; see class_thresholds.py.
     """
 
     def __init__(self, setup: MethodSetup) -> None:

@@ -18,6 +18,7 @@ from pipeline.methods.shared.base import Pair
 from pipeline.methods.shared.ema_teacher import Teacher
 from pipeline.methods.shared.losses import likeliest, reliable_cross_entropy, share
 from pipeline.methods.shared.protocol import Batch, Losses, MethodSetup, Network, Unlabelled
+from pipeline.metrics.information import entropy_nats
 from pipeline.types import IGNORE
 
 KEYS_PER_STEP = 4  # a step fills at most this part of a class's queue: 1 / 4
@@ -164,7 +165,7 @@ def split_by_entropy(probs_BKHW: Tensor, valid_BHW: Tensor, share_t: float) -> T
 
     Ties at a border count on both sides: where all pixels are alike all are reliable.
     """
-    entropy_BHW = torch.special.entr(probs_BKHW).sum(dim=1)
+    entropy_BHW = entropy_nats(probs_BKHW, dim=1)
     low, high = (
         contrast.percentile(entropy_BHW[valid_BHW], part) for part in (share_t, 1 - share_t)
     )

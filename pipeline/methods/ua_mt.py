@@ -18,6 +18,7 @@ from pipeline.methods.shared.dropout_switch import with_dropout
 from pipeline.methods.shared.ema_teacher import Teacher
 from pipeline.methods.shared.losses import likeliest, probs_distance, ramp_up, share
 from pipeline.methods.shared.protocol import Batch, Losses, Unlabelled
+from pipeline.metrics.information import entropy_nats
 
 NOISE_CLIP = 2.0  # standard deviations
 
@@ -67,4 +68,4 @@ class UncertaintyAwareMeanTeacher(TeacherStudent):
                 noise = torch.randn_like(images_BCHW).clamp_(-NOISE_CLIP, NOISE_CLIP)
                 noisy_BCHW = images_BCHW + self.options.noise * noise
                 total_BKHW = total_BKHW + teacher(noisy_BCHW).softmax(dim=1)
-        return torch.special.entr(total_BKHW / self.options.num_passes).sum(dim=1)
+        return entropy_nats(total_BKHW / self.options.num_passes, dim=1)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.inference.gradients import GRADIENT_SIZE, projection
+from pipeline.metrics.information import entropy_nats, js_divergence_nats
 from pipeline.probe.head import Head, probs_of
 from pipeline.probe.windows import Windows
 
@@ -81,16 +82,16 @@ def _by_cell(probs_NPK: Tensor, others: list[Tensor]) -> dict[str, Tensor]:
         all_MNPK = torch.stack([probs_NPK, *others])
         likeliest_MNP = all_MNPK.max(dim=-1).indices
         before_NPK = torch.stack(others).mean(0)
-        found["bald"] = _entropy(all_MNPK.mean(0)) - _entropy(all_MNPK).mean(0)
+        found["bald"] = js_divergence_nats(all_MNPK, dim=-1) / math.log(probs_NPK.shape[-1])
         two_2NPK = torch.stack([probs_NPK, before_NPK])
-        gain_NP = _entropy(two_2NPK.mean(0)) - _entropy(two_2NPK).mean(0)
-        found["disagreement"] = gain_NP * math.log(probs_NPK.shape[-1]) / math.log(2)
+        found["disagreement"] = js_divergence_nats(two_2NPK, dim=-1) / math.log(2)
         found["instability"] = (likeliest_MNP != likeliest_MNP[0]).any(0).float()
     return found
 
 
 def _entropy(probs: Tensor) -> Tensor:
-    return (torch.special.entr(probs).sum(-1) / math.log(probs.shape[-1])).clamp(0, 1)
+    """Over log K, in [0, 1]."""
+    return (entropy_nats(probs, dim=-1) / math.log(probs.shape[-1])).clamp(0, 1)
 
 
 def _aggregate(values_NP: Tensor, windows: Windows, top_share: float) -> Floats:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.metrics.information import js_divergence_bits
 from pipeline.shift.time_blocks import Runs
 from pipeline.shift.two_sample import Floats
 from pipeline.types import IGNORE
@@ -98,7 +99,7 @@ def compared(one: Predictions, other: Predictions, classes: Sequence[str]) -> di
         "confidence": _both(*(float(confidence_NM.mean()) for _, confidence_NM in said)),
         "disagreement": _both(*(disagreement(each) for each in (one, other))),
         "class_prior": dict(zip("ab", named, strict=True)),
-        "class_prior_js": round(js_divergence(*priors), 6),
+        "class_prior_js": round(float(js_divergence_bits(*priors)), 6),
         "histograms": {
             "entropy": {side: _histogram(said[at][0]) for at, side in enumerate("ab")},
             "confidence": {side: _histogram(said[at][1]) for at, side in enumerate("ab")},
@@ -117,16 +118,6 @@ def disagreement(predictions: Predictions) -> float | None:
     if predictions.other_NM is None:
         return None
     return float((predictions.class_NM != predictions.other_NM).mean())
-
-
-def js_divergence(one_K: Floats, other_K: Floats) -> float:
-    """Jensen-Shannon divergence in bits: 0 the same, 1 nothing in common (Lin 1991)."""
-    middle_K = (one_K + other_K) / 2
-    halves = [
-        float((each[each > 0] * np.log2(each[each > 0] / middle_K[each > 0])).sum())
-        for each in (one_K, other_K)
-    ]
-    return max(0.0, sum(halves) / 2)
 
 
 def confusions(predictions: Predictions) -> Floats:

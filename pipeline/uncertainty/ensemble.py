@@ -11,8 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.metrics.information import (
+    entropy_bits,
+    js_divergence_bits,
+    largest_entropy_bits,
+)
 from pipeline.runtime.torch_settings import usable_processors
-from pipeline.uncertainty.scores import Floats, bits_of, check_probs, entropy_bits
+from pipeline.uncertainty.scores import Floats, check_probs
 
 BLOCK = 1 << 20  # values at once: fits a third-level cache, and few calls wait for the interpreter
 
@@ -52,7 +57,7 @@ class Members:
     def entropy(self) -> Floats:
         """Of the mean, over log K, in [0, 1]."""
         mean_KHW = self.mean
-        return (entropy_bits(mean_KHW) / bits_of(len(mean_KHW))).clip(0, 1)
+        return (entropy_bits(mean_KHW) / largest_entropy_bits(len(mean_KHW))).clip(0, 1)
 
     @property
     def bald(self) -> Floats:
@@ -60,18 +65,15 @@ class Members:
 
         Over log K, in [0, 1]; 0 with one member (Houlsby et al. 2011; Gal et al. 2017).
         """
-        return (self._spread_bits() / bits_of(len(self._sum_KHW))).clip(0, 1)
-
-    def _spread_bits(self) -> Floats:
-        return entropy_bits(self.mean) - self._bits_HW / np.float32(self.count)
+        spread_HW = entropy_bits(self.mean) - self._bits_HW / np.float32(self.count)
+        return (spread_HW / largest_entropy_bits(len(self._sum_KHW))).clip(0, 1)
 
 
 def disagreement(one_KHW: Floats, other_KHW: Floats) -> Floats:
     """Jensen-Shannon divergence in bits, in [0, 1]: 1 where two are sure of different classes."""
-    both = Members()
-    both.add(one_KHW)
-    both.add(other_KHW)
-    return both._spread_bits().clip(0, 1)
+    check_probs(one_KHW)
+    check_probs(other_KHW)
+    return js_divergence_bits(one_KHW, other_KHW)
 
 
 def bald_of(probs_NKHWM: Floats) -> Floats:
@@ -101,4 +103,4 @@ def _bald_of_block(probs_KPM: Floats) -> NDArray[np.float32]:
     # A product with the weights: numpy's mean over a short last axis takes five times as long.
     weights_M = np.full(num_members, 1 / num_members, dtype=np.float32)
     spread_P = entropy_bits(probs_KPM @ weights_M) - entropy_bits(probs_KPM) @ weights_M
-    return (spread_P / bits_of(num_classes)).clip(0, 1)
+    return (spread_P / largest_entropy_bits(num_classes)).clip(0, 1)

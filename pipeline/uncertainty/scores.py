@@ -7,21 +7,20 @@ large image. K classes, H height, W width; `...` = any shape.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.metrics.information import entropy_bits, largest_entropy_bits
 
 Floats = NDArray[np.float32]
 
 SUM_TOLERANCE = 1e-2  # float32's softmax is off by 1e-6, half precision's by 1e-3
-TINY = np.finfo(np.float32).tiny  # added, so that 0 log 0 = 0; changes no other float32 in [0, 1]
 
 
 def entropy(probs_KHW: Floats) -> Floats:
     """Shannon entropy over log K; ValueError unless these are probabilities."""
     check_probs(probs_KHW)
-    return (entropy_bits(probs_KHW) / bits_of(len(probs_KHW))).clip(0, 1)
+    return (entropy_bits(probs_KHW) / largest_entropy_bits(len(probs_KHW))).clip(0, 1)
 
 
 def margin(probs_KHW: Floats) -> Floats:
@@ -60,21 +59,3 @@ def check_probs(probs_K: NDArray[np.floating]) -> None:
             f"the smallest probability is {float(probs_K.min()):.4g}: expected 0 to 1; "
             "give the softmax over the first axis"
         )
-
-
-def entropy_bits(probs_K: Floats) -> Floats:
-    """Shannon entropy over the first axis in bits; unchecked, of any shape.
-
-    numpy's log2 is the quickest there is on CPU: 0.2 ns a value with AVX-512 against 0.4 of its
-    log, 2 of torch.log and 7 of torch.special.entr.
-    """
-    probs_KX = probs_K.reshape(len(probs_K), -1)
-    logs_KX = probs_KX + TINY
-    np.log2(logs_KX, out=logs_KX)
-    bits_X: Floats = np.einsum("kx,kx->x", probs_KX, logs_KX)
-    return -bits_X.reshape(probs_K.shape[1:])
-
-
-def bits_of(num_classes: int) -> float:
-    """The largest entropy of K classes."""
-    return math.log2(num_classes)

@@ -358,7 +358,7 @@ MEASURES = (
     ),
     Mutant(
         "entropy grows with certainty",
-        "pipeline/uncertainty/scores.py",
+        "pipeline/metrics/information.py",
         "return -bits_X.reshape",
         "return bits_X.reshape",
         f"{TESTS}/uncertainty/test_scores.py",

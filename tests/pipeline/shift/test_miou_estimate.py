@@ -14,7 +14,6 @@ from pipeline.shift.predictions import (
     confusions,
     disagreement,
     drawn,
-    js_divergence,
     pixels_per_image,
 )
 from pipeline.shift.time_blocks import runs_of
@@ -116,11 +115,6 @@ def test_what_the_model_says_is_compared() -> None:
     seen[:, :250] = (seen[:, :250] + 1) % NUM_CLASSES
     twice = Predictions(logits_NMK=one.logits_NMK, other_NM=seen, truth_NM=None, run_N=one.run_N)
     assert disagreement(twice) == 0.5
-
-
-def test_divergence_of_priors_in_bits() -> None:
-    assert js_divergence(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == 1
-    assert js_divergence(np.array([0.3, 0.7]), np.array([0.3, 0.7])) == 0
 
 
 def test_pixels_are_fewer_where_images_are_many() -> None:
