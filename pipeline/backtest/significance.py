@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import bootstrap
 
 REFERENCES = ("random", "stratified_random")  # what others are held against, where they run
 SHARES = (0.90, 0.95, 0.98)  # of full supervision
-RESAMPLES, LEVEL = 10_000, 0.95
+NUM_RESAMPLES, LEVEL = 10_000, 0.95
 ENOUGH_SEEDS = 5  # a bootstrap over fewer is too narrow to be sure by
 POINTS = 100  # of mIoU in 1
 
@@ -59,9 +60,14 @@ def interval(gains_S: NDArray[np.float64]) -> list[float | None]:
     mean = float(gains_S.mean())
     if len(gains_S) == 1:
         return [round(mean, 6), None, None]
-    rng = np.random.default_rng(0)
-    draws = rng.choice(gains_S, size=(RESAMPLES, len(gains_S))).mean(axis=1)
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = bootstrap(
+        (gains_S,),
+        np.mean,
+        n_resamples=NUM_RESAMPLES,
+        confidence_level=LEVEL,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
     return [round(float(value), 6) for value in (mean, low, high)]
 
 

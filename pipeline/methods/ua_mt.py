@@ -62,7 +62,7 @@ class UncertaintyAwareMeanTeacher(TeacherStudent):
 
     def _uncertainty(self, teacher: Teacher, images_BCHW: Tensor) -> Tensor:
         """Entropy_BHW of the mean probabilities over the passes, in nats."""
-        total_BKHW: Tensor | float = 0.0
+        total_BKHW = torch.zeros((), device=images_BCHW.device)
         with with_dropout(teacher):
             for _ in range(self.options.num_passes):
                 noise = torch.randn_like(images_BCHW).clamp_(-NOISE_CLIP, NOISE_CLIP)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.metrics.per_image import INTERVAL, MIN_IMAGES, Areas, Floats, mious, resamples
+from pipeline.metrics.bootstrap import percentile_interval
+from pipeline.metrics.per_image import MIN_IMAGES, Areas, Floats, mious, resamples
 from pipeline.records.answers import Answer
 
 
@@ -75,8 +76,7 @@ def audit_estimate(answers: Sequence[Answer], num_classes: int) -> AuditEstimate
 def weighted_miou(areas: Areas, weights_N: Floats) -> tuple[float, float, float]:
     """mIoU of the weighted sum over images, and its bootstrap interval over images."""
     resampled_R = mious(areas, resamples(len(weights_N)) * weights_N)
-    low, high = np.nanpercentile(resampled_R, INTERVAL)
-    return float(mious(areas, weights_N[None])[0]), float(low), float(high)
+    return float(mious(areas, weights_N[None])[0]), *percentile_interval(resampled_R)
 
 
 def _areas(answers: Sequence[Answer], num_classes: int) -> Areas:

@@ -16,12 +16,12 @@ from pipeline.array_files import array_of, read_arrays
 from pipeline.errors import DataError
 from pipeline.files import replacing
 from pipeline.ids import domain_of
+from pipeline.metrics.bootstrap import percentile_interval, resampled
 
 Floats = NDArray[np.float64]
 
 MIN_IMAGES = 10  # below, an interval over images says nothing
 NUM_RESAMPLES = 2000  # the interval's ends then hold to about a tenth of its width
-INTERVAL = (2.5, 97.5)  # percentiles: 95 %
 DECIMALS = 6  # far below what a seed changes
 
 
@@ -52,8 +52,7 @@ def mious(areas: Areas, weights_RN: Floats) -> Floats:
 
 def resamples(num: int) -> Floats:
     """How often each of `num` images is drawn in each bootstrap sample; always the same."""
-    rng = np.random.default_rng(0)
-    return rng.multinomial(num, np.full(num, 1 / num), size=NUM_RESAMPLES).astype(np.float64)
+    return resampled(num, NUM_RESAMPLES, np.random.default_rng(0))
 
 
 def drop_interval(before: Judged, now: Judged) -> tuple[float, float] | None:
@@ -69,8 +68,8 @@ def drop_interval(before: Judged, now: Judged) -> tuple[float, float] | None:
         mious(areas.rows([ids.index(name) for name in common]), weights_RN)
         for ids, areas in (before, now)
     )
-    low, high = np.nanpercentile(then_R - now_R, INTERVAL)
-    return round(float(low), DECIMALS), round(float(high), DECIMALS)
+    low, high = percentile_interval(then_R - now_R)
+    return round(low, DECIMALS), round(high, DECIMALS)
 
 
 def write_areas(path: Path, judged: Mapping[str, Judged]) -> None:

@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.metrics.bootstrap import percentile_interval, resampled_blocks
 from pipeline.shift.predictions import Predictions, confusions
-from pipeline.shift.time_blocks import Runs
-from pipeline.shift.two_sample import INTERVAL, Floats, Triple
+from pipeline.shift.two_sample import Floats, Triple
 from pipeline.types import IGNORE
 
 NUM_BINS = 128
@@ -90,16 +90,16 @@ def expected_miou(
     known, asked = _counts(val, target)
     found_KK = _confusion(known, asked, *_once(val, target))[0]
     rng = np.random.default_rng(SEED)
-    weights = _resampled(val.run_N, rng), _resampled(target.run_N, rng)
-    spread = np.percentile([miou(each) for each in _confusion(known, asked, *weights)], INTERVAL)
+    weights = [resampled_blocks(each.run_N, NUM_RESAMPLES, rng) for each in (val, target)]
+    spread = percentile_interval([miou(each) for each in _confusion(known, asked, *weights)])
     assert known.confusion_NKK is not None
     source_RKK = np.einsum("rn,nij->rij", weights[0], known.confusion_NKK)
     source_KK = known.confusion_NKK.sum(axis=0)
-    source = (miou(source_KK), *np.percentile([miou(each) for each in source_RKK], INTERVAL))
+    source = percentile_interval([miou(each) for each in source_RKK])
     by_chance = chance_miou(found_KK.sum(axis=0), source_KK.sum(axis=1))
     expected = Expected(
-        miou=(miou(found_KK), float(spread[0]), float(spread[1])),
-        source_miou=(source[0], float(source[1]), float(source[2])),
+        miou=(miou(found_KK), *spread),
+        source_miou=(miou(source_KK), *source),
         by_threshold=miou(found_KK),
         by_chance=by_chance,
         iou=ious(found_KK),
@@ -264,10 +264,3 @@ def _share_above(val_Q: Floats, target_Q: Floats, right: float) -> float:
         np.concatenate([[0.0], np.cumsum(each_Q) / each_Q.sum()]) for each_Q in (val_Q, target_Q)
     )
     return 1 - float(np.interp(1 - right, below_val, below_target))
-
-
-def _resampled(run_N: Runs, rng: np.random.Generator) -> Floats:
-    """times_RN: how often each image is in each resample; whole runs together."""
-    num = int(run_N[-1]) + 1
-    times_RB = rng.multinomial(num, np.full(num, 1 / num), size=NUM_RESAMPLES)
-    return times_RB[:, run_N].astype(np.float64)

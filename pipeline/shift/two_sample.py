@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
+from pipeline.metrics.bootstrap import percentile_interval, resampled
 from pipeline.shift.time_blocks import Embeddings, Runs
 
 Floats = NDArray[np.float64]
@@ -18,7 +19,6 @@ Triple = tuple[float, float, float]
 """Value, and the low and high end of its interval."""
 
 NUM_RESAMPLES, NUM_PERMUTATIONS = 2000, 1999
-INTERVAL = (2.5, 97.5)  # percentiles: 95 %
 NUM_FOLDS = 5
 COMPONENTS = 32  # kept for classifier and Frechet distance: some hundred images carry no more
 SEED = 0  # of resampling: the same images give the same figures
@@ -62,10 +62,10 @@ def proxy_a_distance(one: Group, other: Group) -> Triple | None:
     rng = np.random.default_rng(SEED)
     sides = [_errors(wrong[domain == side], run[domain == side], rng) for side in (False, True)]
     error = float(np.mean([value for value, _ in sides]))
-    low, high = np.percentile(np.mean([drawn_R for _, drawn_R in sides], axis=0), INTERVAL)
+    low, high = percentile_interval(np.mean([drawn_R for _, drawn_R in sides], axis=0))
     # Without any error seen a bootstrap is sure of there being none, however few the runs.
     unseen = max(1 - 0.025 ** (1 / group.num_runs) for group in (one, other)) / 2
-    return _distance(error), _distance(max(float(high), unseen)), _distance(float(low))
+    return _distance(error), _distance(max(high, unseen)), _distance(low)
 
 
 def p_value(one: Group, other: Group) -> float:
@@ -143,9 +143,8 @@ def _wrong(
 def _errors(wrong_N: Floats, run_N: Runs, rng: np.random.Generator) -> tuple[float, Floats]:
     """The error of one domain, and of resamples of its runs."""
     errors_B, sizes_B = np.bincount(run_N, weights=wrong_N), np.bincount(run_N)
-    num = len(sizes_B)
-    times_RB = rng.multinomial(num, np.full(num, 1 / num), size=NUM_RESAMPLES)
-    return float(wrong_N.mean()), (times_RB @ errors_B) / (times_RB @ sizes_B)
+    counts_RB = resampled(len(sizes_B), NUM_RESAMPLES, rng)
+    return float(wrong_N.mean()), (counts_RB @ errors_B) / (counts_RB @ sizes_B)
 
 
 def _distance(error: float) -> float:
