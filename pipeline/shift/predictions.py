@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from pipeline.metrics.information import js_divergence_bits
 from pipeline.shift.time_blocks import Runs
 from pipeline.shift.two_sample import Floats
 from pipeline.types import IGNORE
-from pipeline.uncertainty.calibration import softmax
 from pipeline.uncertainty.scores import entropy, least_confidence
 
 MAX_PIXELS = 2000  # of an image; its figures then hold to about a point
@@ -51,7 +51,7 @@ class Predictions:
         """(entropy_NM over log K, confidence_NM), both in [0, 1]."""
         found = []
         for logits_MK in self.logits_NMK:
-            probs_KM = softmax(logits_MK.astype(np.float32)).T
+            probs_KM = softmax(logits_MK.astype(np.float32), axis=1).T
             found.append((entropy(probs_KM), 1 - least_confidence(probs_KM)))
         return np.stack([each for each, _ in found]), np.stack([each for _, each in found])
 

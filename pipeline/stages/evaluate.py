@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from scipy.special import softmax
 from torch import Tensor
 
 from pipeline import layout
@@ -35,7 +36,6 @@ from pipeline.uncertainty.calibration import (
     class_calibration_errors,
     error_detection,
     reliability,
-    softmax,
 )
 from pipeline.uncertainty.scores import entropy, least_confidence, margin
 
@@ -124,9 +124,9 @@ def calibration_of(pixels: PixelSample, params: Params) -> dict[str, Any] | None
         return None
     logits_MK, truth_M = pixels.logits_MK, pixels.truth_M
     temperature = best_temperature(logits_MK, truth_M)
-    probs_MK, right_M = softmax(logits_MK), logits_MK.argmax(axis=1) == truth_M
+    probs_MK, right_M = softmax(logits_MK, axis=1), logits_MK.argmax(axis=1) == truth_M
     bins = reliability(probs_MK.max(axis=1), right_M)
-    after = reliability(softmax(logits_MK, temperature).max(axis=1), right_M)
+    after = reliability(softmax(logits_MK / temperature, axis=1).max(axis=1), right_M)
     found = {
         score.__name__: error_detection(score(probs_MK.T), ~right_M)
         for score in (entropy, margin, least_confidence)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from pipeline.types import IGNORE
@@ -20,7 +21,7 @@ Bools = NDArray[np.bool_]
 MAX_PIXELS = 400_000  # drawn of all images; 30 MB with 19 classes, standard errors under 0.1 %
 NUM_BINS = 15
 TEMPERATURES = (0.05, 20.0)  # where the search for one ends
-HALVINGS = 24  # of that range's logarithm: to six digits
+TOLERANCE = 1e-7  # of its logarithm
 
 
 class PixelSample:
@@ -61,29 +62,30 @@ class PixelSample:
         return np.concatenate(self._truth)
 
 
-def softmax(logits_MK: Floats, temperature: float = 1.0) -> Floats:
-    """probs_MK of logits divided by a temperature: above 1 less sure, the likeliest class stays."""
-    scaled_MK = (logits_MK - logits_MK.max(axis=1, keepdims=True)) / np.float32(temperature)
-    np.exp(scaled_MK, out=scaled_MK)
-    scaled_MK /= scaled_MK.sum(axis=1, keepdims=True)
-    return scaled_MK
-
-
 def best_temperature(logits_MK: Floats, truth_M: NDArray[np.uint8]) -> float:
     """The temperature of the least negative log-likelihood (Guo et al. 2017), in [0.05, 20].
 
-    That likelihood is convex in 1 / temperature, so its slope, the mean expected logit less the
-    mean true one, is 0 at one place alone: found by halving.
+    The softmax of the logits divided by it is what the model should have said: above 1 it was too
+    sure. The likelihood is convex in 1 / temperature, so there is one minimum.
     """
-    true = float(logits_MK[np.arange(len(truth_M)), truth_M].mean(dtype=np.float64))
-    low, high = (math.log(each) for each in TEMPERATURES)
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        probs_MK = softmax(logits_MK, math.exp(middle))
-        expected = float(np.einsum("mk,mk->m", probs_MK, logits_MK).mean(dtype=np.float64))
-        # Expecting more than is true: too sure, so the temperature has to rise.
-        low, high = (middle, high) if expected > true else (low, middle)
-    return math.exp((low + high) / 2)
+    shifted_MK = logits_MK - logits_MK.max(axis=1, keepdims=True)  # no exponent overflows
+    true = float(shifted_MK[np.arange(len(truth_M)), truth_M].mean(dtype=np.float64))
+    # The minimum is flat: float32's rounding would move it by 5e-4.
+    scaled_MK = np.empty(shifted_MK.shape, dtype=np.float64)
+
+    def negative_log_likelihood(log_temperature: float) -> float:
+        inverse = math.exp(-log_temperature)
+        np.multiply(shifted_MK, inverse, out=scaled_MK, dtype=np.float64)
+        # In place: scipy.special.logsumexp takes four times as long (9.5 s for 2.4 of a search
+        # over 400,000 pixels of 11 classes).
+        sums_M = np.exp(scaled_MK, out=scaled_MK).sum(axis=1)
+        return float(np.log(sums_M).mean()) - inverse * true
+
+    bounds = [math.log(end) for end in TEMPERATURES]
+    found = minimize_scalar(
+        negative_log_likelihood, bounds=bounds, method="bounded", options={"xatol": TOLERANCE}
+    )
+    return math.exp(found.x)
 
 
 @dataclass(frozen=True)

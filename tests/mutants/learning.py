@@ -373,8 +373,8 @@ MEASURES = (
     Mutant(
         "a model that is too sure gets a lower temperature",
         "pipeline/uncertainty/calibration.py",
-        "if expected > true else",
-        "if expected < true else",
+        "return math.exp(found.x)",
+        "return math.exp(-found.x)",
         f"{TESTS}/uncertainty/test_calibration.py",
     ),
     Mutant(
