@@ -192,5 +192,9 @@ def _slack(points_ND: Reals) -> float:
 
 
 def _distances(points_ND: Floats, centre_D: Floats) -> Floats:
-    """Euclidean; by differences, so that a duplicate is at exactly 0."""
+    """Euclidean; by differences, so that a duplicate is at exactly 0.
+
+    numpy's norm, though scipy's `cdist` is 2 to 7 times as quick for one centre: it adds up
+    pairwise, with an error that `_slack` covers; one by one the error grows with D.
+    """
     return np.linalg.norm(points_ND - centre_D, axis=1)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from pipeline.acquisition.pool import Floats, Pick, Pool
 from pipeline.config.params import AcquireParams
 
+ROWS_AT_ONCE = 512  # of a kernel: 16 MB with as many targets as there may be
 MOST_TARGETS = 4000  # images that stand for all; a kernel of all with all would be N x N
 NUM_MEASURED = 64  # of which distances to all others give the kernel its width
 WIDTH = 0.5  # of the kernel, in median distances between two candidates
@@ -53,19 +55,24 @@ def _pick(pool: Pool, row: int, wanted: float, have: float) -> Pick:
 
 
 def _kernel(points_ND: Floats, point_D: Floats, width: float) -> Floats:
-    found_N: Floats = np.exp(-((points_ND - point_D) ** 2).sum(axis=1) / (2 * width**2))
-    return found_N
+    return _kernels(points_ND, point_D[None], width)[:, 0]
+
+
+def _kernels(points_ND: Floats, targets_TD: Floats, width: float) -> Floats:
+    """Gaussian, NxT. By differences: what is the same image has the same values to the last bit."""
+    found_NT: Floats = np.exp(-cdist(points_ND, targets_TD, "sqeuclidean") / (2 * width**2))
+    return found_NT
 
 
 def _mean_kernel(points_ND: Floats, targets_TD: Floats, width: float) -> Floats:
-    total_N = np.zeros(len(points_ND))
-    for target_D in targets_TD:
-        total_N += _kernel(points_ND, target_D, width)
-    return total_N / len(targets_TD)
+    mean_N = np.empty(len(points_ND))
+    for first in range(0, len(points_ND), ROWS_AT_ONCE):
+        rows = slice(first, first + ROWS_AT_ONCE)
+        mean_N[rows] = _kernels(points_ND[rows], targets_TD, width).mean(axis=1)
+    return mean_N
 
 
 def _median_distance(points_TD: Floats) -> float:
     """Of some points, evenly over the list, to all others; 1 if all are one."""
     some_SD = points_TD[:: -(-len(points_TD) // NUM_MEASURED)]
-    gaps = [np.linalg.norm(points_TD - point_D, axis=1) for point_D in some_SD]
-    return float(np.median(np.concatenate(gaps))) or 1.0
+    return float(np.median(cdist(some_SD, points_TD))) or 1.0

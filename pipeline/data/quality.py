@@ -128,6 +128,8 @@ def _duplicates(looks: Mapping[str, Look], needed: Collection[str]) -> dict[str,
 
 
 def _other_scenes(looks: Mapping[str, Look], names: list[str]) -> dict[str, str]:
+    # By products of rows of norm 1: sklearn's NearestNeighbors takes 1.8 times as long for 5,000
+    # images, 3 times for 500, and a second more to import.
     scenes_NF = np.stack([looks[name].scene_F for name in names])
     nearest_N = np.empty(len(names))
     for first in range(0, len(names), ROWS_AT_ONCE):

@@ -196,7 +196,11 @@ def _by_scale(rows_ND: NDArray[np.floating], scale_widths: Sequence[int]) -> Ite
 
 
 def _nearest(rows_MD: Reals, others_ND: Reals) -> Reals:
-    """M distances from the nearest of the others."""
+    """M Euclidean distances from the nearest of the others.
+
+    Not sklearn's `pairwise_distances_argmin_min`, which a watch would import at every look and
+    which takes 1.7 times as long for 1,500 rows of 1,024 features; scipy's `cdist` takes 6 times.
+    """
     squares_MN = (
         np.square(rows_MD).sum(axis=1)[:, None]
         + np.square(others_ND).sum(axis=1)[None]
