@@ -5,6 +5,7 @@ The picture is in docs/architecture.md.
 
 from __future__ import annotations
 
+import ast
 from collections import Counter
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -111,6 +112,17 @@ def test_no_file_name_stands_for_two_things() -> None:
         if path.name not in ("__init__.py", "__main__.py")
     )
     assert not [name for name, count in names.items() if count > 1]
+
+
+def test_no_class_name_stands_for_two_things() -> None:
+    """But for `Options`, of which every method has its own."""
+    names = Counter(
+        node.name
+        for path in source.modules().values()
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert not [name for name, count in names.items() if count > 1 and name != "Options"]
 
 
 def test_there_are_no_cycles() -> None:
