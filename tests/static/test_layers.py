@@ -119,7 +119,7 @@ def test_no_class_name_stands_for_two_things() -> None:
     names = Counter(
         node.name
         for path in source.modules().values()
-        for node in ast.parse(path.read_text()).body
+        for node in source.tree(path).body
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     )
     assert not [name for name, count in names.items() if count > 1 and name != "Options"]
