@@ -23,7 +23,7 @@ from flows.versions.rebuild_ledger import rebuild
 from flows.versions.restore import made_beside, require_free
 from flows.workspace.credentials import SECRETS
 from flows.workspace.dvc.dvc_cache import cache_of, outs_at
-from flows.workspace.remote import LOCAL_CONFIG
+from flows.workspace.dvc.dvc_config import LOCAL_CONFIG
 from flows.workspace.workspace import Workspace
 from pipeline import layout
 from pipeline.errors import DataError

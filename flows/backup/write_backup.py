@@ -25,7 +25,7 @@ from flows.loop import Loop
 from flows.services.stack import LABEL_STUDIO_DATA
 from flows.workspace.credentials import SECRETS
 from flows.workspace.dvc.dvc_cache import Cache, Out, cache_of, outs_at
-from flows.workspace.remote import LOCAL_CONFIG
+from flows.workspace.dvc.dvc_config import LOCAL_CONFIG
 from pipeline import layout
 from pipeline.errors import WorkspaceError
 from pipeline.files import replacing

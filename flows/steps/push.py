@@ -17,7 +17,8 @@ from flows.loop import Loop
 from flows.processes.command import run
 from flows.versions.pushes import FAILED, PUSHED, note
 from flows.workspace.dvc.dvc_cache import Cache, Out, cache_of, outs_at
-from flows.workspace.remote import NAME, effective, lend_storage, redacted, remote
+from flows.workspace.dvc.dvc_config import effective, lend_storage
+from flows.workspace.remote import NAME, redacted, remote
 from pipeline import layout
 from pipeline.errors import WorkspaceError
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from flows.workspace.dvc.dvc_cache import Cache, Out, cache_of, outs_at, outs_in_working_copy
+from flows.workspace.dvc.dvc_config import effective
 from flows.workspace.dvc.dvc_locks import REPOSITORY_LOCK
-from flows.workspace.remote import SECTION, effective
+from flows.workspace.remote import NAME
 from flows.workspace.workspace import Workspace, WorkspaceBusyError, is_workspace
 from pipeline.errors import WorkspaceError
 from pipeline.files import file_lock, write_text
@@ -120,7 +121,7 @@ def lost_by_tag(workspace: Workspace, tags: Iterable[str]) -> dict[str, list[str
 
 def has_far_remote(workspace: Workspace) -> bool:
     """Whether data are pushed to a place that cannot be looked into from here."""
-    url = effective(workspace.root).get(SECTION, {}).get("url", "")
+    url = effective(workspace.root).url(NAME) or ""
     return "://" in url
 
 
@@ -136,7 +137,7 @@ def register(cache: Cache, root: Path) -> None:
 
 def register_use(workspace: Workspace) -> None:
     """The same for a workspace as it is set up now."""
-    if folder := effective(workspace.root).get("cache", {}).get("dir"):
+    if folder := effective(workspace.root).cache:
         register(Cache(workspace.root / ".dvc" / folder), workspace.root)
 
 
@@ -176,7 +177,7 @@ def _lost(out: Out, cache: Cache, remote: Cache | None) -> list[str]:
 
 
 def _folder_remote(workspace: Workspace) -> Cache | None:
-    url = effective(workspace.root).get(SECTION, {}).get("url", "")
+    url = effective(workspace.root).url(NAME) or ""
     return Cache(Path(url)) if url and "://" not in url else None
 
 

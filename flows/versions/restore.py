@@ -23,19 +23,10 @@ from flows.versions.collect_garbage import register
 from flows.versions.rebuild_ledger import rebuild
 from flows.versions.restored_hashes import Proof, prove
 from flows.workspace.dvc.dvc_cache import Cache, Out, cache_of, outs_at
+from flows.workspace.dvc.dvc_config import CONFIG, effective, lend_storage, parse
 from flows.workspace.identity import new_identity
 from flows.workspace.position import final_tag, require_tag
-from flows.workspace.remote import (
-    CONFIG,
-    LOOK_LIMIT_S,
-    NAME,
-    SECTION,
-    SOURCE,
-    effective,
-    lend_storage,
-    parse,
-    redacted,
-)
+from flows.workspace.remote import LOOK_LIMIT_S, NAME, SOURCE, redacted
 from flows.workspace.workspace import Workspace, is_workspace, tracked_by
 from pipeline import layout
 from pipeline.errors import WorkspaceError
@@ -146,13 +137,12 @@ def _lend(source: str, workspace: Workspace) -> None:
     """Remotes as the source knows them today: the tag may be older than they are."""
     if is_workspace(Path(source)):
         origin = Workspace(Path(source))
-        sections, cache = effective(origin.root), cache_of(origin).folder
-        lend_storage(sections, workspace.root, cache=cache)
+        lend_storage(effective(origin.root), workspace.root, cache=cache_of(origin).folder)
     else:
         newest = f"refs/remotes/{SOURCE}/{workspace.params().loop.branch}"
         known = workspace.exists_at(newest, CONFIG)
-        text = workspace.file_at(newest if known else "HEAD", CONFIG).text()
-        lend_storage(parse(text), workspace.root, cache=None)
+        config = parse(workspace.file_at(newest if known else "HEAD", CONFIG))
+        lend_storage(config, workspace.root, cache=None)
 
 
 def _bring(workspace: Workspace, tag: str, outs: list[Out], log: Callable[[str], object]) -> Cache:
@@ -160,9 +150,9 @@ def _bring(workspace: Workspace, tag: str, outs: list[Out], log: Callable[[str],
     cache = cache_of(workspace)
     why = "no remote is set up"
     if missing := cache.missing(outs):
-        sections = effective(workspace.root)
-        named = ["--remote", NAME] if SECTION in sections else []
-        if named or "remote" in sections.get("core", {}):
+        config = effective(workspace.root)
+        named = ["--remote", NAME] if NAME in config.remotes else []
+        if named or config.default_remote is not None:
             log(f"fetching {len(missing)} files or folders that the cache lacks")
             why = "the remote lacks them"
             try:

@@ -7,9 +7,6 @@ pair is together again, since DVC's half is in git.
 
 from __future__ import annotations
 
-import configparser
-import io
-import os
 import re
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,16 +14,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from flows.processes.command import run
+from flows.workspace.dvc.dvc_config import CONFIG, effective, in_git
 from flows.workspace.workspace import Workspace
 from pipeline.errors import ConfigError, WorkspaceError
-from pipeline.files import replacing
-from pipeline.reading import read
 
 NAME = "backup"
 SOURCE = "source"  # git's name for where a restored workspace came from
-CONFIG, LOCAL_CONFIG = Path(".dvc/config"), Path(".dvc/config.local")
 LOOK_LIMIT_S = 60.0
-SECTION = f"'remote \"{NAME}\"'"
 # scheme -> (module of DVC's plugin, what to install); a path on this machine needs none.
 PLUGINS = {
     "s3": ("dvc_s3", "dvc[s3]"),
@@ -42,8 +36,6 @@ _SECRET = re.compile(
 _NO_SECRETS = {"keyfile", "credentialpath", "sse_kms_key_id", "ask_password", "ask_passphrase"}
 _TOKEN_LENGTH = 20  # a user's name is shorter
 _USERINFO = re.compile(rf"(?<=://)([^/\s@]+:[^/\s@]*|[^/\s@]{{{_TOKEN_LENGTH},}})@")
-
-Sections = dict[str, dict[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +64,7 @@ def remote(workspace: Workspace) -> Remote:
     lent = workspace.git.says("config", "--get", f"remote.{SOURCE}.url") is not None
     if lent and git_url is None:
         return Remote(data=None, git=None)
-    return Remote(data=effective(workspace.root).get(SECTION, {}).get("url"), git=git_url)
+    return Remote(data=effective(workspace.root).url(NAME), git=git_url)
 
 
 def add(workspace: Workspace, url: str | None, git_url: str | None) -> Remote:
@@ -90,7 +82,7 @@ def add(workspace: Workspace, url: str | None, git_url: str | None) -> Remote:
             _require_ours(workspace, git_url := _git_address(workspace, git_url))
         if place is not None:
             _require_no_secrets(workspace)
-            own = "remote" in effective(workspace.root).get("core", {})
+            own = effective(workspace.root).default_remote is not None
             default = () if own else ("--default",)
             workspace.dvc("remote", "add", "--force", *default, NAME, place)
             if "://" not in place:
@@ -109,7 +101,7 @@ def remove(workspace: Workspace) -> Remote:
         raise WorkspaceError(f"{workspace.root}: no remote; `ssl-loop remote add URL` sets one up")
     with workspace.lock():
         workspace.require_clean_branch()
-        if SECTION in _sections(_text(workspace.root / CONFIG)):
+        if NAME in in_git(workspace.root).remotes:
             workspace.dvc("remote", "remove", NAME)
             workspace.commit([CONFIG], "Data are pushed nowhere")
         if found.git:
@@ -185,70 +177,11 @@ def _require_ours(workspace: Workspace, url: str) -> None:
 
 def _require_no_secrets(workspace: Workspace) -> None:
     """WorkspaceError if .dvc/config, which git keeps, holds what opens a remote."""
-    for name, options in _sections(_text(workspace.root / CONFIG)).items():
-        for key in options:
-            if name.startswith("'remote") and _SECRET.search(key) and key not in _NO_SECRETS:
+    for name, settings in in_git(workspace.root).remotes.items():
+        for key in settings:
+            if _SECRET.search(key) and key not in _NO_SECRETS:
                 raise WorkspaceError(
-                    f"{CONFIG}: {key} of {name.strip(chr(39))} would go into git; move it: "
-                    f"`dvc remote modify --unset REMOTE {key}`, then "
-                    f"`dvc remote modify --local REMOTE {key} VALUE`"
+                    f"{CONFIG}: {key} of remote {name!r} would go into git; move it: "
+                    f"`dvc remote modify --unset {name} {key}`, then "
+                    f"`dvc remote modify --local {name} {key} VALUE`"
                 )
-
-
-# --- DVC's configuration, as text
-
-
-def effective(root: Path) -> Sections:
-    """What holds in a workspace: .dvc/config, and .dvc/config.local over it."""
-    found = _merged(_text(root / CONFIG), _text(root / LOCAL_CONFIG))
-    for name, options in found.items():
-        if name.startswith("'remote") and "://" not in (url := options.get("url", "")):
-            options["url"] = str((root / CONFIG.parent / url).resolve())  # DVC's base for paths
-    return found
-
-
-def lend_storage(sections: Sections, target: Path, *, cache: Path | None) -> None:
-    """Give a clone these remotes, credentials too, and a cache to share.
-
-    In its .dvc/config.local, since the clone's own state may be older than the remote.
-    """
-    lent = {name: options for name, options in sections.items() if name.startswith("'remote")}
-    if default := sections.get("core", {}).get("remote"):
-        lent["core"] = {"remote": default}
-    if cache is not None:
-        lent["cache"] = {"dir": str(cache)}
-    lines = []
-    for name, options in lent.items():
-        lines += [f"[{name}]", *(f"    {key} = {value}" for key, value in options.items())]
-    with replacing(target / LOCAL_CONFIG) as beside:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write("".join(f"{line}\n" for line in lines))
-
-
-def parse(text: str) -> Sections:
-    """DVC's configuration file as sections."""
-    return _sections(text)
-
-
-def _merged(*texts: str) -> Sections:
-    found: Sections = {}
-    for text in texts:
-        for name, options in _sections(text).items():
-            found[name] = {**found.get(name, {}), **options}
-    return found
-
-
-def _sections(text: str) -> Sections:
-    parser = configparser.RawConfigParser(strict=False)
-    parser.optionxform = str  # type: ignore[assignment, method-assign]
-    try:
-        parser.read_file(io.StringIO(text))
-    except configparser.Error as error:
-        words = " ".join(str(error).split())
-        raise ConfigError(f"{CONFIG}: {words}; mend it, or `git restore` it") from None
-    return {name: dict(parser.items(name)) for name in parser.sections()}
-
-
-def _text(path: Path) -> str:
-    return read(path, error=ConfigError).text() if path.exists() else ""

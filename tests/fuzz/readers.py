@@ -20,10 +20,10 @@ from flows.services.prefect_server import api
 from flows.watch.log import WatchLog
 from flows.workspace.credentials import SECRETS, credentials
 from flows.workspace.dvc.dvc_cache import Cache, Out
+from flows.workspace.dvc.dvc_config import parse
 from flows.workspace.dvc.dvc_files import locked_stages, not_pushed, outs_of
 from flows.workspace.dvc.dvc_locks import RWLOCK, release_dead_holders
 from flows.workspace.params_file import check_changes
-from flows.workspace.remote import parse
 from pipeline import layout
 from pipeline.campaign import annotation_time, forgetting, stopping
 from pipeline.config.params import load_params
@@ -305,7 +305,7 @@ READERS: dict[str, Reader] = (
                 valid=lambda: [
                     b"[core]\n    remote = backup\n['remote \"backup\"']\n    url = /x\n"
                 ],
-                read=lambda path: parse(read(path).text()),
+                read=lambda path: parse(read(path)),
             ),
         )
     }
