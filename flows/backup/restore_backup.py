@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +44,6 @@ class RestoredBackup:
     secrets: bool
     tool: list[str]
     """Files with what the annotation tool had, project by project."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
 
 
 def restore_backup(file: Path, into: Path, log: Callable[[str], object]) -> RestoredBackup:

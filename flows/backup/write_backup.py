@@ -13,7 +13,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -50,10 +50,6 @@ class Backup:
     """Tags that cannot be restored, here or from the backup, and what DVC's cache lacks of them."""
     tool: str = ""
     """Why the annotation tool's projects are not in it, where they are not."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
 
 
 def backup(loop: Loop, file: Path, *, with_secrets: bool = False) -> Backup:

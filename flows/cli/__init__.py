@@ -22,7 +22,7 @@ from flows.cli import (
     versions,
     watch,
 )
-from flows.cli.options import AS_JSON, WORKSPACE
+from flows.cli.options import AS_JSON, WORKSPACE, echo_json
 from pipeline.runtime.torch_settings import settle_torch
 
 _EPILOG = """\b
@@ -141,7 +141,7 @@ def status_command(workspace: Path, as_json: bool) -> None:
     with _loop(workspace) as loop:
         found = status(loop)
         running = [] if as_json else stack.status(loop.root)
-        click.echo(found.as_json() if as_json else describe(found, running))
+        echo_json(found.to_dict()) if as_json else click.echo(describe(found, running))
 
 
 @main.command("run")
@@ -253,14 +253,11 @@ def ledger_rebuild(workspace: Path) -> None:
 @WORKSPACE
 def doctor(workspace: Path, as_json: bool) -> None:
     """Say what is missing on this machine and the command that mends it."""
-    import json
-    from dataclasses import asdict
-
     from flows.guards.doctor import checks
 
     found = list(checks(workspace))
     if as_json:
-        click.echo(json.dumps([asdict(check) for check in found], indent=1))
+        echo_json(found)
     for check in () if as_json else found:
         click.secho(
             f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.found}",
@@ -276,7 +273,6 @@ def doctor(workspace: Path, as_json: bool) -> None:
 @WORKSPACE
 def evaluate(workspace: Path, split: Literal["val", "test"]) -> None:
     """Print the current models' mIoU on a split as JSON; look at test once, at the end."""
-    import json
 
     settle_torch()
     from pipeline.config.params import load_params
@@ -286,7 +282,7 @@ def evaluate(workspace: Path, split: Literal["val", "test"]) -> None:
 
     params = load_params(workspace / PARAMS)
     require_painted(workspace, params)
-    click.echo(json.dumps(evaluate_split(workspace, params, split), indent=1))
+    echo_json(evaluate_split(workspace, params, split))
 
 
 main.add_command(domain.domain)

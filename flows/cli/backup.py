@@ -5,12 +5,11 @@ Imports are inside the commands: `--help` answers at once.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from flows.cli.options import AS_JSON, WORKSPACE
+from flows.cli.options import AS_JSON, WORKSPACE, echo_json
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -32,7 +31,7 @@ def backup(file: Path, with_secrets: bool, as_json: bool, workspace: Path) -> No
     with open_loop(workspace, log=click.echo) as loop:
         made = write(loop, file, with_secrets=with_secrets)
     if as_json:
-        click.echo(json.dumps(made.as_json(), indent=1))
+        echo_json(made)
         return
     click.echo(f"{file}: {made.files} files, {made.size / 1e6:.1f} MB, {made.tags} tags")
     for tag, lost in made.missing.items():
@@ -54,7 +53,7 @@ def restore_backup(file: Path, into: Path, as_json: bool) -> None:
 
     found = bring_back(file, into, (lambda line: None) if as_json else click.echo)
     if as_json:
-        click.echo(json.dumps(found.as_json(), indent=1))
+        echo_json(found)
         return
     click.echo(f"{into}: as of {found.made_at}, {found.tags} tags, {found.annotations} annotations")
     if found.tool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flows.cli.options import AS_JSON
+from flows.cli.options import AS_JSON, echo_json
 from pipeline.runtime.torch_settings import settle_torch
 
 if TYPE_CHECKING:
@@ -21,13 +21,11 @@ def methods(as_json: bool) -> None:
     Equations, papers and what differs from them: docs/methods/index.md.
     """
     settle_torch()
-    import json
-
     from pipeline.methods.catalogue import entries
 
     found = entries()
     if as_json:
-        click.echo(json.dumps([entry.as_dict() for entry in found], indent=1))
+        echo_json(found)
         return
     _show(found)
 

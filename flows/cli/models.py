@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.cli.options import AS_JSON, WORKSPACE
+from flows.cli.options import AS_JSON, WORKSPACE, echo_json
 from pipeline.runtime.torch_settings import settle_torch
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ def models(fps: float, only: tuple[str, ...], as_json: bool, workspace: Path) ->
     that does; outside of a workspace at 96x128.
     """
     settle_torch()
-    import json
     from functools import partial
 
     from pipeline.models import MODELS
@@ -48,7 +47,7 @@ def models(fps: float, only: tuple[str, ...], as_json: bool, workspace: Path) ->
             costs.append(measure(name, params, size=size, num_classes=num_classes, fps=fps))
             progress.advance(note=partial(str, name))
     if as_json:
-        click.echo(json.dumps([cost.as_dict() for cost in costs], indent=1))
+        echo_json([cost.to_dict() for cost in costs])
         return
     _show(costs, f"{size[0]}x{size[1]} pixels, {num_classes} classes, {fps:g} frames per second")
 

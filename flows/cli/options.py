@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +20,11 @@ WORKSPACE = click.option(
     help="The workspace's folder (default: here).",
 )
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+
+
+def echo_json(value: Any) -> None:
+    """Print plain values, dataclasses among them, as JSON for scripts."""
+    click.echo(json.dumps(value, indent=1, default=asdict))
 
 
 def settings(text: str) -> Callable[[Command], Command]:

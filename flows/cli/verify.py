@@ -5,14 +5,13 @@ Imports are inside the commands: `--help` answers at once.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from flows.cli.options import AS_JSON, WORKSPACE
+from flows.cli.options import AS_JSON, WORKSPACE, echo_json
 
 SHOWN = 20
 SHOWN_COLUMNS = ("id", "key", "who", "kind", "domain", "round_index", "subject", "detail", "sha256")
@@ -34,7 +33,7 @@ def verify(quick: bool, as_json: bool, workspace: Path) -> None:
 
     with open_loop(workspace, log=click.echo) as loop, loop.workspace.lock():
         report = judge(loop, quick=quick)
-    click.echo(report.as_json() if as_json else "\n".join(report.in_words()))
+    echo_json(report) if as_json else click.echo("\n".join(report.in_words()))
     sys.exit(1 if report.findings else 0)
 
 
@@ -72,7 +71,7 @@ def audit(last: int | None, contains: str | None, as_json: bool, workspace: Path
         told: dict[str, Any] = {"head": head, "count": len(rows), "events": shown}
         told["broken"] = vars(broken) if broken else None
         told |= {"contains": not lost} if contains is not None else {}
-        click.echo(json.dumps(told, indent=1))
+        echo_json(told)
     else:
         for one in shown:
             click.echo(_line(one))

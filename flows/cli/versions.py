@@ -6,12 +6,13 @@ Imports are inside the commands: `--help` answers at once.
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from flows.cli.options import AS_JSON, WORKSPACE
+from flows.cli.options import AS_JSON, WORKSPACE, echo_json
 
 
 @click.command()
@@ -23,7 +24,7 @@ def history(workspace: Path, as_json: bool) -> None:
 
     with _loop(workspace) as loop:
         shifts = line.history(loop)
-    click.echo(line.as_json(shifts) if as_json else line.in_words(shifts))
+    echo_json(shifts) if as_json else click.echo(line.in_words(shifts))
 
 
 @click.command()
@@ -44,8 +45,6 @@ def restore(tag: str, into: Path, source: str | None, as_json: bool, workspace: 
     workspace stays as it is. The new one shares its DVC cache, or pulls from the remote, and the
     loop may go on there: later tags stay behind, and nothing is pushed to this one's history.
     """
-    import json
-
     from flows.versions.restore import restore as bring_back
     from flows.workspace.workspace import Workspace
 
@@ -55,7 +54,7 @@ def restore(tag: str, into: Path, source: str | None, as_json: bool, workspace: 
     found = bring_back(source or str(workspace.resolve()), tag, into, log)
     if as_json:
         told = {"root": str(found.root), "annotations": found.annotations}
-        click.echo(json.dumps(told | found.proof.as_json(), indent=1))
+        echo_json(told | asdict(found.proof))
         return
     click.echo(f"{found.root}: {tag}, proved")
     for line in found.proof.in_words():
@@ -77,7 +76,7 @@ def diff(before: str, after: str, as_json: bool, workspace: Path) -> None:
     opened = Workspace(workspace)
     opened.require()
     found = difference(opened, before, after)
-    click.echo(found.as_json() if as_json else in_words(found))
+    echo_json(found) if as_json else click.echo(in_words(found))
 
 
 @click.command()
@@ -104,7 +103,7 @@ def lineage(model: str | None, sample: str | None, as_json: bool, workspace: Pat
         else:
             found = lines.lineage_of_models(loop, models_named(loop, str(model)))
     if as_json:
-        click.echo(lines.as_json(found))
+        echo_json(found)
     else:
         from flows.versions.lineage_text import in_words
 
@@ -139,8 +138,6 @@ def remote_add(url: str | None, git_url: str | None, workspace: Path) -> None:
 @WORKSPACE
 def remote_list(workspace: Path, as_json: bool) -> None:
     """The addresses, and the tags that are not there yet."""
-    import json
-
     from flows.versions.pushes import unpushed
     from flows.workspace import remote as remotes
     from flows.workspace.git.lost_tags import lost_history
@@ -151,7 +148,7 @@ def remote_list(workspace: Path, as_json: bool) -> None:
     if as_json:
         halves = {name: url and remotes.redacted(url) for name, url in vars(found).items()}
         told = {**halves, "not_pushed": tags, "lost": lost}
-        click.echo(json.dumps(told, indent=1))
+        echo_json(told)
         return
     click.echo(found.in_words())
     if lost:
@@ -201,12 +198,10 @@ def gc(workspace: Path, dry_run: bool, as_json: bool) -> None:
     The safe `dvc gc`: every state that `ssl-loop restore` brings back stays, also of workspaces
     that share this cache. Refused while a round is computed.
     """
-    import json
-
     from flows.versions.collect_garbage import collect_garbage
 
     found = collect_garbage(_workspace(workspace), dry_run=dry_run)
-    click.echo(json.dumps(found.as_json(), indent=1) if as_json else found.in_words())
+    echo_json(found) if as_json else click.echo(found.in_words())
 
 
 COMMANDS = (gc, history, restore, diff, lineage, remote)

@@ -41,6 +41,7 @@ def watch(
     settle_torch()
     import json
     import time
+    from dataclasses import asdict
 
     from flows.loop import open_loop
     from flows.views.round_report import render_again
@@ -63,7 +64,7 @@ def watch(
                     click.secho(f"Error: {error}", fg="red", err=True)
                 else:
                     if once or looked.news:
-                        click.echo(json.dumps(looked.as_json()) if as_json else str(looked))
+                        click.echo(json.dumps(asdict(looked)) if as_json else str(looked))
                 if once:
                     return
                 time.sleep(every_s)

@@ -23,7 +23,6 @@ from pipeline import layout
 from pipeline.campaign.forgetting import (
     Forgetting,
     Judgement,
-    as_json,
     describe,
     judge,
     parse_forgetting,
@@ -62,7 +61,7 @@ def write_forgetting(loop: Loop, here: Position) -> Judgement:
     found = Forgetting(rows=(*rows, row_of(here.domain, here.tag, now)))
     found = replace(found, intervals=_intervals(loop, found))
     judged = _judged(loop.workspace, found)
-    write_json(loop.root / layout.FORGETTING, as_json(judged))
+    write_json(loop.root / layout.FORGETTING, judged.to_dict())
     if judged.beyond:
         for sentence in describe(judged):
             loop.log(sentence)

@@ -20,7 +20,6 @@ from pipeline.campaign.stopping import (
     Classes,
     advise,
     agreement,
-    as_json,
     stop_set,
     thinned,
 )
@@ -47,7 +46,7 @@ def write_advice(loop: Loop, here: Position) -> Advice:
         unit="region" if grid else "image",
         ahead=params.query_size(here.domain) if grid else AHEAD,
     )
-    write_json(loop.root / layout.STOPPING, as_json(found))
+    write_json(loop.root / layout.STOPPING, found.to_dict())
     return found
 
 

@@ -7,9 +7,8 @@ tests/flows/verify/by_hand.py.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from db.ledger_errors import LedgerError
 from flows.loop import Loop
@@ -59,10 +58,6 @@ class Verification:
     unchecked: dict[str, str]
     """Invariants that cannot be judged now, and why."""
     findings: tuple[Finding, ...]
-
-    def as_json(self) -> str:
-        """For `--json`."""
-        return json.dumps(asdict(self), indent=1)
 
     def in_words(self) -> list[str]:
         """For people: findings first, what to do below each."""

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from flows.workspace.dvc.dvc_cache import Cache, Out, cache_of, outs_at, outs_in_working_copy
 from flows.workspace.dvc.dvc_config import effective
@@ -35,10 +34,6 @@ class Freed:
     freed_objects: int
     freed_bytes: int
     dry_run: bool
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
 
     def in_words(self) -> str:
         """For people, one line."""

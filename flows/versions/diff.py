@@ -5,9 +5,8 @@ Read from git and DVC's cache; nothing is checked out.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -52,10 +51,6 @@ class Difference:
     params: dict[str, Change]  # key -> value
     metrics: dict[str, Change]  # path in metrics/evaluation.json -> number
     models: dict[str, Change]  # folder -> DVC's hash
-
-    def as_json(self) -> str:
-        """For `--json`."""
-        return json.dumps(asdict(self), indent=1)
 
 
 def diff(workspace: Workspace, before: str, after: str) -> Difference:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from flows.loop import Loop
 from flows.rounds.round_facts import round_facts
@@ -82,11 +81,6 @@ def _round(loop: Loop, row: RoundFacts, when: dict[str, str]) -> RoundLine:
         minutes=row.minutes,
         merged=labels_tag(row.domain, row.round_index) in when,
     )
-
-
-def as_json(shifts: Sequence[DomainHistory]) -> str:
-    """For `--json`: a list of shifts."""
-    return json.dumps([asdict(shift) for shift in shifts], indent=1)
 
 
 def in_words(shifts: Sequence[DomainHistory]) -> str:

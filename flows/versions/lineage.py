@@ -6,9 +6,8 @@ ledger is quick and may be lost, git is what the training really read.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any
@@ -280,8 +279,3 @@ def _manifest(loop: Loop, tag: str) -> list[Sample]:
 def _differences(by_ledger: set[Any], by_git: set[Any]) -> list[str]:
     said = [f"the ledger alone says {one}" for one in by_ledger - by_git]
     return sorted(said + [f"git alone says {one}" for one in by_git - by_ledger])
-
-
-def as_json(found: ModelLineage | SampleLineage) -> str:
-    """For `--json`."""
-    return json.dumps(asdict(found), indent=1)

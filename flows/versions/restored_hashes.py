@@ -9,9 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from flows.workspace.dvc.dvc_cache import Cache, Out
 from flows.workspace.git.commands import Git, blob_hash
@@ -38,10 +37,6 @@ class Proof:
     models: dict[str, str]  # weights -> their SHA-256
     params_sha256: str
     to_be_made: tuple[str, ...]  # outs that no remote keeps: predictions of the tagged model
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
 
     def in_words(self) -> list[str]:
         """For people, one line per kind of evidence."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,10 +19,8 @@ from flows.watch.alarm import alarm_facts
 from flows.workspace.position import Position, round_tags
 from flows.workspace.remote import remote
 from pipeline.campaign.forgetting import Judgement
-from pipeline.campaign.forgetting import as_json as forgetting_as_json
 from pipeline.campaign.forgetting import describe as forgetting_words
 from pipeline.campaign.stopping import Advice, why_finished
-from pipeline.campaign.stopping import as_json as advice_as_json
 from pipeline.campaign.stopping import describe as advice_words
 from pipeline.metrics.audit_estimate import AuditEstimate
 from pipeline.metrics.audit_estimate import describe as audit_words
@@ -63,19 +60,19 @@ class Status:
     forgetting: Judgement | None  # what that round cost older domains
     alarm: AlarmFacts | None  # the newest of the watch on incoming images
 
-    def as_json(self) -> str:
-        """For `--json`."""
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for `--json`."""
         plain = asdict(self)
         if self.stopping:
-            plain["stopping"] = advice_as_json(self.stopping) | {
+            plain["stopping"] = self.stopping.to_dict() | {
                 "in_words": " ".join(advice_words(self.stopping))
             }
         if self.forgetting:
-            plain["forgetting"] = forgetting_as_json(self.forgetting) | {
+            plain["forgetting"] = self.forgetting.to_dict() | {
                 "refused": self.forgetting.refused,
                 "in_words": " ".join(forgetting_words(self.forgetting)),
             }
-        return json.dumps(plain, indent=1)
+        return plain
 
 
 def describe(found: Status, services: list[ServiceStatus]) -> str:

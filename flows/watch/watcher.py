@@ -9,10 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from flows.loop import Loop
 from flows.watch import known_domains
@@ -53,10 +52,6 @@ class Looked:
     def news(self) -> bool:
         """Whether there is anything that the look before did not say."""
         return bool(self.scored or self.left_out or self.shifts or self.opened)
-
-    def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
-        return asdict(self)
 
     def __str__(self) -> str:
         """One line, and one for each file left out."""

@@ -127,6 +127,28 @@ class Judgement:
     refused: bool = False
     """Whether this round's teacher is therefore not offered."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for metrics/forgetting.json and `ssl-loop status --json`."""
+        found = self.found
+        names = list(
+            dict.fromkeys(name for row in found.rows for at in row.iou.values() for name in at)
+        )
+        return {
+            "domains": found.domains,
+            "matrix": found.matrix(),
+            "backward_transfer": found.backward_transfer(),
+            "backward_transfer_per_class": {name: found.backward_transfer(name) for name in names},
+            "forgetting": {domain: found.forgetting(domain) for domain in found.older},
+            "forgetting_per_class": {
+                domain: {name: found.forgetting(domain, name) for name in names}
+                for domain in found.older
+            },
+            "tolerance": self.tolerance,
+            "beyond": list(self.beyond),
+            "rows": [asdict(row) for row in found.rows],
+            "intervals": {domain: list(ends) for domain, ends in found.intervals.items()},
+        }
+
 
 def row_of(domain: str, tag: str, evaluation: Mapping[str, Any]) -> TeacherRow:
     """From metrics/evaluation.json of the last round of `domain`."""
@@ -209,31 +231,8 @@ def _about(kept: Kept, judged: Judgement) -> str:
     return f"{kept.domain} is kept within {judged.tolerance:g}: {numbers}."
 
 
-def as_json(judged: Judgement) -> dict[str, Any]:
-    """Plain values, for metrics/forgetting.json and `ssl-loop status --json`."""
-    found = judged.found
-    names = list(
-        dict.fromkeys(name for row in found.rows for at in row.iou.values() for name in at)
-    )
-    return {
-        "domains": found.domains,
-        "matrix": found.matrix(),
-        "backward_transfer": found.backward_transfer(),
-        "backward_transfer_per_class": {name: found.backward_transfer(name) for name in names},
-        "forgetting": {domain: found.forgetting(domain) for domain in found.older},
-        "forgetting_per_class": {
-            domain: {name: found.forgetting(domain, name) for name in names}
-            for domain in found.older
-        },
-        "tolerance": judged.tolerance,
-        "beyond": list(judged.beyond),
-        "rows": [asdict(row) for row in found.rows],
-        "intervals": {domain: list(ends) for domain, ends in found.intervals.items()},
-    }
-
-
 def parse_forgetting(content: Content, *, source: str = "metrics/forgetting.json") -> Forgetting:
-    """The matrix that `as_json` wrote; whatever follows from it is computed again."""
+    """The matrix of what `Judgement.to_dict` gave; whatever follows from it is computed again."""
     return content_of(content, source).json(Forgetting)
 
 

@@ -82,6 +82,15 @@ class Advice:
     unit: Unit = "image"
     """What labels are counted in: what people are asked for."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for metrics/stopping.json and `ssl-loop status --json`."""
+        plain = asdict(self)
+        plain["gain_per_hour"] = self.gain_per_hour and self.gain_per_hour._asdict()
+        if self.forecast:
+            plain["forecast"]["loss"] = self.forecast.loss._asdict()
+            plain["forecast"]["gain"] = self.forecast.gain._asdict()
+        return plain
+
 
 def stop_set(sample_ids: Iterable[str], size: int) -> list[str]:
     """`size` of the ids, the same in every round: the first by the hash of their name."""
@@ -243,16 +252,6 @@ def forecast_words(found: Advice) -> str:
     return f"{text}."
 
 
-def as_json(found: Advice) -> dict[str, Any]:
-    """Plain values, for metrics/stopping.json and `ssl-loop status --json`."""
-    plain = asdict(found)
-    plain["gain_per_hour"] = found.gain_per_hour and found.gain_per_hour._asdict()
-    if found.forecast:
-        plain["forecast"]["loss"] = found.forecast.loss._asdict()
-        plain["forecast"]["gain"] = found.forecast.gain._asdict()
-    return plain
-
-
 def parse_advice(content: Content, *, source: str = "metrics/stopping.json") -> Advice:
-    """The advice that `as_json` wrote; DataError names the key that is wrong."""
+    """What `Advice.to_dict` gave; DataError names the key that is wrong."""
     return content_of(content, source).json(Advice)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline.methods import FAMILIES
@@ -27,10 +27,6 @@ class Entry:
     """Both: where params.yaml says nothing else."""
     options: dict[str, Any]
     """method.options with their defaults."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 def entries() -> list[Entry]:

@@ -47,8 +47,8 @@ class Cost:
         """By device: whether one image takes no longer than one frame."""
         return {device: ms * self.fps <= 1000 for device, ms in self.latency_ms.items()}
 
-    def as_dict(self) -> dict[str, Any]:
-        """Everything, for JSON."""
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
         return {**asdict(self), "keeps_up": self.keeps_up}
 
 

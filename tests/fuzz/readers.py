@@ -49,13 +49,13 @@ def _template(name: str) -> Callable[[], list[bytes]]:
 
 def _advice(path: Path) -> Any:
     found = stopping.parse_advice(read(path))
-    return stopping.describe(found), stopping.as_json(found)
+    return stopping.describe(found), found.to_dict()
 
 
 def _forgetting(path: Path) -> Any:
     found = forgetting.parse_forgetting(read(path))
     judged = forgetting.judge(found, 0.02)
-    return forgetting.describe(judged), forgetting.as_json(judged)
+    return forgetting.describe(judged), judged.to_dict()
 
 
 def _pace(path: Path) -> Any:

@@ -107,7 +107,7 @@ def test_a_loss_is_told_everywhere(loop: Loop, shifted: tuple[Path, list[str]]) 
     now = status(loop)
     assert (now.model_tag, now.miou["teacher"]["day"]) == ("dusk/r0", 0.57)
     assert f"older domains: {words}" in describe(now, [])
-    told = json.loads(now.as_json())["forgetting"]
+    told = json.loads(json.dumps(now.to_dict()))["forgetting"]
     assert (told["beyond"], told["refused"], told["tolerance"]) == (["day"], False, 0.01)
     assert words in told["in_words"]
     assert events(loop, "forgotten") == [("dusk", 0)]

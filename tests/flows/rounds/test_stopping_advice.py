@@ -42,12 +42,12 @@ def test_every_round_advises_and_people_decide(
     now = status(loop)
     assert now.expected_minutes == 4 * 12
     assert "0/4 answered, about 48 min of work in all" in describe(now, [])
-    found = json.loads(now.as_json())["stopping"]
+    found = json.loads(json.dumps(now.to_dict()))["stopping"]
     assert found["in_words"].startswith("Too few rounds to say what stopping would lose: 2")
     assert "Advice: stop: predictions on the stop set" in found["in_words"]
     assert (found["forecast"], found["closes"], len(found["agreements"])) == (None, False, 1)
     turn(loop, people)
-    found = json.loads(status(loop).as_json())["stopping"]
+    found = json.loads(json.dumps(status(loop).to_dict()))["stopping"]
     assert found["in_words"].startswith("If you stop now, expected loss 0.")
     assert found["forecast"]["num_left"] == 4
     # Eight answers: people's pace is known, so the next 4 images are 4 x 12 minutes.

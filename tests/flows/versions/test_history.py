@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from flows.loop import Loop
-from flows.versions.history import as_json, history, in_words
+from flows.versions.history import history, in_words
 
 Open = Callable[[Path], Loop]
 
@@ -32,7 +33,8 @@ def test_it_is_read_in_a_terminal_and_by_scripts(shifted: Path, open_toy: Open) 
     assert lines[0].endswith("campaign ended (day/final)")
     assert lines[2].split() == ["day/r0", "2", "3", "1.5", "0.167", "-"]
     assert lines[-2].split() == ["dusk/r0", "4", "-", "-", "0.286", "0.286"]
-    assert [row["tag"] for row in json.loads(as_json(shifts))[0]["rounds"]] == ["day/r0", "day/r1"]
+    plain = json.loads(json.dumps(shifts, default=asdict))
+    assert [row["tag"] for row in plain[0]["rounds"]] == ["day/r0", "day/r1"]
 
 
 def test_without_a_domain_it_says_how_to_begin(toy: Path, open_toy: Open) -> None:

@@ -46,7 +46,7 @@ def test_only_a_transductive_teacher_is_marked(
     (row,) = round_facts(computed)
     assert row.transductive is marked
     found = status(computed)
-    assert json.loads(found.as_json())["transductive"] is marked
+    assert json.loads(json.dumps(found.to_dict()))["transductive"] is marked
     assert ("teacher (transductive) on val: day 0.167 mIoU" in describe(found, [])) is marked
     assert "  baseline on val: day 0.167 mIoU" in describe(found, [])
     shown = run_page._round_row(computed, "day", 0, "day/r0")

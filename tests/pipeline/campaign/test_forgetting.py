@@ -10,7 +10,6 @@ import pytest
 from pipeline.campaign.forgetting import (
     Forgetting,
     TeacherRow,
-    as_json,
     describe,
     judge,
     parse_forgetting,
@@ -73,7 +72,7 @@ def test_one_domain_has_nothing_to_forget() -> None:
     alone = planted("day", [0.6])
     assert (alone.backward_transfer(), alone.kept(), alone.older) == (None, [], [])
     assert describe(judge(alone, 0.0)) == []
-    assert as_json(judge(alone, 0.0))["forgetting"] == {}
+    assert judge(alone, 0.0).to_dict()["forgetting"] == {}
 
 
 @pytest.mark.parametrize(
@@ -86,7 +85,7 @@ def test_without_val_images_it_is_not_measurable_rather_than_0(before: Any, now:
     judged = judge(found, 0.0)
     assert judged.beyond == ()
     assert [said for said in describe(judged) if "not yet measurable" in said] == describe(judged)
-    plain = as_json(judged)
+    plain = judged.to_dict()
     assert (plain["forgetting"], plain["backward_transfer"]) == ({"day": None}, None)
 
 
@@ -137,7 +136,7 @@ def test_a_val_split_that_grew_is_said() -> None:
 
 def test_json_and_back() -> None:
     judged = judge(THREE, 0.01)
-    plain = json.loads(json.dumps(as_json(judged)))
+    plain = json.loads(json.dumps(judged.to_dict()))
     assert parse_forgetting(json.dumps(plain)) == THREE
     assert plain["beyond"] == ["day", "dusk"]
     assert plain["forgetting_per_class"]["day"]["car"] == pytest.approx(0.15)

@@ -18,7 +18,6 @@ from pipeline.campaign.stopping import (
     Advice,
     advise,
     agreement,
-    as_json,
     describe,
     forecast,
     parse_advice,
@@ -160,7 +159,7 @@ def test_gain_per_hour_is_the_gain_over_the_time_that_it_takes() -> None:
 @pytest.mark.parametrize("points", [RISING, RISING[:1]])
 def test_advice_survives_the_file(points: list[tuple[int, float]]) -> None:
     found = advise(points, 50, 2.0, [0.9, 0.91], LoopParams())
-    assert parse_advice(json.dumps(as_json(found))) == found
+    assert parse_advice(json.dumps(found.to_dict())) == found
 
 
 def test_it_is_told_in_words() -> None:
@@ -191,6 +190,6 @@ def test_regions_are_called_regions_and_the_next_query_is_told() -> None:
     found = advise(RISING, 900, 0.5, [], LoopParams(), unit="region", ahead=60)
     assert "labelling all 900 regions that are left; the next 60 are" in describe(found)[0]
     assert found.gain_per_hour.mean == pytest.approx(found.forecast.gain.mean / (60 * 0.5 / 60))
-    assert parse_advice(json.dumps(as_json(found))) == found
+    assert parse_advice(json.dumps(found.to_dict())) == found
     none = advise(RISING, 0, 0.5, [], LoopParams(), unit="region", ahead=60)
     assert describe(none)[0].startswith("Every region has its label")
