@@ -20,7 +20,6 @@ from sqlalchemy import create_engine, text
 
 from flows.loop import open_loop
 from flows.services import stack
-from flows.services.label_studio_server import migrated_copy
 from flows.workspace.credentials import SECRETS
 from flows.workspace.workspace import Workspace
 from pipeline import layout
@@ -33,7 +32,7 @@ from tests.faults.place import DOMAIN, stage_images
 from tests.faults.pool import migrated_template
 from tests.faults.report import machine
 from tests.flows.conftest import make_toy_workspace
-from tests.label_studio_server import PERSON
+from tests.label_studio_server import PERSON, migrated_copy
 from tests.ledgers import postgres_cluster
 
 RESULTS = Path(__file__).with_name("results")

@@ -14,7 +14,6 @@ MODELS = Path("models")
 BASELINE = Path("models/baseline")
 TEACHER = Path("models/teacher")
 PREVIOUS_TEACHER = Path("previous/teacher")  # of the last round; copied between rounds
-PREDICTIONS = Path("predictions")
 SCORES = Path("predictions/scores.parquet")
 EMBEDDINGS = Path("predictions/embeddings")  # one <domain>.npz, see the stage embed
 PSEUDO_LABELS = Path("predictions/pseudo_labels")  # <domain>/<stem>.png, class indices

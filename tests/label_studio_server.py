@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +13,16 @@ import pytest
 
 from flows.services.label_studio_server import (
     LATER_START_S,
-    Credentials,
+    FirstUser,
     find_label_studio,
     free_port,
-    migrated_copy,
     start_label_studio,
     stop_label_studio,
     wait_healthy,
 )
 from pipeline.errors import ServiceError
 
-PERSON = Credentials(
+PERSON = FirstUser(
     email="annotator@example.com",
     password="Secret-pass-1",
     token="0123456789abcdef0123456789abcdef01234567",
@@ -34,7 +34,7 @@ class Server:
     """Where the session's Label Studio is and how to log in."""
 
     url: str
-    credentials: Credentials
+    credentials: FirstUser
     data_dir: Path
     log: Path
 
@@ -51,6 +51,28 @@ class Server:
             timeout=60,
             trust_env=False,
         )
+
+
+def migrated_copy(template: Path, data_dir: Path, *, credentials: FirstUser) -> None:
+    """Fill `data_dir` with a migrated database and its first user, for a start in seconds.
+
+    `template` is made on the first call; the same credentials must go with it for ever.
+    """
+    if not template.exists():
+        beside = template.with_name(f"{template.name}.{os.getpid()}.tmp")
+        log = beside.with_suffix(".log")
+        port = free_port()
+        process = start_label_studio(beside, port, credentials=credentials, log=log)
+        try:
+            wait_healthy(process, port, log=log)
+        finally:
+            stop_label_studio(process)
+        try:
+            beside.rename(template)
+        except OSError:  # somebody else was first
+            shutil.rmtree(beside)
+        log.unlink()
+    shutil.copytree(template, data_dir, dirs_exist_ok=True)
 
 
 def label_studio_template(request: pytest.FixtureRequest) -> Path:

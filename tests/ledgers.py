@@ -20,7 +20,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from db import Ledger, open_ledger
+from db.session import Ledger, open_ledger
 from db.tables import Base
 
 BACKENDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]

@@ -9,7 +9,6 @@ from __future__ import annotations
 from db.repository.annotations import (
     RoundAnswers,
     accepted_items,
-    annotated_count,
     annotation_versions,
     answers,
     find_annotation,
@@ -25,7 +24,7 @@ from db.repository.annotations import (
 from db.repository.chain import first_break
 from db.repository.chain import head as chain_head
 from db.repository.events import events, find_event, record_event
-from db.repository.ledger_export import facts, facts_hash
+from db.repository.ledger_export import facts
 from db.repository.projects import ls_projects, record_ls_project
 from db.repository.queries import (
     NewQueryItem,
@@ -45,7 +44,6 @@ from db.repository.queries import (
 )
 from db.repository.training import (
     checkpoints,
-    measurements,
     record_checkpoint,
     record_measurement,
 )
@@ -57,7 +55,6 @@ __all__ = [
     "add_domain",
     "add_round",
     "add_samples",
-    "annotated_count",
     "annotation_versions",
     "answers",
     "chain_head",
@@ -65,7 +62,6 @@ __all__ = [
     "domains",
     "events",
     "facts",
-    "facts_hash",
     "find_annotation",
     "find_event",
     "find_query_item",
@@ -76,7 +72,6 @@ __all__ = [
     "lead_time",
     "ls_projects",
     "ls_tasks",
-    "measurements",
     "next_sequence",
     "pre_annotation",
     "query_items",

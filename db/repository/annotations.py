@@ -236,11 +236,6 @@ def withdrawn_samples(session: Session) -> set[str]:
     return answered - set(latest_accepted(session))
 
 
-def annotated_count(session: Session, domain: str | None = None) -> int:
-    """Samples with an accepted annotation: what the budget is counted in."""
-    return len(latest_accepted(session, domain))
-
-
 def answers(session: Session, domain: str) -> list[RoundAnswers]:
     """One line per round of the domain, in order."""
     return [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -32,11 +31,6 @@ def facts(session: Session) -> Facts:
         ]
         found[table.name] = sorted(rows, key=_canonical)
     return found
-
-
-def facts_hash(found: Mapping[str, Any]) -> str:
-    """SHA-256 of facts; equal ledgers have equal hashes, on SQLite and PostgreSQL alike."""
-    return hashlib.sha256(_canonical(found).encode()).hexdigest()
 
 
 def _plain(column: Column[Any], value: Any) -> Any:

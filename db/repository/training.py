@@ -79,26 +79,3 @@ def checkpoints(session: Session, domain: str | None = None) -> list[Checkpoint]
         statement = statement.where(Checkpoint.domain == domain)
     order = (Domain.arrival, Checkpoint.round_index, Checkpoint.kind)
     return list(session.scalars(statement.order_by(*order)))
-
-
-def measurements(
-    session: Session, *, metric: str | None = None, split: str | None = None
-) -> list[Measurement]:
-    """Measurements by order of the training domains' arrival and round: the learning curve."""
-    statement = select(Measurement, Domain.arrival).join(Domain, Domain.name == Measurement.domain)
-    if metric is not None:
-        statement = statement.where(Measurement.metric == metric)
-    if split is not None:
-        statement = statement.where(Measurement.split == member(EvaluatedSplit, split, "split"))
-    found = [(arrival, row) for row, arrival in session.execute(statement)]
-    # Sorted here, since servers differ in how they order text.
-    found.sort(
-        key=lambda pair: (
-            pair[0],
-            pair[1].round_index,
-            pair[1].kind,
-            pair[1].evaluated_domain,
-            pair[1].metric,
-        )
-    )
-    return [row for _, row in found]

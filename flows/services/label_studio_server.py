@@ -8,7 +8,6 @@ tests copy a migrated folder.
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -166,28 +165,6 @@ def stop_label_studio(process: subprocess.Popen[bytes], grace_s: float = 10.0) -
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def migrated_copy(template: Path, data_dir: Path, *, credentials: FirstUser) -> None:
-    """Fill `data_dir` with a migrated database and its first user, for a start in seconds.
-
-    `template` is made on the first call; the same credentials must go with it for ever.
-    """
-    if not template.exists():
-        beside = template.with_name(f"{template.name}.{os.getpid()}.tmp")
-        log = beside.with_suffix(".log")
-        port = free_port()
-        process = start_label_studio(beside, port, credentials=credentials, log=log)
-        try:
-            wait_healthy(process, port, log=log)
-        finally:
-            stop_label_studio(process)
-        try:
-            beside.rename(template)
-        except OSError:  # somebody else was first
-            shutil.rmtree(beside)
-        log.unlink()
-    shutil.copytree(template, data_dir, dirs_exist_ok=True)
 
 
 def _answers(url: str) -> bool:

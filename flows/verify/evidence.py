@@ -129,10 +129,6 @@ class Evidence:
             return {}
         return locked_stages(self.workspace.file_at(revision, DVC_LOCK))
 
-    def changed_by_hand(self, path: Path) -> bool:
-        """Whether a tracked file is not as HEAD has it."""
-        return bool(self.workspace.git.run("diff", "--name-only", "HEAD", "--", path.as_posix()))
-
     # --- files
 
     def sha256(self, path: Path) -> str:

@@ -57,7 +57,6 @@ class Answer:
 
 
 COLUMNS = tuple(field.name for field in fields(Answer))
-NUMBERS = ("chance", "lead_s", "boundary", "regions")
 
 
 def compare(truth_HW: Mask, predicted_HW: Mask) -> Counts:

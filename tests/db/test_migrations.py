@@ -14,8 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, inspect, text
 
-from db import open_ledger
-from db.session import MIGRATIONS, SCHEMA_HEAD, alembic_config, ledger_url
+from db.session import MIGRATIONS, SCHEMA_HEAD, alembic_config, ledger_url, open_ledger
 from db.tables import Base
 from tests.ledgers import new_target
 

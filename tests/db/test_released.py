@@ -10,9 +10,15 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
-from db import open_ledger, session_scope
 from db.repository import events, facts, first_break
-from db.session import MIGRATIONS, alembic_config, ledger_url, new_engine
+from db.session import (
+    MIGRATIONS,
+    alembic_config,
+    ledger_url,
+    new_engine,
+    open_ledger,
+    session_scope,
+)
 
 # Rows as that version wrote them, upon those of the version before.
 RELEASED: dict[str, tuple[str, ...]] = {

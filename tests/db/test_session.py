@@ -15,7 +15,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 import db.session
-from db import Ledger, LedgerError, open_ledger, repository, session_scope
+from db import repository
+from db.ledger_errors import LedgerError
+from db.session import Ledger, open_ledger, session_scope
 from db.tables import Base, Domain
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 
-from db import ItemState, Ledger, LedgerError, repository, session_scope
-from db.tables import Event
+from db import repository
+from db.ledger_errors import LedgerError
+from db.session import Ledger, session_scope
+from db.tables import Event, ItemState
 
 DELHI = timezone(timedelta(hours=5, minutes=30))
 ANNOTATION = """

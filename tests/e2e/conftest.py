@@ -17,13 +17,12 @@ from PIL import Image
 from flows.annotators.label_studio import LabelStudio
 from flows.loop import open_loop
 from flows.services import stack
-from flows.services.label_studio_server import migrated_copy
 from flows.views.status import Status, status
 from flows.workspace.create import create_workspace
 from flows.workspace.credentials import SECRETS
 from flows.workspace.workspace import Workspace
 from pipeline.data.synthetic.domains import CLASSES, make_domain
-from tests.label_studio_server import PERSON, label_studio_template
+from tests.label_studio_server import PERSON, label_studio_template, migrated_copy
 
 WAIT_S = 420.0  # a guard against hanging, not a promise: timings are in benchmarks/
 NUM_IMAGES = 10

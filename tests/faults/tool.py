@@ -15,12 +15,11 @@ import httpx
 from flows.services.label_studio_server import (
     LATER_START_S,
     free_port,
-    migrated_copy,
     start_label_studio,
     stop_label_studio,
     wait_healthy,
 )
-from tests.label_studio_server import PERSON
+from tests.label_studio_server import PERSON, migrated_copy
 
 DATABASE = "label_studio.sqlite3"
 

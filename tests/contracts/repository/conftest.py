@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy.orm import Session
 
-from db import Ledger, session_scope
+from db.session import Ledger, session_scope
 from tests.contracts.repository.recording import prepare
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from db import ItemState, Verdict
 from db import repository as ledger_repository
 from db.repository.annotations import LONGEST_LEAD_S, lead_time
+from db.tables import ItemState, Verdict
 from tests.contracts.repository.recording import (
     NOON,
     answer,
@@ -204,8 +204,6 @@ def test_the_latest_accepted_is_over_all_rounds_and_by_domain(session: Session) 
         "dusk/a": ("dusk/a/r0", "mask-3"),
     }
     assert set(ledger_repository.latest_accepted(session, "dusk")) == {"dusk/a"}
-    assert ledger_repository.annotated_count(session, "day") == 1
-    assert ledger_repository.annotated_count(session) == 2
 
 
 def test_the_answers_of_a_round_are_counted(session: Session) -> None:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from sqlalchemy import text
 
-from db import Ledger, session_scope
 from db.repository import chain_head, events, first_break, record_event
+from db.session import Ledger, session_scope
 
 
 def told(ledger: Ledger, *subjects: str) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy.orm import Session
 
-from db import Ledger, LedgerError, session_scope
 from db import repository as ledger_repository
+from db.ledger_errors import LedgerError
+from db.session import Ledger, session_scope
 from tests.contracts.repository.recording import (
     add_query,
     answer,

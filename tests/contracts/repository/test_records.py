@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from db import Ledger, LedgerConflictError, session_scope
 from db import repository as ledger_repository
+from db.ledger_errors import LedgerConflictError
+from db.session import Ledger, session_scope
 from tests.contracts.repository.recording import (
-    MEASUREMENT,
     add_query,
     add_samples,
     answer,
@@ -64,22 +64,14 @@ def test_preparing_twice_changes_nothing(session: Session) -> None:
     assert ledger_repository.facts(session) == before
 
 
-def test_checkpoints_and_measurements_come_in_order(session: Session) -> None:
+def test_checkpoints_come_in_order(session: Session) -> None:
     for domain in ("zoo", "dusk"):
         prepare(session, domain)
     for domain, kind in itertools.product(("dusk", "zoo", "day"), ("teacher", "baseline")):
-        for evaluated_domain in ("zoo", "day"):
-            key = {"domain": domain, "kind": kind}
-            record_checkpoint(session, **key)
-            given = MEASUREMENT | key | {"evaluated_domain": evaluated_domain}
-            ledger_repository.record_measurement(session, **given)
+        record_checkpoint(session, domain=domain, kind=kind)
     expected = list(itertools.product(("day", "zoo", "dusk"), ("baseline", "teacher")))
     found = ledger_repository.checkpoints(session)
     assert [(row.domain, row.kind) for row in found] == expected
-    measured = ledger_repository.measurements(session, metric="miou", split="val")
-    assert [(m.domain, m.kind) for m in measured[::2]] == expected
-    assert [m.evaluated_domain for m in measured[:2]] == ["day", "zoo"]
-    assert ledger_repository.measurements(session, split="test") == []
     assert ledger_repository.checkpoints(session, "zoo")[0].trained_on == {"day/a": "mask-a"}
 
 

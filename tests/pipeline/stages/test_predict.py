@@ -121,7 +121,7 @@ def test_twice_gives_equal_bytes(make_workspace, tiny_params) -> None:
     runs = []
     for _ in range(2):
         predict.run(root, tiny_params())
-        files = sorted(p for p in (root / layout.PREDICTIONS).rglob("*") if p.is_file())
+        files = sorted(p for p in (root / "predictions").rglob("*") if p.is_file())
         runs.append([(path, path.read_bytes()) for path in files])
     assert runs[0] == runs[1]
 
