@@ -8,6 +8,10 @@ afterwards.
 Anybody on the machine may connect. So the secret is looked at before the body, everything has a
 limit (size, time, number of connections), and no client can write more than a line a minute into
 the log.
+
+Written on asyncio and h11 for those limits: uvicorn and starlette have none for the size of a body
+or the time of a request. They would start no sooner: 1.07 times as long, with 5 MiB more
+(benchmarks/results/receiver_start.md).
 """
 
 from __future__ import annotations
