@@ -12,7 +12,7 @@ import torch
 from pipeline.config.params import ModelParams
 from pipeline.methods import METHODS, SemiSupervised
 from pipeline.models import MODELS
-from pipeline.models.build import Row
+from pipeline.models.build import ModelEntry
 from tests.contracts import test_methods, test_models
 
 PAGE = Path(__file__).parents[1] / "docs/extending.md"
@@ -53,7 +53,7 @@ def test_the_method_of_the_page_keeps_the_contract(method: str, contract) -> Non
 
 
 def test_the_model_of_the_page_keeps_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(MODELS, "plain", Row(example(1)["plain"], None))
+    monkeypatch.setitem(MODELS, "plain", ModelEntry(example(1)["plain"], None))
     torch.manual_seed(0)
     model = test_models.build_model(ModelParams(name="plain"), test_models.NUM_CLASSES)
     test_models.test_logits_have_the_images_size(model, 3)
