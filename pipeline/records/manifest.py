@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import Annotated
 
 from pipeline.errors import DataError
-from pipeline.files import replacing, sha256_file
+from pipeline.files import sha256_file, write_text
 from pipeline.reading import Content, Document, Row, content_of, read
+from pipeline.records.csv_codec import NOT_EMPTY, Column, CsvCodec
 from pipeline.records.regions import Box, parse_boxes
-from pipeline.types import SPLITS, Origin, Split
+from pipeline.types import Origin, Split
+
+
+def _boxes_text(row: Row, column: str) -> str:
+    parse_boxes(row[column], row.where)
+    return row[column]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
     """One image of one domain; `sample_id` is `<domain>/<stem>` for life."""
 
-    sample_id: str
-    domain: str
+    sample_id: Annotated[str, NOT_EMPTY]
+    domain: Annotated[str, NOT_EMPTY]
     split: Split
-    image: str  # relative to the workspace
+    image: Annotated[str, NOT_EMPTY]  # relative to the workspace
     image_sha256: str
     mask: str = ""  # relative to the workspace; "" = none
     mask_sha256: str = ""
     origin: Origin = ""
     skips: int = 0  # how often people said no to it; such a sample is not asked for again
     left_out: str = ""  # why no label of it would help, by pipeline.data.quality; "" = it may
-    regions: str = ""  # boxes that people answered or refused, where not asked for as a whole
+    regions: Annotated[str, Column(_boxes_text)] = ""
+    """Boxes that people answered or refused, where not asked for as a whole."""
 
     @property
     def labelled(self) -> bool:
@@ -54,8 +60,8 @@ class Sample:
         return len(self.boxes) or int(self.origin == "annotated" or self.skips > 0)
 
 
-COLUMNS = tuple(field.name for field in fields(Sample))
-WHOLE_IMAGES = COLUMNS[:-1]  # the last column is there once regions were asked for
+_REGIONS = ("regions",)  # a column that is there once regions were asked for
+_TABLE = CsvCodec(Sample, optional=_REGIONS)
 
 
 def read_manifest(path: Path) -> list[Sample]:
@@ -70,32 +76,18 @@ def parse_manifest(content: Content, *, source: str = "data/manifest.csv") -> li
 
 def _samples(document: Document) -> list[Sample]:
     found: dict[str, Sample] = {}
-    for row in document.table(COLUMNS, optional=("regions",)):
-        sample = _sample(row)
+    for row, sample in _TABLE.read(document):
         if sample.sample_id in found:
             raise row.wrong("sample_id", "an id that comes once")
         found[sample.sample_id] = sample
     return list(found.values())
 
 
-def _sample(row: Row) -> Sample:
-    for column in ("sample_id", "domain", "image"):
-        if not row[column]:
-            raise row.wrong(column, "something")
-    row.one_of("split", SPLITS)
-    row.one_of("origin", get_args(Origin))
-    parse_boxes(row["regions"], row.where)
-    return Sample(**{**row.cells, "skips": row.whole("skips")})  # type: ignore[arg-type]
-
-
 def write_manifest(path: Path, samples: Iterable[Sample]) -> None:
     """Write samples sorted by domain and id, so that equal contents are equal files."""
     rows = sorted(samples, key=lambda sample: (sample.domain, sample.sample_id))
-    columns = COLUMNS if any(row.regions for row in rows) else WHOLE_IMAGES
-    with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+    without = () if any(row.regions for row in rows) else _REGIONS
+    write_text(path, _TABLE.text(rows, without=without))
 
 
 def with_mask(sample: Sample, *, mask: str, sha256: str, split: Split) -> Sample:

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, Protocol, get_args
+from typing import Annotated, Any, Literal, Protocol
 
 from pipeline.files import write_text
 from pipeline.reading import Content, Document, Row, content_of, read
-from pipeline.records.regions import Box, parse_boxes
+from pipeline.records.csv_codec import NUMBER, SHARE, Column, CsvCodec
+from pipeline.records.regions import Box, boxes_text, parse_boxes
 
 Source = Literal["strategy", "audit", "cold_start"]
 Region = tuple[str, Box]  # sample_id and where in it
+
+
+def _decimals(count: int) -> Callable[[Any], str]:
+    return lambda value: "" if value is None else f"{value:.{count}f}"
+
+
+def _score(row: Row, column: str) -> float:
+    score = row.number(column, 0, 1)
+    if score is None:
+        raise row.wrong(column, "a number in [0, 1]")
+    return score
+
+
+def _boxes(row: Row, column: str) -> tuple[Box, ...]:
+    return parse_boxes(row[column], row.where)
 
 
 class Chosen(Protocol):
@@ -45,15 +59,15 @@ class QueryRow:
     rank: int
     """From 1, the first to be annotated."""
     sample_id: str
-    score: float
+    score: Annotated[float, Column(_score, _decimals(6))]
     """In [0, 1], higher = sooner."""
     source: Source
     reason: str
-    regions: tuple[Box, ...] = ()
+    regions: Annotated[tuple[Box, ...], Column(_boxes, boxes_text)] = ()
     """Which parts to annotate, one a row as `acquire` writes them; () = the whole image."""
-    chance: float | None = None
+    chance: Annotated[float | None, Column(SHARE.read, _decimals(9))] = None
     """With which an audit pick was drawn, in (0, 1]; None where it was chosen."""
-    minutes: float | None = None
+    minutes: Annotated[float | None, Column(NUMBER.read, _decimals(2))] = None
     """Of people's time that it is expected to take (pipeline/campaign/annotation_time.py)."""
 
 
@@ -99,8 +113,8 @@ class QueryImage:
         return sum(known) if known else None
 
 
-COLUMNS = tuple(field.name for field in fields(QueryRow))
-LATER = ("chance", "minutes")  # columns that queries of older rounds lack
+# Queries of older rounds lack the last two.
+_TABLE = CsvCodec(QueryRow, optional=("chance", "minutes"))
 
 
 def write_query(
@@ -118,16 +132,22 @@ def write_query(
     sample's own.
     """
     num_drawn = sum(pick.source == "audit" for pick in picks)
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows = []
     for rank, pick in enumerate(picks, start=1):
-        chance = f"{num_drawn / num_candidates:.9f}" if pick.source == "audit" else ""
-        time = f"{minutes[pick.sample_id]:.2f}" if pick.sample_id in minutes else ""
-        name, box = regions.get(pick.sample_id, (pick.sample_id, ""))
-        score = f"{pick.score:.6f}"
-        writer.writerow([rank, name, score, pick.source, pick.reason, box, chance, time])
-    write_text(path, file.getvalue())
+        name, *boxes = regions.get(pick.sample_id, (pick.sample_id,))
+        rows.append(
+            QueryRow(
+                rank=rank,
+                sample_id=name,
+                score=pick.score,
+                source=pick.source,
+                reason=pick.reason,
+                regions=tuple(boxes),
+                chance=num_drawn / num_candidates if pick.source == "audit" else None,
+                minutes=minutes.get(pick.sample_id),
+            )
+        )
+    write_text(path, _TABLE.text(rows))
 
 
 def parse_query(content: Content, *, source: str = "query.csv") -> list[QueryRow]:
@@ -153,25 +173,9 @@ def by_image(rows: Iterable[QueryRow]) -> list[QueryImage]:
 
 def _rows(document: Document) -> list[QueryRow]:
     rows = []
-    for place, row in enumerate(document.table(COLUMNS, optional=LATER), start=1):
-        if row.whole("rank") != place:
-            what = f"rank {row['rank']} at place {place}, expected 1, 2, 3, ..."
-            raise document.wrong(what, row.line)
-        rows.append(_row(row))
+    for place, (line, row) in enumerate(_TABLE.read(document), start=1):
+        if row.rank != place:
+            what = f"rank {row.rank} at place {place}, expected 1, 2, 3, ..."
+            raise document.wrong(what, line.line)
+        rows.append(row)
     return rows
-
-
-def _row(row: Row) -> QueryRow:
-    score = row.number("score", 0, 1)
-    if score is None:
-        raise row.wrong("score", "a number in [0, 1]")
-    return QueryRow(
-        rank=row.whole("rank"),
-        sample_id=row["sample_id"],
-        score=score,
-        source=row.one_of("source", get_args(Source)),
-        reason=row["reason"],
-        regions=parse_boxes(row["regions"], row.where),
-        chance=row.number("chance", 0, 1, above=True),
-        minutes=row.number("minutes"),
-    )

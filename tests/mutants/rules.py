@@ -206,8 +206,8 @@ READER_FAULTS = (
     Mutant(
         "a query may lack ranks",
         "pipeline/records/query.py",
-        'if row.whole("rank") != place:',
-        'if row.whole("rank") < 1:',
+        "if row.rank != place:",
+        "if row.rank < 1:",
         f"{RECORDS}/test_query.py",
     ),
     Mutant(

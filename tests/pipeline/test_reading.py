@@ -14,7 +14,7 @@ import pytest
 from pipeline.config.params import load_params
 from pipeline.errors import ConfigError, DataError, ServiceError
 from pipeline.reading import Document, content_of, read
-from pipeline.records.manifest import COLUMNS, parse_manifest, read_manifest
+from pipeline.records.manifest import parse_manifest, read_manifest
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,8 @@ def test_params_in_latin_1_are_refused_by_line(tmp_path: Path) -> None:
 
 def test_a_manifest_with_one_image_twice_is_refused(tmp_path: Path) -> None:
     line = "day/a,day,pool,data/day/images/a.png,0,,,,0,\n"
-    text = ",".join(COLUMNS[:-1]) + "\n" + line
+    head = "sample_id,domain,split,image,image_sha256,mask,mask_sha256,origin,skips,left_out"
+    text = f"{head}\n{line}"
     assert [s.sample_id for s in parse_manifest(text)] == ["day/a"]
     (tmp_path / "manifest.csv").write_text(text + line)
     with pytest.raises(DataError, match=r"manifest.csv:3: sample_id 'day/a', expected an id"):
