@@ -10,7 +10,7 @@ BIN := .venv/bin
 unexport PREFECT_API_URL PREFECT_PROFILE PREFECT_HOME PREFECT_API_AUTH_STRING PREFECT_API_KEY
 unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
 
-.PHONY: help install .venv .venv-labelstudio demo down test test-slow check faults mutants e2e-camvid camvid-seeds fuzz lock clean
+.PHONY: help install .venv .venv-labelstudio .venv-docs demo down test test-slow check docs faults mutants e2e-camvid camvid-seeds fuzz lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1|/' | \
@@ -44,6 +44,9 @@ install: ## both environments: the project's and Label Studio's
 .venv-labelstudio:
 	$(call environment,$@,requirements-labelstudio.lock,)
 
+.venv-docs:
+	$(call environment,$@,requirements-docs.lock,)
+
 demo: ## the whole loop on this machine with a simulated annotator; leaves its pages up
 	@export SSL_LOOP_DEMO_STARTED=$$(date +%s); $(MAKE) install; $(BIN)/python -m flows.demo
 
@@ -69,6 +72,10 @@ check: install ## static checks: format, lint, types, security, layers, docs, mi
 	$(BIN)/alembic -x url="$$folder/ledger.db" upgrade head; \
 	$(BIN)/alembic -x url="$$folder/ledger.db" check
 
+docs: .venv-docs ## the documentation as a site in build/site; a broken link, anchor or image ends it
+	.venv-docs/bin/python -m docs.build_site build/site-source
+	.venv-docs/bin/zensical build --strict --clean --config-file zensical.toml
+
 faults: install ## what must hold after faults of every kind: N=300 SEED=0 JOBS=1
 	$(BIN)/python -m tests.faults $(or $(N),300) --seed $(or $(SEED),0) --jobs $(or $(JOBS),1)
 
@@ -87,11 +94,11 @@ CASES ?= 100000
 fuzz: install ## damaged files for every reader, CASES=100000 each, JOBS=1; writes benchmarks/results/fuzz.md
 	$(BIN)/python -m benchmarks.fuzz --cases $(CASES) --jobs $(or $(JOBS),1)
 
-lock: ## resolve both environments anew and write the lock files
-	@for file in requirements.lock requirements-labelstudio.lock; do \
+lock: ## resolve all environments anew and write the lock files
+	@for file in requirements.lock requirements-labelstudio.lock requirements-docs.lock; do \
 	  folder=$$(mktemp -d); \
 	  $(PYTHON) -m venv "$$folder"; \
-	  case $$file in *labelstudio*) what="label-studio==1.23.2";; *) what=".[dev]";; esac; \
+	  case $$file in *labelstudio*) what="label-studio==1.23.2";; *docs*) what="zensical==0.0.73";; *) what=".[dev]";; esac; \
 	  "$$folder/bin/python" -m pip install "$$what"; \
 	  "$$folder/bin/python" -m pip check; \
 	  grep '^#' $$file > "$$folder/lock"; \
@@ -103,5 +110,5 @@ lock: ## resolve both environments anew and write the lock files
 	  rm -r "$$folder"; \
 	done
 
-clean: down ## stop the services, remove both environments, caches and demo workspaces
-	rm -rf .venv .venv-labelstudio workspaces .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info
+clean: down ## stop the services, remove all environments, caches and demo workspaces
+	rm -rf .venv .venv-labelstudio .venv-docs .cache workspaces .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info
