@@ -27,16 +27,16 @@ ARCHITECTURE = ROOT / "docs/architecture.md"
 METHODS_PAGE = ROOT / "docs/methods/index.md"
 METHODS_PAGES = sorted((ROOT / "docs/methods").glob("*.md"))
 WORDS = """
-    workspace domain round budget tick evidence stage step flow task sample class mask ignore
-    manifest split pool labelled unlabelled candidates origin query strategy source uncertainty
-    diversity embedding reason pre-annotation annotator annotation version supersede settled missing
-    inbox incoming sequence merge model method baseline student teacher confidence pseudo-label
-    reliable checkpoint measurement ledger fact event tag campaign
+    workspace domain round budget tick evidence stage step flow task sample ignore manifest split
+    pool labelled unlabelled candidates origin query source embedding pre-annotation annotator
+    annotation version supersede settled missing inbox incoming sequence merge baseline student
+    teacher pseudo-label reliable checkpoint measurement ledger fact event tag campaign block
+    novelty watch suspicion snapshot monitor guard remote backup restore invariant finding lineage
 """
 PHRASES = (
-    "domain shift, query size, query item, audit share, cold start, ground truth, lead time, "
-    "weak view, strong view, consistency loss, reliable share, label efficiency, stopping rule, "
-    "simulated annotator, not yet measurable"
+    "domain shift, shift report, query item, audit share, cold start, ground truth, lead time, "
+    "reliable share, stopping rule, stop set, simulated annotator, refused round, "
+    "not yet measurable"
 )
 
 
