@@ -151,6 +151,10 @@ def turn_hue(images_BCHW: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
     return value[:, None] - chroma[:, None] * torch.minimum(k, 4 - k).clamp_(0, 1)
 
 
+# Not torchvision's functions, which take one number for all images: image by image a strong view
+# takes 1.2 to 1.4 times as long, hue and blur in it 1.4 to 3.1 times (benchmarks/results/
+# augmentations.md). Its contrast and saturation are quicker, but their grey has weights of four
+# digits: 5e-5 off, which would change what every seed trains.
 JITTERS: tuple[Callable[[torch.Tensor, torch.Tensor], torch.Tensor], ...] = (
     _brighten,
     _contrast,

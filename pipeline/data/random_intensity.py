@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torchvision.transforms.v2 import functional as T
 
 from pipeline.data.augment import BLUR_SIGMA_PX, gaussian_blur, luma, turn_hue
 
@@ -19,105 +19,83 @@ MAX_OPERATIONS = 3
 FACTOR = (0.05, 0.95)  # of contrast, brightness, colour, sharpness; 1 = the image as it is
 MAX_HUE_TURN = 0.5
 POSTERISE_BITS = (4, 8)  # 8 = the image as it is
-LEVELS = 256
+HIGHEST = 255  # of a byte
 
-Operation = Callable[[Tensor, Tensor], Tensor]
-"""(images_BCHW, strengths_B in [0, 1)) -> images_BCHW; each image for itself."""
+Operation = Callable[[Tensor, float], Tensor]
+"""(image_CHW, strength in [0, 1)) -> image_CHW."""
 
 
 def random_intensity_view(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
     """The images after their operations; float RGB in [0, 1], same shape."""
-    batch, device = len(images_BCHW), images_BCHW.device
-    counts = torch.randint(1, MAX_OPERATIONS + 1, (batch,), generator=generator)
-    chosen = torch.randint(len(OPERATIONS), (MAX_OPERATIONS, batch), generator=generator)
-    strengths = torch.rand(MAX_OPERATIONS, batch, generator=generator)
-    views = images_BCHW.clone()
-    for place in range(MAX_OPERATIONS):
-        for number, operation in enumerate(OPERATIONS.values()):
-            taken = (chosen[place] == number) & (place < counts)
-            if taken.any():
-                mine = taken.to(device)
-                views[mine] = operation(views[mine], strengths[place][taken].to(device))
-    return views
+    batch, operations = len(images_BCHW), list(OPERATIONS.values())
+    counts = torch.randint(1, MAX_OPERATIONS + 1, (batch,), generator=generator).tolist()
+    shape = (MAX_OPERATIONS, batch)
+    chosen = torch.randint(len(operations), shape, generator=generator).T.tolist()
+    strengths = torch.rand(shape, generator=generator).T.tolist()
+    views = []
+    for view_CHW, count, numbers, own in zip(images_BCHW, counts, chosen, strengths, strict=True):
+        for number, strength in zip(numbers[:count], own[:count], strict=True):
+            view_CHW = operations[number](view_CHW, strength)
+        views.append(view_CHW)
+    return torch.stack(views)
 
 
-def identity(images_BCHW: Tensor, _strengths_B: Tensor) -> Tensor:
-    """The images as they are."""
-    return images_BCHW
+def identity(image_CHW: Tensor, _strength: float) -> Tensor:
+    """The image as it is."""
+    return image_CHW
 
 
-def autocontrast(images_BCHW: Tensor, _strengths_B: Tensor) -> Tensor:
+def autocontrast(image_CHW: Tensor, _strength: float) -> Tensor:
     """Every channel stretched to 0..1; a channel of one value stays."""
-    low, high = (end((2, 3), keepdim=True) for end in (images_BCHW.amin, images_BCHW.amax))
-    room = high - low
-    return torch.where(room > 0, (images_BCHW - low) / room.clamp(min=1e-8), images_BCHW)
+    return T.autocontrast(image_CHW)
 
 
-def equalise(images_BCHW: Tensor, _strengths_B: Tensor) -> Tensor:
+def equalise(image_CHW: Tensor, _strength: float) -> Tensor:
     """Every channel's histogram flattened, in 256 levels as in PIL."""
-    shape = images_BCHW.shape
-    levels_NP = (images_BCHW.reshape(shape[0] * shape[1], -1) * (LEVELS - 1)).round().long()
-    counts_NL = levels_NP.new_zeros(len(levels_NP), LEVELS)
-    counts_NL.scatter_add_(1, levels_NP, torch.ones_like(levels_NP))
-    sums_NL = counts_NL.cumsum(1)
-    last_N = counts_NL.gather(1, levels_NP.amax(1, keepdim=True))
-    step_N = (sums_NL[:, -1:] - last_N) // (LEVELS - 1)
-    below_NL = sums_NL - counts_NL
-    table_NL = (below_NL + step_N // 2) // step_N.clamp(min=1)
-    found_NP = table_NL.clamp(0, LEVELS - 1).gather(1, levels_NP)
-    found = (found_NP.to(images_BCHW.dtype) / (LEVELS - 1)).reshape(shape)
-    # Fewer than 255 pixels outside of the brightest level: nothing to flatten.
-    return torch.where(step_N.reshape(*shape[:2], 1, 1) > 0, found, images_BCHW)
+    return T.equalize(_bytes(image_CHW)) / HIGHEST
 
 
-def blur(images_BCHW: Tensor, strengths_B: Tensor) -> Tensor:
+def blur(image_CHW: Tensor, strength: float) -> Tensor:
     """Gaussian, sigma .1 to 2 pixels."""
-    return gaussian_blur(images_BCHW, _between(BLUR_SIGMA_PX, strengths_B))
+    sigma = image_CHW.new_tensor([_between(BLUR_SIGMA_PX, strength)])
+    return gaussian_blur(image_CHW[None], sigma)[0]
 
 
-def contrast(images_BCHW: Tensor, strengths_B: Tensor) -> Tensor:
+def contrast(image_CHW: Tensor, strength: float) -> Tensor:
     """Towards the image's mean grey."""
-    mean = luma(images_BCHW).mean(dim=(2, 3), keepdim=True)
-    return _blend(mean, images_BCHW, strengths_B)
+    return _blend(luma(image_CHW[None])[0].mean(), image_CHW, strength)
 
 
-def brightness(images_BCHW: Tensor, strengths_B: Tensor) -> Tensor:
+def brightness(image_CHW: Tensor, strength: float) -> Tensor:
     """Towards black."""
-    return _blend(torch.zeros_like(images_BCHW), images_BCHW, strengths_B)
+    return T.adjust_brightness(image_CHW, _between(FACTOR, strength))
 
 
-def colour(images_BCHW: Tensor, strengths_B: Tensor) -> Tensor:
+def colour(image_CHW: Tensor, strength: float) -> Tensor:
     """Towards grey."""
-    return _blend(luma(images_BCHW), images_BCHW, strengths_B)
+    return _blend(luma(image_CHW[None])[0], image_CHW, strength)
 
 
-def sharpness(images_BCHW: Tensor, strengths_B: Tensor) -> Tensor:
+def sharpness(image_CHW: Tensor, strength: float) -> Tensor:
     """Towards the image smoothed by (1 1 1; 1 5 1; 1 1 1) / 13; the outermost pixels stay."""
-    kernel = torch.ones(3, 3, device=images_BCHW.device, dtype=images_BCHW.dtype)
-    kernel[1, 1] = 5.0
-    kernels = (kernel / kernel.sum()).expand(images_BCHW.shape[1], 1, 3, 3)
-    smooth = images_BCHW.clone()
-    smooth[..., 1:-1, 1:-1] = F.conv2d(images_BCHW, kernels, groups=images_BCHW.shape[1])
-    return _blend(smooth, images_BCHW, strengths_B)
+    return T.adjust_sharpness(image_CHW, _between(FACTOR, strength))
 
 
-def posterise(images_BCHW: Tensor, strengths_B: Tensor) -> Tensor:
+def posterise(image_CHW: Tensor, strength: float) -> Tensor:
     """Only the highest 4 to 8 bits of every value."""
     low, high = POSTERISE_BITS
-    bits = low + (strengths_B * (high - low + 1)).floor()
-    step = _column(2.0 ** (8 - bits))
-    levels = (images_BCHW * (LEVELS - 1)).round()
-    return (levels / step).floor() * step / (LEVELS - 1)
+    return T.posterize(_bytes(image_CHW), low + int(strength * (high - low + 1))) / HIGHEST
 
 
-def solarise(images_BCHW: Tensor, strengths_B: Tensor) -> Tensor:
+def solarise(image_CHW: Tensor, strength: float) -> Tensor:
     """Values from a threshold in [0, 1) on turned into their opposites."""
-    return torch.where(images_BCHW >= _column(strengths_B), 1 - images_BCHW, images_BCHW)
+    return T.solarize(image_CHW, strength)
 
 
-def hue(images_BCHW: Tensor, strengths_B: Tensor) -> Tensor:
+def hue(image_CHW: Tensor, strength: float) -> Tensor:
     """Turned by up to half a turn in either direction."""
-    return turn_hue(images_BCHW, _column(_between((-MAX_HUE_TURN, MAX_HUE_TURN), strengths_B)))
+    turn = image_CHW.new_tensor([_between((-MAX_HUE_TURN, MAX_HUE_TURN), strength)])
+    return turn_hue(image_CHW[None], turn[:, None, None, None])[0]
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -135,14 +113,14 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 
-def _blend(other: Tensor, images_BCHW: Tensor, strengths_B: Tensor) -> Tensor:
-    factor = _column(_between(FACTOR, strengths_B))
-    return torch.lerp(other.expand_as(images_BCHW), images_BCHW, factor)
+def _bytes(image_CHW: Tensor) -> Tensor:
+    return (image_CHW * HIGHEST).round().to(torch.uint8)
 
 
-def _between(ends: tuple[float, float], strengths_B: Tensor) -> Tensor:
-    return ends[0] + (ends[1] - ends[0]) * strengths_B
+def _blend(other: Tensor, image_CHW: Tensor, strength: float) -> Tensor:
+    """Not torchvision's: its grey has weights of four digits, and would be 1e-4 off."""
+    return torch.lerp(other.expand_as(image_CHW), image_CHW, _between(FACTOR, strength))
 
 
-def _column(values_B: Tensor) -> Tensor:
-    return values_B[:, None, None, None]
+def _between(ends: tuple[float, float], strength: float) -> float:
+    return ends[0] + (ends[1] - ends[0]) * strength
