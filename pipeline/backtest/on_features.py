@@ -28,7 +28,7 @@ from pipeline.probe.features import Features, features_of, named
 from pipeline.probe.windows import Windows, windows_of
 from pipeline.reading import REMADE, read
 from pipeline.records.regions import region_id
-from pipeline.runtime.progress import Progress, say
+from pipeline.runtime.progress import Progress
 from pipeline.runtime.torch_settings import usable_processors
 from pipeline.types import IGNORE
 
@@ -157,11 +157,6 @@ def measure(data: LabelledSet, plan: Plan, asked: FeatureSettings, cache: Path) 
     """Replays of the plan with a small head; features and replays are kept in `cache`."""
     windows = windows_of((asked.image.height_px, asked.image.width_px), plan.region_px)
     plan.check(len(data.pool), windows.count)
-    if asked.embed.encoder_weights is None:
-        say(
-            "embed.encoder_weights is null: features of a random encoder, of which little can be "
-            "learnt; --set embed.encoder_weights=FILE, or hub"
-        )
     pool, scored = features_of(data, asked.embed, asked.image, cache)
     bench = FeatureBench(
         data=data, pool=pool, scored=scored, acquire=asked.acquire, windows=windows

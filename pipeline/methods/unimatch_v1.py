@@ -12,8 +12,8 @@ from pydantic import Field
 from torch import Tensor
 
 from pipeline.config.block import Block
-from pipeline.methods.shared.base import SemiSupervised
-from pipeline.methods.shared.feature_perturbations import Scene, draw_perturbation
+from pipeline.methods.shared.base import SemiSupervised, drawn
+from pipeline.methods.shared.feature_perturbations import FEATURE_PERTURBATIONS, Scene
 from pipeline.methods.shared.losses import reliable_cross_entropy, share
 from pipeline.methods.shared.protocol import Batch, Losses, Unlabelled
 
@@ -68,6 +68,6 @@ class UniMatchV1(SemiSupervised):
         with torch.no_grad():
             clean_BKHW = self.student.decode(features)
         if self.perturbation_names:
-            perturb = draw_perturbation(self.perturbation_names)
+            perturb = drawn(self.perturbation_names, FEATURE_PERTURBATIONS)
             features = perturb(features, Scene(clean_BKHW.softmax(dim=1), self.student.decode))
         return clean_BKHW, self.student.decode(features)

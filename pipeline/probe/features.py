@@ -28,7 +28,7 @@ from pipeline.data.formats.images import load_mask
 from pipeline.data.labelled_folder import Example, LabelledSet
 from pipeline.files import replacing
 from pipeline.reading import REMADE
-from pipeline.runtime.progress import Progress
+from pipeline.runtime.progress import Progress, say
 from pipeline.stages.embed import pooled, seeded_encoder
 
 CELL_PX = 4  # a cell's side at the network's size: thin things are one or two cells wide
@@ -67,6 +67,11 @@ def features_of(
     data: LabelledSet, embed: EmbedParams, image: ImageParams, cache: Path
 ) -> tuple[Features, Features]:
     """Of the pool and of what judges; read from the folder `cache` if they were made before."""
+    if embed.encoder_weights is None:
+        say(
+            "embed.encoder_weights is null: features of a random encoder, of which little can be "
+            "learnt; --set embed.encoder_weights=FILE, or hub"
+        )
     key = key_of(data, embed, image)
     file = cache / f"{key}.npz"
     if not file.exists():

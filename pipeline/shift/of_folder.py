@@ -26,7 +26,6 @@ from pipeline.data.labelled_folder import TRAIN_SPLITS, Example, LabelledSet, he
 from pipeline.errors import DataError
 from pipeline.probe import head
 from pipeline.probe.features import Features, features_of, more_features, named
-from pipeline.runtime.progress import say
 from pipeline.shift.channel_statistics import layer_distances
 from pipeline.shift.comparison import ModelSays, Setting, Side, compare, val_runs
 from pipeline.shift.corruption_calibration import NUM_IMAGES, directions, parted, rehearse
@@ -179,11 +178,6 @@ def bench_of(request: ShiftRequest) -> DomainPair:
     """
     given = two_domains(request.root, request.a, request.b, request.check_on)
     own, other = given.own, given.other
-    if request.settings.embed.encoder_weights is None:
-        say(
-            "embed.encoder_weights is null: features of a random encoder, of which little can be "
-            "learnt; --set embed.encoder_weights=FILE, or hub"
-        )
     data = LabelledSet(classes=given.classes, pool=own, scored=other)
     pool, scored = features_of(data, request.settings.embed, request.settings.image, request.cache)
     features = replace(

@@ -5,22 +5,20 @@ B images, C channels, K classes, H height, W width.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple, cast
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.config.block import Block, parse_block
+from pipeline.config.params import MethodParams
 from pipeline.errors import ConfigError
 from pipeline.methods.shared.dropout_switch import steady_decode
 from pipeline.methods.shared.ema_teacher import Teacher
-from pipeline.methods.shared.feature_perturbations import (
-    Scene,
-    check_perturbations,
-    draw_perturbation,
-)
+from pipeline.methods.shared.feature_perturbations import FEATURE_PERTURBATIONS, Scene
 from pipeline.methods.shared.losses import ramp_up
-from pipeline.methods.shared.mixing import Mix, check_mixes, draw_mix
+from pipeline.methods.shared.mixing import MIXES, Mix
 from pipeline.methods.shared.protocol import (
     Batch,
     Losses,
@@ -30,6 +28,29 @@ from pipeline.methods.shared.protocol import (
     Unlabelled,
 )
 from pipeline.types import IGNORE
+
+Rule = TypeVar("Rule")
+
+
+def wanted(
+    params: MethodParams, knob: str, own: tuple[str, ...], table: Mapping[str, Rule]
+) -> tuple[str, ...]:
+    """Rows of the table that method.<knob> names, the method's own where it is null.
+
+    ConfigError for a name that is no row, listing the rows.
+    """
+    given = getattr(params, knob)
+    names = own if given is None else tuple(given)
+    for name in names:
+        if name not in table:
+            raise ConfigError(f"method.{knob}: {name!r}: unknown; known: {', '.join(table)}")
+    return names
+
+
+def drawn(names: tuple[str, ...], table: Mapping[str, Rule]) -> Rule:
+    """One of the named rows, drawn from torch's global generator if there are several."""
+    place = int(torch.randint(len(names), ())) if len(names) > 1 else 0
+    return table[names[place]]
 
 
 class SemiSupervised(nn.Module):
@@ -60,10 +81,9 @@ class SemiSupervised(nn.Module):
         source = f"method.options of {params.name}"
         self.options = parse_block(self.options_type, params.options, source=source)
         self.learning_rates = {}
-        self.mix_names = check_mixes(self.mixes if params.mixes is None else tuple(params.mixes))
-        named = params.feature_perturbations
-        self.perturbation_names = check_perturbations(
-            self.feature_perturbations if named is None else tuple(named)
+        self.mix_names = wanted(params, "mixes", self.mixes, MIXES) or ("none",)
+        self.perturbation_names = wanted(
+            params, "feature_perturbations", self.feature_perturbations, FEATURE_PERTURBATIONS
         )
         self.student = setup.new_network(0)
         self.consistency_scale: Tensor
@@ -104,7 +124,7 @@ class SemiSupervised(nn.Module):
 
         What the teacher says about padding is no class to paste.
         """
-        rule = draw_mix(self.mix_names)
+        rule = drawn(self.mix_names, MIXES)
         known_BHW = torch.where(unlabelled.valid_BHW, pseudo_BHW, IGNORE)
         return rule(unlabelled.strong[number], known_BHW, self.setup.num_classes)
 
@@ -118,7 +138,7 @@ class SemiSupervised(nn.Module):
         """
         if not self.perturbation_names:
             return network(images_BCHW)
-        perturb = draw_perturbation(self.perturbation_names)
+        perturb = drawn(self.perturbation_names, FEATURE_PERTURBATIONS)
         probs_BKHW = probs_BKHW if mix is None else mix.moved(probs_BKHW)
         features = network.encode(images_BCHW)
         return network.decode(perturb(features, Scene(probs_BKHW, steady_decode(network))))

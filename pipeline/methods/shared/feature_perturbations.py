@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.errors import ConfigError
 from pipeline.methods.shared.losses import likeliest
 from pipeline.methods.shared.mixing import half_of_classes
 from pipeline.methods.shared.vat import adversarial_step
@@ -137,18 +136,3 @@ FEATURE_PERTURBATIONS: dict[str, FeaturePerturbation] = {
     "object_mask": object_mask,
     "guided_cutout": guided_cutout,
 }
-
-
-def draw_perturbation(names: tuple[str, ...]) -> FeaturePerturbation:
-    """One of the named ones, drawn from torch's global generator if there are several."""
-    place = int(torch.randint(len(names), ())) if len(names) > 1 else 0
-    return FEATURE_PERTURBATIONS[names[place]]
-
-
-def check_perturbations(names: tuple[str, ...]) -> tuple[str, ...]:
-    """`names`; ConfigError for an unknown one, listing the known."""
-    for name in names:
-        if name not in FEATURE_PERTURBATIONS:
-            known = ", ".join(FEATURE_PERTURBATIONS)
-            raise ConfigError(f"method.feature_perturbations: {name!r}: unknown; known: {known}")
-    return names

@@ -15,7 +15,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pipeline.errors import ConfigError
 from pipeline.methods.shared.protocol import StrongView
 from pipeline.types import IGNORE
 
@@ -97,20 +96,6 @@ MIXES: dict[str, MixRule] = {
     "classmix": classmix,
     "complexmix": complexmix,
 }
-
-
-def draw_mix(names: tuple[str, ...]) -> MixRule:
-    """One of the named rules, drawn from torch's global generator if there are several."""
-    place = int(torch.randint(len(names), ())) if len(names) > 1 else 0
-    return MIXES[names[place]]
-
-
-def check_mixes(names: tuple[str, ...]) -> tuple[str, ...]:
-    """`names`, or ("none",) for no name; ConfigError for an unknown one, listing the known."""
-    for name in names:
-        if name not in MIXES:
-            raise ConfigError(f"method.mixes: {name!r}: unknown; known: {', '.join(MIXES)}")
-    return names or ("none",)
 
 
 def half_of_classes(

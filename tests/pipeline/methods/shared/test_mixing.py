@@ -7,7 +7,8 @@ import torch
 
 from pipeline.config.params import MethodParams
 from pipeline.methods.fixmatch import FixMatch
-from pipeline.methods.shared.mixing import MIXES, Mix, check_mixes, draw_mix, partners
+from pipeline.methods.shared.base import drawn
+from pipeline.methods.shared.mixing import MIXES, Mix, partners
 from pipeline.methods.shared.protocol import StrongView
 from pipeline.types import IGNORE
 from tests.tiny_network import tiny_setup, unlabelled_batch
@@ -68,14 +69,15 @@ def test_nothing_is_learnt_where_nothing_is_left_to_see() -> None:
 
 def test_one_of_several_rules_is_drawn_with_torchs_seed() -> None:
     torch.manual_seed(0)
-    drawn = [draw_mix(("none", "cutmix")) for _ in range(20)]
-    assert {rule.__name__ for rule in drawn} == {"no_mix", "cutmix"}
+    rules = [drawn(("none", "cutmix"), MIXES) for _ in range(20)]
+    assert {rule.__name__ for rule in rules} == {"no_mix", "cutmix"}
     torch.manual_seed(0)
-    assert drawn == [draw_mix(("none", "cutmix")) for _ in range(20)]
+    assert rules == [drawn(("none", "cutmix"), MIXES) for _ in range(20)]
 
 
 def test_no_name_is_no_mix() -> None:
-    assert check_mixes(()) == ("none",)
+    setup = tiny_setup(MethodParams(mixes=[]))
+    assert FixMatch(setup).mix_names == ("none",)
 
 
 def test_cutout_erases_the_box_and_takes_nothing_from_the_partner() -> None:
