@@ -109,10 +109,26 @@ CHOSEN_ON = {
         ("dsb2018", as_given, (256, 256), "purple_on_purple", "brightfield_gray"),
     )
 }
-KEPT = ("verdict", "proxy_a_distance", "p_value", "novelty", "run_length", "num_images",
-        "expected_miou", "source_miou", "expected_by_threshold", "expected_by_chance", "entropy",
-        "confidence", "disagreement", "class_prior_js", "frechet_distance",
-        "frechet_within", "fall_scale", "rehearsals")  # fmt: skip
+KEPT = (
+    "verdict",
+    "proxy_a_distance",
+    "p_value",
+    "novelty",
+    "run_length",
+    "num_images",
+    "expected_miou",
+    "source_miou",
+    "expected_by_threshold",
+    "expected_by_chance",
+    "entropy",
+    "confidence",
+    "disagreement",
+    "class_prior_js",
+    "frechet_distance",
+    "frechet_within",
+    "fall_scale",
+    "rehearsals",
+)
 
 
 def main() -> None:
@@ -145,9 +161,14 @@ def measured(case: Case, args: argparse.Namespace) -> list[dict[str, Any]]:
         root = Path(scratch) / "data"
         lay_out(case, args.data, root)
         request = of_folder.ShiftRequest(
-            root=root, a=case.a, b=case.b, settings=settings(case, args.data), cache=args.cache,
-            run_length=case.run_length, check_on=case.check_on,
-        )  # fmt: skip
+            root=root,
+            a=case.a,
+            b=case.b,
+            settings=settings(case, args.data),
+            cache=args.cache,
+            run_length=case.run_length,
+            check_on=case.check_on,
+        )
         bench = of_folder.bench_of(request)
         found = []
         for seed in range(args.seeds):

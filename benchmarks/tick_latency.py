@@ -49,8 +49,9 @@ def main() -> None:
     root, truth = folder / "scene", folder / "truth"
     make_domain("day", truth, num_labelled=4, num_pool=40, num_val=4, height_px=64, width_px=96)
     create_workspace(root, class_names=CLASSES, overrides=SETTINGS)
-    add_domain(root, "day", images=truth / "images", masks=truth / "masks",
-               splits=truth / "splits.csv")  # fmt: skip
+    add_domain(
+        root, "day", images=truth / "images", masks=truth / "masks", splits=truth / "splits.csv"
+    )
     try:
         found = measure(root, truth)
     finally:
@@ -146,12 +147,15 @@ def _markdown(found: dict[str, list[float] | float]) -> str:
     by_hand = found["by_hand"]
     assert isinstance(by_hand, list)
     rows = [
-        ("by hand, to \"waiting 3/8\": median of 5", statistics.median(by_hand), "15"),
+        ('by hand, to "waiting 3/8": median of 5', statistics.median(by_hand), "15"),
         ("by hand: worst of 5", max(by_hand), "25"),
         ("event alone, last answer to merged", found["by_event"], "20"),
-        (f"schedule of {SCHEDULE_S} s alone, last answer to merged",
-         found[f"by_schedule_{SCHEDULE_S}_s"], "-"),
-    ]  # fmt: skip
+        (
+            f"schedule of {SCHEDULE_S} s alone, last answer to merged",
+            found[f"by_schedule_{SCHEDULE_S}_s"],
+            "-",
+        ),
+    ]
     lines = [
         "# From trigger to tick",
         "",

@@ -137,8 +137,12 @@ def plot(runs: Sequence[dict[str, Any]]) -> None:
     mpl.rcParams["svg.hashsalt"] = "watch"  # equal results give equal files
     figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
     for run in runs:
-        axes.semilogy(np.arange(run["images"]) - run["changes_at"], run["suspicion"], lw=1,
-                      label=f"seed {run['seed']}")  # fmt: skip
+        axes.semilogy(
+            np.arange(run["images"]) - run["changes_at"],
+            run["suspicion"],
+            lw=1,
+            label=f"seed {run['seed']}",
+        )
     axes.axhline(SETTINGS.false_alarm_every, color="0.3", ls="--", lw=1)
     axes.axvline(0, color="0.3", lw=1)
     axes.set(xlabel="images after the switch to dusk", ylabel="suspicion", xlim=(-NUM_DAY, 60))

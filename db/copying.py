@@ -31,8 +31,11 @@ def copy_ledger(ledger: Ledger, target: Path) -> None:
 def require_empty(ledger: Ledger) -> None:
     """LedgerError unless the ledger has no row: what is there is never mixed with another's."""
     with ledger.engine.connect() as connection:
-        there = [t.name for t in Base.metadata.sorted_tables
-                 if connection.execute(select(t).limit(1)).first()]  # fmt: skip
+        there = [
+            t.name
+            for t in Base.metadata.sorted_tables
+            if connection.execute(select(t).limit(1)).first()
+        ]
     if there:
         raise LedgerError(
             f"ledger {ledger.engine.url!r} has rows already, in {', '.join(there)}; name an empty "

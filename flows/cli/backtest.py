@@ -94,7 +94,7 @@ def backtest(directory: Path, mode: str | None, **options: Any) -> None:
 
     \b
     ssl-loop backtest camvid --fast --strategies default,random --seeds 5 --html backtest.html
-    """  # fmt: skip
+    """
     if mode is None:
         raise click.UsageError("say --fast (minutes) or --full (real trainings: hours)")
     settle_torch()

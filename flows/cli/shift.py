@@ -52,7 +52,7 @@ def shift(a: str, b: str, **options: Any) -> None:
     \b
     ssl-loop shift labelled dusk --html shift.html
     ssl-loop shift day dusk --fast --data camvid --set embed.encoder_weights=FILE
-    """  # fmt: skip
+    """
     settle_torch()
     from pipeline.files import write_json
     from pipeline.shift import shift_page

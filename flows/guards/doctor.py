@@ -110,12 +110,17 @@ def _label_studio() -> Check:
 def _test_programs() -> Iterator[Check]:
     """Only tests need these; a plain `initdb` is what PostgreSQL's package hides below /usr/lib."""
     browser = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    yield _check("chromium (tests)", browser is not None, browser or "not found",
-                 "apt-get install chromium")  # fmt: skip
+    yield _check(
+        "chromium (tests)", browser is not None, browser or "not found", "apt-get install chromium"
+    )
     hidden = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")))
     server = shutil.which("initdb") or (hidden[-1] if hidden else None)
-    yield _check("postgresql (tests)", server is not None, server or "not found",
-                 "apt-get install postgresql")  # fmt: skip
+    yield _check(
+        "postgresql (tests)",
+        server is not None,
+        server or "not found",
+        "apt-get install postgresql",
+    )
 
 
 def _environment(root: Path) -> Iterator[Check]:

@@ -196,12 +196,14 @@ def _put_tasks_back(loop: Loop, domain: str, held: Holdings) -> int:
             if (sent := ls_tasks(session, domain, round_index))
         }
     for round_index, items in lost.items():
-        pushed = loop.annotator.push(
-            held.project,
-            items,
-            model_version=round_tag(domain, round_index).replace("/", "-"),
-            on_progress=lambda done, total: loop.log(f"put back {done}/{total}"),
-        ) if items else []  # fmt: skip
+        pushed = []
+        if items:
+            pushed = loop.annotator.push(
+                held.project,
+                items,
+                model_version=round_tag(domain, round_index).replace("/", "-"),
+                on_progress=lambda done, total: loop.log(f"put back {done}/{total}"),
+            )
         with session_scope(loop.ledger) as session:
             for task in pushed:
                 record_ls_task(

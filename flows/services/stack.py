@@ -85,8 +85,13 @@ def up(
 
     def ready(daemon: Daemon, what: str) -> str:
         name = daemon.name
-        await_answer(daemon, HEALTH[name], log=log_of(root, name), timeout_s=PATIENCE_S[name],
-                     on_wait=lambda: on_wait(name))  # fmt: skip
+        await_answer(
+            daemon,
+            HEALTH[name],
+            log=log_of(root, name),
+            timeout_s=PATIENCE_S[name],
+            on_wait=lambda: on_wait(name),
+        )
         return f"{what}: {daemon.url} ({time.monotonic() - started:.0f} s)"
 
     with alone(root):
@@ -204,8 +209,11 @@ def _outdated(root: Path) -> list[psutil.Process]:
         return []
     text = prefect_server.settings(root, server.port, credentials(root).prefect_password)
     mark = prefect_server.settings_mark(text)
-    programs = [psutil.Process(known[name].pid) for name in (PREFECT, WORKER)
-                if name in known and known[name].alive]  # fmt: skip
+    programs = [
+        psutil.Process(known[name].pid)
+        for name in (PREFECT, WORKER)
+        if name in known and known[name].alive
+    ]
     return [each for each in programs if started_with(each, SETTINGS_VARIABLE) != mark]
 
 
@@ -264,9 +272,12 @@ def _deploy(
 ) -> None:
     watched = workspace.params().watch.folder is not None
     prefect_server.deploy(
-        workspace.root, server, schedule_s=schedule_s, watched=watched,
+        workspace.root,
+        server,
+        schedule_s=schedule_s,
+        watched=watched,
         prefect_file=prefect_file,
-    )  # fmt: skip
+    )
 
 
 def _keep_or_start_worker(root: Path) -> None:

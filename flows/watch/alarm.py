@@ -92,9 +92,13 @@ def open_domain(loop: Loop, log: WatchLog) -> str | None:
         on_arrival(loop.root, name, loop.log)
     with session_scope(loop.ledger) as session:
         record_event(
-            session, kind=OPENED, who=WHO, domain=name, subject=shift.key,
+            session,
+            kind=OPENED,
+            who=WHO,
+            domain=name,
+            subject=shift.key,
             detail={"images": len(images), "folder": str(log.folder)},
-        )  # fmt: skip
+        )
     log.add([{"is": "opened", "shift": shift.key, "domain": name}])
     return name
 

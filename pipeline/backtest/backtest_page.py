@@ -120,8 +120,12 @@ def _draw(axes: Axes, result: Mapping[str, Any]) -> None:
     full = POINTS * result["full_supervision_miou"]
     axes.axhline(full, color=charts.INK, lw=1, ls=":")
     axes.annotate(
-        f"all {result['num_pool']} masks: {full:.1f}", (0, full),
-        xycoords=("axes fraction", "data"), xytext=(4, 3), textcoords="offset points", fontsize=9,
-    )  # fmt: skip
+        f"all {result['num_pool']} masks: {full:.1f}",
+        (0, full),
+        xycoords=("axes fraction", "data"),
+        xytext=(4, 3),
+        textcoords="offset points",
+        fontsize=9,
+    )
     axes.set_xlabel(f"labelled: {result['labels_unit']}")
     axes.legend(loc="lower right", frameon=False, ncols=1 + len(names) // 6)

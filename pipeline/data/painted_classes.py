@@ -50,8 +50,11 @@ def require_same(painted: Sequence[str], now: Sequence[str]) -> None:
 def _changes(painted: Sequence[str], now: Sequence[str]) -> str:
     """In words, by what was said of each index."""
     if sorted(painted) == sorted(now):
-        moved = [f"{name} was {painted.index(name)} and is {now.index(name)}" for name in painted
-                 if painted.index(name) != now.index(name)]  # fmt: skip
+        moved = [
+            f"{name} was {painted.index(name)} and is {now.index(name)}"
+            for name in painted
+            if painted.index(name) != now.index(name)
+        ]
         return "; ".join(moved)
     said = []
     for kind, a, b, c, d in SequenceMatcher(None, painted, now, autojunk=False).get_opcodes():

@@ -25,12 +25,14 @@ class DPT(nn.Module):
         super().__init__()
         widths = [max(1, channels // share) for share in (8, 4, 2, 1)]
         self.project = nn.ModuleList(nn.Conv2d(channels, w, 1) for w in widths)
-        self.resize = nn.ModuleList([
-            nn.ConvTranspose2d(widths[0], widths[0], 4, stride=4),
-            nn.ConvTranspose2d(widths[1], widths[1], 2, stride=2),
-            nn.Identity(),
-            nn.Conv2d(widths[3], widths[3], 3, stride=2, padding=1),
-        ])  # fmt: skip
+        self.resize = nn.ModuleList(
+            [
+                nn.ConvTranspose2d(widths[0], widths[0], 4, stride=4),
+                nn.ConvTranspose2d(widths[1], widths[1], 2, stride=2),
+                nn.Identity(),
+                nn.Conv2d(widths[3], widths[3], 3, stride=2, padding=1),
+            ]
+        )
         self.narrow = nn.ModuleList(nn.Conv2d(w, width, 3, padding=1, bias=False) for w in widths)
         self.fuse = nn.ModuleList(Fuse(width, deepest=level == 3) for level in range(NUM_MAPS))
         self.out = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(inplace=True))

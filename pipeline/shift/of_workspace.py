@@ -99,8 +99,9 @@ def shift(root: Path, params: Params, asked: Asked) -> dict[str, Any]:
         if shown.tried:
             tried_NE = embedded(encoder, shown.tried, preprocessing, "embed altered images")
             ways = directions(sides[0].embeddings_NE, sides[1].embeddings_NE, tried_NE)
-        preprocessing = Preprocessing((model.image.height_px, model.image.width_px),
-                    model.config["normalisation"], device)  # fmt: skip
+        preprocessing = Preprocessing(
+            (model.image.height_px, model.image.width_px), model.config["normalisation"], device
+        )
         networks = network, _other(root, model, network)
         says = _model_says(networks, shown, preprocessing, ways, params.num_classes)
     a, b = sides

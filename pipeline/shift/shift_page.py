@@ -56,9 +56,14 @@ def _scatter(axes: Axes, found: Mapping[str, Any], title: str) -> None:
     for side, colour in SIDES.items():
         places = found["map"][side]
         axes.scatter(
-            [x for x, *_ in places], [y for _, *rest in places for y in rest[:1]],
-            s=16, color=colour, alpha=0.75, linewidths=0, label=found[side],
-        )  # fmt: skip
+            [x for x, *_ in places],
+            [y for _, *rest in places for y in rest[:1]],
+            s=16,
+            color=colour,
+            alpha=0.75,
+            linewidths=0,
+            label=found[side],
+        )
     axes.set(xlabel="first principal component", ylabel="second", title=title)
     axes.set_aspect("equal", adjustable="datalim")
 
@@ -126,11 +131,14 @@ def _rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(what, of a or within a, of b or between both)."""
     between = [
         ("proxy A-distance, 0 to 2", "0", _interval(found["proxy_a_distance"], 1, 2)),
-        ("Frechet distance of embeddings", _plain(found["frechet_within"]),
-         _plain(found["frechet_distance"])),
+        (
+            "Frechet distance of embeddings",
+            _plain(found["frechet_within"]),
+            _plain(found["frechet_distance"]),
+        ),
         ("novelty: distance to the nearest known image", "1", _plain(found["novelty"], 2)),
         ("mIoU, points", _points(found["source_miou"]), _points(found["expected_miou"])),
-    ]  # fmt: skip
+    ]
     said = [
         (name, _plain(found[name]["a"]), _plain(found[name]["b"]))
         for name in ("entropy", "confidence", "disagreement")

@@ -163,8 +163,9 @@ def sparsification(uncertainty_M: NDArray[np.generic], wrong_M: Bools) -> NDArra
 
     Of equally uncertain pixels each is as likely to go first.
     """
-    _, group_M, sizes = np.unique(-uncertainty_M.astype(np.float64), return_inverse=True,
-                                  return_counts=True)  # fmt: skip
+    _, group_M, sizes = np.unique(
+        -uncertainty_M.astype(np.float64), return_inverse=True, return_counts=True
+    )
     errors = np.bincount(group_M, weights=wrong_M)
     gone = np.concatenate([[0], sizes.cumsum()])
     found = np.concatenate([[0.0], errors.cumsum()])

@@ -104,8 +104,9 @@ def test_every_released_schema_comes_up_with_its_data(
     ledger.close()
     assert {table: len(of) for table, of in found.items() if of} == COUNTS[revision]
     assert [(row.id, row.key, row.who) for row in rows] == [
-        (1, "ingested/day", "ssl-loop"), (4, "closed/day/r0", "me"),
-    ]  # fmt: skip
+        (1, "ingested/day", "ssl-loop"),
+        (4, "closed/day/r0", "me"),
+    ]
     assert rows[1].detail == {"open": 1, "share": 0.1}
     by_raw: dict[str, dict[str, Any]] = {row["raw_sha256"]: row for row in found["annotation"]}
     assert by_raw["raw2"]["updated_at"] == "2026-01-01T11:00:00+00:00"

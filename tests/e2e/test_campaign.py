@@ -126,9 +126,10 @@ def test_a_correction_painted_in_the_browser_is_what_is_merged(live: Live) -> No
     with open_loop(live.root) as loop:
         project, tool = loop.project("day"), live.annotator()
         (task,) = [
-            task for task in tool.tasks(project)
+            task
+            for task in tool.tasks(project)
             if task.item_id == f"{first}/r1"  # the most uncertain one was handed out first
-        ]  # fmt: skip
+        ]
         (pulled,) = tool.pull(project, [task.task_id]).annotations
     painted = np.zeros(before.shape, dtype=bool)
     for region in pulled.result:

@@ -142,9 +142,14 @@ class People:
     # --- what people do
 
     def answer(
-        self, task: Task, variant: int = 0, *, result: Result | None = None, readable: bool = True,
+        self,
+        task: Task,
+        variant: int = 0,
+        *,
+        result: Result | None = None,
+        readable: bool = True,
         **more: Any,
-    ) -> Answer:  # fmt: skip
+    ) -> Answer:
         """Submit; `result` instead of what is to be seen, `more` into the request's body."""
         mask_HW = truth(task.seen, variant)
         body = {"result": painted(mask_HW) if result is None else result, "lead_time": 7.5} | more

@@ -60,8 +60,11 @@ def swap_masks(scene: Scene) -> None:
 
 def swap_answers(scene: Scene) -> None:
     items = "SELECT {}(item_id) FROM annotation"
-    sql(scene, f"UPDATE annotation SET item_id = ({items.format('max')}) "
-               f"WHERE item_id = ({items.format('min')})")  # fmt: skip
+    sql(
+        scene,
+        f"UPDATE annotation SET item_id = ({items.format('max')}) "
+        f"WHERE item_id = ({items.format('min')})",
+    )
 
 
 def drop_answer(scene: Scene) -> None:
@@ -73,9 +76,12 @@ def drop_mask(scene: Scene) -> None:
 
 
 def double_answer(scene: Scene) -> None:
-    sql(scene, "CREATE TABLE copied AS SELECT * FROM annotation; DROP TABLE annotation; "
-               "ALTER TABLE copied RENAME TO annotation; "
-               "INSERT INTO annotation SELECT * FROM annotation LIMIT 1")  # fmt: skip
+    sql(
+        scene,
+        "CREATE TABLE copied AS SELECT * FROM annotation; DROP TABLE annotation; "
+        "ALTER TABLE copied RENAME TO annotation; "
+        "INSERT INTO annotation SELECT * FROM annotation LIMIT 1",
+    )
 
 
 def double_row(scene: Scene) -> None:

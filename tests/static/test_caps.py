@@ -1,8 +1,10 @@
-"""Caps that fail: a file or function at its cap is a missing noun."""
+"""Caps that fail: a file or function at its cap is a missing noun, and so is a mixed tuple."""
 
 from __future__ import annotations
 
 import ast
+import io
+import tokenize
 from pathlib import Path
 
 from tests import source_tree as source
@@ -34,6 +36,30 @@ def too_many_arguments(tree: ast.AST) -> list[str]:
         if len(given) > POSITIONAL_ARGUMENTS:
             found.append(f"{function.name}: {len(given)} positional arguments")
     return found
+
+
+def skips_outside_tables(text: str) -> list[str]:
+    """Lines that the formatter is kept from, but for tables.
+
+    A table is a literal dict, list, tuple or set at the top of a module, or what a test is
+    parametrized with.
+    """
+    tree, tables = ast.parse(text), set()
+    for node in tree.body:
+        literal = isinstance(node, ast.Assign | ast.AnnAssign) and node.value
+        if isinstance(literal, ast.Dict | ast.List | ast.Tuple | ast.Set):
+            tables.add(node.end_lineno)
+    for function in functions(tree):
+        for call in function.decorator_list:
+            if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("parametrize"):
+                tables.add(call.end_lineno)
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return [
+        f"line {token.start[0]}"
+        for token in tokens
+        if token.type == tokenize.COMMENT and "fmt:" in token.string
+        if token.start[0] not in tables
+    ]
 
 
 def written() -> list[tuple[str, Path]]:
@@ -69,9 +95,26 @@ def test_sources_are_ascii_and_start_with_a_docstring() -> None:
     assert not silent, f"say in one line what the module is for: {silent}"
 
 
+def test_only_tables_are_kept_from_the_formatter() -> None:
+    paths = [path for _, path in written()]
+    paths += sorted((source.ROOT / "benchmarks").rglob("*.py"))
+    paths += sorted((source.ROOT / "tests").rglob("*.py"))
+    found = {
+        path.relative_to(source.ROOT).as_posix(): lines
+        for path in paths
+        if (lines := skips_outside_tables(path.read_text("utf-8")))
+    }
+    assert not found, f"let ruff format it, or give its parts names: {found}"
+
+
 def test_the_caps_see_what_they_forbid() -> None:
     body = "\n".join(f"    x{i} = {i}" for i in range(FUNCTION_LINES))
     tree = ast.parse(f"class A:\n  def f(self, a, b, c, d, e, *, g): ...\ndef h():\n{body}\n")
     assert too_long(tree) == ["h: 51 lines"]
     assert too_many_arguments(tree) == []
     assert too_many_arguments(ast.parse("def f(a, b, c, d, e, f): ...")) != []
+    given = "@pytest.mark.parametrize('a', [1])  # fmt: skip\ndef f(a): ...\n"
+    table = f"A = (\n  1,\n)  # fmt: skip\n{given}"
+    assert skips_outside_tables(table) == []
+    hidden = "A = f(\n  1,\n)  # fmt: skip\ndef f():\n  a = [1]  # fmt: skip\n# fmt: off\n"
+    assert skips_outside_tables(hidden) == ["line 3", "line 5", "line 6"]

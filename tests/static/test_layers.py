@@ -187,5 +187,8 @@ def test_the_rules_see_what_they_forbid(tmp_path: Path) -> None:
         source.all_imports(bad)
     )
     assert source.external_packages(source.imports_at_start(bad)) == {"typing", "torch", "prefect"}
-    assert source.own_modules({"db.repository.insert_once"}) == {"db", "db.repository",
-                                                          "db.repository.insert_once"}  # fmt: skip
+    assert source.own_modules({"db.repository.insert_once"}) == {
+        "db",
+        "db.repository",
+        "db.repository.insert_once",
+    }

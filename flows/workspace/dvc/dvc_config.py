@@ -97,8 +97,11 @@ def _sections(document: Document) -> dict[str, RemoteSettings]:
         what = "is there twice" if twice else "expected [SECTION] or KEY = VALUE"
         raise document.wrong(what, error.line_number) from None
     lowered = {name.lower(): _lowered(value) for name, value in found.items()}
-    used = {name: lowered[name] for name in lowered
-            if name in ("core", "cache") or _REMOTE.fullmatch(name)}  # fmt: skip
+    used = {
+        name: lowered[name]
+        for name in lowered
+        if name in ("core", "cache") or _REMOTE.fullmatch(name)
+    }
     return document.typed(used, dict[str, RemoteSettings])
 
 

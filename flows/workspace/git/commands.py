@@ -18,6 +18,7 @@ from pipeline.reading import Document, content_of
 # The last line of every commit of the loop's own, by which commit_owners.py beside this file tells
 # them from people's.
 OWN_MARK = "Committed-by: ssl-loop"
+_COMMIT = ("commit", "--quiet", "--no-verify", "--cleanup=verbatim", "--allow-empty")
 # Files in .git that mean somebody is in the middle of something, and what ends it.
 _UNFINISHED = {
     "MERGE_HEAD": "git merge --abort",
@@ -89,9 +90,8 @@ class Git:
                     "diff", "--cached", "--name-only", "HEAD", "--", *names
                 )
                 if changed or empty:
-                    self.run("commit", "--quiet", "--no-verify", "--cleanup=verbatim",
-                             "--allow-empty", "-m", message, "-m", OWN_MARK,
-                             "--only", "--", *names)  # fmt: skip
+                    said = ("-m", message, "-m", OWN_MARK)
+                    self.run(*_COMMIT, *said, "--only", "--", *names)
             except BaseException:
                 if names:
                     self.says("reset", "--quiet", "--", *names)
@@ -119,8 +119,11 @@ class Git:
 
     def _look_at_them_again(self, names: Sequence[str]) -> None:
         """Take back `assume-unchanged` and `skip-worktree`, by which git would look away."""
-        flagged = [line[2:] for line in self.listed("ls-files", "-v", "-z", "--", *names)
-                   if line[0].islower() or line[0] == "S"]  # fmt: skip
+        flagged = [
+            line[2:]
+            for line in self.listed("ls-files", "-v", "-z", "--", *names)
+            if line[0].islower() or line[0] == "S"
+        ]
         there = [name for name in flagged if (self.root / name).exists()]
         for bit in ("--no-assume-unchanged", "--no-skip-worktree"):
             if there:
@@ -159,8 +162,10 @@ class Git:
     def ensure_identity(self) -> None:
         """Who commits, where nobody has said so: a fresh clone on a fresh machine has no name."""
         unsaid = self.says("config", "user.email") is None
-        if unsaid or None in (self.says("var", "GIT_AUTHOR_IDENT"),
-                              self.says("var", "GIT_COMMITTER_IDENT")):  # fmt: skip
+        if unsaid or None in (
+            self.says("var", "GIT_AUTHOR_IDENT"),
+            self.says("var", "GIT_COMMITTER_IDENT"),
+        ):
             self.run("config", "user.name", "ssl-loop")
             self.run("config", "user.email", "ssl-loop@localhost")
 

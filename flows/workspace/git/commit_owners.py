@@ -24,6 +24,7 @@ _OLD_MESSAGES = re.compile(
     r"Begin$|A new workspace of ssl-loop$|Take in domain |Round \d+ of |Merge round \d+ of "
     r"|Let in \d+ images of |Data are pushed "
 )
+_LOG = ("log", "--topo-order", "--full-history", "-c", "--name-only", "-z", "--no-renames")
 _FORMAT = "--format=%x1e%H%x1f%P%x1f%an%x1f%ae%x1f%at%x1f%ct%x1f%B%x1d"
 _SHOWN = 5
 
@@ -90,10 +91,7 @@ def history(workspace: Workspace, revisions: str, paths: Sequence[str] = ()) -> 
 
     Of a merge only what is as in none of its parents.
     """
-    said = workspace.git.run(
-        "log", "--topo-order", "--full-history", "-c", "--name-only", "-z", "--no-renames",
-        _FORMAT, revisions, "--", *paths,
-    )  # fmt: skip
+    said = workspace.git.run(*_LOG, _FORMAT, revisions, "--", *paths)
     return [_commit(record) for record in os.fsdecode(said).split("\x1e")[1:]]
 
 

@@ -105,8 +105,9 @@ def convert_back(git: Git) -> list[str]:
 
 def require_whole(git: Git) -> None:
     """WorkspaceError where git was told to leave files of the loop out of the working copy."""
-    flagged = [line[2:] for line in git.listed("ls-files", "-v", "-z", "--", *OWNED)
-               if line[0] in "Ss"]  # fmt: skip
+    flagged = [
+        line[2:] for line in git.listed("ls-files", "-v", "-z", "--", *OWNED) if line[0] in "Ss"
+    ]
     if absent := [name for name in flagged if not (git.root / name).exists()]:
         raise WorkspaceError(
             f"{git.root}: a sparse checkout leaves out {', '.join(absent[:5])}"

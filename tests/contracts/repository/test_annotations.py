@@ -166,8 +166,9 @@ def test_a_starred_answer_counts_whatever_came_later(session: Session) -> None:
 def test_ids_that_a_tool_gave_out_twice_are_two_answers(session: Session) -> None:
     answer(session, minute=1)
     answer(session, "day/b/r0", minute=2, created_at=NOON + timedelta(minutes=2))
-    answer(session, "day/b/r0", minute=3, created_at=NOON + timedelta(minutes=2),
-           verdict="withdrawn")  # fmt: skip
+    answer(
+        session, "day/b/r0", minute=3, created_at=NOON + timedelta(minutes=2), verdict="withdrawn"
+    )
     assert set(ledger_repository.latest_accepted(session)) == {"day/a"}
 
 

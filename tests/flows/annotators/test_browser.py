@@ -171,16 +171,14 @@ def test_an_object_painted_too_far_and_the_background_painted_back(
     canvas.stroke(row=200, columns=(160, 260))
     submit(page)
     first, second = pull(annotator, project)
-    mask, beside = read_annotation(
-        first.result, tasks[items[0].item_id].result, CLASSES, size=SIZE
-    )  # fmt: skip
+    mask, beside = read_annotation(first.result, tasks[items[0].item_id].result, CLASSES, size=SIZE)
     assert {*mask[200, 62:146]} == {*mask[200, 222:259]} == {BUILDING}
     assert {*mask[200, 162:206]} == {ROAD}
     np.testing.assert_array_equal(mask[:160], scene[:160])
     assert beside == ""
     mask, beside = read_annotation(
         second.result, tasks[items[1].item_id].result, CLASSES, size=SIZE
-    )  # fmt: skip
+    )
     assert {*mask[200, 62:259]} == {255}
     np.testing.assert_array_equal(mask[mask != 255], scene[mask != 255])
     assert beside.startswith(f"{int((mask == 255).sum())} pixel(s) lie in two regions")
@@ -218,9 +216,7 @@ def test_after_the_eraser_the_key_of_a_class_paints_again(
     paint(page, canvas, BUILDING, (60, 260))
     submit(page)
     pulled = the_answer(annotator, project, items[0])
-    mask = decode_annotation(
-        pulled.result, tasks[items[0].item_id].result, CLASSES, size=SIZE
-    )  # fmt: skip
+    mask = decode_annotation(pulled.result, tasks[items[0].item_id].result, CLASSES, size=SIZE)
     assert {*mask[220, 62:259]} == {255}
     assert {*mask[200, 62:259]} == {BUILDING}
 

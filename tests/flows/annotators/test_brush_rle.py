@@ -60,22 +60,22 @@ def test_runs_longer_than_65536_values(pixels: int) -> None:
         np.testing.assert_array_equal(sdk.decode_rle(code)[3::4], alpha_HW.ravel())
 
 
+BY_CHROMIUM = (
+    [0, 4, 176, 0, 57, 27, 255, 255, 255, 255, 159, 255, 255, 255, 128, 127, 255, 240, 15, 255,
+     254, 1, 235, 253, 192, 0],
+    [0, 4, 176, 0, 57, 27, 255, 255, 255, 0, 156, 3, 255, 255, 255, 225, 127, 255, 255, 254, 1,
+     255, 255, 192, 61, 126, 248, 0],
+)  # fmt: skip
+
+
 def test_bytes_are_those_of_the_browser() -> None:
     """As Chromium 156 gave them for Label Studio 1.23.2: runs of 16386 and 16390 pixels, where
     the SDK's form is longer."""
     first, second = np.zeros((2, 240, 320), dtype=np.uint8)
     first.ravel()[:16386] = 255
     second.ravel()[16386 : 16386 + 16390] = 255
-    # fmt: off
-    assert encode(first) == [
-        0, 4, 176, 0, 57, 27, 255, 255, 255, 255, 159, 255, 255, 255, 128, 127, 255, 240, 15, 255,
-        254, 1, 235, 253, 192, 0,
-    ]
-    assert encode(second) == [
-        0, 4, 176, 0, 57, 27, 255, 255, 255, 0, 156, 3, 255, 255, 255, 225, 127, 255, 255, 254, 1,
-        255, 255, 192, 61, 126, 248, 0,
-    ]
-    # fmt: on
+    assert encode(first) == BY_CHROMIUM[0]
+    assert encode(second) == BY_CHROMIUM[1]
 
 
 def _bytes(bits: str) -> list[int]:

@@ -96,9 +96,13 @@ def proxy(url: str, max_body: int, refused: list[int]) -> Iterator[str]:
                 return
             asked = {k: v for k, v in self.headers.items() if k.lower() != "host"}
             answer = httpx.request(
-                self.command, url + self.path, content=body, headers=asked, trust_env=False,
+                self.command,
+                url + self.path,
+                content=body,
+                headers=asked,
+                trust_env=False,
                 timeout=60,
-            )  # fmt: skip
+            )
             self.send_response(answer.status_code)
             self.send_header("Content-Type", answer.headers.get("Content-Type", ""))
             self.end_headers()

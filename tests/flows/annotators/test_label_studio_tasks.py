@@ -22,8 +22,14 @@ def test_regions_are_framed_and_named(make_items: MakeItems) -> None:
     (whole, part) = prepare([plain, replace(item, regions=BOXES)], CLASSES, "m")
     assert whole.file == (plain.image.name, plain.image.read_bytes())
     assert set(whole.task("/x")["data"]) == {
-        "image", "image_sha256", "item_id", "sample_id", "workspace", "uncertainty", "reason",
-    }  # fmt: skip
+        "image",
+        "image_sha256",
+        "item_id",
+        "sample_id",
+        "workspace",
+        "uncertainty",
+        "reason",
+    }
     name, content = part.file
     assert name.endswith(".png")
     with Image.open(item.image) as image, Image.open(io.BytesIO(content)) as sent:

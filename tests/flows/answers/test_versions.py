@@ -268,8 +268,11 @@ def test_answers_to_an_older_domain_are_collected_and_merged_with_the_next_merge
     day = [t["data"]["item_id"] for t in people.all_tasks() if "day/" in t["data"]["item_id"]]
     assert tick(loop) == "waiting 0/3: 3 open (dusk/r0)"
     people.answer(day[0], truth(50))  # it was skipped; an edit of a merged one follows
-    merged = next(row["id"] for row in people._read()["annotations"].values()
-                  if row["task_id"] == people.task_id(day[1]))  # fmt: skip
+    merged = next(
+        row["id"]
+        for row in people._read()["annotations"].values()
+        if row["task_id"] == people.task_id(day[1])
+    )
     people.edit(merged, truth(51))
     tick(loop)
     assert sorted(unmerged(loop)) == sorted(item.removesuffix("/r0") for item in day[:2])

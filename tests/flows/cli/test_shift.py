@@ -23,8 +23,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = ["id,split,domain"]
     for domain, num in (("day", 12), ("dusk", 6)):
         apart = root / domain
-        make_domain(domain, apart, num_labelled=num, num_pool=0, num_val=0, height_px=64,
-                    width_px=96)  # fmt: skip
+        make_domain(
+            domain, apart, num_labelled=num, num_pool=0, num_val=0, height_px=64, width_px=96
+        )
         for kind in ("images", "masks"):
             (root / kind).mkdir(exist_ok=True)
             for path in (apart / kind).iterdir():

@@ -30,20 +30,37 @@ def small(root: Path) -> None:
 
     encoder = {"encoder": "tu-test_efficientnet"}
     Workspace(root).write_params(
-        {"image": {"height_px": 32, "width_px": 32}, "embed": encoder,
-         "model": {"name": "pspnet", **encoder}}
-    )  # fmt: skip
+        {
+            "image": {"height_px": 32, "width_px": 32},
+            "embed": encoder,
+            "model": {"name": "pspnet", **encoder},
+        }
+    )
 
 
 def planted(**changes: Any) -> dict[str, Any]:
     values = {
-        "a": "day", "b": "dusk", "p_value": 0.001, "proxy_a_distance": [1.8, 1.2, 2.0],
-        "novelty": 1.3, "expected_miou": [0.4, 0.3, 0.5], "expected_miou_reason": None,
-        "source_miou": [0.5, 0.45, 0.55], "num_images": {"a": 30, "b": 6}, "run_length": 1,
-        "truth": None, "verdict": "strong", "layers": [], "most_unlike": [], "mode": "workspace",
-        "model": "the newest teacher", "frechet_distance": 1.0, "frechet_within": 0.1,
-        "map": {"a": [[0.0, 0.0]], "b": [[1.0, 1.0]]}, "expected_iou": None,
-    }  # fmt: skip
+        "a": "day",
+        "b": "dusk",
+        "p_value": 0.001,
+        "proxy_a_distance": [1.8, 1.2, 2.0],
+        "novelty": 1.3,
+        "expected_miou": [0.4, 0.3, 0.5],
+        "expected_miou_reason": None,
+        "source_miou": [0.5, 0.45, 0.55],
+        "num_images": {"a": 30, "b": 6},
+        "run_length": 1,
+        "truth": None,
+        "verdict": "strong",
+        "layers": [],
+        "most_unlike": [],
+        "mode": "workspace",
+        "model": "the newest teacher",
+        "frechet_distance": 1.0,
+        "frechet_within": 0.1,
+        "map": {"a": [[0.0, 0.0]], "b": [[1.0, 1.0]]},
+        "expected_iou": None,
+    }
     return values | changes
 
 
@@ -74,8 +91,11 @@ def test_a_domain_is_compared_before_it_is_taken_in(toy: Path) -> None:
     assert waiting(toy) == ["dusk", "day"]
     assert "data:image/jpeg" in page.read_text()
     assert "://" not in page.read_text().replace("http://www.w3.org", "")
-    for a, b, said in (("day", "night", "domain 'night'"), ("day", "day", "twice"),
-                       ("fog", "dusk", "domain 'fog': not there")):  # fmt: skip
+    for a, b, said in (
+        ("day", "night", "domain 'night'"),
+        ("day", "day", "twice"),
+        ("fog", "dusk", "domain 'fog': not there"),
+    ):
         with pytest.raises(DataError, match=said):
             shift_on_arrival.report(toy, a, b)
 

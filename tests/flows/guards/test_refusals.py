@@ -58,9 +58,13 @@ def clone(source: Path, target: Path, *options: str) -> Path:
      (("--depth", "1", "--no-tags"), "git fetch --unshallow --tags origin")],
 )  # fmt: skip
 def test_a_clone_without_its_history_is_no_workspace_without_domains(
-    shifted: Path, tmp_path: Path, open_toy: Open, photos: Path, options: tuple[str, ...],
+    shifted: Path,
+    tmp_path: Path,
+    open_toy: Open,
+    photos: Path,
+    options: tuple[str, ...],
     remedy: str,
-) -> None:  # fmt: skip
+) -> None:
     root = clone(shifted, tmp_path / "clone", *options)
     lost = open_toy(root)
     with pytest.raises(WorkspaceError, match=remedy):

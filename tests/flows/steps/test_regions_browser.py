@@ -37,8 +37,15 @@ ROAD, CAR, SKY = range(3)
 @pytest.fixture
 def loop(toy: Path, tmp_path: Path, label_studio: Server) -> Iterator[Loop]:
     """A street without a mask, of which 6 of 3 x 4 regions are asked for."""
-    make_domain("day", tmp_path / "day", num_labelled=0, num_pool=1, num_val=0,
-                height_px=SIZE[0], width_px=SIZE[1])  # fmt: skip
+    make_domain(
+        "day",
+        tmp_path / "day",
+        num_labelled=0,
+        num_pool=1,
+        num_val=0,
+        height_px=SIZE[0],
+        width_px=SIZE[1],
+    )
     workspace = Workspace(toy)
     acquire = {"query_unit": "region", "region_size_px": 32, "query_size": 6}
     workspace.write_params({"acquire": acquire, "loop": {"budget": 6, "val_share": 0.0}})

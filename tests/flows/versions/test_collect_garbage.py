@@ -88,8 +88,14 @@ def test_tags_that_dvc_gc_took_the_files_of_are_named(shifted: Path) -> None:
     assert all(check.ok for check in checks(shifted) if check.name.startswith("tag"))
     workspace.dvc("gc", "--workspace", "--force")
     lost = lost_by_tag(workspace, workspace.tags_merged())
-    assert set(lost) == {"day/ingest", "day/r0", "day/r0-labels", "day/r1", "day/final",
-                         "dusk/ingest"} & set(lost)  # fmt: skip
+    assert set(lost) == {
+        "day/ingest",
+        "day/r0",
+        "day/r0-labels",
+        "day/r1",
+        "day/final",
+        "dusk/ingest",
+    } & set(lost)
     assert "models/teacher" in lost["day/r0"]
     bad = {check.name: check for check in checks(shifted) if not check.ok}
     assert "models/teacher" in bad["tag day/r0"].found

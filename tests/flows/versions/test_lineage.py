@@ -40,8 +40,9 @@ def recomputed(
     for tag in ROUNDS:
         for command in (["git", "checkout", "-q", tag], ["dvc", "checkout", "-q"]):
             subprocess.run(command, cwd=root, check=True, env=child_environment())
-        found[tag] = [label(root, row) for row in rows(root) if row["split"] == "pool"
-                      and row["mask"]]  # fmt: skip
+        found[tag] = [
+            label(root, row) for row in rows(root) if row["split"] == "pool" and row["mask"]
+        ]
     return found
 
 
@@ -112,8 +113,9 @@ def test_every_model_that_saw_an_image(shifted: Path, open_toy: Open) -> None:
         config = cache.object(files[f"models/{one.kind}/config.json"])
         on = json.loads(config.read_text())["on"]
         assert on.get("day/img003") == one.mask_sha256
-    (val,) = [s.sample_id for s in loop.workspace.manifest() if s.domain == "day"
-              and s.split == "val"]  # fmt: skip
+    (val,) = [
+        s.sample_id for s in loop.workspace.manifest() if s.domain == "day" and s.split == "val"
+    ]
     assert {one.role for one in lineage_of_sample(loop, val).sightings} == {"judged"}
     with pytest.raises(DataError, match=r"near it: .*day/img003"):
         lineage_of_sample(loop, "day/img03")

@@ -106,10 +106,13 @@ def known_images(root: Path, domain: str, first: int, redder: int = DAY) -> list
         image = draw(root / f"data/{domain}/images/x{number:02d}k.png", first + number, redder)
         samples.append(
             Sample(
-                sample_id=f"{domain}/{image.stem}", domain=domain, split="pool",
-                image=image.relative_to(root).as_posix(), image_sha256=sha256_file(image),
+                sample_id=f"{domain}/{image.stem}",
+                domain=domain,
+                split="pool",
+                image=image.relative_to(root).as_posix(),
+                image_sha256=sha256_file(image),
             )
-        )  # fmt: skip
+        )
     return samples
 
 

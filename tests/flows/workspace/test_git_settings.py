@@ -83,9 +83,20 @@ def test_line_endings_stay_also_in_workspaces_of_older_versions(
     clone = Workspace(tmp_path / "clone")
     env = {k: v for k, v in child_environment().items() if not k.startswith("GIT_CONFIG")}
     subprocess.run(
-        ["git", "-c", f"core.autocrlf={autocrlf}", "clone", "-q", workspace.root, clone.root,
-         "--config", f"core.autocrlf={autocrlf}"], check=True, env=env,
-    )  # fmt: skip
+        [
+            "git",
+            "-c",
+            f"core.autocrlf={autocrlf}",
+            "clone",
+            "-q",
+            workspace.root,
+            clone.root,
+            "--config",
+            f"core.autocrlf={autocrlf}",
+        ],
+        check=True,
+        env=env,
+    )
     (clone.root / ".ssl-loop").mkdir()
     assert bool(converted(clone.git)) == (autocrlf == "true")
     clone.settle()

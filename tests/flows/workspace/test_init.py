@@ -40,10 +40,14 @@ def test_killed_at_each_of_its_steps_it_is_completed(
         return step
 
     for owner, name in (
-        (flows_workspace, "run"), (create, "write_text"), (create, "write_json"),
-        (create, "write_manifest"), (create, "write_answers"),
-        (flows_workspace, "apply_changes"), (flows_git, "run"),
-    ):  # fmt: skip
+        (flows_workspace, "run"),
+        (create, "write_text"),
+        (create, "write_json"),
+        (create, "write_manifest"),
+        (create, "write_answers"),
+        (flows_workspace, "apply_changes"),
+        (flows_git, "run"),
+    ):
         monkeypatch.setattr(owner, name, dying(getattr(owner, name)))
     for point in range(1, 40):
         calls[0], limit[0] = 0, point
@@ -84,13 +88,15 @@ def test_settings_that_refuse_a_commit_do_not_stop_it(
         (folder / name).write_text("#!/bin/sh\nexit 1\n")
         (folder / name).chmod(0o755)
     name = "[user]\n name = A\n email = a@b\n"
-    settings.write_text({
-        "signature": name + "[commit]\n gpgSign = true\n[tag]\n gpgSign = true\n"
-        "[gpg]\n program = /bin/false\n",
-        "hook": name + f"[core]\n hooksPath = {folder}\n",
-        "no name": "[user]\n email = a@b\n useConfigOnly = true\n",
-        "template": name + "[commit]\n template = /nowhere\n cleanup = scissors\n",
-    }[fault])  # fmt: skip
+    settings.write_text(
+        {
+            "signature": name + "[commit]\n gpgSign = true\n[tag]\n gpgSign = true\n"
+            "[gpg]\n program = /bin/false\n",
+            "hook": name + f"[core]\n hooksPath = {folder}\n",
+            "no name": "[user]\n email = a@b\n useConfigOnly = true\n",
+            "template": name + "[commit]\n template = /nowhere\n cleanup = scissors\n",
+        }[fault]
+    )
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
     if fault == "no name":
         monkeypatch.setenv("GIT_AUTHOR_NAME", "")
@@ -123,11 +129,13 @@ def test_a_branch_that_git_does_not_take_is_refused_before_anything(
 def test_a_repository_that_is_there_keeps_its_branch(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q", "-b", "master", tmp_path], check=True)
     who = ("-c", "user.name=A", "-c", "user.email=a@b")
-    subprocess.run(["git", "-C", tmp_path, *who, "commit", "-q", "--allow-empty", "-m", "mine"],
-                   check=True)  # fmt: skip
+    subprocess.run(
+        ["git", "-C", tmp_path, *who, "commit", "-q", "--allow-empty", "-m", "mine"], check=True
+    )
     with pytest.raises(WorkspaceError, match=r"'master'.*'trunk'.*git checkout -b trunk"):
-        create_workspace(tmp_path, class_names=CLASSES, overrides={"loop": {"branch": "trunk"}},
-                         here=True)  # fmt: skip
+        create_workspace(
+            tmp_path, class_names=CLASSES, overrides={"loop": {"branch": "trunk"}}, here=True
+        )
     made = create_workspace(tmp_path, class_names=CLASSES, here=True)
     assert made.params().loop.branch == "master"
     made.require_clean_branch()

@@ -64,8 +64,9 @@ def backed_up(pushed: Path, tmp_path: Path) -> Path:
         keys = {event_key(loop, tag): tag for tag in TAGS}
         loop.ledger.close()
         for key, tag in keys.items():
-            ledger.execute("UPDATE event SET key = ? WHERE kind = 'pushed' AND subject = ?",
-                           (key, tag))  # fmt: skip
+            ledger.execute(
+                "UPDATE event SET key = ? WHERE kind = 'pushed' AND subject = ?", (key, tag)
+            )
     ledger.close()
     return base
 
@@ -217,8 +218,9 @@ def test_a_tag_older_than_the_remote_is_restored_from_its_address(
 
 def test_what_no_remote_has_is_refused_by_name(backed_up: Path, tmp_path: Path) -> None:
     forget(backed_up, "dusk/r0")
-    subprocess.run(["git", "push", "-q", remotes.NAME, "--tags"], cwd=backed_up / "workspace",
-                   check=True)  # fmt: skip
+    subprocess.run(
+        ["git", "push", "-q", remotes.NAME, "--tags"], cwd=backed_up / "workspace", check=True
+    )
     with pytest.raises(WorkspaceError, match=r"neither cache nor remote: models/baseline"):
         restore(str(backed_up / "history.git"), "dusk/r0", tmp_path / "new", lambda line: None)
     assert not (tmp_path / "new").exists()

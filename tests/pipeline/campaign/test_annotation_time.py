@@ -188,9 +188,15 @@ def test_a_time_that_is_none_is_refused(minutes: float) -> None:
 def test_only_answers_with_a_time_count() -> None:
     row = Answer(item_id="day/a/r0", source="audit", chance=None, mask_sha256="m", counts=())
     known = Answer(
-        item_id="day/b/r0", source="strategy", chance=None, mask_sha256="m", counts=(),
-        lead_s=90.0, boundary=3.5, regions=4,
-    )  # fmt: skip
+        item_id="day/b/r0",
+        source="strategy",
+        chance=None,
+        mask_sha256="m",
+        counts=(),
+        lead_s=90.0,
+        boundary=3.5,
+        regions=4,
+    )
     assert timed([row, known]) == [Timed(1.5, Shape(3.5, 4))]
 
 

@@ -61,9 +61,10 @@ def test_a_torch_file_with_smp_names_is_read(tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_is_named_and_nothing_is_changed(tmp_path: Path) -> None:
-    file = timm_file(tmp_path / "w.safetensors", **{
-        "conv_stem.weight": torch.rand(9, 3, 3, 3), "stranger.weight": torch.rand(2)
-    })  # fmt: skip
+    file = timm_file(
+        tmp_path / "w.safetensors",
+        **{"conv_stem.weight": torch.rand(9, 3, 3, 3), "stranger.weight": torch.rand(2)},
+    )
     encoder = whole_encoder(seed=1)
     before = {key: value.clone() for key, value in encoder.state_dict().items()}
     with pytest.raises(ModelError) as error:
@@ -168,8 +169,8 @@ def test_the_shared_encoder_knows_sky_from_road() -> None:
         normalisation="symmetric",
     )
     encoder = build_model(params, 3).get_submodule("encoder")
-    report = load_encoder_weights(encoder, file, EncoderChoice(
-        name="tu-mobilenetv2_100", options={"pad_type": "same"}
-    ))  # fmt: skip
+    report = load_encoder_weights(
+        encoder, file, EncoderChoice(name="tu-mobilenetv2_100", options={"pad_type": "same"})
+    )
     assert any(name.startswith("conv_head") for name in report.unused)
     assert "Conv2dSame" in type(encoder.get_submodule("model.conv_stem")).__name__

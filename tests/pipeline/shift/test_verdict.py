@@ -56,8 +56,12 @@ def test_the_words_say_verdict_figures_and_what_to_do() -> None:
 
 
 def test_what_is_not_known_is_said_to_be_so() -> None:
-    blind = found(expected_miou=None, expected_miou_reason="no model is trained yet", novelty=None,
-                  proxy_a_distance=None)  # fmt: skip
+    blind = found(
+        expected_miou=None,
+        expected_miou_reason="no model is trained yet",
+        novelty=None,
+        proxy_a_distance=None,
+    )
     said = " ".join(sentences(blind))
     assert "Nothing is said about the mIoU on dusk: no model is trained yet." in said
     assert "too few to learn to tell them apart" in said

@@ -139,11 +139,17 @@ def test_every_pick_carries_the_minutes_that_people_s_pace_predicts(tmp_path: Pa
     assert [row.minutes for row in query(tmp_path)] == [expected[name] for name in ids(tmp_path)]
     quick = [
         Answer(
-            item_id=f"day/x{at}/r0", source="strategy", chance=None, mask_sha256="m", counts=(),
-            lead_s=30.0, boundary=12.0, regions=20,
+            item_id=f"day/x{at}/r0",
+            source="strategy",
+            chance=None,
+            mask_sha256="m",
+            counts=(),
+            lead_s=30.0,
+            boundary=12.0,
+            regions=20,
         )
         for at in range(12)
-    ]  # fmt: skip
+    ]
     write_answers(tmp_path / layout.ANSWERS, quick)
     run(tmp_path, params(audit_share=0.0))
     assert all(0.3 < (row.minutes or 0) < 0.8 for row in query(tmp_path))

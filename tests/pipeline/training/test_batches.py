@@ -106,8 +106,12 @@ def test_the_index_says_which_image_it_is(new_batches) -> None:
 
 def test_the_whole_set_comes_in_order(new_batches) -> None:
     batches = new_batches(unlabelled=5)
-    whole = WholeSet(store=batches.store, params=batches.params, samples=batches.unlabelled,
-                     device=batches.device)  # fmt: skip
+    whole = WholeSet(
+        store=batches.store,
+        params=batches.params,
+        samples=batches.unlabelled,
+        device=batches.device,
+    )
     parts = list(whole.batches())
     assert torch.cat([index for index, _ in parts]).tolist() == list(range(len(whole)))
     assert [len(images) for _, images in parts] == [3, 2]

@@ -13,9 +13,15 @@ from pipeline.records.manifest import Sample
 from pipeline.training.checkpoints import Checkpoints, State, training_key
 
 SAMPLE = Sample(
-    sample_id="day/a", domain="day", split="pool", image="i", image_sha256="1" * 64,
-    mask="m", mask_sha256="2" * 64, origin="annotated",
-)  # fmt: skip
+    sample_id="day/a",
+    domain="day",
+    split="pool",
+    image="i",
+    image_sha256="1" * 64,
+    mask="m",
+    mask_sha256="2" * 64,
+    origin="annotated",
+)
 
 
 @pytest.fixture

@@ -120,8 +120,11 @@ def test_the_file_names_classes_and_keeps_few_points_and_the_last() -> None:
     ]
     found = named_points(points, ["road", "sky"])
     assert found[-1] == {
-        "step": 250, "miou": 0.5, "precision": {"road": 0.25}, "coverage": {"road": 0.5}
-    }  # fmt: skip
+        "step": 250,
+        "miou": 0.5,
+        "precision": {"road": 0.25},
+        "coverage": {"road": 0.5},
+    }
     assert 40 <= len(found) <= 60
     assert named_points([], ["road"]) == []
 

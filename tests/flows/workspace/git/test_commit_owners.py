@@ -99,8 +99,13 @@ def test_a_mended_mask_stops_the_loop_and_once_taken_outlives_the_older_answer(
     answer_all(people)
     with pytest.raises(WorkspaceError) as refused:
         tick(loop)
-    for named in (revision[:10], "Anna <anna@site>", "data/manifest.csv", "data/day/masks.dvc",
-                  f"ssl-loop commit accept {revision[:10]}"):  # fmt: skip
+    for named in (
+        revision[:10],
+        "Anna <anna@site>",
+        "data/manifest.csv",
+        "data/day/masks.dvc",
+        f"ssl-loop commit accept {revision[:10]}",
+    ):
         assert named in str(refused.value)
     assert "day/r1-labels" not in loop.workspace.tags_merged()
 

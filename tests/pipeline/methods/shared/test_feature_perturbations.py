@@ -117,8 +117,11 @@ def test_guided_cutout_erases_a_box_in_an_objects_bounding_box() -> None:
         left, right = min(x for _, x in erased), max(x for _, x in erased) + 1
         assert len(erased) == (bottom - top) * (right - left)
         size = (bottom - top, right - left)
-        (k,) = [k for k, box in boxes.items() if size == (0.4 * (box[1] - box[0]),
-                                                          0.4 * (box[3] - box[2]))]  # fmt: skip
+        (k,) = [
+            k
+            for k, box in boxes.items()
+            if size == (0.4 * (box[1] - box[0]), 0.4 * (box[3] - box[2]))
+        ]
         first_y, last_y, first_x, last_x = boxes[k]
         assert first_y <= top < bottom <= last_y
         assert first_x <= left < right <= last_x
