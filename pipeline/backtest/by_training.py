@@ -103,7 +103,7 @@ class TrainingBench:
         known = _answered(self._samples, set(start), set(asked))
         write_manifest(self.root / layout.MANIFEST, known)
         own = training_seed(seed, place) + self.params.train.seed
-        params = _with(self.params, train={"seed": own})
+        params = self.params.with_knobs(train={"seed": own})
         # The first training of a seed is the same for all strategies.
         trained = [sorted([*start, *asked]), params.model_dump(mode="json", exclude={"acquire"})]
         marker = self.root / TRAINED
@@ -123,7 +123,7 @@ class TrainingBench:
             "seed": training_seed(seed, own.seed),
         }
         budget = {"budget": plan.rounds * plan.query_size}
-        params = _with(self.params, acquire=changes, loop=budget)
+        params = self.params.with_knobs(acquire=changes, loop=budget)
         if not (self.root / layout.EMBEDDINGS / f"{DOMAIN}.npz").exists():
             embed.run(self.root, params)
         predict.run(self.root, params)
@@ -228,23 +228,14 @@ def _link(target: Path, path: Path) -> None:
 
 
 def _params(data: LabelledSet, asked: TrainingSettings) -> Params:
-    blocks = {name: getattr(asked, name) for name in TrainingSettings.model_fields}
-    # What judges is not monitored, and so no guard decides by it.
-    blocks["train"] = asked.train.model_copy(update={"monitor_share": 0.0})
-    return Params(
+    params = Params(
         classes=data.classes,
         domain=DOMAIN,
         domains={DOMAIN: DomainParams()},
-        **blocks,
+        **{name: getattr(asked, name) for name in TrainingSettings.model_fields},
     )
-
-
-def _with(params: Params, **changes: dict[str, Any]) -> Params:
-    """Params with knobs of some blocks changed."""
-    blocks = {
-        name: getattr(params, name).model_copy(update=knobs) for name, knobs in changes.items()
-    }
-    return params.model_copy(update=blocks)
+    # What judges is not monitored, and so no guard decides by it.
+    return params.with_knobs(train={"monitor_share": 0.0})
 
 
 def _answered(samples: Sequence[Sample], start: set[str], asked: set[str]) -> list[Sample]:

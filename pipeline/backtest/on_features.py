@@ -29,7 +29,7 @@ from pipeline.probe.windows import Windows, windows_of
 from pipeline.reading import REMADE, read
 from pipeline.records.regions import region_id
 from pipeline.runtime.progress import Progress
-from pipeline.runtime.torch_settings import usable_processors
+from pipeline.runtime.torch_settings import settle_torch, usable_processors
 from pipeline.types import IGNORE
 
 
@@ -196,6 +196,7 @@ def run(bench: FeatureBench, plan: Plan, kept: Path) -> dict[str, list[list[floa
 
 
 def _replay(bench: FeatureBench, plan: Plan, job: tuple[str, int], file: Path) -> tuple[str, int]:
+    settle_torch()  # a worker is a process of its own
     # Several threads on such small products wait for one another longer than they compute.
     torch.set_num_threads(1)
     write_json(file, bench.replay(job[0], plan, job[1]))

@@ -150,6 +150,14 @@ class Params(Block):
             raise ValueError("predict.members: snapshots needs train.keep_snapshots: true")
         return self
 
+    def with_knobs(self, **blocks: Mapping[str, Any]) -> Params:
+        """A copy with other values of some knobs, `with_knobs(train={"steps": 3})`; not checked."""
+        changed = {
+            name: getattr(self, name).model_copy(update=dict(knobs))
+            for name, knobs in blocks.items()
+        }
+        return self.model_copy(update=changed)
+
     @property
     def num_classes(self) -> int:
         """K."""

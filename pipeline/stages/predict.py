@@ -155,8 +155,7 @@ def _region_scores(
     sample: Sample, regions: Iterable[Prediction], params: Params
 ) -> Iterator[dict[str, object]]:
     """Of every region; means over its pixels, since it is small as it is."""
-    means = params.predict.model_copy(update={"aggregate": "mean"})
-    params = params.model_copy(update={"predict": means})
+    params = params.with_knobs(predict={"aggregate": "mean"})
     if params.grid:
         for name, predicted in zip(params.grid.ids(sample.sample_id), regions, strict=True):
             yield _scores(sample, predicted, params) | {"sample_id": name}

@@ -1,31 +1,32 @@
-"""The batch of step t, from (seed, t) alone. B images, C channels, H height, W width."""
+"""The batch of step t, from (seed, t) alone: killed and resumed, a training draws the same.
+
+B images, C channels, H height, W width.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
+from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pipeline.config.params import Params
-from pipeline.data.augment import (
-    normalise,
-    random_boxes,
-    strong_view,
-    weak_view,
-)
+from pipeline.data.augment import normalise, random_boxes, strong_view, weak_view
 from pipeline.data.dataset import ImageStore
 from pipeline.data.random_intensity import random_intensity_view
 from pipeline.methods import Batch, StrongColour, StrongView, Unlabelled
 from pipeline.records.manifest import Sample
-from pipeline.training import seeds
-from pipeline.training.class_balance import RareClasses
 from pipeline.training.domain_adaptation.domain_share import places_of, target_share_of_labels
 from pipeline.training.domain_adaptation.enabled import Adaptation
 from pipeline.training.domain_adaptation.fourier import with_style_of
 
+# Purposes: streams of random numbers that must not meet.
+INITIAL_WEIGHTS, LABELLED, UNLABELLED, NOISE, ORDER_LABELLED, ORDER_UNLABELLED = range(6)
+RARE_CLASSES, STYLE = 6, 7
 # Share of labelled images in colours of the strong view. Half: the baseline meets the same colours
 # as the student, and still sees the images as they are.
 LABELLED_STRONG_SHARE = 0.5
@@ -37,6 +38,37 @@ STRONG_COLOURS: dict[StrongColour, Callable[[Tensor, torch.Generator], Tensor]] 
     "random_intensity": random_intensity_view,
 }
 """Of unlabelled images. The labelled are jittered whatever the method, as in the baseline."""
+
+
+def derive_seed(seed: int, purpose: int, *numbers: int) -> int:
+    """A 63-bit seed that is another for every combination."""
+    state = np.random.SeedSequence([seed, purpose, *numbers]).generate_state(1, np.uint64)
+    return int(state[0] >> np.uint64(1))
+
+
+def generator(seed: int, purpose: int, *numbers: int) -> torch.Generator:
+    """A CPU generator for one purpose at one step."""
+    return torch.Generator().manual_seed(derive_seed(seed, purpose, *numbers))
+
+
+def draw_indices(seed: int, purpose: int, num_samples: int, places: Sequence[int]) -> list[int]:
+    """Samples at `places` of an endless sequence of shuffled passes over all samples.
+
+    Every sample comes once per pass; with fewer samples than places they repeat.
+    """
+    orders: dict[int, list[int]] = {}
+    for epoch in {place // num_samples for place in places}:
+        order = torch.randperm(num_samples, generator=generator(seed, purpose, epoch))
+        orders[epoch] = order.tolist()
+    return [orders[place // num_samples][place % num_samples] for place in places]
+
+
+class LabelledDraw(Protocol):
+    """Another rule for which labelled images a batch has (class_balance.RareClasses)."""
+
+    def draw(self, seed: int, places: range) -> list[int]:
+        """Samples at `places` of an endless sequence."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -82,7 +114,7 @@ class Batches:
     device: torch.device
     strong_colour: StrongColour = "jitter"
     process: Process = Process()
-    rare_classes: RareClasses | None = None
+    rare_classes: LabelledDraw | None = None
     """Draws the labelled images by class, instead of one after the other in shuffled passes."""
     adaptation: Adaptation = field(default_factory=Adaptation)
 
@@ -95,7 +127,7 @@ class Batches:
         return Batch(images_BCHW, masks_BHW, unlabelled)
 
     def _labelled(self, step: int) -> tuple[Tensor, Tensor]:
-        draw = self._generator(seeds.LABELLED, step)
+        draw = self._generator(LABELLED, step)
         places = self._labelled_places(step)
         samples = [self.labelled[place] for place in places]
         views = [
@@ -111,11 +143,11 @@ class Batches:
         return self._normalised(images), masks.to(self.device)
 
     def _unlabelled(self, step: int) -> Unlabelled:
-        draw = self._generator(seeds.UNLABELLED, step)
+        draw = self._generator(UNLABELLED, step)
         size = self.params.train.batch_unlabelled
-        share = self.adaptation.params.target_share
+        share = self.params.adapt.target_share
         turns = self._turns(step, size)
-        places = self._places(self.unlabelled, seeds.ORDER_UNLABELLED, turns, share)
+        places = self._places(self.unlabelled, ORDER_UNLABELLED, turns, share)
         images = [self.store.image(self.unlabelled[place]) for place in places]
         views = [weak_view(image, None, draw, size=self.store.size) for image in images]
         weak = self._unit(torch.stack([image for image, _, _ in views]))
@@ -133,10 +165,10 @@ class Batches:
 
     def _styled(self, images_BCHW: Tensor, samples: Sequence[Sample], step: int) -> Tensor:
         """Some images of other domains in the style of one of the current domain each."""
-        beta, target = self.adaptation.params.fourier_beta, self.adaptation.target
+        beta, target = self.params.adapt.fourier_beta, self.adaptation.target
         if not beta:
             return images_BCHW
-        draw = self._generator(seeds.STYLE, step)
+        draw = self._generator(STYLE, step)
         chosen = torch.rand(len(samples), generator=draw) < STYLED_SHARE
         chosen &= torch.tensor([not self.adaptation.is_target(sample) for sample in samples])
         places = torch.randint(len(target), (len(samples),), generator=draw).tolist()
@@ -148,18 +180,24 @@ class Batches:
         turns = self._turns(step, self.params.train.batch_labelled)
         if self.rare_classes:
             return self.rare_classes.draw(self.params.train.seed, turns)
+        return self._places(self.labelled, ORDER_LABELLED, turns, self._target_share)
+
+    @cached_property
+    def _target_share(self) -> float | None:
+        """Of the labelled images."""
         own = sum(self.adaptation.is_target(sample) for sample in self.labelled)
-        weight = self.adaptation.params.source_weight
-        share = target_share_of_labels(own, len(self.labelled) - own, weight)
-        return self._places(self.labelled, seeds.ORDER_LABELLED, turns, share)
+        weight = self.params.adapt.source_weight
+        return target_share_of_labels(own, len(self.labelled) - own, weight)
 
     def _places(
         self, samples: Sequence[Sample], purpose: int, turns: range, share: float | None
     ) -> list[int]:
         """Of the samples, in shuffled passes; with a share, those of the current domain apart."""
-        draw = partial(seeds.draw_indices, self.params.train.seed, purpose)
+        draw = partial(draw_indices, self.params.train.seed, purpose)
+        if share is None:
+            return draw(len(samples), turns)
         own = [place for place, sample in enumerate(samples) if self.adaptation.is_target(sample)]
-        if share is None or len(own) in (0, len(samples)):
+        if len(own) in (0, len(samples)):
             return draw(len(samples), turns)
         others = sorted(set(range(len(samples))) - set(own))
         return places_of(turns, share, target=own, others=others, draw=draw)
@@ -170,7 +208,7 @@ class Batches:
         return range(first, first + size)
 
     def _generator(self, purpose: int, step: int) -> torch.Generator:
-        return seeds.generator(self.params.train.seed, purpose, step, self.process.rank)
+        return generator(self.params.train.seed, purpose, step, self.process.rank)
 
     def _unit(self, images_BCHW: Tensor) -> Tensor:
         return images_BCHW.to(self.device).float() / 255

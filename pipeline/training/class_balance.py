@@ -10,7 +10,7 @@ from torch import Tensor
 from pipeline.config.params import Params
 from pipeline.data.dataset import ImageStore
 from pipeline.records.manifest import Sample
-from pipeline.training import seeds
+from pipeline.training.batches import RARE_CLASSES, generator
 from pipeline.training.domain_adaptation.enabled import Adaptation
 from pipeline.types import IGNORE
 
@@ -34,7 +34,7 @@ def rare_classes(
         return None
     counts_NK = count_classes(store, labelled, params.num_classes)
     own_N = torch.tensor([adaptation.is_target(sample) for sample in labelled])
-    weight = adaptation.params.source_weight
+    weight = params.adapt.source_weight
     if weight == 1 or not own_N.any():
         return RareClasses(counts_NK)
     return RareClasses(counts_NK, torch.where(own_N, 1.0, weight))
@@ -100,7 +100,7 @@ class RareClasses:
         return [self._one(seed, place) for place in places]
 
     def _one(self, seed: int, place: int) -> int:
-        draw = seeds.generator(seed, seeds.RARE_CLASSES, place)
+        draw = generator(seed, RARE_CLASSES, place)
         if not self.probs_K.any():  # masks of nothing but IGNORE
             return int(torch.randint(self._num_samples, (), generator=draw))
         chosen = int(torch.multinomial(self.probs_K, 1, generator=draw))

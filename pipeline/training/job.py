@@ -17,8 +17,8 @@ from pipeline.records.manifest import Sample, check_files, read_manifest
 from pipeline.runtime.progress import say
 from pipeline.training.checkpoints import Checkpoints, training_key
 from pipeline.training.curves import thin
-from pipeline.training.domain_adaptation.enabled import Adaptation, adaptation_in_force
-from pipeline.training.domain_adaptation.reestimate_batch_norm import follow_in_batch_norm
+from pipeline.training.domain_adaptation.batch_norm import follow_in_batch_norm
+from pipeline.training.domain_adaptation.enabled import Adaptation, adaptation_in_force, enabled
 from pipeline.training.domain_adaptation.warm_start import (
     average_with,
     last_teacher,
@@ -56,8 +56,8 @@ def train_stage(stage: str, root: Path, params: Params, *, method_name: str, mod
     trained = train(job, checkpoints)
     if not trained.main:
         return
-    if job.initial is not None and params.adapt.warm_start_share:
-        average_with(trained.network, job.initial, params.adapt.warm_start_share)
+    if job.initial is not None and job.params.adapt.warm_start_share:
+        average_with(trained.network, job.initial, job.params.adapt.warm_start_share)
     follow_in_batch_norm(job, trained.network)
     facts = {**_facts(job), **followed}
     save_model(root / model, trained.network, _config(job, facts, encoder_sha256), trained.beside)
@@ -74,14 +74,12 @@ def _job(
     if not unlabelled and method_name != "supervised":
         say(f"{stage}: no unlabelled image left; {method_name} learns from labels alone")
     adaptation = adaptation_in_force(params, samples) if is_teacher else Adaptation()
-    initial = last_teacher(root, params, stage) if adaptation.params.warm_start else None
-    if initial is not None:
-        params = _warm(params)
+    warm = adaptation.domain and params.adapt.warm_start
+    initial = last_teacher(root, params, stage) if warm else None
     return TrainingJob(
         root=root,
         stage=stage,
-        params=params,
-        method_name=method_name,
+        params=enabled(params, adaptation, method_name=method_name, warm=initial is not None),
         labelled=tuple(sample for sample in samples if sample.labelled),
         unlabelled=unlabelled,
         monitored=_monitored(stage, samples, params),
@@ -96,18 +94,7 @@ def _followed(job: TrainingJob) -> dict[str, Any]:
     if not job.adaptation.domain:
         return {}
     start = None if job.initial is None else last_teacher_sha256(job.root)
-    return {"adapt": {**job.adaptation.facts(), "start": start}}
-
-
-def _warm(params: Params) -> Params:
-    """Steps and rates of a training that starts from the last teacher."""
-    known, adapt = params.train, params.adapt
-    changes = {
-        "steps": adapt.warm_start_steps or known.steps,
-        "learning_rate": known.learning_rate * adapt.warm_start_rate,
-        "encoder_learning_rate": known.encoder_learning_rate * adapt.warm_start_rate,
-    }
-    return params.model_copy(update={"train": known.model_copy(update=changes)})
+    return {"adapt": {**job.adaptation.facts(job.params.adapt), "start": start}}
 
 
 def _unlabelled(samples: Sequence[Sample], params: Params) -> tuple[Sample, ...]:
@@ -131,7 +118,7 @@ def _monitored(stage: str, samples: Sequence[Sample], params: Params) -> tuple[S
 def _facts(job: TrainingJob) -> dict[str, Any]:
     train_params = job.params.train
     return {
-        "method": job.method_name,
+        "method": job.params.method.name,
         "steps": train_params.steps,
         "seed": train_params.seed,
         "transductive": any(sample.split != "pool" for sample in job.unlabelled),

@@ -15,8 +15,7 @@ from pipeline.methods import Method, MethodSetup, build_method
 from pipeline.models import build_model
 from pipeline.records.manifest import Sample
 from pipeline.runtime.progress import say
-from pipeline.training import seeds
-from pipeline.training.batches import WholeSet
+from pipeline.training.batches import INITIAL_WEIGHTS, WholeSet, derive_seed
 from pipeline.training.class_balance import class_weights
 from pipeline.training.domain_adaptation.class_mix import CrossDomainMix
 from pipeline.training.domain_adaptation.enabled import Adaptation
@@ -30,7 +29,7 @@ class TrainingJob:
     root: Path
     stage: str
     params: Params
-    method_name: str
+    """As enabled: what they say is done."""
     labelled: tuple[Sample, ...]
     unlabelled: tuple[Sample, ...]
     monitored: tuple[Sample, ...] = ()
@@ -48,19 +47,15 @@ def new_method(job: TrainingJob, store: ImageStore, device: torch.device) -> Met
     weights_K = class_weights(store, job.labelled, params)
 
     def new_network(number: int) -> nn.Module:
-        torch.manual_seed(seeds.derive_seed(params.train.seed, seeds.INITIAL_WEIGHTS, number))
+        torch.manual_seed(derive_seed(params.train.seed, INITIAL_WEIGHTS, number))
         network = build_model(params.model, params.num_classes)
         # A second network has to be another than the first, or they teach each other nothing.
         if job.initial is not None and number == 0:
             network.load_state_dict(job.initial)
         return network
 
-    # The baseline has the same knobs as the method it is held against, but not its options.
-    knobs = params.method
-    if job.method_name != knobs.name:
-        knobs = knobs.model_copy(update={"name": job.method_name, "options": {}})
     setup = MethodSetup(
-        params=knobs,
+        params=params.method,
         num_classes=params.num_classes,
         num_steps=params.train.steps,
         new_network=new_network,
@@ -68,17 +63,17 @@ def new_method(job: TrainingJob, store: ImageStore, device: torch.device) -> Met
         unlabelled=WholeSet(store=store, params=params, samples=job.unlabelled, device=device),
         cross_domain=_cross_domain(job),
     )
-    method = build_method(job.method_name, setup)
+    method = build_method(params.method.name, setup)
     if setup.cross_domain and method.learner() is None:
         say(
-            f"{job.stage}: adapt.cross_domain_mix: {job.method_name} has no teacher to say what is "
-            "on an unlabelled image; the rest of adapt applies"
+            f"{job.stage}: adapt.cross_domain_mix: {params.method.name} has no teacher to say what "
+            "is on an unlabelled image; the rest of adapt applies"
         )
     return method
 
 
 def _cross_domain(job: TrainingJob) -> CrossDomainMix | None:
-    if not job.adaptation.params.cross_domain_mix:
+    if not job.params.adapt.cross_domain_mix:
         return None
     return CrossDomainMix(
         num_classes=job.params.num_classes,

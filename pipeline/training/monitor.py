@@ -1,4 +1,4 @@
-"""Looks at the kept network on a few labelled val images while it is trained.
+"""Looks at the kept network on a few val images while it is trained, and a guard against collapse.
 
 Nothing of it gives a gradient. Sizes are the networks', so that the mIoU differs a little from the
 one of stage evaluate. K classes, H height, W width.
@@ -24,6 +24,8 @@ from pipeline.training.curves import CURVE_POINTS
 
 MAX_IMAGES = 16  # a look at them costs about as much as one step
 DECIMALS = 4
+FALL = 0.03  # below the best so far; less than that is noise on 16 images
+PATIENCE = 3  # looks in a row
 
 Point = dict[str, Any]
 """One look: `step` (done by then), `miou`, and by class index `precision` and `coverage`; None
@@ -89,6 +91,38 @@ class Monitor:
                 predicted_BHW[sure_BHW], masks_BHW[sure_BHW], num_classes
             ).cpu()
         return all_KK, reliable_KK
+
+
+class Guard:
+    """Watches the kept network's mIoU: wrong pseudo-labels teach more of their kind.
+
+    `events` says when it acted and the consistency weight from then on. It decides from the points
+    alone, so that reading those of a checkpoint again puts it where it was.
+    """
+
+    def __init__(self, consistency_weight: float, points: Sequence[Point] = ()) -> None:
+        """`points` of an earlier part of the same training; a weight of 0 is never guarded."""
+        self.events: list[dict[str, float]] = []
+        self.best = 0.0
+        self._weight = consistency_weight
+        self._num_below = 0
+        for point in points:
+            self.trips(point)
+
+    def trips(self, point: Point) -> bool:
+        """Whether the training collapses by this newest look; it is then noted as an event."""
+        miou = point["miou"]
+        if miou is None or self._weight == 0:
+            return False
+        self.best = max(self.best, miou)
+        self._num_below = self._num_below + 1 if miou < self.best - FALL else 0
+        if self._num_below < PATIENCE:
+            return False
+        # The best stays what it was: three more looks below it, and the weight is halved again.
+        self._num_below = 0
+        self._weight /= 2
+        self.events.append({"step": point["step"], "weight": self._weight})
+        return True
 
 
 def spread(samples: Sequence[Sample], limit: int = MAX_IMAGES) -> tuple[Sample, ...]:

@@ -1,4 +1,30 @@
-"""The one training loop: a method gives losses, the loop steps, averages, logs, saves."""
+"""The one training loop: a method gives losses, the loop steps, looks, logs, saves.
+
+Five hooks are all that it knows of a method (`Method` in pipeline/methods/shared/protocol.py):
+
+                 batch t, from (seed, t) alone               Batches.at
+                        |
+      +---------------->|
+      |                 v
+      |   1  method(batch, t)  ->  losses, weighed           forward; what a method adds: learn
+      |                 |
+      |                 |  their sum; backward; the optimiser's step
+      |                 v
+      |   2  method.after_step(t)                            its teacher follows the student
+      |                 |
+      |                 |  at every monitor_share of the steps
+      |                 v
+      |   3  method.result()  ->  a network                  looked at on val, and kept at the end
+      |                 |
+      |                 |  only where the mIoU on val has long been below its best
+      |                 v
+      |   4  method.restart()                                unlabelled images teach half as much
+      |                 |
+      +--- t + 1 -------+
+                        |  after the last step
+                        v
+          5  method.learner()  ->  a network or None         the student, kept beside its average
+"""
 
 from __future__ import annotations
 
@@ -12,7 +38,7 @@ from typing import Any, cast
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.config.params import TrainParams
 from pipeline.data.dataset import ImageStore
@@ -20,15 +46,13 @@ from pipeline.methods import Losses, Method
 from pipeline.methods.shared.protocol import phase_length
 from pipeline.models.encoders import freeze_batch_norm
 from pipeline.runtime.progress import Progress, say
-from pipeline.training import seeds
-from pipeline.training.batches import Batches, Process
+from pipeline.training.batches import NOISE, Batches, Process, derive_seed
 from pipeline.training.checkpoints import Checkpoints, State
 from pipeline.training.class_balance import rare_classes
-from pipeline.training.collapse_guard import Guard
 from pipeline.training.curves import History
 from pipeline.training.method_setup import TrainingJob as TrainingJob
 from pipeline.training.method_setup import new_method
-from pipeline.training.monitor import Monitor
+from pipeline.training.monitor import Guard, Monitor
 from pipeline.training.snapshots import Snapshots, Weights
 
 POLY_POWER = 0.9  # of the learning rate's decay, as in DeepLab
@@ -55,56 +79,60 @@ def train(job: TrainingJob, checkpoints: Checkpoints) -> Trained:
     fabric = _fabric(job.params.train)
     fabric.launch()
     with _deterministic(fabric.device):
-        store = ImageStore(job.root, job.params.image, job.params.train.cache_mib)
-        method = new_method(job, store, fabric.device)
-        optimizer: Any = torch.optim.AdamW(_parameter_groups(method, job.params.train), fused=True)
-        state = checkpoints.load()
-        if state is not None:
-            method.load_state_dict(state.method)
-            optimizer.load_state_dict(state.optimizer)
-        history = History(state.history if state else None)
-        done = state.step if state else 0
-        if done:
-            say(f"{job.stage}: resumed at step {done}")
-        monitor = _new_monitor(job, store, fabric.device, state)
-        guard = Guard(_guarded_weight(job, method), monitor.points)
-        module, optimizer = fabric.setup(cast(nn.Module, method), optimizer)
-        snapshots = Snapshots(
-            job.params.train.steps, method.num_phases, list(state.snapshots) if state else []
-        )
-        run = _Run(
-            job, fabric, store, method, module, optimizer, history, monitor, guard, snapshots
-        )
-        run.steps(done, checkpoints)
-    beside = snapshots.beside(method.learner()) if job.keep_snapshots else {}
-    return Trained(method.result(), history, monitor, guard, fabric.is_global_zero, beside)
+        run = _set_up(job, fabric, checkpoints.load())
+        run.steps(checkpoints)
+    method = run.method
+    beside = run.snapshots.beside(method.learner()) if job.keep_snapshots else {}
+    return Trained(
+        method.result(), run.history, run.monitor, run.guard, fabric.is_global_zero, beside
+    )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Run:
-    """A set-up training. `method` and `module` are the same network, bare and as Fabric's."""
+    """A training under way. `method` and `module` are the same network, bare and as Fabric's."""
 
     job: TrainingJob
     fabric: Fabric
-    store: ImageStore
+    batches: Batches
     method: Method
     module: Callable[..., Losses]
     optimizer: Any
+    phase_steps: int
+    done: int
+    """Steps that the checkpoint had behind it."""
     history: History
     monitor: Monitor
     guard: Guard
     snapshots: Snapshots
 
-    def steps(self, done: int, checkpoints: Checkpoints) -> None:
+    def step(self, step: int) -> dict[str, Tensor]:
+        """One step of the optimiser, number `step` from 0: the loss, its terms, what is logged."""
         params = self.job.params.train
-        batches = self._batches()
+        torch.manual_seed(derive_seed(params.seed, NOISE, step, self.fabric.global_rank))
+        if step % self.phase_steps == 0:
+            self.optimizer.state.clear()  # it remembers nothing of the phase before
+        share = learning_rate_share(step, self.phase_steps, warmup_share=params.warmup_share)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["full_lr"] * share
+        losses = self.module(self.batches.at(step), step)
+        loss = torch.stack(list(losses.terms.values())).sum()
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        self.optimizer.step()
+        self.method.after_step(step)
+        return {"loss": loss, **losses.terms, **losses.logs}
+
+    def steps(self, checkpoints: Checkpoints) -> None:
+        """All that are left, with what comes between two of them."""
+        params = self.job.params.train
         self.method.train()
         if self.job.params.model.freeze_batch_norm:
             freeze_batch_norm(cast(nn.Module, self.method))
         started = saved_at = time.monotonic()
-        with self._progress(done) as progress:
-            for step in range(done, params.steps):
-                self.history.append(self._step(batches, step))
+        with self._progress() as progress:
+            for step in range(self.done, params.steps):
+                self.history.append(self.step(step))
                 if self.job.keep_snapshots:
                     self.snapshots.take(self.method.result(), step + 1)
                 if self.monitor.due(step + 1):
@@ -116,24 +144,6 @@ class _Run:
         if self.monitor.seconds:
             share = self.monitor.seconds / (time.monotonic() - started)
             self._say(f"looking at {len(self.monitor.samples)} val images took {share:.1%} of it")
-
-    def _step(self, batches: Batches, step: int) -> dict[str, torch.Tensor]:
-        params = self.job.params.train
-        torch.manual_seed(
-            seeds.derive_seed(params.seed, seeds.NOISE, step, self.fabric.global_rank)
-        )
-        if step % phase_length(params.steps, self.method.num_phases) == 0:
-            self.optimizer.state.clear()
-        for group in self.optimizer.param_groups:
-            share = learning_rate_share(step, params, self.method.num_phases)
-            group["lr"] = group["full_lr"] * share
-        losses = self.module(batches.at(step), step)
-        loss = torch.stack(list(losses.terms.values())).sum()
-        self.optimizer.zero_grad()
-        self.fabric.backward(loss)
-        self.optimizer.step()
-        self.method.after_step(step)
-        return {"loss": loss, **losses.terms, **losses.logs}
 
     def _look(self, done: int) -> None:
         # One process looks for all: batch-norm statistics differ between them, decisions must not.
@@ -160,35 +170,64 @@ class _Run:
             points, kept = self.monitor.points, self.snapshots.kept
             checkpoints.save(State(done, self.method.state_dict(), state, columns, points, kept))
 
-    def _batches(self) -> Batches:
-        params = self.job.params
-        return Batches(
-            store=self.store,
-            params=params,
-            labelled=self.job.labelled,
-            unlabelled=self.job.unlabelled,
-            num_strong_views=self.method.num_strong_views,
-            strong_colour=self.method.strong_colour,
-            device=self.fabric.device,
-            process=Process(self.fabric.global_rank, self.fabric.world_size),
-            rare_classes=rare_classes(self.store, self.job.labelled, params, self.job.adaptation),
-            adaptation=self.job.adaptation,
-        )
-
-    def _progress(self, done: int) -> Progress:
+    def _progress(self) -> Progress:
         stream = None if self.fabric.is_global_zero else io.StringIO()  # one process speaks
-        return Progress(self.job.stage, self.job.params.train.steps, done=done, stream=stream)
+        steps = self.job.params.train.steps
+        return Progress(self.job.stage, steps, done=self.done, stream=stream)
 
 
-def learning_rate_share(step: int, params: TrainParams, num_phases: int = 1) -> float:
+def learning_rate_share(step: int, phase_steps: int, *, warmup_share: float) -> float:
     """Linear rise over warmup_share, times polynomial decay; above 0 at every step.
 
     A method in phases goes through it once in each.
     """
-    num_steps = phase_length(params.steps, num_phases)
-    step %= num_steps
-    rise = min((step + 1) / (params.warmup_share * num_steps + 1), 1.0)
-    return rise * (1.0 - step / num_steps) ** POLY_POWER
+    step %= phase_steps
+    rise = min((step + 1) / (warmup_share * phase_steps + 1), 1.0)
+    return rise * (1.0 - step / phase_steps) ** POLY_POWER
+
+
+def _set_up(job: TrainingJob, fabric: Fabric, state: State | None) -> _Run:
+    """A training before its first step, or where the checkpoint left it."""
+    steps = job.params.train.steps
+    store = ImageStore(job.root, job.params.image, job.params.train.cache_mib)
+    method = new_method(job, store, fabric.device)
+    optimizer: Any = torch.optim.AdamW(_parameter_groups(method, job.params.train), fused=True)
+    if state is not None:
+        method.load_state_dict(state.method)
+        optimizer.load_state_dict(state.optimizer)
+        if state.step:
+            say(f"{job.stage}: resumed at step {state.step}")
+    monitor = _new_monitor(job, store, fabric.device, state)
+    module, optimizer = fabric.setup(cast(nn.Module, method), optimizer)
+    return _Run(
+        job=job,
+        fabric=fabric,
+        batches=_batches(job, store, method, fabric),
+        method=method,
+        module=module,
+        optimizer=optimizer,
+        phase_steps=phase_length(steps, method.num_phases),
+        done=state.step if state else 0,
+        history=History(state.history if state else None),
+        monitor=monitor,
+        guard=Guard(_guarded_weight(job, method), monitor.points),
+        snapshots=Snapshots(steps, method.num_phases, list(state.snapshots) if state else []),
+    )
+
+
+def _batches(job: TrainingJob, store: ImageStore, method: Method, fabric: Fabric) -> Batches:
+    return Batches(
+        store=store,
+        params=job.params,
+        labelled=job.labelled,
+        unlabelled=job.unlabelled,
+        num_strong_views=method.num_strong_views,
+        strong_colour=method.strong_colour,
+        device=fabric.device,
+        process=Process(fabric.global_rank, fabric.world_size),
+        rare_classes=rare_classes(store, job.labelled, job.params, job.adaptation),
+        adaptation=job.adaptation,
+    )
 
 
 def _new_monitor(

@@ -13,6 +13,7 @@ from pipeline.metrics.iou import confusion_matrix, iou_per_class, mean_iou
 from pipeline.records.manifest import read_manifest
 from pipeline.training import TrainingJob, train
 from pipeline.training.checkpoints import Checkpoints
+from pipeline.training.domain_adaptation.enabled import Adaptation, enabled
 
 IN_CI = ("supervised", "fixmatch", "unimatch_v2")
 NUM_STEPS = 150
@@ -33,8 +34,7 @@ def test_four_images_are_learnt_by_heart(make_workspace, tiny_params, name: str)
     job = TrainingJob(
         root=root,
         stage="train_teacher",
-        params=params,
-        method_name=name,
+        params=enabled(params, Adaptation(), method_name=name, warm=False),
         labelled=tuple(s for s in samples if s.labelled),
         unlabelled=tuple(s for s in samples if s.unlabelled),
     )

@@ -37,7 +37,7 @@ LAYER_FAULTS = (
         "metrics import what stands below them",
         "pipeline/metrics/per_image.py",
         ERRORS,
-        f"{ERRORS}from pipeline.training.seeds import seed_of\n",
+        f"{ERRORS}from pipeline.training.batches import derive_seed\n",
         LAYERS,
     ),
     Mutant(

@@ -1,4 +1,4 @@
-"""Which knobs of `adapt` a training can follow: those that its samples leave something to do."""
+"""What of params.yaml a training follows, decided once: the rest has nothing to do and is off."""
 
 from __future__ import annotations
 
@@ -13,21 +13,19 @@ from pipeline.records.manifest import Sample
 
 @dataclass(frozen=True, kw_only=True)
 class Adaptation:
-    """From which domains to which, and how."""
+    """From which domains to which; from none to none where nothing of `adapt` is in force."""
 
-    params: AdaptParams = NO_ADAPTATION
-    """With `cross_domain_mix` decided."""
     domain: str = ""
     """The current one: the target. All others are the source."""
     target: tuple[Sample, ...] = ()
     """Its images in use, for their looks; their masks are not read."""
 
-    def facts(self) -> dict[str, Any]:
-        """What of it decides a training's result, as JSON's values."""
+    def facts(self, params: AdaptParams) -> dict[str, Any]:
+        """What of it decides a training's result, as JSON's values; `params` as enabled."""
         images = [sample.image_sha256 for sample in self.target]
         digest = hashlib.sha256(" ".join(images).encode()).hexdigest()
         return {
-            **self.params.model_dump(mode="json"),
+            **params.model_dump(mode="json"),
             "domain": self.domain,
             "images_sha256": digest,
         }
@@ -38,7 +36,7 @@ class Adaptation:
 
 
 def adaptation_in_force(params: Params, samples: Sequence[Sample]) -> Adaptation:
-    """By `adapt` of params.yaml, after a shift; else none of it.
+    """To the current domain, after a shift; else none.
 
     After a shift: another domain than the current one has labelled images, and the current one has
     images in use.
@@ -47,11 +45,37 @@ def adaptation_in_force(params: Params, samples: Sequence[Sample]) -> Adaptation
     target = tuple(s for s in samples if s.domain == params.domain and (s.labelled or s.unlabelled))
     if not source or not target or _asks_for_nothing(params.adapt):
         return Adaptation()
-    mix = params.adapt.cross_domain_mix
-    if mix == "until_labelled":
-        mix = not any(sample.labelled for sample in target)
-    decided = params.adapt.model_copy(update={"cross_domain_mix": mix})
-    return Adaptation(params=decided, domain=str(params.domain), target=target)
+    return Adaptation(domain=str(params.domain), target=target)
+
+
+def enabled(params: Params, adaptation: Adaptation, *, method_name: str, warm: bool) -> Params:
+    """`params` as a training follows them, and hands them on to the method unchanged.
+
+    `adapt` is NO_ADAPTATION without an adaptation, and its `cross_domain_mix` is decided; `warm`,
+    for one that starts from the last teacher, gives steps and rates.
+    """
+    adapt: dict[str, Any] = {}
+    if not adaptation.domain:
+        adapt = NO_ADAPTATION.model_dump()
+    elif params.adapt.cross_domain_mix == "until_labelled":
+        adapt = {"cross_domain_mix": not any(sample.labelled for sample in adaptation.target)}
+    # The baseline has the same knobs as the method it is held against, but not its options.
+    other = method_name != params.method.name
+    return params.with_knobs(
+        adapt=adapt,
+        method={"name": method_name, "options": {}} if other else {},
+        train=_of_warm_start(params) if warm else {},
+    )
+
+
+def _of_warm_start(params: Params) -> dict[str, Any]:
+    """Steps and rates of a training that starts from the last teacher."""
+    train, adapt = params.train, params.adapt
+    return {
+        "steps": adapt.warm_start_steps or train.steps,
+        "learning_rate": train.learning_rate * adapt.warm_start_rate,
+        "encoder_learning_rate": train.encoder_learning_rate * adapt.warm_start_rate,
+    }
 
 
 def _asks_for_nothing(params: AdaptParams) -> bool:

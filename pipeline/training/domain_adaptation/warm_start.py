@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +62,6 @@ def last_teacher_sha256(root: Path) -> str:
     return sha256_file(root / layout.PREVIOUS_TEACHER / WEIGHTS)
 
 
-def _shape(model: ModelParams) -> ModelParams:
+def _shape(model: ModelParams) -> dict[str, Any]:
     """What decides which weights there are, and what they expect of an image."""
-    return model.model_copy(update={"encoder_weights": None, "freeze_batch_norm": False})
+    return model.model_dump(exclude={"encoder_weights", "freeze_batch_norm"})

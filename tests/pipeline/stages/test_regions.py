@@ -100,9 +100,7 @@ def test_the_query_asks_for_the_most_uncertain_regions_that_nobody_was_asked_for
     known = {name for at in (0, 1) for name in GRID.ids(f"day/{at:02}")}
     candidates = table.drop(index=[*known, *GRID.ids("day/02")[:12]])
     assert len(candidates) == 4 + 16 + 16
-    without_audit = params.model_copy(
-        update={"acquire": params.acquire.model_copy(update={"audit_share": 0.0})}
-    )
+    without_audit = params.with_knobs(acquire={"audit_share": 0.0})
     acquire.run(root, without_audit)
     rows = parse_query((root / layout.QUERY).read_text())
     best = candidates.entropy.sort_values(ascending=False, kind="stable").index[:5]
@@ -111,9 +109,7 @@ def test_the_query_asks_for_the_most_uncertain_regions_that_nobody_was_asked_for
     assert found == {f"{name[:6]}:{box}" for name, box in boxes.items()}
     assert sum(len(image.boxes) for image in by_image(rows)) == 5
     # Of a budget of 40 regions 12 are spent: 30 would be too many.
-    many = params.model_copy(
-        update={"acquire": params.acquire.model_copy(update={"query_size": 30})}
-    )
+    many = params.with_knobs(acquire={"query_size": 30})
     acquire.run(root, many)
     assert len(parse_query((root / layout.QUERY).read_text())) == 40 - 12
 
@@ -130,9 +126,7 @@ def test_answered_regions_are_no_candidates_in_any_grid_but_known_to_strategies(
     assert found["day/01#0,1"] == ("day/01", ALL[1])
     ids = labelled_ids(root, params, samples)
     assert ids == [[*GRID.ids("day/00"), "day/01#0,0", "day/01#1,1"]]
-    coarse = params.model_copy(
-        update={"acquire": params.acquire.model_copy(update={"region_size_px": 32})}
-    )
+    coarse = params.with_knobs(acquire={"region_size_px": 32})
     # Both lie in the upper left quarter.
     left = regions_of(root, coarse, samples)
     assert [name for name in left if name.startswith("day/01")] == [

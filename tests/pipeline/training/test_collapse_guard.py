@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.training.collapse_guard import Guard
+from pipeline.training.monitor import Guard
 
 
 def points(*mious: float | None) -> list[dict[str, object]]:

@@ -21,6 +21,7 @@ from pipeline.records.manifest import Sample, read_manifest
 from pipeline.stages import train_teacher
 from pipeline.training import TrainingJob, train
 from pipeline.training.checkpoints import Checkpoints
+from pipeline.training.domain_adaptation.enabled import Adaptation, enabled
 from pipeline.training.monitor import Monitor, named_points, spread
 from pipeline.types import IGNORE
 
@@ -134,8 +135,7 @@ def new_job(root: Path, params: Params, method_name: str = "fixmatch") -> Traini
     return TrainingJob(
         root=root,
         stage="train_teacher",
-        params=params,
-        method_name=method_name,
+        params=enabled(params, Adaptation(), method_name=method_name, warm=False),
         labelled=tuple(s for s in samples if s.labelled),
         unlabelled=tuple(s for s in samples if s.unlabelled),
         monitored=tuple(s for s in samples if s.split == "val"),
@@ -235,9 +235,7 @@ def test_resumed_it_goes_on_with_the_same_points_and_the_same_guard(
 ) -> None:
     root = make_workspace(3, 4, val=3)
     params = collapse(tiny_params, name=collapsing)
-    params = params.model_copy(
-        update={"train": params.train.model_copy(update={"checkpoint_every_s": 0.0})}
-    )
+    params = params.with_knobs(train={"checkpoint_every_s": 0.0})
     job = new_job(root, params, collapsing)
     whole = train(job, Checkpoints(root, "train_teacher-0"))
     (first, *_) = whole.guard.events

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from pipeline import layout
-from pipeline.config.params import Params, TrainParams
+from pipeline.config.params import Params
 from pipeline.records.manifest import read_manifest
 from pipeline.training import TrainingJob, train
 from pipeline.training.checkpoints import Checkpoints
+from pipeline.training.domain_adaptation.enabled import Adaptation, enabled
 from pipeline.training.trainer import learning_rate_share
 
 
@@ -20,8 +21,7 @@ def new_job(root: Path, params: Params, method_name: str = "fixmatch") -> Traini
     return TrainingJob(
         root=root,
         stage="train_teacher",
-        params=params,
-        method_name=method_name,
+        params=enabled(params, Adaptation(), method_name=method_name, warm=False),
         labelled=tuple(s for s in samples if s.labelled),
         unlabelled=tuple(s for s in samples if s.unlabelled),
     )
@@ -120,8 +120,7 @@ def test_mixed_precision_trains(make_workspace, tiny_params) -> None:
 
 
 def test_the_rate_rises_then_falls_and_is_never_0() -> None:
-    params = TrainParams(steps=100, warmup_share=0.1)
-    shares = [learning_rate_share(step, params) for step in range(100)]
+    shares = [learning_rate_share(step, 100, warmup_share=0.1) for step in range(100)]
     assert shares[0] == pytest.approx(1 / 11)
     assert max(shares) == shares[10]
     assert shares[11:] == sorted(shares[11:], reverse=True)

@@ -11,16 +11,16 @@ import torch
 from pipeline import layout
 from pipeline.config.params import AdaptParams, Params
 from pipeline.records.manifest import Sample, read_manifest
-from pipeline.training import seeds
-from pipeline.training.batches import Batches
+from pipeline.training.batches import ORDER_UNLABELLED, Batches, draw_indices
 from pipeline.training.class_balance import rare_classes
-from pipeline.training.domain_adaptation.enabled import adaptation_in_force
+from pipeline.training.domain_adaptation.enabled import adaptation_in_force, enabled
 from tests.pipeline.training.domain_adaptation.conftest import ALL, OFF
 from tests.pipeline.training.whole_set import batches_of
 
 
 def new_batches(root: Path, params: Params, **changes: Any) -> Batches:
     adaptation = adaptation_in_force(params, read_manifest(root / layout.MANIFEST))
+    params = enabled(params, adaptation, method_name=params.method.name, warm=False)
     return batches_of(root, params, adaptation=adaptation, **changes)
 
 
@@ -42,7 +42,7 @@ def test_without_a_share_the_stream_is_in_shuffled_passes(shifted: Path, dusk_pa
     batches = new_batches(shifted, dusk_params({"fourier_beta": 0.1}))
     seen = [batches.at(step).unlabelled for step in range(5)]
     places = [place for one in seen if one is not None for place in one.index_B.tolist()]
-    assert places == seeds.draw_indices(0, seeds.ORDER_UNLABELLED, 5, range(15))
+    assert places == draw_indices(0, ORDER_UNLABELLED, 5, range(15))
 
 
 @pytest.mark.parametrize("rare", [False, True])
@@ -51,7 +51,7 @@ def test_a_source_weight_of_0_leaves_the_current_domains_labels(
 ) -> None:
     params = dusk_params({"source_weight": 0.0}, train={"rare_class_sampling": rare})
     batches = new_batches(shifted, params)
-    rule = rare_classes(batches.store, batches.labelled, params, batches.adaptation)
+    rule = rare_classes(batches.store, batches.labelled, batches.params, batches.adaptation)
     batches = new_batches(shifted, params, rare_classes=rule)
     drawn = {batches.labelled[p].domain for s in range(6) for p in batches._labelled_places(s)}
     assert drawn == {"dusk"}
@@ -74,7 +74,9 @@ def test_left_out_images_lend_no_style(shifted: Path, dusk_params) -> None:
     samples = read_manifest(shifted / layout.MANIFEST)
     junk = next(s for s in samples if s.domain == "dusk" and not s.mask)
     marked = [Sample(**{**vars(s), "left_out": "blank"}) if s is junk else s for s in samples]
-    found = adaptation_in_force(dusk_params(ALL), marked)
+    params = dusk_params(ALL)
+    found = adaptation_in_force(params, marked)
     assert len(found.target) == 3
     assert junk.sample_id not in {s.sample_id for s in found.target}
-    assert found.params == AdaptParams(**{**OFF, **ALL})
+    params = enabled(params, found, method_name="fixmatch", warm=False)
+    assert params.adapt == AdaptParams(**{**OFF, **ALL})

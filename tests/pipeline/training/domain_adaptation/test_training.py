@@ -13,12 +13,12 @@ import torch
 from safetensors.torch import load_file
 
 from pipeline import layout
-from pipeline.config.params import Params
+from pipeline.config.params import NO_ADAPTATION, Params
 from pipeline.records.manifest import read_manifest, write_manifest
 from pipeline.stages import train_baseline, train_teacher
 from pipeline.training import TrainingJob, train
 from pipeline.training.checkpoints import Checkpoints
-from pipeline.training.domain_adaptation.enabled import Adaptation, adaptation_in_force
+from pipeline.training.domain_adaptation.enabled import Adaptation, adaptation_in_force, enabled
 from tests.pipeline.training.domain_adaptation.conftest import ALL
 
 ONE_BY_ONE: list[dict[str, Any]] = [
@@ -65,7 +65,6 @@ def test_with_everything_off_it_is_the_training_as_ever(shifted: Path, dusk_para
         root=shifted,
         stage="train_teacher",
         params=off,
-        method_name="fixmatch",
         labelled=tuple(s for s in samples if s.labelled),
         unlabelled=tuple(s for s in samples if s.unlabelled),
     )
@@ -80,9 +79,22 @@ def test_before_a_shift_nothing_is_in_force(make_workspace, tiny_params) -> None
     root = make_workspace(3, 3, val=0)
     plain = weights_of(root, tiny_params())
     assert weights_of(root, tiny_params(adapt=ALL)) == plain
-    assert adaptation_in_force(tiny_params(adapt=ALL), read_manifest(root / layout.MANIFEST)) == (
-        Adaptation()
-    )
+    params = tiny_params(adapt=ALL)
+    found = adaptation_in_force(params, read_manifest(root / layout.MANIFEST))
+    assert found == Adaptation()
+    assert enabled(params, found, method_name="fixmatch", warm=False).adapt == NO_ADAPTATION
+
+
+def test_what_is_in_force_is_decided_in_one_place(shifted: Path, dusk_params) -> None:
+    """The method's own knobs are left alone; another method's options are not handed on."""
+    params = dusk_params({**ALL, "cross_domain_mix": "until_labelled"}, method={"options": {}})
+    adaptation = adaptation_in_force(params, read_manifest(shifted / layout.MANIFEST))
+    found = enabled(params, adaptation, method_name="fixmatch", warm=True)
+    assert found.method == params.method
+    assert found.adapt.cross_domain_mix is False
+    assert found.train.steps == 3
+    assert found.train.learning_rate == params.train.learning_rate * params.adapt.warm_start_rate
+    assert enabled(params, adaptation, method_name="fixmatch", warm=False).train == params.train
 
 
 def test_the_defaults_are_in_force_at_a_shift(shifted: Path, dusk_params, tiny_params) -> None:
