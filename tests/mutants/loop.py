@@ -374,8 +374,8 @@ VERSION_FAULTS = (
     Mutant(
         "a commit takes what others have staged",
         "flows/workspace/git/commands.py",
-        '                             "--only", "--", *names)',
-        '                             "--all")',
+        'self.run(*_COMMIT, *said, "--only", "--", *names)',
+        'self.run(*_COMMIT, *said, "--all")',
         WORKSPACE,
     ),
     Mutant(
