@@ -32,8 +32,8 @@ from tests.faults.place import DOMAIN, stage_images
 from tests.faults.pool import migrated_template
 from tests.faults.report import machine
 from tests.flows.conftest import make_toy_workspace
-from tests.label_studio_server import PERSON, migrated_copy
-from tests.ledgers import postgres_cluster
+from tests.support.label_studio_server import PERSON, migrated_copy
+from tests.support.ledgers import postgres_cluster
 
 RESULTS = Path(__file__).with_name("results")
 SCHEDULE_S = 10

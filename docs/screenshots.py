@@ -25,7 +25,7 @@ from flows.workspace.create import create_workspace
 from flows.workspace.credentials import credentials
 from pipeline import layout
 from pipeline.data.synthetic.domains import CLASSES, make_domain
-from tests.browser import log_into_prefect, logged_in, open_next_task
+from tests.support.browser import log_into_prefect, logged_in, open_next_task
 
 IMAGES = Path(__file__).parent / "images"
 ROUNDS = 2

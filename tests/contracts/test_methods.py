@@ -17,8 +17,8 @@ from pipeline.methods.shared.ema_teacher import Teacher
 from pipeline.methods.shared.losses import labelled_loss
 from pipeline.methods.shared.protocol import phase_length
 from pipeline.types import IGNORE
-from tests.tiny_network import NUM_CLASSES, TinySet, tiny_network
-from tests.tiny_network import new_batch as draw_batch
+from tests.support.tiny_network import NUM_CLASSES, TinySet, tiny_network
+from tests.support.tiny_network import new_batch as draw_batch
 
 SEMI_SUPERVISED = [name for name in METHODS if name != "supervised"]
 NUM_STEPS = 10

@@ -12,7 +12,7 @@ from pipeline.errors import ModelError
 from pipeline.methods.shared.losses import labelled_loss
 from pipeline.models import MODELS, build_model, load_model, save_model
 from pipeline.models.segmenter import Segmenter
-from tests.model_variants import LARGE, SMALL, VARIANTS
+from tests.support.model_variants import LARGE, SMALL, VARIANTS
 
 NUM_CLASSES = 5
 SIZE = (64, 96)

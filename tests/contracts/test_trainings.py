@@ -11,7 +11,7 @@ from pipeline import layout
 from pipeline.config.params import ModelParams
 from pipeline.models import load_model
 from pipeline.stages import train_teacher
-from tests.model_variants import VARIANTS
+from tests.support.model_variants import VARIANTS
 
 NUM_STEPS = 20
 

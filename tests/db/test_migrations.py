@@ -16,7 +16,7 @@ from sqlalchemy import Engine, create_engine, inspect, text
 
 from db.session import MIGRATIONS, SCHEMA_HEAD, alembic_config, ledger_url, open_ledger
 from db.tables import Base
-from tests.ledgers import new_target
+from tests.support.ledgers import new_target
 
 ROOT = Path(__file__).parents[2]
 

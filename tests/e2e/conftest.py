@@ -22,7 +22,7 @@ from flows.workspace.create import create_workspace
 from flows.workspace.credentials import SECRETS
 from flows.workspace.workspace import Workspace
 from pipeline.data.synthetic.domains import CLASSES, make_domain
-from tests.label_studio_server import PERSON, label_studio_template, migrated_copy
+from tests.support.label_studio_server import PERSON, label_studio_template, migrated_copy
 
 WAIT_S = 420.0  # a guard against hanging, not a promise: timings are in benchmarks/
 NUM_IMAGES = 10

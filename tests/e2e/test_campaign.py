@@ -28,11 +28,11 @@ from pipeline import layout
 from pipeline.data.synthetic.domains import CLASSES
 from pipeline.records.query import parse_query
 from pipeline.stages import STAGES
-from tests.browser import logged_in, open_next_task, select_region, submit
 from tests.e2e.conftest import HEIGHT_PX, NUM_IMAGES, QUERY_SIZE, WIDTH_PX, Live, mask_of
-from tests.label_studio_server import PERSON
-from tests.processes import kill_family
-from tests.secret_search import leaks
+from tests.support.browser import logged_in, open_next_task, select_region, submit
+from tests.support.label_studio_server import PERSON
+from tests.support.processes import kill_family
+from tests.support.secret_search import leaks
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 BIN = Path(sys.executable).parent

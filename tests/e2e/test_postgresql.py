@@ -25,7 +25,7 @@ from pipeline.errors import ServiceError
 from tests.faults.crowd import Crowd
 from tests.faults.place import DOMAIN, stage_images
 from tests.flows.conftest import make_toy_workspace
-from tests.ledgers import postgres_cluster
+from tests.support.ledgers import postgres_cluster
 
 # A first Label Studio migrates for minutes there.
 pytestmark = [

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.place import Place, open_place
-from tests.label_studio_server import label_studio_template
+from tests.support.label_studio_server import label_studio_template
 
 
 @pytest.fixture(scope="session")

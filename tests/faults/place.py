@@ -21,8 +21,8 @@ from pipeline.records.manifest import Sample, write_manifest
 from tests.faults.proxy import Proxy
 from tests.faults.tool import Tool
 from tests.flows.conftest import SIZE, make_toy_workspace
-from tests.label_studio_server import PERSON
-from tests.quick_dvc import quick_dvc
+from tests.support.label_studio_server import PERSON
+from tests.support.quick_dvc import quick_dvc
 
 DOMAIN = "day"
 ASKED = 3  # per round

@@ -14,7 +14,7 @@ from pathlib import Path
 from flows.services.label_studio_server import find_label_studio
 from tests.faults.driver import Outcome, play
 from tests.faults.place import Place, open_place
-from tests.label_studio_server import PERSON, migrated_copy
+from tests.support.label_studio_server import PERSON, migrated_copy
 
 ROOT = Path(__file__).parents[2]
 _places: list[Place] = []

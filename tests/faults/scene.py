@@ -24,7 +24,7 @@ from tests.faults.people import Answer, People, pixels
 from tests.faults.place import DOMAIN, Place, Stop, stops
 from tests.faults.proxy import Proxy
 from tests.faults.tool import Tool
-from tests.quick_dvc import quick_dvc
+from tests.support.quick_dvc import quick_dvc
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 0.6  # what a client of these tests waits for an answer that comes late

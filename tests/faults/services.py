@@ -21,7 +21,7 @@ from flows.services.label_studio_server import free_port
 from flows.workspace.credentials import credentials
 from tests.faults.place import ASKED, DOMAIN
 from tests.faults.scene import Scene
-from tests.processes import kill_family
+from tests.support.processes import kill_family
 
 SCHEDULE_S, NO_SCHEDULE_S = 5, 3600
 RUN_S = 8.0  # of a tick as a flow, about: kills strike within

@@ -14,7 +14,7 @@ from tests.faults.crowd import Crowd
 from tests.faults.people import pixels, truth
 from tests.faults.place import Place, make_workspace
 from tests.faults.scene import Scene, labels_tag
-from tests.ledgers import BACKENDS, new_target
+from tests.support.ledgers import BACKENDS, new_target
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]
 MASKS, PEOPLE = 48, 16

@@ -19,7 +19,7 @@ from flows.services.label_studio_server import (
     stop_label_studio,
     wait_healthy,
 )
-from tests.label_studio_server import PERSON, migrated_copy
+from tests.support.label_studio_server import PERSON, migrated_copy
 
 DATABASE = "label_studio.sqlite3"
 

@@ -8,7 +8,7 @@ import io
 from flows.loop import open_loop
 from flows.verify import verify
 from tests.faults.scene import Scene
-from tests.quick_dvc import quick_dvc
+from tests.support.quick_dvc import quick_dvc
 
 
 def verified(scene: Scene, expected: frozenset[str]) -> list[str]:

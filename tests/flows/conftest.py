@@ -18,8 +18,8 @@ from flows.workspace.workspace import Workspace
 from pipeline import layout
 from pipeline.files import sha256_file, write_json
 from pipeline.records.manifest import Sample, write_manifest
-from tests.fake_annotator import FakeAnnotator
-from tests.quick_dvc import quick_dvc
+from tests.support.fake_annotator import FakeAnnotator
+from tests.support.quick_dvc import quick_dvc
 
 CLASSES = ("road", "car", "sky")
 SIZE = (24, 32)

@@ -21,8 +21,8 @@ from flows.steps import collect, merge, push, reproduce, take_in
 from flows.tick import tick
 from flows.workspace.workspace import Workspace
 from pipeline import layout
-from tests.fake_annotator import FakeAnnotator
-from tests.quick_dvc import quick_dvc
+from tests.support.fake_annotator import FakeAnnotator
+from tests.support.quick_dvc import quick_dvc
 
 
 def die(*_: Any, **__: Any) -> Any:

@@ -22,9 +22,9 @@ from flows.workspace.workspace import Workspace
 from pipeline import layout
 from pipeline.records.manifest import read_manifest
 from pipeline.stages import STAGES
-from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import CLASSES, make_toy_workspace, stage_domain, truth
 from tests.flows.crash_driver import POINTS, killed_at
+from tests.support.fake_annotator import FakeAnnotator
 
 ROOT = Path(__file__).parents[2]
 AFTER_ANSWERS = list(POINTS)[list(POINTS).index("during collect") :]

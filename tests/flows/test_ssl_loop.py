@@ -17,8 +17,8 @@ from flows.steps.publish import publish
 from flows.steps.push import push
 from flows.steps.reproduce import reproduce_stage, seal_round
 from flows.steps.take_in import take_in
-from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import stage_domain, truth
+from tests.support.fake_annotator import FakeAnnotator
 
 
 def test_every_step_is_a_task_without_result_caching() -> None:

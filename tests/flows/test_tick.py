@@ -16,8 +16,8 @@ from flows.views.status import status
 from flows.workspace.workspace import WorkspaceBusyError
 from pipeline import layout
 from pipeline.errors import WorkspaceError
-from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import stage_domain, truth
+from tests.support.fake_annotator import FakeAnnotator
 
 Open = Callable[[Path], Loop]
 

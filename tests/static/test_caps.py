@@ -7,7 +7,7 @@ import io
 import tokenize
 from pathlib import Path
 
-from tests import source_tree as source
+from tests.support import source_tree as source
 
 MODULE_LINES = 400
 FUNCTION_LINES = 50

@@ -16,7 +16,7 @@ from pipeline.methods.catalogue import Entry, entries
 from pipeline.methods.shared.feature_perturbations import FEATURE_PERTURBATIONS
 from pipeline.methods.shared.mixing import MIXES
 from pipeline.types import SPLITS
-from tests import reference_page
+from tests.support import reference_page
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -59,12 +59,12 @@ def named() -> list[str]:
 
 @pytest.mark.parametrize("name", named())
 def test_every_name_is_documented(name: str) -> None:
-    assert name in everything(), f"{name}: write it into the docs (see tests/reference_page.py)"
+    assert name in everything(), f"{name}: write it into the docs (tests/support/reference_page.py)"
 
 
 def test_the_reference_is_the_codes() -> None:
     assert text(reference_page.PAGE) == reference_page.render(), (
-        "docs/reference.md is old: python -m tests.reference_page"
+        "docs/reference.md is old: python -m tests.support.reference_page"
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import source_tree as source
+from tests.support import source_tree as source
 
 FORBIDDEN = {
     "pipeline": {"db", "flows"},

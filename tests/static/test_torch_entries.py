@@ -6,14 +6,14 @@ import ast
 from collections.abc import Iterator
 from functools import cache
 
-from tests import source_tree as source
+from tests.support import source_tree as source
 
 TORCH = {"torch", "torchvision", "lightning_fabric", "segmentation_models_pytorch", "timm"}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 # What runs as a program of its own beside the packages; pytest's processes begin with the conftest.
 BENCHMARKS = source.ROOT / "benchmarks/__init__.py"
 CONFTEST = source.ROOT / "tests/conftest.py"
-PROGRAMS = (source.ROOT / "tests/fingerprint.py",)
+PROGRAMS = (source.ROOT / "tests/support/fingerprint.py",)
 
 
 @cache

@@ -19,7 +19,7 @@ from tests.contracts.repository.recording import (
     record_project,
     record_task,
 )
-from tests.ledgers import new_target, open_ledger
+from tests.support.ledgers import new_target, open_ledger
 
 
 def fill(session: Session) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from flows.annotators.annotator import Owner, Project, PulledAnnotation, PushedTask, PushItem
 from flows.annotators.label_studio import LabelStudio
 from pipeline.files import sha256_file
-from tests.label_studio_server import Server, label_studio
+from tests.support.label_studio_server import Server, label_studio
 
 __all__ = ["label_studio"]
 

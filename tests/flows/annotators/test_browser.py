@@ -17,9 +17,9 @@ from flows.annotators import brush_rle
 from flows.annotators.annotator import Project, PulledAnnotation, PushedTask, PushItem
 from flows.annotators.label_studio import LabelStudio
 from flows.annotators.masks import decode_annotation, read_annotation
-from tests.browser import choose_class, logged_in, open_next_task, select_region, submit
 from tests.flows.annotators.conftest import CLASSES, MakeItems, owner_of, pull
-from tests.label_studio_server import Server
+from tests.support.browser import choose_class, logged_in, open_next_task, select_region, submit
+from tests.support.label_studio_server import Server
 
 pytestmark = [pytest.mark.services, pytest.mark.browser]
 

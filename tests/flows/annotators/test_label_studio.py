@@ -12,7 +12,7 @@ from flows.annotators.label_studio import LabelStudio, fit_title
 from flows.annotators.label_studio_project import RETURNED_TAB, SAMPLING, TAB
 from pipeline.errors import ServiceError
 from tests.flows.annotators.conftest import CLASSES, MakeItems, answer, owner_of, pull, push
-from tests.label_studio_server import Server
+from tests.support.label_studio_server import Server
 
 pytestmark = pytest.mark.services
 

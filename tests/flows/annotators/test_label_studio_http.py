@@ -22,7 +22,7 @@ from flows.annotators.label_studio_http import (
 )
 from flows.services.label_studio_server import free_port
 from pipeline.errors import ServiceError
-from tests.label_studio_server import Server
+from tests.support.label_studio_server import Server
 
 Reply = tuple[int, str] | tuple[int, str, dict[str, str]]  # status, body, headers
 Serve = Callable[[Callable[[str, str, str, str], Reply]], str]

@@ -27,7 +27,7 @@ from flows.annotators.label_studio_tasks import BATCH
 from flows.annotators.masks import brush_region, decode_annotation
 from pipeline.errors import AnnotationError, DataError, ServiceError
 from tests.flows.annotators.conftest import CLASSES, MakeItems, answer, next_task, pull, push
-from tests.label_studio_server import Server
+from tests.support.label_studio_server import Server
 
 pytestmark = pytest.mark.services
 

@@ -19,7 +19,7 @@ from pipeline.errors import AnnotationError, ConfigError, DataError
 from pipeline.records.regions import Box, inside
 from pipeline.types import IGNORE
 from tests.flows.annotators.conftest import CLASSES, MakeItems, owner_of, pull, random_mask
-from tests.label_studio_server import Server
+from tests.support.label_studio_server import Server
 
 SIZE = (48, 64)
 

@@ -17,7 +17,7 @@ from flows.loop import Loop
 from flows.services import stack
 from flows.workspace.identity import require_identity
 from tests.flows.annotators.conftest import CLASSES, MakeItems, answer, owner_of, push
-from tests.label_studio_server import Server
+from tests.support.label_studio_server import Server
 
 pytestmark = pytest.mark.services
 

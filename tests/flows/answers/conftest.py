@@ -13,8 +13,8 @@ from flows.loop import Loop
 from flows.rounds.round_progress import QueryProgress
 from flows.steps.collect import collect
 from pipeline import layout
-from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import truth
+from tests.support.fake_annotator import FakeAnnotator
 
 
 @dataclass(frozen=True, kw_only=True)

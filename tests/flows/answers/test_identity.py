@@ -16,9 +16,9 @@ from flows.steps.publish import publish
 from flows.workspace.identity import Identity, new_identity, read_identity
 from pipeline import layout
 from pipeline.errors import WorkspaceError
-from tests.fake_annotator import FakeAnnotator
 from tests.flows.answers.conftest import Desk, same
 from tests.flows.conftest import truth
+from tests.support.fake_annotator import FakeAnnotator
 
 Open = Callable[[Path], Loop]
 

@@ -12,9 +12,9 @@ from flows.rounds.close import close_round
 from flows.tick import tick
 from pipeline import layout
 from pipeline.records.answers import Answer, compare, parse_answers
-from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import CLASSES, SIZE, stage_domain, truth
 from tests.flows.toy_stages import bands
+from tests.support.fake_annotator import FakeAnnotator
 
 Open = Callable[[Path], Loop]
 

@@ -260,7 +260,7 @@ def test_a_clock_that_jumps_for_one_tick_closes_no_round(
 def test_answers_to_an_older_domain_are_collected_and_merged_with_the_next_merge(
     shifted: Path, open_toy: Open, tmp_path: Path
 ) -> None:
-    from tests.fake_annotator import FakeAnnotator
+    from tests.support.fake_annotator import FakeAnnotator
 
     people = FakeAnnotator(shifted.parent / "tool.json", ("road", "car", "sky"))
     loop = open_toy(shifted)

@@ -31,7 +31,7 @@ from pipeline import layout
 from pipeline.errors import DataError, WorkspaceError
 from tests.flows.conftest import hashes, truth
 from tests.flows.verify.test_verify import Place
-from tests.ledgers import postgres_cluster
+from tests.support.ledgers import postgres_cluster
 
 Opener = Callable[[Place], Any]
 

@@ -18,8 +18,8 @@ from flows.workspace.workspace import Workspace, WorkspaceBusyError
 from pipeline import layout
 from pipeline.errors import ConfigError, DataError
 from pipeline.records.manifest import read_manifest, write_manifest
-from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import stage_domain, truth
+from tests.support.fake_annotator import FakeAnnotator
 
 Open = Callable[[Path], Loop]
 

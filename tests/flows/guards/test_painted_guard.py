@@ -15,8 +15,8 @@ from pipeline import layout
 from pipeline.data.formats import read_classes
 from pipeline.data.painted_classes import write_classes
 from pipeline.errors import ConfigError
-from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import CLASSES, stage_domain, truth
+from tests.support.fake_annotator import FakeAnnotator
 
 Open = Callable[[Path], Loop]
 SWAPPED = ["car", "road", "sky"]

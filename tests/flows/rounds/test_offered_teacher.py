@@ -25,8 +25,8 @@ from flows.views.status import describe, status
 from flows.workspace.workspace import Workspace
 from pipeline import layout
 from pipeline.errors import WorkspaceError
-from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import CLASSES, stage_domain, truth
+from tests.support.fake_annotator import FakeAnnotator
 
 Open = Callable[[Path], Loop]
 

@@ -17,8 +17,8 @@ from flows.loop import Loop
 from flows.tick import tick
 from flows.views.status import describe, status
 from pipeline import layout
-from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import stage_domain, truth
+from tests.support.fake_annotator import FakeAnnotator
 
 Open = Callable[[Path], Loop]
 # Any agreement at all will do, and one round.

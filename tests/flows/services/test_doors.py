@@ -21,10 +21,10 @@ from flows.services.daemon import HOST, read_daemons
 from flows.workspace.credentials import SECRETS, credentials
 from pipeline import layout
 from pipeline.errors import ServiceError
-from tests.another_user import readable_by_nobody, run_as_nobody
-from tests.browser import chromium_page, log_into_prefect
 from tests.flows.services.conftest import RUN_S, Place
-from tests.secret_search import leaks
+from tests.support.another_user import readable_by_nobody, run_as_nobody
+from tests.support.browser import chromium_page, log_into_prefect
+from tests.support.secret_search import leaks
 
 pytestmark = pytest.mark.services
 STRANGER = "stranger.example"

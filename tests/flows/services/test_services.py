@@ -19,7 +19,7 @@ from pipeline import layout
 from pipeline.errors import ServiceError, WorkspaceError
 from pipeline.files import write_json
 from tests.flows.services.conftest import RUN_S, Place
-from tests.processes import kill_family
+from tests.support.processes import kill_family
 
 
 @pytest.mark.services

@@ -16,8 +16,8 @@ from flows.ledger.records import read_records
 from flows.loop import Loop
 from flows.tick import tick
 from pipeline.files import write_json
-from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import stage_domain, truth
+from tests.support.fake_annotator import FakeAnnotator
 
 Open = Callable[[Path], Loop]
 CHOICE = {"id": "q", "type": "choices", "from_name": "q", "value": {"choices": ["\x00 \ud800"]}}

@@ -14,8 +14,8 @@ from flows.steps import keep_teacher
 from flows.tick import tick
 from flows.workspace.workspace import Workspace
 from pipeline import layout
-from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import stage_domain, truth
+from tests.support.fake_annotator import FakeAnnotator
 
 Open = Callable[[Path], Loop]
 POINTER = Path(f"{layout.PREVIOUS_TEACHER}.dvc")

@@ -25,9 +25,9 @@ from pipeline.records.answers import compare, parse_answers
 from pipeline.records.query import by_image, parse_query
 from pipeline.records.regions import Box, inside
 from pipeline.types import IGNORE
-from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import CLASSES, SIZE, stage_domain, truth
 from tests.flows.toy_stages import bands
+from tests.support.fake_annotator import FakeAnnotator
 
 Open = Callable[[Path], Loop]
 REGIONS = 6  # of an image: 2 x 3

@@ -22,9 +22,9 @@ from pipeline import layout
 from pipeline.data.synthetic.domains import make_domain
 from pipeline.records.regions import DIMMED, inside
 from pipeline.types import IGNORE
-from tests.browser import choose_class, logged_in, open_next_task, submit
 from tests.flows.toy_stages import bands
-from tests.label_studio_server import Server, label_studio
+from tests.support.browser import choose_class, logged_in, open_next_task, submit
+from tests.support.label_studio_server import Server, label_studio
 
 __all__ = ["label_studio"]
 

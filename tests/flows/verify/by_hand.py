@@ -24,8 +24,8 @@ from flows.workspace.workspace import Workspace
 from pipeline import layout
 from pipeline.data.formats.images import save_mask
 from pipeline.files import sha256_file, write_json
-from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import CLASSES, truth
+from tests.support.fake_annotator import FakeAnnotator
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from flows.workspace.dvc.dvc_cache import Cache, cache_of, outs_at
 from flows.workspace.remote import remote
 from flows.workspace.workspace import Workspace
 from pipeline.errors import WorkspaceError
-from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import Campaign, hashes, truth
+from tests.support.fake_annotator import FakeAnnotator
 
 ROOT = Path(__file__).parents[3]
 DIES = """

@@ -14,7 +14,7 @@ from flows.services import prefect_server
 from flows.workspace.credentials import PREFECT_TOML, SECRETS, credentials, write_private
 from pipeline import layout
 from pipeline.errors import WorkspaceError
-from tests.another_user import readable_by_nobody
+from tests.support.another_user import readable_by_nobody
 
 
 @pytest.fixture

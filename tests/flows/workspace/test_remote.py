@@ -29,10 +29,10 @@ from flows.workspace.dvc.dvc_cache import Cache, outs_at
 from flows.workspace.workspace import Workspace
 from pipeline import layout
 from pipeline.errors import ConfigError, WorkspaceError
-from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import CLASSES, Campaign, hashes
 from tests.flows.crash_driver import PUSH_POINTS, killed_at
 from tests.flows.test_crashes import answer_all, open_loop, run_tick
+from tests.support.fake_annotator import FakeAnnotator
 
 PAGE = Path(__file__).parents[3] / "docs/versions.md"
 TAGS = ["day/ingest", "day/r0", "day/r0-labels", "day/r1", "day/final", "dusk/ingest", "dusk/r0"]

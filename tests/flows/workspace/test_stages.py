@@ -16,7 +16,7 @@ from flows.workspace.workspace import STAGE_RECORD, Workspace
 from pipeline import layout
 from pipeline.errors import WorkspaceError
 from tests.flows.workspace.conftest import git
-from tests.processes import find
+from tests.support.processes import find
 
 # Writes its outs at once, or only when a file says so: a training that takes long.
 STAGES = """

@@ -19,7 +19,7 @@ from pipeline.inference import onnx_export
 from pipeline.inference.onnx_export import agreement, export_onnx, real_images
 from pipeline.models import build_model, load_model, save_model, save_untrained
 from pipeline.records.manifest import Sample, read_manifest, write_manifest
-from tests.model_variants import SMALL, VARIANTS
+from tests.support.model_variants import SMALL, VARIANTS
 
 SIZE = (64, 96)
 CLASSES = ["a", "b", "c"]

@@ -10,7 +10,7 @@ import torch
 from pipeline.config.params import MethodParams
 from pipeline.methods.augseg import AugSeg, image_confidence, random_boxes
 from pipeline.types import IGNORE
-from tests.tiny_network import NUM_CLASSES, new_batch, tiny_setup
+from tests.support.tiny_network import NUM_CLASSES, new_batch, tiny_setup
 
 SIZE = (16, 16)
 BATCH = 3

@@ -12,7 +12,7 @@ from pipeline.config.params import MethodParams
 from pipeline.errors import ConfigError
 from pipeline.methods.cct import CCT
 from pipeline.methods.shared.feature_perturbations import FEATURE_PERTURBATIONS
-from tests.tiny_network import NUM_CLASSES, new_batch, tiny_network, tiny_setup
+from tests.support.tiny_network import NUM_CLASSES, new_batch, tiny_network, tiny_setup
 
 NONE = dict.fromkeys(FEATURE_PERTURBATIONS, 0)
 

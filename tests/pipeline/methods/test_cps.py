@@ -11,7 +11,7 @@ from torch import nn
 from pipeline.config.params import MethodParams
 from pipeline.methods import Batch, StrongView, Unlabelled
 from pipeline.methods.cps import CPS
-from tests.tiny_network import tiny_setup
+from tests.support.tiny_network import tiny_setup
 
 BATCH, NUM_CLASSES, HEIGHT, WIDTH = 3, 4, 5, 6
 

@@ -8,7 +8,7 @@ import torch
 from pipeline.config.params import MethodParams
 from pipeline.methods import Batch
 from pipeline.methods.cutmix_seg import CutMixSeg
-from tests.tiny_network import estrange, tiny_setup, unlabelled_batch
+from tests.support.tiny_network import estrange, tiny_setup, unlabelled_batch
 
 BATCH, NUM_CLASSES, HEIGHT, WIDTH = 3, 4, 5, 6
 

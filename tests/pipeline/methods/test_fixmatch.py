@@ -11,7 +11,7 @@ from pipeline.config.params import MethodParams
 from pipeline.methods import Batch
 from pipeline.methods.fixmatch import FixMatch
 from pipeline.methods.shared.feature_perturbations import FEATURE_PERTURBATIONS, Scene
-from tests.tiny_network import estrange, tiny_setup, unlabelled_batch
+from tests.support.tiny_network import estrange, tiny_setup, unlabelled_batch
 
 BATCH, NUM_CLASSES, HEIGHT, WIDTH = 3, 4, 5, 6
 

@@ -9,7 +9,7 @@ from pipeline.config.params import MethodParams
 from pipeline.methods import Batch, StrongView, Unlabelled
 from pipeline.methods.mean_teacher import MeanTeacher
 from pipeline.types import IGNORE
-from tests.tiny_network import tiny_setup
+from tests.support.tiny_network import tiny_setup
 
 
 def test_it_is_the_mean_square_of_the_softmaxes_over_valid_pixels_and_classes() -> None:

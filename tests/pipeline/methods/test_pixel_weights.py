@@ -13,7 +13,7 @@ from pipeline.errors import ConfigError
 from pipeline.methods import METHODS, MethodSetup
 from pipeline.methods.fixmatch import FixMatch
 from pipeline.methods.shared.class_thresholds import AdaptiveFixMatch, RunningMean
-from tests.tiny_network import tiny_setup
+from tests.support.tiny_network import tiny_setup
 
 BATCH, NUM_CLASSES, HEIGHT, WIDTH = 2, 4, 6, 7
 NUM_STEPS = 5

@@ -12,7 +12,7 @@ from pipeline.methods.u2pl import U2PL, Pixels, key_places, split_by_entropy
 from pipeline.types import IGNORE
 from tests.pipeline.methods.shared.test_contrast import nce
 from tests.pipeline.methods.test_reco import mean
-from tests.tiny_network import new_batch, tiny_network, tiny_setup
+from tests.support.tiny_network import new_batch, tiny_network, tiny_setup
 
 NUM_CLASSES = 4
 OPTIONS = {"dimensions": 6, "num_anchors": 3, "num_negatives": 5, "queue_size": 16}

@@ -12,7 +12,7 @@ from pipeline.methods import Batch, MethodSetup, StrongView, Unlabelled
 from pipeline.methods.shared.losses import labelled_loss
 from pipeline.methods.ua_mt import UncertaintyAwareMeanTeacher
 from pipeline.types import IGNORE
-from tests.tiny_network import PixelNetwork, TinySet, new_batch, tiny_network
+from tests.support.tiny_network import PixelNetwork, TinySet, new_batch, tiny_network
 
 BATCH, NUM_CLASSES, HEIGHT, WIDTH = 2, 3, 5, 6
 

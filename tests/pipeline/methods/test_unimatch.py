@@ -14,7 +14,7 @@ from pipeline.methods import Batch, MethodSetup, StrongView
 from pipeline.methods.shared.losses import labelled_loss
 from pipeline.methods.unimatch_v1 import UniMatchV1
 from pipeline.methods.unimatch_v2 import UniMatchV2, complementary_dropout
-from tests.tiny_network import NUM_CLASSES, PixelNetwork, TinySet, new_batch
+from tests.support.tiny_network import NUM_CLASSES, PixelNetwork, TinySet, new_batch
 
 SIZE = (8, 8)
 BATCH = 3

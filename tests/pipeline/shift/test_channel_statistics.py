@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.shift.channel_statistics import LayerMoments, layer_distances, watching
-from tests.tiny_network import tiny_network
+from tests.support.tiny_network import tiny_network
 
 
 def images(seed: int, brighter: float = 0.0) -> Tensor:

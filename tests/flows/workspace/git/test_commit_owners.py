@@ -23,8 +23,8 @@ from pipeline import layout
 from pipeline.errors import DataError, WorkspaceError
 from pipeline.files import sha256_file
 from pipeline.records.manifest import read_manifest, write_manifest
-from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import CLASSES, SIZE, stage_domain, truth
+from tests.support.fake_annotator import FakeAnnotator
 
 Open = Callable[[Path], Loop]
 

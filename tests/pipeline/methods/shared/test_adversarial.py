@@ -15,7 +15,7 @@ from pipeline.methods.adv_semi_seg import AdvSemiSeg, PixelDiscriminator
 from pipeline.methods.s4gan import S4GAN, ImageDiscriminator, distance_of_means, stretched
 from pipeline.methods.shared.adversarial import frozen, judged, one_hot
 from pipeline.types import IGNORE
-from tests.tiny_network import NUM_CLASSES, new_batch, tiny_setup
+from tests.support.tiny_network import NUM_CLASSES, new_batch, tiny_setup
 
 NUM_LABELLED, NUM_UNLABELLED = 2, 3
 CHANNELS = {"discriminator_channels": 4}

@@ -13,7 +13,7 @@ from pipeline.methods import MethodSetup
 from pipeline.methods.shared import contrast
 from pipeline.methods.shared.losses import labelled_loss
 from pipeline.methods.u2pl import U2PL
-from tests.tiny_network import NUM_CLASSES, TinySet, tiny_network
+from tests.support.tiny_network import NUM_CLASSES, TinySet, tiny_network
 
 
 def cosine(one: list[float], other: list[float]) -> float:

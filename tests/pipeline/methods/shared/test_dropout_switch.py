@@ -7,7 +7,7 @@ import copy
 import torch
 
 from pipeline.methods.shared.dropout_switch import steady, steady_decode, with_dropout
-from tests.tiny_network import tiny_network
+from tests.support.tiny_network import tiny_network
 
 
 def test_steady_passes_are_alike_and_leave_no_trace() -> None:

@@ -11,7 +11,7 @@ from pipeline.methods.shared.base import drawn
 from pipeline.methods.shared.mixing import MIXES, Mix, partners
 from pipeline.methods.shared.protocol import StrongView
 from pipeline.types import IGNORE
-from tests.tiny_network import tiny_setup, unlabelled_batch
+from tests.support.tiny_network import tiny_setup, unlabelled_batch
 
 BATCH, NUM_CLASSES, SIZE = 3, 5, (12, 16)
 

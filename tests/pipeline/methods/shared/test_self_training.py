@@ -15,7 +15,7 @@ from pipeline.methods.shared.losses import labelled_loss
 from pipeline.methods.shared.self_training import SelfTraining
 from pipeline.methods.st_plus_plus import STPlusPlus, mean_iou
 from pipeline.types import IGNORE
-from tests.tiny_network import NUM_CLASSES, TinySet, new_batch, tiny_network
+from tests.support.tiny_network import NUM_CLASSES, TinySet, new_batch, tiny_network
 
 NUM_STEPS, NUM_IMAGES = 15, 5
 METHODS = [STPlusPlus, CBST]

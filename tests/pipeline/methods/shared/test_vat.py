@@ -9,7 +9,7 @@ from torch import Tensor
 from pipeline.methods.shared import vat
 from pipeline.methods.shared.dropout_switch import steady_decode
 from pipeline.methods.shared.feature_perturbations import FEATURE_PERTURBATIONS, Scene
-from tests.tiny_network import tiny_network
+from tests.support.tiny_network import tiny_network
 
 
 def divergences(network, features: list[Tensor], moved: list[Tensor]) -> Tensor:

@@ -14,7 +14,7 @@ from pipeline.training.domain_adaptation.class_mix import (
     reliable_shares,
 )
 from pipeline.types import IGNORE
-from tests.tiny_network import NUM_CLASSES, PixelNetwork, new_batch
+from tests.support.tiny_network import NUM_CLASSES, PixelNetwork, new_batch
 
 
 def small() -> tuple[Tensor, Tensor, Tensor, Mixed]:

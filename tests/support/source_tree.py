@@ -7,7 +7,7 @@ from collections.abc import Iterator, Set
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PACKAGES = ("pipeline", "db", "flows")
 # Written by Alembic's autogenerate: long by nature, and never edited once released.
 GENERATED = "db/migrations/versions"

@@ -1,4 +1,4 @@
-"""docs/reference.md from the tables in the code: `python -m tests.reference_page` writes it."""
+"""docs/reference.md from the code's tables; `python -m tests.support.reference_page` writes it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 
 import click
 
-from tests import source_tree as source
+from tests.support import source_tree as source
 
-PAGE = Path(__file__).parents[1] / "docs/reference.md"
+PAGE = Path(__file__).parents[2] / "docs/reference.md"
 _HEAD = """\
 # Reference
 
 Every name one can write in `params.yaml` or on the command line. This page is made from the code
-by `python -m tests.reference_page`; a test fails when the two differ. The words are explained in
-[glossary.md](glossary.md), the whole in [architecture.md](architecture.md).
+by `python -m tests.support.reference_page`; a test fails when the two differ. The words are
+explained in [glossary.md](glossary.md), the whole in [architecture.md](architecture.md).
 """
 
 

@@ -1,4 +1,4 @@
-"""A skipped test is a failure: `pytest -p tests.no_skips`, as .ci/run does.
+"""A skipped test is a failure: `pytest -p tests.support.no_skips`, as .ci/run does.
 
 With several test processes (pytest-xdist) each tells the first one what it skipped.
 """

@@ -1,7 +1,7 @@
 """Hashes of seeded trainings and of a whole synthetic campaign.
 
-`python -m tests.fingerprint [trainings] [campaign]` prints both, or what is named. A change that
-must not change results is measured before and after: on one machine both print the same. The
+`python -m tests.support.fingerprint [trainings] [campaign]` prints both, or what is named. A change
+that must not change results is measured before and after: on one machine both print the same. The
 campaign is the demo's scenes made smaller: day and dusk, the real stages under DVC, git and the
 ledger, with true masks in place of people and without services. Every line is the MD5 that DVC has
 of an output at a tag, or the SHA-256 of a network's weights, and its name.
@@ -29,8 +29,8 @@ from pipeline.data.synthetic.domains import CLASSES, make_domain
 from pipeline.files import sha256_file
 from pipeline.records.manifest import write_manifest
 from pipeline.runtime.torch_settings import settle_torch
-from tests.fake_annotator import FakeAnnotator
 from tests.pipeline.conftest import TINY_PARAMS, add_sample
+from tests.support.fake_annotator import FakeAnnotator
 
 METHODS = ("mean_teacher", "fixmatch", "cps")
 SIZE: dict[str, Any] = {"height_px": 64, "width_px": 96}
