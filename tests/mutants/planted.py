@@ -5,9 +5,13 @@ When a planted line changes, change its row here; when a row survives, a test is
 
 from __future__ import annotations
 
+from tests.mutants.answers_and_ledger import ANSWERS_AND_LEDGER
 from tests.mutants.learning import LEARNING
-from tests.mutants.loop import LOOP
 from tests.mutants.mutant import Mutant
 from tests.mutants.rules import RULES
+from tests.mutants.tick import TICK_MUTANTS
+from tests.mutants.versions_and_services import VERSIONS_AND_SERVICES
 
-PLANTED: dict[str, tuple[Mutant, ...]] = RULES | LOOP | LEARNING
+PLANTED: dict[str, tuple[Mutant, ...]] = (
+    RULES | TICK_MUTANTS | ANSWERS_AND_LEDGER | VERSIONS_AND_SERVICES | LEARNING
+)

@@ -1,0 +1,172 @@
+"""Faults in the tick and in its steps."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+FLOWS = "tests/flows"
+TICK = f"{FLOWS}/test_tick.py"
+VERSIONS = f"{FLOWS}/answers/test_versions.py"
+TWO_DOMAINS = f"{TICK}::test_two_domains_go_through_their_rounds_and_shift"
+PAINTED = f"{TICK}::test_masks_in_the_data_are_what_people_painted"
+REMOTE = f"{FLOWS}/workspace/test_remote.py"
+REFUSALS = f"{FLOWS}/guards/test_refusals.py"
+OWNERS = f"{FLOWS}/workspace/git/test_commit_owners.py"
+DURING = "test_what_people_do_while_a_tick_runs_is_seen_before_the_next_round_is_computed"
+MEANWHILE = f"{OWNERS}::{DURING}"
+CRASHES = f"{FLOWS}/test_crashes.py::test_killed_once_the_next_tick_carries_on"
+MASKS_GO = "test_masks_of_a_killed_merge_go_with_the_answers_that_were_taken_back"
+TAKEN_BACK = f"{FLOWS}/test_crashes.py::{MASKS_GO}"
+
+TICK_FAULTS = (
+    Mutant(
+        "a tick takes no lock",
+        "flows/tick.py",
+        "    with loop.workspace.lock():\n",
+        "    if loop.workspace.root:\n",
+        f"{TICK}::test_the_lock_keeps_a_second_tick_out",
+    ),
+    Mutant(
+        "a tick does not look for what it must refuse",
+        "flows/tick.py",
+        "        require_sound(loop)\n",
+        "",
+        f"{REFUSALS}::test_a_tag_that_was_deleted_is_named_with_its_commit",
+    ),
+    Mutant(
+        "rounds are computed from data that people edited",
+        "flows/tick.py",
+        "        require_own_data(loop)\n        for stage in stages():",
+        "        for stage in stages():",
+        f"{MEANWHILE}[False]",
+    ),
+    Mutant(
+        "answers are merged into data that people edited",
+        "flows/tick.py",
+        "    require_own_data(loop)\n    run(merge",
+        "    run(merge",
+        f"{OWNERS}::test_edits_that_are_not_committed_are_named_before_they_are_read_or_lost",
+    ),
+    Mutant(
+        "what people commit while a tick runs is not looked at",
+        "flows/tick.py",
+        "            require_own_commits(loop)  # people may commit at any time\n",
+        "",
+        f"{MEANWHILE}[True]",
+    ),
+    Mutant(
+        "what a tick sealed waits for the next to be pushed",
+        "flows/tick.py",
+        "            tried = _push(loop, run, tried)\n",
+        "",
+        f"{REMOTE}::test_what_a_tick_seals_it_also_pushes",
+    ),
+    Mutant(
+        "a round is merged before people have answered",
+        "flows/tick.py",
+        "    if not progress.settled:\n",
+        "    if progress is None:\n",
+        TWO_DOMAINS,
+    ),
+    Mutant(
+        "the campaign's end does not collect late answers",
+        "flows/tick.py",
+        '        run(collect_late, loop, name="collect-late")\n',
+        "",
+        TWO_DOMAINS,
+    ),
+    Mutant(
+        "the current domain is called finished",
+        "flows/steps/finish.py",
+        "if here is not None and not over:",
+        "if here is not None and over:",
+        TWO_DOMAINS,
+    ),
+    Mutant(
+        "a round is tagged before it is committed",
+        "flows/steps/reproduce.py",
+        "    workspace.commit(present(loop.root, ROUND_PATHS), "
+        'f"Round {here.round_index} of {here.domain}")\n'
+        '    workspace.tag(here.tag, f"round {here.round_index} of {here.domain}: '
+        'models and query")\n',
+        '    workspace.tag(here.tag, f"round {here.round_index} of {here.domain}: '
+        'models and query")\n'
+        "    workspace.commit(present(loop.root, ROUND_PATHS), "
+        'f"Round {here.round_index} of {here.domain}")\n',
+        TWO_DOMAINS,
+    ),
+    Mutant(
+        "a stage's end is noted each time",
+        "flows/steps/reproduce.py",
+        "            key=stage_key(here.domain, here.round_index, stage),\n",
+        "            key=stage_key(here.domain, here.round_index, stage) + str(id(session)),\n",
+        f"{CRASHES}[between repro and commit]",
+    ),
+    Mutant(
+        "staged copies of another domain are deleted",
+        "flows/steps/take_in.py",
+        "    if staged != taken:\n",
+        "    if staged is taken:\n",
+        f"{REFUSALS}::test_staged_copies_of_other_images_are_never_deleted",
+    ),
+    Mutant(
+        "a domain is taken in under other class names",
+        "flows/steps/take_in.py",
+        "        require_same(read_classes(listed), classes)\n",
+        "        pass\n",
+        f"{FLOWS}/guards/test_painted_guard.py",
+    ),
+    Mutant(
+        "tasks do not say which image they show",
+        "flows/steps/publish.py",
+        "        image_sha256=samples[asked.sample_id].image_sha256,\n",
+        '        image_sha256="",\n',
+        PAINTED,
+    ),
+    Mutant(
+        "the tasks that were made are not recorded",
+        "flows/steps/publish.py",
+        "        for task in pushed:\n",
+        "        for task in pushed[:0]:\n",
+        PAINTED,
+    ),
+    Mutant(
+        "masks of a killed merge stay",
+        "flows/steps/merge.py",
+        "    _back_to(loop, base, domains)\n",
+        "",
+        TAKEN_BACK,
+    ),
+    Mutant(
+        "a mask whose answer was withdrawn stays",
+        "flows/steps/merge.py",
+        "(without_mask(s) if s.sample_id in withdrawn else s for s in before)",
+        "before",
+        f"{VERSIONS}::test_an_answer_withdrawn_after_its_merge_leaves_the_training_set",
+    ),
+    Mutant(
+        "a damaged mask is merged",
+        "flows/steps/merge.py",
+        "if not source.exists() or sha256_file(source) != sample.mask_sha256:",
+        "if not source.exists():",
+        f"{VERSIONS}::test_a_mask_that_was_damaged_in_the_inbox_is_not_merged",
+    ),
+    Mutant(
+        "all random picks teach, none judges",
+        "flows/steps/merge.py",
+        "math.ceil((n + 1) * val_share) > math.ceil(n * val_share)",
+        "math.floor(n * val_share) > math.ceil(n * val_share)",
+        f"{TICK}::test_random_picks_become_val_where_none_was_given",
+    ),
+    Mutant(
+        "a tag that lacks files is called pushed",
+        "flows/steps/push.py",
+        "    if missing := cache.missing(outs):\n",
+        "    if missing := []:\n",
+        f"{REMOTE}::test_a_file_that_the_cache_lost_is_not_called_pushed",
+    ),
+)
+
+TICK_MUTANTS: dict[str, tuple[Mutant, ...]] = {
+    "The tick": TICK_FAULTS,
+}
