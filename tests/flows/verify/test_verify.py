@@ -19,14 +19,14 @@ from flows.workspace.position import Position
 from flows.workspace.workspace import Workspace
 from pipeline import layout
 from tests.flows.conftest import truth
-from tests.flows.verify.by_hand import (
-    BREAKS,
-    Place,
+from tests.flows.verify.answers_by_hand import stray_in_inbox
+from tests.flows.verify.by_hand import BREAKS
+from tests.flows.verify.campaign_copy import Place
+from tests.flows.verify.files_by_hand import (
     image_changed,
     image_lost,
     metrics_edited,
     pixel_changed,
-    stray_in_inbox,
     stray_mask,
     weights_changed,
 )
