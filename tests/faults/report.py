@@ -70,16 +70,23 @@ def _not_held(outcomes: list[Outcome]) -> list[str]:
     return ["Not held:", "", *(f"- {one.kind}, seed {one.seed}: {one.in_words()}" for one in bad)]
 
 
-def revision() -> str:
+def revision(root: Path = ROOT) -> str:
     """The commit; where files differ from it, with a hash of what differs."""
 
     def git(*arguments: str) -> bytes:
-        return subprocess.check_output(["git", *arguments], cwd=ROOT)
+        return subprocess.check_output(["git", *arguments], cwd=root)
 
     named = git("describe", "--always", "--dirty", "--exclude", "*").decode().strip()
     where = (".", f":!{CORPUS}")
     changes = git("diff", "HEAD", "--binary", "--", *where)
     new = git("ls-files", "-z", "--others", "--exclude-standard", "--", *where)
     for path in new.split(b"\0")[:-1]:
-        changes += path + (ROOT / os.fsdecode(path)).read_bytes()
+        changes += path + _content(root / os.fsdecode(path))
     return f"{named}-{hashlib.sha256(changes).hexdigest()[:8]}" if changes else named
+
+
+def _content(path: Path) -> bytes:
+    """As git keeps it: of a link where it points, of a repository within this one nothing."""
+    if path.is_symlink():
+        return os.fsencode(path.readlink())
+    return path.read_bytes() if path.is_file() else b""
