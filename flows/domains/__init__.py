@@ -1,1 +1,1 @@
-"""Domains: added, waiting, and how unlike the known ones they are."""
+"""Domains: adding them, waiting to be taken in, and shift reports on arrival."""

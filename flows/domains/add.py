@@ -1,4 +1,4 @@
-"""A domain arrives: checked whole, copied to .ssl-loop/incoming, taken in by a later tick.
+"""Adding a domain: checked whole, copied to .ssl-loop/incoming, taken in by a later tick.
 
 What was left out of it comes in again when a person says so.
 """
@@ -41,7 +41,7 @@ def add_domain(  # noqa: PLR0913 - one keyword per option of the command
     accept: bool = False,
     links_into: Path | None = None,
 ) -> IngestSummary:
-    """What was staged; needs no lock, so it works while a round is computed.
+    """Check and stage a domain; needs no lock, so it works while a round is computed.
 
     DataError lists every offending file, and then nothing was copied; so it does for what looks
     like a mistake, unless `accept`. Links out of the folders are one, but for those `links_into`.
@@ -87,7 +87,7 @@ def check_new_domain(name: str) -> None:
 
 
 def let_in(root: Path, domain: str, names: Sequence[str] = ()) -> list[str]:
-    """Ids of images that were left out and no longer are: the named, or all of the domain.
+    """Let in images that were left out, the named ones or all of the domain; their ids.
 
     DataError for a name that is not left out, and where none is.
     """

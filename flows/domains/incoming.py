@@ -10,12 +10,12 @@ OPTIONS = "domain.json"  # what `domain add` said beyond the images: query_size,
 
 
 def incoming_folder(root: Path, name: str) -> Path:
-    """Where the files of a domain wait."""
+    """The folder in which the files of a domain wait."""
     return root / layout.INCOMING / name
 
 
 def names_taken(root: Path) -> list[str]:
-    """Names that nothing else may wait under, those of domains that are still being copied too."""
+    """Names that are taken, also those of domains that are still being copied."""
     folder = root / layout.INCOMING
     return [path.name for path in folder.iterdir()] if folder.exists() else []
 

@@ -29,7 +29,7 @@ SUFFIX = ".shift.json"
 def report(
     root: Path, a: str, b: str, *, run_length: int | None = None
 ) -> tuple[dict[str, Any], dict[str, Path]]:
-    """The report as JSON has it, with what was measured since, and the images of `b` by their ids.
+    """The shift report with the mIoU measured since, as JSON, and the images of `b` by their ids.
 
     Of a domain that waits it is kept, to come into the workspace with the domain. DataError for
     domains that are not there.
@@ -58,7 +58,7 @@ def report(
 
 
 def on_arrival(root: Path, name: str, say: Callable[[str], None]) -> None:
-    """Say how unlike the domain that now waits is; its arrival does not hang on it.
+    """Make the shift report of a waiting domain; a failure is logged and stops nothing.
 
     Nothing where that was said already, or where no teacher is trained yet that could fall.
     """
@@ -93,7 +93,7 @@ def adopt(loop: Loop, name: str) -> list[Path]:
 
 
 def kept_report(loop: Loop, name: str) -> dict[str, Any] | None:
-    """The report made when `name` arrived, and the truth as far as it is known now; or None."""
+    """The report made when `name` arrived, with the mIoU measured since; None without a report."""
     path = loop.root / layout.shift_report(name)
     if not path.exists():
         return None
@@ -173,7 +173,7 @@ def _pictures(
 
 
 def _reference(root: Path) -> str:
-    """What a new domain is compared with: what is labelled."""
+    """The domain to compare a new one with: the labelled ones."""
     if any(sample.labelled for sample in read_manifest(root / layout.MANIFEST)):
         return LABELLED
     domain = Workspace(root).params().domain
@@ -191,5 +191,5 @@ def _has_teacher(root: Path) -> bool:
 
 
 def _beside(root: Path, name: str) -> Path:
-    """Beside the folder that waits, since a tick may take that away at any time."""
+    """The report's file beside the waiting folder, which a tick may take away at any time."""
     return root / layout.INCOMING / f"{name}{SUFFIX}"

@@ -1,1 +1,1 @@
-"""A watched folder: what arrives is scored, and a shift is told."""
+"""Drift detection on a watched folder: images are scored as they arrive, a shift is reported."""

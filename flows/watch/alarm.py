@@ -1,4 +1,4 @@
-"""A shift is told: log, ledger, Prefect; and a domain is opened for it.
+"""Reporting a shift: log, ledger, Prefect event; and opening a domain for it.
 
 Each part may be done again: the ledger knows the shift by its key, so does Prefect.
 """
@@ -39,7 +39,7 @@ def in_words(shift: ShiftAlarm) -> str:
 
 
 def tell(loop: Loop, log: WatchLog, shift: ShiftAlarm) -> None:
-    """Say it everywhere; ServiceError when Prefect did not take it, and then it is not yet said."""
+    """Report an alarm; ServiceError when Prefect did not take it: then the next look reports it."""
     loop.log(f"ALARM: {in_words(shift)}")
     detail = {**asdict(shift), "folder": str(log.folder)}
     with session_scope(loop.ledger) as session:
@@ -67,7 +67,7 @@ def tell(loop: Loop, log: WatchLog, shift: ShiftAlarm) -> None:
 
 
 def open_domain(loop: Loop, log: WatchLog) -> str | None:
-    """The domain opened for the shift that lasts, once its images are enough; else None.
+    """Open a domain for the shift that lasts, once it has enough images; its name, or None.
 
     Killed half-way, the next look goes on with the same name.
     """

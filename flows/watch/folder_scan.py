@@ -1,4 +1,4 @@
-"""What lies in a watched folder: whole images, files still being written, and other things."""
+"""Scan of a watched folder: images, files still being written, and files to leave out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PATIENCE_S = 60.0  # what cannot be read by then is no image
 
 @dataclass(frozen=True, kw_only=True)
 class Arrival:
-    """A file that no line speaks of yet."""
+    """A file that the log has no line about yet."""
 
     path: Path
     version: Version
@@ -37,7 +37,7 @@ class Arrival:
 
 @dataclass(frozen=True, kw_only=True)
 class ScannedFile:
-    """What a file turned out to be."""
+    """A decoded file: an image, or the reason why it is left out."""
 
     why: str
     """Why it is left out; "" for an image to score."""

@@ -1,4 +1,4 @@
-"""What new images are compared with: the embeddings of the domains that were taken in."""
+"""The reference of the drift test: embeddings of the domains that were taken in."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Known:
 
     references: list[Reference]
     usual_sharpness: float
-    """Of the least sharp domain."""
+    """Median sharpness of the least sharp domain, by which blurred images are told."""
     embed: Callable[[Path], NDArray[np.float32]]
 
     def judge(self, file: Path) -> tuple[list[float], str]:
@@ -44,7 +44,7 @@ class Known:
 
 
 def fingerprint(loop: Loop) -> str:
-    """Of everything that a p-value depends on but the image; WorkspaceError as `known`."""
+    """Hash of everything but the image that a p-value depends on; WorkspaceError as `known`."""
     params = loop.read_params()
     said = {
         "embeddings": {name: sha256_file(file) for name, file in _files(loop).items()},
@@ -56,7 +56,7 @@ def fingerprint(loop: Loop) -> str:
 
 
 def known(loop: Loop) -> Known:
-    """Of the domains with embeddings; WorkspaceError where none has, or they are old."""
+    """Fit the domains that have embeddings; WorkspaceError where none has, or they are old."""
     settle_torch()
     from pipeline.stages.embed import file_embedder  # torch: only when there is an image
 

@@ -1,7 +1,7 @@
-"""What arrived in a watched folder and what was said about it: one JSON line each, only added.
+"""Append-only log of a watched folder, one JSON line per image and alarm.
 
-The lines are the whole state of a watch. Who was killed goes on from them: reading them again gives
-what an uninterrupted watch has in memory, since both are made by `WatchLog.take`.
+The lines are the whole state of a watch. A killed watch goes on from them: reading them again gives
+the state that an uninterrupted watch has in memory, since both are made by `WatchLog.take`.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _LINES: dict[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ShiftAlarm:
-    """An alarm in words: which images, when."""
+    """An alarm: which images raised it, and when."""
 
     key: str
     at: str
@@ -96,10 +96,10 @@ class WatchLog:
     path: Path
     folder: Path
     fingerprint: str = ""
-    """Of what the images are compared with now."""
+    """Hash of the reference that images are compared with now."""
     detector: ChangeDetector | None = None
     images: list[Line] = field(default_factory=list)
-    """Scored with this reference, in order."""
+    """Lines of the images scored with this reference, in order."""
     versions: set[Version] = field(default_factory=set)
     """Files that need no second look."""
     known: dict[str, str] = field(default_factory=dict)
@@ -153,7 +153,7 @@ class WatchLog:
             self.take(line)
 
     def take(self, line: Line) -> None:
-        """What a line changes."""
+        """Apply one line to the state."""
         self.counts[line["is"]] += 1
         if line["is"] == "reference":
             self.fingerprint = line["fingerprint"]
@@ -200,5 +200,5 @@ class WatchLog:
 
 
 def version_of(line: Line) -> Version:
-    """What tells a file from another that had its name before."""
+    """Identity of a file, to tell it from another that had its name before."""
     return line["name"], line["size"], line["mtime_ns"]

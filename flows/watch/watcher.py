@@ -1,4 +1,4 @@
-"""One look at a watched folder: score what is new, say when it comes from no known domain.
+"""One look at a watched folder: score new images, raise an alarm when they are of no known domain.
 
 Nothing is kept in memory between two looks but what costs time to make: flows/watch/log.py has the
 state, so that a look may be killed anywhere and the next one goes on.
@@ -29,7 +29,7 @@ TURN_S = 300.0
 
 @dataclass(frozen=True, kw_only=True)
 class Looked:
-    """What one look found; as text, lines for people."""
+    """Result of one look; as text, lines for people."""
 
     folder: str
     scored: int
@@ -44,13 +44,13 @@ class Looked:
     shifts: tuple[ShiftAlarm, ...]
     """Alarms that were raised now."""
     since: str | None
-    """While the stream comes from no known domain: its first such image."""
+    """First image of the shift that lasts; else None."""
     opened: str | None
     """The domain that was opened."""
 
     @property
     def news(self) -> bool:
-        """Whether there is anything that the look before did not say."""
+        """Whether this look found anything that the one before did not report."""
         return bool(self.scored or self.left_out or self.shifts or self.opened)
 
     def __str__(self) -> str:
@@ -66,14 +66,14 @@ class Looked:
 
 @dataclass(kw_only=True)
 class Watcher:
-    """Looks at one folder, again and again."""
+    """Drift detector of one watched folder."""
 
     loop: Loop
     folder: Path
     open_domain: bool = False
     """Whether a shift opens a domain, whatever params.yaml says."""
     show: Callable[[Loop], object] = field(default=lambda loop: None)
-    """What shows people an alarm or an opened domain after it was told: the report, for one."""
+    """Called after an alarm or an opened domain was reported, for example to render the report."""
     clock: Callable[[], float] = time.time
     _known: tuple[str, known_domains.Known] | None = field(default=None)
     _log: WatchLog | None = field(default=None)
@@ -108,7 +108,7 @@ class Watcher:
         )
 
     def _read_log(self) -> WatchLog:
-        """The one of the last look where nobody wrote since: a long one takes time to read."""
+        """The log, read again only if another process wrote to it, since a long one takes time."""
         log = self._log
         if log is None or not log.path.exists() or log.path.stat().st_size != log.num_bytes:
             log = self._log = WatchLog.of(self.loop.root, self.folder)
@@ -118,7 +118,7 @@ class Watcher:
         return self.open_domain or self.loop.read_params().watch.open_domain
 
     def _score_new(self, log: WatchLog) -> tuple[dict[str, str], tuple[str, ...]]:
-        """Names left out with the reason, and names that may still be being written."""
+        """Score new images; names left out with the reason, and names still being written."""
         new = arrivals(self.folder, log.versions, self.clock())
         if any(not arrival.settled for arrival in new):
             time.sleep(SETTLED_S)  # mostly they are whole by then
@@ -190,7 +190,7 @@ def watched_folder(loop: Loop) -> Path:
 
 @contextmanager
 def _turn(lock: Path) -> Iterator[None]:
-    """Alone, after waiting for the look of another process; WorkspaceError after TURN_S of it."""
+    """Hold the lock, waiting for another process's look; WorkspaceError after TURN_S."""
     busy = f"{lock.parent}: another watch has been at work for {TURN_S:.0f} s; is it stuck?"
     deadline = time.monotonic() + TURN_S
     with ExitStack() as stack:
@@ -206,7 +206,7 @@ def _turn(lock: Path) -> Iterator[None]:
 
 
 def _duplicate(content: ScannedFile, log: WatchLog, lines: list[Line]) -> str:
-    """The same bytes twice are one observation."""
+    """Why the image is no new observation: the same bytes under another name; "" if it is one."""
     here = {line["sha256"]: line["name"] for line in lines if line["is"] == "image"}
     other = log.known.get(content.sha256) or here.get(content.sha256)
     return f"duplicate: the same bytes as {other}" if other else ""

@@ -48,14 +48,14 @@ def curves_svg(result: Mapping[str, Any]) -> str:
 
 
 def columns_of(result: Mapping[str, Any]) -> list[str]:
-    """Heads of the columns of `rows_of`, those of figures only."""
+    """Column heads of the table of figures, as in `rows_of`."""
     unit = result["labels_unit"]
     against = [f"difference to {name}" for name in _references(result)]
     return ["area", *against, "last mIoU", *(f"{unit} for {share:.0%}" for share in SHARES)]
 
 
 def rows_of(result: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
-    """(strategy, figures) in the order in which the strategies were named."""
+    """Rows of the table: (strategy, figures), in the order in which strategies were named."""
     return [
         (name, _figures(name, row, _references(result)))
         for name, row in result["strategies"].items()
@@ -63,7 +63,7 @@ def rows_of(result: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
 
 
 def labels_in_words(result: Mapping[str, Any]) -> str:
-    """What the first strategy and random need for `TOLD` of full supervision."""
+    """Labels that the first strategy and random need for `TOLD` of full supervision, in words."""
     rows, unit = result["strategies"], result["labels_unit"]
     told = dict.fromkeys([*list(rows)[:1], *(name for name in rows if name == "random")])
     needed = {name: rows[name]["labels_for"][TOLD] for name in told}

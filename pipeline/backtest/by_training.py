@@ -1,4 +1,4 @@
-"""Strategies compared by real trainings: the stages of the loop, one training at a time.
+"""Backtest by real trainings: the stages of the loop, one training at a time.
 
 All images are one domain of one workspace folder, and what people have answered is in a file per
 replay: the workspace's manifest follows from it, so a killed backtest goes on at its round, and a
@@ -87,7 +87,7 @@ def measure(data: LabelledSet, plan: Plan, asked: TrainingSettings, cache: Path)
 
 
 class TrainingBench:
-    """A workspace of which all masks are known, and where its models are trained."""
+    """A workspace whose masks are all known, in which a backtest trains."""
 
     def __init__(self, *, root: Path, params: Params) -> None:
         """`root` as `lay_out` made it."""
@@ -96,7 +96,7 @@ class TrainingBench:
         self.pool = [sample.sample_id for sample in self._samples if sample.split == "pool"]
 
     def miou(self, start: Sequence[str], asked: Sequence[str], seed: int, place: int) -> float:
-        """Of the teacher trained on these samples' masks, on what judges, all pixels together.
+        """mIoU of a teacher trained on these samples' masks, over all pixels evaluated.
 
         models/teacher is that teacher then.
         """
@@ -115,7 +115,7 @@ class TrainingBench:
         return mean_iou(iou_per_class(found_KK)) or 0.0
 
     def query(self, name: str, plan: Plan, seed: int) -> list[str]:
-        """What a strategy asks for next, by what models/teacher predicts."""
+        """The next query of a strategy, from predictions of models/teacher."""
         own = self.params.acquire
         changes = {
             "strategy": plan.strategy_of(name, own),
@@ -139,18 +139,18 @@ class _SoFar(TypedDict):
 
 @dataclass
 class Replay:
-    """How far one strategy has come with one seed."""
+    """State of one replay: a strategy with a seed."""
 
     file: Path
     name: str
     seed: int
     start: list[str]
     asked: list[str]
-    """Samples in the order in which they were asked for."""
+    """Sample ids in the order of the queries."""
     miou: list[float]
 
     def turn(self, bench: TrainingBench, plan: Plan) -> None:
-        """One more round: train, judge, ask, unless it is the last."""
+        """One more round: train, evaluate, and query unless it is the last."""
         place = len(self.miou)
         self.miou.append(bench.miou(self.start, self.asked, self.seed, place))
         if place < plan.rounds:
@@ -239,7 +239,7 @@ def _params(data: LabelledSet, asked: TrainingSettings) -> Params:
 
 
 def _answered(samples: Sequence[Sample], start: set[str], asked: set[str]) -> list[Sample]:
-    """The manifest with the masks known from the start and those that people gave since."""
+    """The manifest with the masks of the start set and of the queries so far."""
     found = []
     for sample in samples:
         if sample.sample_id in asked:
@@ -251,7 +251,7 @@ def _answered(samples: Sequence[Sample], start: set[str], asked: set[str]) -> li
 
 
 def _started(bench: TrainingBench, plan: Plan, name: str, seed: int, file: Path) -> Replay:
-    """What `file` holds of a replay, or its start set."""
+    """A replay as `file` holds it, or at its start set."""
     if file.exists():
         so_far = read(file, remedy=REMADE).json(_SoFar)
         return Replay(file=file, name=name, seed=seed, **so_far)

@@ -1,4 +1,4 @@
-"""Strategies compared on cached features: paired seeds, shared start sets, a small head.
+"""Backtest on cached features of a frozen encoder: paired seeds, shared start sets, a small head.
 
 N images, W windows of an image, P cells of an image, M labelled cells, D features, K classes; a
 whole image is one window.
@@ -43,7 +43,7 @@ class FeatureSettings(Block):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FeatureBench:
-    """What every replay works on."""
+    """Features and masks that all replays share."""
 
     data: LabelledSet
     pool: Features
@@ -54,7 +54,7 @@ class FeatureBench:
 
     @property
     def num_classes(self) -> int:
-        """K."""
+        """K, the number of classes."""
         return len(self.data.classes)
 
     def replay(self, name: str, plan: Plan, seed: int) -> list[float]:
@@ -99,7 +99,7 @@ class FeatureBench:
         labelled_NW: NDArray[np.bool_],
         seed: int,
     ) -> NDArray[np.bool_]:
-        """The windows of the next query."""
+        """Windows that the strategy queries next."""
         candidates = np.argwhere(~labelled_NW)
         names = tuple(self._id(row, window) for row, window in candidates)
         images_N = np.unique(candidates[:, 0])
@@ -134,7 +134,7 @@ class FeatureBench:
 
     @cached_property
     def embeddings_NWE(self) -> NDArray[np.float64]:
-        """Of whole images the stage embed's; of windows the mean of their cells; rows of norm 1."""
+        """Embeddings of norm 1: the stage embed's of images, the mean of their cells of windows."""
         if self.windows.count == 1:
             return self.pool.embeddings_NE[:, None].astype(np.float64)
         parts = [

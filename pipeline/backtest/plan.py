@@ -1,4 +1,4 @@
-"""What a backtest compares, whatever it trains: start sets, seeds, budgets, names of replays."""
+"""Plan of a backtest: strategies, start sets, seeds, budgets, names of replays."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Plan:
             )
 
     def labels(self, num_pool: int, num_windows: int = 1) -> list[int] | list[float]:
-        """How much is labelled before each query and after the last: images, or % of the pixels.
+        """Labels before each query and after the last, a curve's axis: images, or % of pixels.
 
         Regions are taken to be equally large.
         """
@@ -61,7 +61,7 @@ class Plan:
         return [round(100 * each / (num_pool * num_windows), 4) for each in asked]
 
     def all_labels(self, num_pool: int) -> Plan:
-        """The ceiling: every mask from the start, and nothing to ask for."""
+        """The plan for the ceiling: every mask from the start, and no query."""
         return Plan(
             strategies=("random",), start=num_pool, rounds=0, query_size=1, seeds=self.seeds
         )
@@ -77,7 +77,7 @@ class Plan:
         return resolved(said, "image" if self.region_px is None else "region")
 
     def replay_name(self, name: str, acquire: AcquireParams, facts: list[Any]) -> str:
-        """A file's name: the strategy and what its replays depend on, `facts` beside the plan."""
+        """File name of a replay: the strategy, and a hash of the plan and of `facts`."""
         chosen = self.strategy_of(name, acquire)
         shape = asdict(self) | {"strategies": None, "seeds": None}
         knobs = acquire.model_dump(exclude={"strategy"})
@@ -86,19 +86,19 @@ class Plan:
 
 
 def training_seed(seed: int, place: int) -> int:
-    """Of the training after `place` queries: the same for all strategies, so pairs share luck."""
+    """Seed of the training after `place` queries: the same for all strategies, so paired."""
     return 1000 * seed + place
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What the replays of a plan gave."""
+    """Results of a plan's replays."""
 
     curves: dict[str, list[list[float]]]
     """mIoU per strategy, seed and round."""
     labels: list[int] | list[float]
-    """How much is labelled at each point of a curve."""
+    """Labels at each point of a curve."""
     full_supervision: float
     """mIoU with the masks of the whole pool, mean over the seeds."""
     model: str
-    """What was trained, in words."""
+    """The model that was trained, in words."""

@@ -34,7 +34,7 @@ MODES = {
 
 @dataclass(frozen=True, kw_only=True)
 class BacktestRequest:
-    """What a user asks for."""
+    """A user's request for a backtest."""
 
     root: Path
     plan: Plan
@@ -44,7 +44,7 @@ class BacktestRequest:
     file_format: str = "folder"
     """A row of FORMATS: how the files lie under `root`."""
     workspace: Params | None = None
-    """Whose knobs are taken where `settings` says nothing, and whose classes where `root` does."""
+    """Defaults for knobs not in `settings`, and for classes not in `root`."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Blocks of params.yaml that the mode knows."""
     cache: Path | None = None
@@ -52,7 +52,7 @@ class BacktestRequest:
 
 
 def run(request: BacktestRequest) -> dict[str, Any]:
-    """The result as JSON has it; what was finished before is not repeated."""
+    """Run a backtest; its result as JSON. Finished replays are not repeated."""
     mode = MODES[request.mode]
     plan, workspace = request.plan, request.workspace
     knobs = workspace.model_dump(include=set(mode.settings.model_fields)) if workspace else {}

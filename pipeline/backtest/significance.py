@@ -1,4 +1,4 @@
-"""Curves of mIoU over labels, and what may be said of them.
+"""Learning curves compared: area under the curve, paired bootstrap over seeds, verdict.
 
 S seeds, R points of a curve.
 """
@@ -93,7 +93,7 @@ def labels_needed(
 def compare(
     name: str, gain: Sequence[float | None], num_seeds: int, reference: str = "random"
 ) -> str:
-    """One sentence: better, worse, or as good as far as these seeds can tell."""
+    """Verdict on one strategy: better than, worse than, or as good as the reference."""
     mean, low, high = gain
     assert mean is not None, "one seed is enough for a mean"
     if low is None or high is None:
@@ -113,7 +113,7 @@ def compare(
 
 
 def sentences(strategies: Mapping[str, Mapping[str, Any]], reference: str = "random") -> list[str]:
-    """One on every strategy but the reference; none without the reference."""
+    """Verdicts on every strategy but the reference; none without the reference."""
     return [
         compare(name, row[f"aulc_minus_{reference}"], len(row["miou"]), reference)
         for name, row in strategies.items()

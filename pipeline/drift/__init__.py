@@ -1,1 +1,1 @@
-"""Whether a stream of images still comes from a known domain: the test without files."""
+"""Drift detection on a stream of embeddings: a sequential test of conformal p-values."""

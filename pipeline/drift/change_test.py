@@ -1,4 +1,4 @@
-"""When a stream of p-values no longer looks as it should: a Shiryaev-Roberts e-detector.
+"""Sequential change detection on a stream of p-values: a Shiryaev-Roberts e-detector.
 
 Shin, Ramdas & Rinaldo 2024 ("E-detectors: a nonparametric framework for sequential change
 detection"), with the power bets of Vovk, Nouretdinov & Gammerman 2003 ("Testing exchangeability
@@ -24,11 +24,11 @@ Reals = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Alarm:
-    """The stream comes from no known domain; positions count images from 0."""
+    """An alarm: the stream comes from no known domain; positions count images from 0."""
 
     raised_at: int
     since: int
-    """Where the change is most likely to have begun."""
+    """Position where the change is most likely to have begun (CUSUM)."""
     suspicion: float
 
 
@@ -50,9 +50,9 @@ class ChangeDetector:
     false_alarm_every: float
     window: int
     position: int = 0
-    """Images so far."""
+    """Number of images so far."""
     alarm: Alarm | None = None
-    """The one that lasts."""
+    """The alarm that has not ended yet; else None."""
     _sums_SE: Reals = field(init=False)
     _products_SE: Reals = field(init=False)
     _since_SE: NDArray[np.intp] = field(init=False)
@@ -62,11 +62,11 @@ class ChangeDetector:
 
     @property
     def suspicion(self) -> float:
-        """Below A but for an alarm; then at most A after the image that raised it."""
+        """Mean of the e-processes: below A until an alarm, then at most A."""
         return float(self._sums_SE.mean())
 
     def add(self, p_values_S: ArrayLike) -> Alarm | None:
-        """The alarm that this image raises; one p-value for each scale.
+        """Add one image, one p-value per scale; the alarm that it raises, or None.
 
         ValueError for a p outside (0, 1], and for another number of scales than before.
         """

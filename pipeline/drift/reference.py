@@ -1,4 +1,4 @@
-"""How unusual an image is among those of a known domain: conformal p-values of embeddings.
+"""Conformal p-values of embeddings against known domains, by distance to the nearest image.
 
 The distance to the nearest image of the domain (Angelopoulos & Bates 2023, section 2, for the
 p-value; Laxhammar & Falkman 2010 for nearest neighbours) in coordinates of the domain's own spread
@@ -39,14 +39,14 @@ class Reference:
     scales_S: tuple[ScaleReference, ...]
 
     def p_values(self, embeddings_MD: NDArray[np.floating]) -> Reals:
-        """p_MS in [FLOOR, 1]: `shares`, and where they are smaller FLOOR.
+        """Conformal p-values p_MS in [FLOOR, 1]: `shares`, at least FLOOR.
 
         Still at most u with probability u or less: a p-value that is made larger remains one.
         """
         return np.maximum(FLOOR, self.shares(embeddings_MD))
 
     def shares(self, embeddings_MD: NDArray[np.floating]) -> Reals:
-        """MxS p-values without the floor."""
+        """Conformal p-values, MxS, without the floor."""
         rows_SMD = _by_scale(embeddings_MD, [scale.width for scale in self.scales_S])
         return np.stack(
             [scale.shares(rows_MD) for scale, rows_MD in zip(self.scales_S, rows_SMD, strict=True)],
@@ -62,15 +62,15 @@ class ScaleReference:
     points_ND: Reals
     """The domain's images in the coordinates of `metric`."""
     distances_N: Reals
-    """Sorted: of each of them from the nearest that was not taken with it."""
+    """Sorted distances of the domain's images, each to the nearest of another fold."""
 
     @property
     def width(self) -> int:
-        """Features of the scale."""
+        """Columns of the features of this scale."""
         return len(self.metric.mean_D)
 
     def shares(self, embeddings_MD: NDArray[np.floating]) -> Reals:
-        """M p-values in (0, 1]: the share of the domain as far off, the image itself counted.
+        """M p-values in (0, 1]: share of the domain at least as far off, the image itself counted.
 
         At most u with probability u or less where the image comes from the domain, since it is
         compared with all of the reference and those of the reference with a part.
@@ -82,18 +82,18 @@ class ScaleReference:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Metric:
-    """Coordinates in which the images' spread is 1 in every direction."""
+    """Whitening by PPCA: coordinates in which the images' spread is 1 in every direction."""
 
     mean_D: Reals
     whiten_DD: Reals
 
     def __call__(self, embeddings_MD: NDArray[np.floating]) -> Reals:
-        """MxD coordinates."""
+        """Whitened coordinates, MxD."""
         return (np.asarray(embeddings_MD, dtype=np.float64) - self.mean_D) @ self.whiten_DD
 
 
 def fit_metric(embeddings_ND: NDArray[np.floating]) -> Metric:
-    """x -> (x - m) S^(-1/2), S = V diag(v_1..v_K) V' + s (I - V V'): PPCA.
+    """Fit x -> (x - m) S^(-1/2), S = V diag(v_1..v_K) V' + s (I - V V'): PPCA.
 
     The K components of largest variance keep theirs, all other directions share s, the mean of
     what is left: a direction in which the domain never varied counts, it does not vanish.
@@ -116,7 +116,7 @@ def fit_reference(
     embeddings_ND: NDArray[np.floating],
     scale_widths: Sequence[int],
 ) -> Reference:
-    """A domain's images, names sorted; DataError with fewer than `MIN_IMAGES`.
+    """Fit a reference on a domain's images, names sorted; DataError with fewer than `MIN_IMAGES`.
 
     ValueError where the widths of the scales are not those of the rows.
     """
@@ -150,7 +150,7 @@ def _fit_scale(rows_ND: Reals, fold_N: NDArray[np.intp]) -> ScaleReference:
 def most_plausible(
     references: Sequence[Reference], embeddings_MD: NDArray[np.floating]
 ) -> tuple[Reals, list[str]]:
-    """p_MS of "it comes from one of the domains", and the domain that fits best.
+    """p_MS of the hypothesis that an image is from one of the domains, and the best-fitting domain.
 
     Per scale the largest over the domains, which is a p-value whichever of them it is. What fits
     best has the largest geometric mean over the scales, without the floor that makes all of the
@@ -164,7 +164,7 @@ def most_plausible(
 def fit_references(
     embeddings: Mapping[str, tuple[Sequence[str], NDArray[np.floating], Sequence[int]]],
 ) -> list[Reference]:
-    """Of every domain with enough images: its names, rows and widths of scales.
+    """Fit a reference to every domain with enough images, from its names, rows and scale widths.
 
     DataError where none has enough, and where the widths are not the same for all.
     """
@@ -184,7 +184,7 @@ def fit_references(
 
 
 def _by_scale(rows_ND: NDArray[np.floating], scale_widths: Sequence[int]) -> Iterator[Reals]:
-    """The columns of one scale after another."""
+    """Slices of the columns, one per scale."""
     width = np.asarray(rows_ND).shape[1]
     if not scale_widths or min(scale_widths) < 1 or sum(scale_widths) != width:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Which images of a domain were taken together, by their names.
+"""Folds of a domain's images for cross-validation: sequences, told apart by names.
 
 N images, F folds.
 """
@@ -18,7 +18,7 @@ MAX_FOLDS = 12  # each costs a fit of the reference
 
 
 def folds_of(names: Sequence[str]) -> NDArray[np.intp]:
-    """Fold of each of N sorted names; what lies in one fold is never judged by its like.
+    """Fold of each of N sorted names: a whole sequence, so that no image is compared with its own.
 
     Frames of one drive resemble each other more than the next drive's, so a fold is a whole
     sequence: names that are equal but for the number at their end. With fewer than `ENOUGH` of

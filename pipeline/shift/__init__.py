@@ -1,1 +1,1 @@
-"""How unlike two domains are, and what a model is worth on the second, without labels of it."""
+"""Shift report: distance between two domains, and the model's mIoU on the second without labels."""

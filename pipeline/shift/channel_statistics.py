@@ -1,4 +1,4 @@
-"""How differently two domains drive a network, layer by layer: statistics of the channels.
+"""Per-layer distance between two domains: channel statistics of the input of each batch norm.
 
 N images, B of them at once, C channels, L positions of a map.
 """
@@ -18,7 +18,7 @@ TINY = 1e-5  # added to variances, as batch norms do: channels that never speak 
 
 
 class LayerMoments(NamedTuple):
-    """Of one layer."""
+    """Channel means and mean squares of one layer, per image."""
 
     mean_NC: Tensor
     square_NC: Tensor
@@ -26,19 +26,19 @@ class LayerMoments(NamedTuple):
 
 
 class Watch:
-    """What went through a network's layers since; by name, in the network's order."""
+    """Collector of channel means per image and layer, by layer name in the network's order."""
 
     def __init__(self) -> None:
         self._seen: dict[str, list[LayerMoments]] = {}
 
     def add(self, name: str, map_BC: Tensor) -> None:
-        """Means over each image's positions."""
+        """Record one batch: channel means over each image's positions."""
         map_BCL = map_BC.detach().flatten(2) if map_BC.dim() > 2 else map_BC.detach()[..., None]
         moments = LayerMoments(map_BCL.mean(dim=2).cpu(), (map_BCL**2).mean(dim=2).cpu())
         self._seen.setdefault(name, []).append(moments)
 
     def moments(self) -> dict[str, LayerMoments]:
-        """Of all images together."""
+        """Channel statistics over all images recorded, by layer name."""
         return {
             name: LayerMoments(*(torch.cat(parts) for parts in zip(*found, strict=True)))
             for name, found in self._seen.items()
@@ -47,7 +47,7 @@ class Watch:
 
 @contextmanager
 def watching(network: nn.Module) -> Iterator[Watch]:
-    """Watch what every batch norm is given; without any, the feature maps of the encoder."""
+    """Record the input of every batch norm; without any, the encoder's feature maps."""
     watch = Watch()
     norms = [
         (name, module)

@@ -1,4 +1,4 @@
-"""Two groups of images and what a model says of them become one report, as JSON has it.
+"""The shift report as JSON, from embeddings and predictions of two groups of images.
 
 N images, E features of an embedding.
 """
@@ -33,18 +33,18 @@ class Side:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ModelSays:
-    """What a model says of both domains."""
+    """A model's predictions on both domains."""
 
     known: Predictions
-    """Of labelled validation images where there are any."""
+    """Predictions on labelled validation images where there are any."""
     target: Predictions
     rehearsals: Sequence[Rehearsal] = ()
-    """On altered validation images."""
+    """The corruptions: expected and true fall of each, on corrupted validation images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What the words need to know beside the images."""
+    """Facts for the report's sentences that the images do not give."""
 
     classes: Sequence[str]
     model: str
@@ -56,7 +56,7 @@ class Setting:
 
 
 def val_runs(num_images: int, length: int) -> Runs:
-    """Runs of validation images: shorter where there would be fewer than four."""
+    """Blocks of validation images: shorter where there would be fewer than four."""
     return runs_of(num_images, min(length, max(1, num_images // FEWEST_RUNS)))
 
 
@@ -135,7 +135,7 @@ def _said(says: ModelSays | None, setting: Setting, novelty: float | None) -> di
 
 
 def _frechet(one: two_sample.Group, other: two_sample.Group) -> dict[str, Any]:
-    """The distance, what it is between every other run of `one` and the rest, and the map."""
+    """Frechet distance, the same within `one` (every other block against the rest), and the map."""
     one_ND, other_ND = two_sample.components(one, other)
     even_N = one.run_N % 2 == 0
     within = None
@@ -150,7 +150,7 @@ def _frechet(one: two_sample.Group, other: two_sample.Group) -> dict[str, Any]:
 
 
 def _most_unlike(one: two_sample.Group, other: two_sample.Group, b: Side) -> list[dict[str, Any]]:
-    """Furthest first; one of each run, since neighbours would show the same."""
+    """The most unlike images of `other`: furthest first, one per block."""
     far_N = two_sample.nearest(one, other)
     found: dict[int, int] = {}
     for row in np.argsort(-far_N, kind="stable"):

@@ -1,4 +1,4 @@
-"""How far the fall that thresholds tell can be believed: rehearsed on altered validation images.
+"""Calibration of the estimated fall in mIoU, on synthetic corruptions of validation images.
 
 Their masks stay true, so what a model really loses in another light, colour, weather or focus can
 be set beside what thresholds say it loses (in the manner of Deng & Zheng 2021, "Are labels always
@@ -31,14 +31,14 @@ ALIKE = 4.0
 
 @dataclass(frozen=True, kw_only=True)
 class Rehearsal:
-    """Of validation images altered in one way; falls in [-1, 1] from the same ones unaltered."""
+    """One corruption of validation images; falls of mIoU in [-1, 1] from the clean images."""
 
     name: str
     expected_fall: float
-    """By thresholds, without a look at the masks."""
+    """The fall that thresholds estimate, without masks."""
     true_fall: float
     direction: float = 0.0
-    """In [-1, 1]: 1 = images are changed as the new ones are, 0 = in another way altogether."""
+    """Cosine in [-1, 1]: 1 = changes images as the new domain does, 0 = in an unrelated way."""
 
 
 def rehearse(
@@ -64,7 +64,7 @@ def rehearse(
 
 
 def altered_each_way(val: Sequence[Picture]) -> list[Picture]:
-    """Some of the validation images as they are, then altered in each way; none without any."""
+    """Some validation images, clean and then under each corruption; empty without any."""
     few = thinned(val, NUM_IMAGES)
     return [each._replace(altered=way) for way in (None, *ALTERATIONS.values()) for each in few]
 
@@ -87,7 +87,7 @@ def parted(found: Predictions) -> tuple[Predictions, dict[str, Predictions]]:
 def directions(
     known_NE: Embeddings, target_NE: Embeddings, tried_NE: Embeddings
 ) -> dict[str, float]:
-    """How far each alteration leads from the known images to the new ones: a cosine by its name.
+    """Cosine between each corruption's shift of the mean embedding and the new domain's, by name.
 
     Of mean embeddings, every feature by its spread over `known_NE`. `tried_NE`: of images in the
     order of `altered_each_way`.
@@ -102,7 +102,7 @@ def directions(
 
 
 def trust(rehearsals: Sequence[Rehearsal]) -> Trust:
-    """true = scale * expected by least squares through the origin, with what it leaves over.
+    """Least squares through the origin: true fall = scale * expected fall, and the residual spread.
 
     The larger a fall the further off: the residual's variance is taken to grow as the fall does,
     and is corrected for the few that have a weight. Without rehearsals thresholds are believed as
@@ -122,11 +122,11 @@ def trust(rehearsals: Sequence[Rehearsal]) -> Trust:
 
 
 def _weights(rehearsals: Sequence[Rehearsal]) -> Floats:
-    """weight_R: by how alike the change is to what the new images show; 1 for one across it."""
+    """weight_R = e^(4 cosine): 1 for a corruption unrelated to the change in the new images."""
     return np.exp(ALIKE * np.array([each.direction for each in rehearsals], dtype=np.float64))
 
 
 def _cosine(one_E: Embeddings, other_E: Embeddings) -> float:
-    """0 where one of them leads nowhere."""
+    """Cosine of two directions; 0 where one of them has no length."""
     length = float(np.linalg.norm(one_E) * np.linalg.norm(other_E))
     return float(one_E @ other_E) / length if length > 0 else 0.0

@@ -44,7 +44,7 @@ class Picture(NamedTuple):
 
 
 class Preprocessing(NamedTuple):
-    """How images reach a network."""
+    """How images are prepared for a network."""
 
     size: tuple[int, int]
     """Height and width in pixels."""
@@ -60,14 +60,14 @@ def frozen_encoder(embed: EmbedParams, device: torch.device) -> nn.Module:
 def layer_moments(
     network: nn.Module, pictures: Sequence[Picture], preprocessing: Preprocessing, label: str
 ) -> dict[str, LayerMoments]:
-    """What some of the pictures, by `watched`, make of the network's layers."""
+    """Channel statistics of the network's layers on the images that `watched` chooses."""
     with watching(network) as watch:
         _through(pictures[watched(len(pictures))], preprocessing, label, network)
     return watch.moments()
 
 
 def watched(num_images: int) -> slice:
-    """The images whose layer statistics are kept."""
+    """Indices of the images whose layer statistics are kept."""
     return slice(None, None, max(1, -(-num_images // NUM_WATCHED)))
 
 
@@ -91,7 +91,7 @@ def answered(
     pixels: int,
     run_N: Runs,
 ) -> Predictions:
-    """What the first network says at `pixels` of each image, and where the second differs.
+    """Logits of the first network at `pixels` of each image, and the second network's classes.
 
     `truth_NM` from the masks, at the network's size; None unless every picture has one.
     """
@@ -127,7 +127,7 @@ def _through(
     label: str,
     look: Callable[[Tensor], Found],
 ) -> list[Found]:
-    """What `look` finds of each batch."""
+    """Results of `look`, batch by batch."""
     found: list[Found] = []
     with Progress(label, len(pictures)) as progress, torch.inference_mode():
         for images_BCHW in _batches(pictures, preprocessing):

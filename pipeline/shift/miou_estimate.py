@@ -1,13 +1,13 @@
-"""The mIoU to expect of a model where nobody has labelled anything, with an interval.
+"""Estimate of a model's mIoU on unlabelled images, with an interval.
 
 Average thresholded confidence (Garg et al. 2022), for each class by itself: on validation images a
 threshold of the negative entropy leaves as many pixels above it as are right; the share above it
 elsewhere is taken for the share that is right there. What is wrong is spread over the other classes
-as on validation images, which gives a confusion matrix and so an mIoU. How far the fall that this
-says is to be believed is rehearsed on altered validation images (corruption_calibration.py).
+as on validation images, which gives a confusion matrix and so an mIoU. The fall that this gives is
+scaled by a calibration on corrupted validation images (corruption_calibration.py).
 
-Where images lie far from all known ones a model is sure and wrong, and no threshold tells: there
-the agreement of chance is expected. docs/shift.md says by which data both were chosen.
+Where images lie far from all known ones a model is sure and wrong, and no threshold works: there
+the estimate is the mIoU of chance. Chosen on which data: docs/decisions/001-miou-estimate.md.
 N images, K classes, Q bins of a score, R resamples.
 """
 
@@ -27,7 +27,7 @@ from pipeline.types import IGNORE
 NUM_BINS = 128
 NUM_RESAMPLES = 400
 FEWEST = 50  # validation pixels seen as a class; below, all classes' threshold is its own
-# Of the novelty: up to the first thresholds are believed, from the second on chance is. On CamVid's
+# Novelty: up to the first, thresholds are used; from the second on, the mIoU of chance. On CamVid's
 # day images in another light thresholds hold up to 2.3; between stainings of DSB2018, from 2.3 on,
 # they do not.
 NEAR, FAR = 2.0, 2.5
@@ -37,51 +37,51 @@ SURE = 1.96  # standard deviations on either side: 95 %
 
 @dataclass(frozen=True, kw_only=True)
 class Trust:
-    """What a fall that thresholds say stands for."""
+    """Calibration of a fall in mIoU that thresholds estimate: its scale and its spread."""
 
     scale: float = 1.0
-    """True fall per expected one, at least 0."""
+    """True fall per estimated fall, at least 0."""
     spread: float = 0.0
-    """Standard deviation of what is left over for a fall of 1; it grows as the fall's root."""
+    """Standard deviation of the residual for a fall of 1; it grows as the fall's root."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """Of one model on unlabelled images; every figure in [0, 1]."""
+    """Estimated mIoU of one model on unlabelled images; every figure in [0, 1]."""
 
     miou: Triple
     source_miou: Triple
-    """On the labelled validation images: what was measured, not estimated."""
+    """mIoU on the labelled validation images, measured, not estimated."""
     by_threshold: float
-    """What thresholds alone say; `miou` scales the fall, and differs far from all known images."""
+    """mIoU by thresholds alone: unscaled, and without the mIoU of chance far from known images."""
     by_chance: float
-    """If what is seen had nothing to do with what is there."""
+    """mIoU of chance: predictions independent of the truth."""
     iou: tuple[float | None, ...]
-    """Per class, by thresholds and scaled; None for a class that no validation pixel has."""
+    """IoU per class, by thresholds and scaled; None for a class that no validation pixel has."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Counts:
-    """Pixels by the class that is seen (the last row: all of them) and the bin of their score."""
+    """Pixel counts by predicted class (the last row: all classes) and by bin of the score."""
 
     seen_NKQ: Floats
     confusion_NKK: Floats | None = None
 
 
 def measured_miou(predictions: Predictions) -> float:
-    """By the truth, which they must have."""
+    """mIoU by the masks, which the predictions must have."""
     return miou(confusions(predictions).sum(axis=0))
 
 
 def threshold_miou(val: Predictions, target: Predictions) -> float:
-    """What thresholds alone say of `target`, without its truth."""
+    """mIoU of `target` by thresholds alone, without its masks."""
     return miou(_confusion(*_counts(val, target), *_once(val, target))[0])
 
 
 def expected_miou(
     val: Predictions, target: Predictions, novelty: float | None, trust: Trust | None = None
 ) -> Expected:
-    """Of the model that made both predictions; `val` has the truth, `target` need not.
+    """Estimated mIoU of the model that made both predictions; only `val` needs masks.
 
     The interval holds what other validation and target images might have given (a bootstrap over
     runs), what `trust` leaves open, and below a share of the way to chance that grows with
@@ -110,12 +110,12 @@ def expected_miou(
 
 
 def chance_miou(seen_K: Floats, there_K: Floats) -> float:
-    """mIoU if classes are seen in these shares wherever, while others are there."""
+    """mIoU of predictions independent of the truth, from shares of predicted and true classes."""
     return miou(np.outer(there_K / there_K.sum(), seen_K / seen_K.sum()).astype(np.float64))
 
 
 def ious(confusion_KK: Floats) -> tuple[float | None, ...]:
-    """Per class; None for one that is nowhere there, as `pipeline.metrics.iou.iou_per_class`."""
+    """IoU per class; None for one that no pixel has, as `pipeline.metrics.iou.iou_per_class`."""
     hits_K, there_K = np.diag(confusion_KK), confusion_KK.sum(axis=1)
     unions_K = there_K + confusion_KK.sum(axis=0) - hits_K
     return tuple(
@@ -125,7 +125,7 @@ def ious(confusion_KK: Floats) -> tuple[float | None, ...]:
 
 
 def miou(confusion_KK: Floats) -> float:
-    """Mean over the classes that are there; 0 where none is."""
+    """Mean IoU over the classes that any pixel has; 0 where none has."""
     known = [iou for iou in ious(confusion_KK) if iou is not None]
     return float(np.mean(known)) if known else 0.0
 
@@ -145,7 +145,7 @@ def _scaled_ious(
 
 
 def _extrapolated(found: Expected, novelty: float, trust: Trust) -> Expected:
-    """The fall scaled; to chance as `novelty` goes from NEAR to FAR; an interval to match."""
+    """Scale the fall, go over to chance as `novelty` goes from NEAR to FAR, widen the interval."""
     source = found.source_miou[0]
     value, low, high = (_scaled(source, each, trust.scale) for each in found.miou)
     left_open = SURE * trust.spread * float(np.sqrt(abs(source - found.by_threshold)))
@@ -167,12 +167,12 @@ def _counts(val: Predictions, target: Predictions) -> tuple[_Counts, _Counts]:
 
 
 def _once(val: Predictions, target: Predictions) -> tuple[Floats, Floats]:
-    """Every image of both, once."""
+    """Weights that count every image of both once."""
     return np.ones((1, len(val.run_N))), np.ones((1, len(target.run_N)))
 
 
 def _edges(val: Predictions) -> Floats:
-    """Between the bins of each class's scores, and of all; equally many validation pixels in each.
+    """Edges between bins of the score, per class and over all; equally many validation pixels each.
 
     Repeated where there are too few.
     """
@@ -201,14 +201,14 @@ def _binned(predictions: Predictions, edges_KQ: Floats) -> Floats:
 
 
 def _counted(predictions: Predictions) -> NDArray[np.bool_]:
-    """Pixels with a label; all of them where nobody said."""
+    """Mask of the pixels with a label; all pixels without masks."""
     if predictions.truth_NM is None:
         return np.ones(predictions.class_NM.shape, dtype=bool)
     return predictions.truth_NM != IGNORE
 
 
 def _scores(predictions: Predictions) -> NDArray[np.float32]:
-    """Higher = surer."""
+    """Score per pixel, the negative entropy: higher = more certain."""
     entropy_NM, _ = predictions.scores()
     return -entropy_NM
 
@@ -237,7 +237,7 @@ def _confusion(known: _Counts, asked: _Counts, known_RN: Floats, asked_RN: Float
 
 
 def _right(confusion_RKK: Floats) -> Floats:
-    """The share that is right of what is seen as each class, and of all."""
+    """Share of correct pixels among those predicted as each class, and among all."""
     hits_RK = np.einsum("rii->ri", confusion_RKK)
     seen_RK = confusion_RKK.sum(axis=1)
     overall_R = hits_RK.sum(axis=1) / np.maximum(seen_RK.sum(axis=1), 1)
@@ -246,7 +246,7 @@ def _right(confusion_RKK: Floats) -> Floats:
 
 
 def _mistaken_for(confusion_RKK: Floats) -> Floats:
-    """share_RKK: of wrong pixels seen as the column's class, those that are the row's."""
+    """share_RKK: of wrong pixels predicted as the column's class, the share that is the row's."""
     # A trace of how common the classes are: for one that was never wrong on validation images.
     common_RK = confusion_RKK.sum(axis=2) / np.maximum(confusion_RKK.sum(axis=(1, 2)), 1)[:, None]
     wrong_RKK = confusion_RKK + 1e-6 * common_RK[:, :, None]
@@ -257,7 +257,7 @@ def _mistaken_for(confusion_RKK: Floats) -> Floats:
 
 
 def _share_above(val_Q: Floats, target_Q: Floats, right: float) -> float:
-    """Of the target's pixels, those above the score that `right` of validation pixels exceed."""
+    """Share of target pixels above the score that a share `right` of validation pixels exceeds."""
     if target_Q.sum() == 0 or val_Q.sum() == 0:
         return right
     below_val, below_target = (

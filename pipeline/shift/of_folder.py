@@ -1,4 +1,4 @@
-"""Two domains of a folder of labelled images: a frozen encoder's features and a small head.
+"""Shift report of a folder of labelled images: a small head on features of a frozen encoder.
 
 No workspace, minutes. The head stands for the network of the loop: its own figures, not to be set
 beside published ones. N images, M cells of an image, K classes.
@@ -45,11 +45,11 @@ class TwoDomains:
 
     classes: tuple[str, ...]
     own: tuple[Example, ...]
-    """What is known: the split train of the first domain."""
+    """The known images: the split train of the first domain."""
     other: tuple[Example, ...]
-    """All of the second."""
+    """All images of the second domain."""
     truth: frozenset[str]
-    """Names of those of the second whose masks give the truth."""
+    """Names of the images of the second domain whose masks give the true mIoU."""
 
 
 def two_domains(root: Path, a: str, b: str, check_on: CheckOn | None) -> TwoDomains:
@@ -128,7 +128,7 @@ class ShiftRequest:
 
 
 class Rows(NamedTuple):
-    """Places in the features of one set."""
+    """Indices into the features, by role."""
 
     fit: NDArray[np.int64]
     val: NDArray[np.int64]
@@ -137,7 +137,7 @@ class Rows(NamedTuple):
 
 
 class Rehearsed(NamedTuple):
-    """Some validation images as they are, and then altered in each way."""
+    """Features of some validation images, clean and then under each corruption."""
 
     cells_NPD: NDArray[np.float16]
     masks_NP: NDArray[np.uint8]
@@ -154,7 +154,7 @@ class DomainPair:
     rows: Rows
     run_length: int
     layers: list[dict[str, Any]]
-    """How differently both domains drive the encoder."""
+    """Per-layer distances between the domains in the encoder."""
     rehearsal: Rehearsed
 
 
@@ -166,12 +166,12 @@ def shift(request: ShiftRequest) -> tuple[dict[str, Any], dict[str, Path]]:
 
 
 def with_seed(request: ShiftRequest, seed: int) -> ShiftRequest:
-    """The same with other heads."""
+    """The same request with another seed, so other heads."""
     return replace(request, seed=seed)
 
 
 def bench_of(request: ShiftRequest) -> DomainPair:
-    """What is asked about, with its features; DataError names a domain that is not there.
+    """Both domains with their features; DataError names a domain that is not there.
 
     Of `a` the split train teaches, but for blocks of neighbours that are held out to judge by. Of
     `b` all images are looked at, and no mask but for `check_on`.
@@ -200,7 +200,7 @@ def bench_of(request: ShiftRequest) -> DomainPair:
 
 
 def compared(bench: DomainPair, request: ShiftRequest) -> dict[str, Any]:
-    """The report on a bench, by a head trained with the request's seed."""
+    """The report on both domains, by a head trained with the request's seed."""
     rows, length = bench.rows, bench.run_length
     known = np.sort(np.concatenate([rows.fit, rows.val]))
     heads = [_head(bench, request.seed + more) for more in (0, OTHER_SEED)]
@@ -233,7 +233,7 @@ def compared(bench: DomainPair, request: ShiftRequest) -> dict[str, Any]:
 
 
 def _rows(known: Sequence[str], target: Sequence[str], truth: frozenset[str]) -> Rows:
-    """Of names in order."""
+    """The indices, from names in order."""
     held = set(held_out(known))
     start = len(known)
     return Rows(
@@ -307,7 +307,7 @@ def _side(bench: DomainPair, name: str, rows: NDArray[np.int64]) -> Side:
 def _layers(
     own: Sequence[Example], other: Sequence[Example], settings: ShiftSettings, length: int
 ) -> list[dict[str, Any]]:
-    """Of the frozen encoder."""
+    """Per-layer distances of the frozen encoder."""
     device = torch.device("cpu")
     encoder = frozen_encoder(settings.embed, device)
     size = (settings.image.height_px, settings.image.width_px)

@@ -1,4 +1,4 @@
-"""Two domains of a workspace: its frozen encoder, and its teacher where there is one."""
+"""Shift report of a workspace: its frozen encoder, and its teacher where there is one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MOST = 300  # images of a domain, evenly: more change no verdict, and this is a 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What is compared."""
+    """The images of both domains."""
 
     a: str
     b: str
@@ -56,7 +56,7 @@ class Asked:
 
 
 class Shown(NamedTuple):
-    """What a model is asked about."""
+    """The images on which a model predicts."""
 
     known: Sequence[Picture]
     """With masks where there are any."""
@@ -67,7 +67,7 @@ class Shown(NamedTuple):
 
 
 def shift(root: Path, params: Params, asked: Asked) -> dict[str, Any]:
-    """The report as JSON has it; without a trained model what embeddings alone say."""
+    """The report as JSON; without a trained model, the part that needs embeddings alone."""
     model = load_model(root / layout.TEACHER) if (root / layout.TEACHER).exists() else None
     device = pick_device(params.train.device)
     size = (params.image.height_px, params.image.width_px)
@@ -145,7 +145,7 @@ def _why_no_estimate(model: LoadedModel | None, val: Sequence[Picture], a: str) 
 
 
 def _other(root: Path, model: LoadedModel, network: nn.Module) -> nn.Module | None:
-    """The student, or the baseline where none is kept, to differ from the teacher."""
+    """A second network for the disagreement: the student, or the baseline where none is kept."""
     device = next(network.parameters()).device
     student = load_beside(root / layout.TEACHER, model).get("student")
     if student is not None:

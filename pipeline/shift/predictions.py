@@ -1,4 +1,4 @@
-"""What a model says about pixels of some images: how sure it is, and of which classes.
+"""Predictions at a sample of pixels: class, entropy, confidence, and confusion with the masks.
 
 N images, M pixels drawn of each, K classes, H height, W width.
 """
@@ -28,23 +28,23 @@ NEVER = -1e4  # a logit of no chance, which 16 bits hold
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Predictions:
-    """Of one group of images, in order of names."""
+    """Predictions on one group of images, in order of names."""
 
     logits_NMK: NDArray[np.float16]
     other_NM: NDArray[np.uint8] | None
-    """Classes that a second model sees; None without one."""
+    """Classes predicted by a second model; None without one."""
     truth_NM: NDArray[np.uint8] | None
-    """255 = ignore; None where nobody said."""
+    """True classes, 255 = ignore; None without masks."""
     run_N: Runs
 
     @property
     def num_classes(self) -> int:
-        """K."""
+        """K, the number of classes."""
         return self.logits_NMK.shape[-1]
 
     @property
     def class_NM(self) -> NDArray[np.uint8]:
-        """What the model sees."""
+        """The predicted class of each pixel."""
         return self.logits_NMK.argmax(axis=-1).astype(np.uint8)
 
     def scores(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -57,19 +57,19 @@ class Predictions:
 
 
 def pixels_per_image(num_images: int, num_classes: int) -> int:
-    """M: fewer where images and classes are many."""
+    """M, pixels drawn per image: fewer where images and classes are many."""
     return max(1, min(MAX_PIXELS, MAX_VALUES // max(1, num_images * num_classes)))
 
 
 def drawn(num_pixels: int, wanted: int) -> NDArray[np.int64]:
-    """Places of the pixels that stand for an image, the same for all of its size."""
+    """Indices of the pixels drawn of an image, the same for all images of its size."""
     if num_pixels <= wanted:
         return np.arange(num_pixels)
     return np.sort(np.random.default_rng(SEED).choice(num_pixels, wanted, replace=False))
 
 
 def with_classes(predictions: Predictions, num_classes: int) -> Predictions:
-    """As if the model knew `num_classes`: it is sure that nothing is of those it never learnt.
+    """Predictions over `num_classes` classes: probability 0 for those that the model never learnt.
 
     A class may have been appended after the model was trained.
     """
@@ -83,7 +83,7 @@ def with_classes(predictions: Predictions, num_classes: int) -> Predictions:
 
 
 def compared(one: Predictions, other: Predictions, classes: Sequence[str]) -> dict[str, Any]:
-    """JSON's values: what the model says of both groups; `a` is `one`, `b` is `other`.
+    """The report's values from predictions on both groups; `a` is `one`, `b` is `other`.
 
     `entropy`, `confidence` and `disagreement` (None without a second model) as means in [0, 1];
     `class_prior` by class; its Jensen-Shannon divergence in bits; `histograms` in 20 bins.
@@ -108,13 +108,13 @@ def compared(one: Predictions, other: Predictions, classes: Sequence[str]) -> di
 
 
 def prior(predictions: Predictions) -> Floats:
-    """prior_K: the share of the pixels that the model sees as each class."""
+    """prior_K: the share of the pixels predicted as each class."""
     counts_K = np.bincount(predictions.class_NM.reshape(-1), minlength=predictions.num_classes)
     return counts_K / counts_K.sum()
 
 
 def disagreement(predictions: Predictions) -> float | None:
-    """The share of pixels of which two models see different classes."""
+    """Share of pixels for which two models predict different classes; None without a second."""
     if predictions.other_NM is None:
         return None
     return float((predictions.class_NM != predictions.other_NM).mean())
@@ -140,6 +140,6 @@ def _both(one: float | None, other: float | None) -> dict[str, float | None]:
 
 
 def _histogram(values_NM: NDArray[np.float32]) -> list[float]:
-    """Shares of 20 bins over [0, 1]."""
+    """Histogram over [0, 1]: the shares of 20 bins."""
     counts, _ = np.histogram(values_NM, bins=NUM_BINS, range=(0, 1))
     return [round(float(count) / values_NM.size, 6) for count in counts]

@@ -128,7 +128,7 @@ def _rehearsals(found: Mapping[str, Any]) -> str:
 
 
 def _rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(what, of a or within a, of b or between both)."""
+    """Rows of the table of figures: (name, of a or within a, of b or between both)."""
     between = [
         ("proxy A-distance, 0 to 2", "0", _interval(found["proxy_a_distance"], 1, 2)),
         (
@@ -150,7 +150,7 @@ def _rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _class_rows(found: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """(class, share predicted in a, in b, expected IoU in b)."""
+    """Rows of the table of classes: (class, share predicted in a, in b, expected IoU in b)."""
     if "class_prior" not in found:
         return []
     expected = found["expected_iou"] or {}

@@ -1,4 +1,4 @@
-"""Consecutive images that are too alike to count as one each: the unit of every test and interval.
+"""Blocks of consecutive images that are too alike to count as one each, as for a block bootstrap.
 
 N images in order of their names, E features of an embedding.
 """
@@ -20,7 +20,7 @@ ALIKE = 0.2  # of the autocorrelation: below, images count as drawn one by one
 
 
 def run_length(groups: Sequence[Embeddings]) -> int:
-    """Images a run has, 1 to 20: 1 where neighbours are no more alike than any two.
+    """Length of a block, 1 to 20 images: 1 where neighbours are no more alike than any two.
 
     The smallest lag at which the autocorrelation of the embeddings fades, of the group where it
     lasts longest; never more images than a group has.
@@ -30,7 +30,7 @@ def run_length(groups: Sequence[Embeddings]) -> int:
 
 
 def runs_of(num_images: int, length: int) -> Runs:
-    """Runs of `length` images; the last may be shorter, at least half as long where there are two.
+    """Block of each image, `length` images long; the last of several is at least half as long.
 
     A rest of a few images would count as much as a whole run.
     """
@@ -39,7 +39,7 @@ def runs_of(num_images: int, length: int) -> Runs:
 
 
 def evenly(num_images: int, most: int) -> NDArray[np.int64]:
-    """Places of at most so many images, over all of them."""
+    """Indices of at most so many images, evenly over all of them."""
     places = np.linspace(0, num_images - 1, min(num_images, most))
     return places.round().astype(np.int64)
 

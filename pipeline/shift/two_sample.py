@@ -1,4 +1,4 @@
-"""How unlike two groups of embeddings are, with what chance alone would give.
+"""Two-sample statistics of embeddings: proxy A-distance, energy distance, Frechet distance.
 
 N images, E features of an embedding, D principal components, R resamples, B runs of images.
 """
@@ -27,7 +27,7 @@ SEED = 0  # of resampling: the same images give the same figures
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Group:
-    """The images of one domain."""
+    """Embeddings of one domain's images, in blocks."""
 
     embeddings_NE: Embeddings
     """Rows of norm 1, in order of names."""
@@ -35,12 +35,12 @@ class Group:
 
     @property
     def num_runs(self) -> int:
-        """B."""
+        """B, the number of blocks."""
         return int(self.run_N[-1]) + 1
 
 
 def components(one: Group, other: Group) -> tuple[Floats, Floats]:
-    """Both groups on the principal components of all their images, the largest first."""
+    """Project both groups on the principal components of all their images, the largest first."""
     rows = np.concatenate([one.embeddings_NE, other.embeddings_NE]).astype(np.float64)
     rows -= rows.mean(axis=0)
     _, _, directions_DE = np.linalg.svd(rows, full_matrices=False)
@@ -50,7 +50,7 @@ def components(one: Group, other: Group) -> tuple[Floats, Floats]:
 
 
 def proxy_a_distance(one: Group, other: Group) -> Triple | None:
-    """2 (1 - 2 error) of a linear classifier of the domain, in [0, 2] (Ben-David et al. 2007).
+    """Proxy A-distance 2 (1 - 2 error) of a linear classifier, in [0, 2] (Ben-David et al. 2007).
 
     Cross-validated: images of a run are in one fold. The error is the mean of both domains', its
     interval a bootstrap over runs. None where a domain has a single run: there is nothing to learn
@@ -70,7 +70,7 @@ def proxy_a_distance(one: Group, other: Group) -> Triple | None:
 
 
 def p_value(one: Group, other: Group) -> float:
-    """How often runs dealt at random into two groups lie at least as far apart as these do.
+    """Permutation p-value of the energy distance, whole blocks permuted.
 
     By the energy distance (Szekely and Rizzo 2004). At least 1 / (number of ways to deal).
     """
@@ -87,7 +87,7 @@ def p_value(one: Group, other: Group) -> float:
 
 
 def frechet_distance(one_ND: Floats, other_ND: Floats) -> float:
-    """Between Gaussians of the same mean and covariance (Dowson and Landau 1982), squared."""
+    """Squared Frechet distance between the groups' Gaussians (Dowson and Landau 1982)."""
     covariances = [np.atleast_2d(np.cov(rows_ND.T, bias=True)) for rows_ND in (one_ND, other_ND)]
     # The trace of the root of a product of two covariances: its eigenvalues are never negative.
     roots = np.sqrt(np.maximum(np.linalg.eigvals(covariances[0] @ covariances[1]).real, 0))
@@ -96,13 +96,13 @@ def frechet_distance(one_ND: Floats, other_ND: Floats) -> float:
 
 
 def nearest(one: Group, other: Group) -> Floats:
-    """How far each image of `other` is from the most similar one of `one`."""
+    """Distance of each image of `other` to the nearest of `one`."""
     found_N: Floats = distances(other.embeddings_NE, one.embeddings_NE).min(axis=1)
     return found_N
 
 
 def novelty(one: Group, other: Group) -> float | None:
-    """How far `other` lies from `one`, by how far images of `one` lie from its other runs; medians.
+    """Novelty: median distance of `other` to `one`, over that of `one` to its own other blocks.
 
     About 1 for more of the same; None where `one` has a single run.
     """
@@ -115,7 +115,7 @@ def novelty(one: Group, other: Group) -> float | None:
 
 
 def distances(one_ND: NDArray[np.floating], other_ND: NDArray[np.floating]) -> Floats:
-    """Euclidean, of every row of one to every row of the other.
+    """Euclidean distance of every row of one to every row of the other.
 
     By one matrix product: `scipy.spatial.distance.cdist` takes seven times as long for 1,500 rows
     of 1,024 features.
@@ -134,7 +134,7 @@ def _side_by_side(one: Group, other: Group) -> tuple[Floats, NDArray[np.bool_], 
 def _wrong(
     rows: Floats, domain: NDArray[np.bool_], run: Runs, num_folds: int
 ) -> NDArray[np.float64]:
-    """1 for each image whose domain a classifier got wrong that had not seen its run."""
+    """Cross-validated errors by whole blocks: 1 for an image whose domain is classified wrongly."""
     wrong = np.zeros(len(rows))
     for fold in range(num_folds):
         held = run % num_folds == fold
@@ -145,7 +145,7 @@ def _wrong(
 
 
 def _errors(wrong_N: Floats, run_N: Runs, rng: np.random.Generator) -> tuple[float, Floats]:
-    """The error of one domain, and of resamples of its runs."""
+    """Error rate on one domain, and on resamples of its blocks."""
     errors_B, sizes_B = np.bincount(run_N, weights=wrong_N), np.bincount(run_N)
     counts_RB = resampled(len(sizes_B), NUM_RESAMPLES, rng)
     return float(wrong_N.mean()), (counts_RB @ errors_B) / (counts_RB @ sizes_B)
@@ -162,7 +162,7 @@ def _sums(values_NX: Floats, run_N: Runs) -> Floats:
 
 
 def _energy(apart_BB: Floats, sizes_B: Floats, dealt_RB: Floats) -> Floats:
-    """Energy distance of every dealing; 1 = in the second group."""
+    """Energy distance of every permutation; 1 = in the second group."""
     first_RB = 1 - dealt_RB
     first_R, second_R = first_RB @ sizes_B, dealt_RB @ sizes_B
     across_RB, within_RB = dealt_RB @ apart_BB, first_RB @ apart_BB

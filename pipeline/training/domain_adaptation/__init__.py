@@ -1,1 +1,1 @@
-"""How a training follows a shift from domains with labels to the current one; a file per idea."""
+"""Domain adaptation from domains with labels to the current one; one file per technique."""

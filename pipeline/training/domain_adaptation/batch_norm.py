@@ -1,4 +1,4 @@
-"""Batch norms whose statistics follow the current domain: AdaBN and its mixture with the source.
+"""AdaBN: batch-norm statistics of the current domain, or mixed with those of the source.
 
 B images, C channels, H height, W width.
 """
@@ -52,7 +52,7 @@ def follow_in_batch_norm(job: TrainingJob, network: nn.Module) -> None:
 
 
 def has_batch_norm(network: nn.Module) -> bool:
-    """Whether there is anything to adapt."""
+    """Whether the network has batch norms."""
     return any(True for _ in _batch_norms(network))
 
 
@@ -80,7 +80,7 @@ def adapt_batch_norm(
 
 
 def moments(features_BCHW: Tensor) -> Moments:
-    """Over images and places, the variance not corrected, as a batch norm in training sees them."""
+    """Channel statistics over images and positions, with the biased variance that training uses."""
     variance_C, mean_C = torch.var_mean(features_BCHW.float(), dim=(0, 2, 3), correction=0)
     return Moments(mean_C, variance_C)
 
@@ -92,7 +92,7 @@ def mixed(source: Moments, target: Moments, *, prior: float, count: int) -> Mome
 
 
 def carried_over(own: Moments, source: Moments, target: Moments) -> Moments:
-    """What a layer has to hold so that the target looks as the source did with `own`.
+    """Statistics under which the target's features look as the source's do under `own`.
 
     `target` itself where `own` are the source's moments, as in the papers. Frozen statistics and
     those of augmented images are not: the network has learnt with them all the same, and so only

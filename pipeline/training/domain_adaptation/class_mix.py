@@ -1,4 +1,4 @@
-"""Labelled classes pasted onto unlabelled images of the current domain.
+"""Cross-domain ClassMix (DACS): labelled classes pasted onto images of the current domain.
 
 DACS, Tranheden et al. 2021. B images, C channels, K classes, H height, W width.
 """
@@ -18,7 +18,7 @@ from pipeline.types import IGNORE
 
 
 class Mixed(NamedTuple):
-    """Images of both domains at once, and what is known of their pixels."""
+    """Mixed images of both domains, with their labels and weights."""
 
     images_BCHW: Tensor
     masks_BHW: Tensor
@@ -26,17 +26,17 @@ class Mixed(NamedTuple):
     weights_BHW: Tensor
     """1 where pasted; elsewhere the share of the image's pixels that are reliable."""
     valid_BHW: Tensor
-    """False where either is padding or nobody knows."""
+    """False where either image is padding or the pasted pixel has no label."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CrossDomainMix:
-    """The term `cross_domain` of a training."""
+    """The loss term `cross_domain`: ClassMix of a labelled and an unlabelled image."""
 
     num_classes: int
     confidence_threshold: float
     target_N: Tensor
-    """Whether each image of the unlabelled set is of the current domain."""
+    """Per image of the unlabelled set: whether it is of the current domain."""
 
     def loss(self, student: Network, teacher: nn.Module, batch: Batch, seen: Unlabelled) -> Tensor:
         """Cross-entropy of the student on the mixed images, not yet multiplied by lambda(t).

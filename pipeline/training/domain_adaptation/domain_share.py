@@ -1,4 +1,4 @@
-"""Which images of an endless stream are of the current domain: a fixed share, evenly spread."""
+"""Domain-balanced sampling: a fixed share of the draws is of the current domain."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ PARTS = 1000  # shares are kept to a thousandth, so that counting turns is exact
 
 
 def interleaved(turns: range, share: float) -> list[tuple[bool, int]]:
-    """For each turn: whether it is the target's, and its number among those of its own kind.
+    """Per draw: whether it is of the target domain, and its number among the draws of that kind.
 
     Of the first t turns floor(share * t) are the target's, whatever part of them is asked for.
     """
@@ -26,7 +26,7 @@ def places_of(
     draw: Callable[[int, Sequence[int]], Sequence[int]],
     others: Sequence[int],
 ) -> list[int]:
-    """Places in a list of samples for each turn, `share` of them out of `target`.
+    """Index into the samples for each draw, a `share` of them out of `target`.
 
     `draw(n, numbers)` says which of n samples come at those turns of their own stream.
     """
@@ -42,7 +42,7 @@ def places_of(
 
 
 def target_share_of_labels(num_target: int, num_source: int, source_weight: float) -> float | None:
-    """Share of the labelled draws that are the target's; None = all images take their turns.
+    """Share of the labelled draws that are of the target; None = all images are drawn alike.
 
     A source image comes `source_weight` times as often as a target image:
     n_t / (n_t + w n_s). Without labels of the target the source teaches in full.

@@ -1,4 +1,4 @@
-"""What of params.yaml a training follows, decided once: the rest has nothing to do and is off."""
+"""Which options of params.yaml apply to a training, decided once; all others are off."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pipeline.records.manifest import Sample
 
 @dataclass(frozen=True, kw_only=True)
 class Adaptation:
-    """From which domains to which; from none to none where nothing of `adapt` is in force."""
+    """The target domain of a training and its images; empty where no option of `adapt` applies."""
 
     domain: str = ""
     """The current one: the target. All others are the source."""
     target: tuple[Sample, ...] = ()
-    """Its images in use, for their looks; their masks are not read."""
+    """Images of the target in use; their masks are not read."""
 
     def facts(self, params: AdaptParams) -> dict[str, Any]:
-        """What of it decides a training's result, as JSON's values; `params` as enabled."""
+        """The values that a training's result depends on, for JSON; `params` as enabled."""
         images = [sample.image_sha256 for sample in self.target]
         digest = hashlib.sha256(" ".join(images).encode()).hexdigest()
         return {
@@ -79,6 +79,6 @@ def _of_warm_start(params: Params) -> dict[str, Any]:
 
 
 def _asks_for_nothing(params: AdaptParams) -> bool:
-    """Numbers of knobs that are off say nothing."""
+    """Whether every option is off; the numbers of options that are off do not count."""
     idle = {"batch_norm_prior", "warm_start_steps", "warm_start_rate", "warm_start_share"}
     return params.model_dump(exclude=idle) == NO_ADAPTATION.model_dump(exclude=idle)

@@ -1,4 +1,4 @@
-"""The last round's teacher as the start of this one's training."""
+"""Warm start from the last round's teacher, and averaging with it (WiSE-FT)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def average_with(network: nn.Module, last: Mapping[str, Tensor], share: float) -
 
 
 def last_teacher_sha256(root: Path) -> str:
-    """Of its weights, for what a training hangs on."""
+    """Hash of the last teacher's weights, for the key that a training depends on."""
     return sha256_file(root / layout.PREVIOUS_TEACHER / WEIGHTS)
 
 
