@@ -26,9 +26,9 @@ import numpy as np
 
 from benchmarks.adaptation_report import write_report
 from benchmarks.camvid import DOMAINS, VAL_EVERY, CamVid, locate, stage_laid_out
-from benchmarks.camvid_report import RESULTS, read_json
 from benchmarks.junk import JUNK, write_junk
 from benchmarks.methods import with_deeplabv3plus
+from benchmarks.support import RESULTS, read_json
 from pipeline import layout
 from pipeline.acquisition.cold_start import cold_start
 from pipeline.acquisition.pool import Pool

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.adaptation import DAY, DAY_STEPS, DUSK, WORK, Bench, Run, lay_out
-from benchmarks.adaptation_report import spread
 from benchmarks.camvid import CamVid, locate
-from benchmarks.camvid_report import RESULTS, machine, markdown, read_json
+from benchmarks.support import RESULTS, machine, read_json, spread, table
 from pipeline.files import write_json, write_text
 
 Change = dict[str, dict[str, Any]]
@@ -148,7 +147,7 @@ def page(found: Found) -> list[str]:
     ]
     for part in PARTS:
         rows = [{"change": change, **cells(found, part, change)} for change in part.changes]
-        lines += [f"## {part.title}", "", *markdown(rows), ""]
+        lines += [f"## {part.title}", "", *table(rows), ""]
     return lines
 
 

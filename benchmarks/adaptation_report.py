@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.camvid_report import RESULTS, machine, markdown
+from benchmarks.support import POINTS, RESULTS, machine, pyplot, save_plot, spread, table
 from pipeline.files import write_json, write_text
 
 Result = Mapping[str, Any]
@@ -45,7 +45,7 @@ def write_report(found: Sequence[Result]) -> None:
         "",
     ]
     for split in splits:
-        lines += [f"## {split}", "", *markdown(_rows(found, split)), "", *_verdict(found, split)]
+        lines += [f"## {split}", "", *table(_rows(found, split)), "", *_verdict(found, split)]
     lines += [f"Measured on {machine()}.", "", "![dusk mIoU by labels](adaptation.svg)", ""]
     write_text(RESULTS / "adaptation.md", "\n".join(lines))
     _plot(found, splits[-1], RESULTS / "adaptation.svg")
@@ -71,7 +71,7 @@ def _rows(found: Sequence[Result], split: str) -> list[dict[str, str]]:
                 "training": WORDS[kind],
                 "dusk labels": str(labels),
                 "dusk": spread(dusk.values()),
-                "each seed": ", ".join(f"{100 * value:.1f}" for value in dusk.values()),
+                "each seed": ", ".join(f"{POINTS * value:.1f}" for value in dusk.values()),
                 "gain over (a)": _gain(found, kind, labels, split, "dusk"),
                 "share of the gap (a) to (e)": _closed(found, kind, labels, split),
                 "day": spread(by_seed(found, kind, labels, split, "day").values()),
@@ -163,32 +163,18 @@ def _verdict(found: Sequence[Result], split: str) -> list[str]:
     return [*lines, ""] if lines else []
 
 
-def spread(values: Any, *, sign: bool = False) -> str:
-    """Mean and sample standard deviation in points; "-" of nothing."""
-    points = [100 * value for value in values]
-    if not points:
-        return "-"
-    mean = f"{statistics.fmean(points):+.1f}" if sign else f"{statistics.fmean(points):.1f}"
-    return f"{mean} +- {statistics.stdev(points):.1f}" if len(points) > 1 else mean
-
-
 def _plot(found: Sequence[Result], split: str, path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(7, 4.2))
+    figure, axis = pyplot().subplots(figsize=(7, 4.2))
     lines = (("as_is", "#777777"), ("unlabelled", "#2563eb"), ("all", "#15803d"))
     for kind, colour in lines:
         if values := list(by_seed(found, kind, None, split, "dusk").values()):
-            mean = 100 * statistics.fmean(values)
+            mean = POINTS * statistics.fmean(values)
             axis.axhline(mean, color=colour, linestyle="--", label=WORDS[kind])
     for kind, colour in (("herding", "#c2410c"), ("random", "#6b7280"), ("medoids", "#7c3aed")):
         counts = sorted({e["labels"] for e in found if e["kind"] == kind and split in e})
         means = []
         for count in counts:
-            values = [100 * v for v in by_seed(found, kind, count, split, "dusk").values()]
+            values = [POINTS * v for v in by_seed(found, kind, count, split, "dusk").values()]
             means.append(statistics.fmean(values))
             axis.plot([count] * len(values), values, ".", color=colour, alpha=0.5)
         if counts:
@@ -198,5 +184,4 @@ def _plot(found: Sequence[Result], split: str, path: Path) -> None:
     axis.set_ylabel(f"dusk mIoU on {split}, points")
     axis.legend(fontsize=7)
     figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+    save_plot(figure, path)

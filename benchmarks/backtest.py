@@ -19,8 +19,8 @@ from typing import Any
 
 from benchmarks import methods
 from benchmarks.camvid import CamVid, locate
-from benchmarks.camvid_report import RESULTS, machine, markdown, read_json
 from benchmarks.methods_report import ALL as ALL_LABELS
+from benchmarks.support import RESULTS, machine, read_json, table
 from pipeline.acquisition import DEFAULT, STRATEGIES
 from pipeline.backtest.backtest_page import columns_of, curves_svg, rows_of
 from pipeline.backtest.plan import Plan
@@ -163,7 +163,7 @@ def section(name: str, result: Mapping[str, Any]) -> Sequence[str]:
         f"{100 * result['full_supervision_miou']:.1f}. `default`: `{result['default']}`. Model: "
         f"{result['model']}.",
         "",
-        *markdown(
+        *table(
             [
                 {"strategy": row, **dict(zip(columns_of(result), figures, strict=True))}
                 for row, figures in rows_of(result)

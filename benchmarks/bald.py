@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.camvid_report import RESULTS, machine, markdown
+from benchmarks.support import RESULTS, machine, table
 from pipeline.files import write_json, write_text
 
 ROOT = Path(__file__).parents[1]
@@ -130,7 +130,7 @@ def report(rows: list[dict[str, Any]], num_rounds: int, held: bool) -> list[str]
         f"for `bald_of`: {BARS['times faster']:g} times faster, a third of the memory, the same "
         f"values to {BARS['largest difference']:g}: {'held' if held else 'MISSED'}.",
         "",
-        *markdown(rows),
+        *table(rows),
         "",
         "`Members` is what the stage predict uses: it never sees an array of all members. Here it "
         "is fed with strips of slices of one, ten values apart, slower than what a network gives.",

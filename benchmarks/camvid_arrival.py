@@ -22,8 +22,8 @@ from rich.console import Console
 from benchmarks.adaptation import DAY_STEPS, SIZE
 from benchmarks.camvid import DOMAINS, locate
 from benchmarks.camvid_loop import PATIENCE_S, arrival, prepare
-from benchmarks.camvid_report import RESULTS, machine, markdown, read_json
 from benchmarks.methods import with_deeplabv3plus
+from benchmarks.support import RESULTS, machine, read_json, table
 from flows.demo.campaign import DemoCampaign
 from flows.loop import open_loop
 from flows.services import stack
@@ -95,7 +95,7 @@ def page(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
         f"and DVC, {machine()}. {one['day_labels']} day labels, before any dusk label; the truth "
         "is the test mIoU of that day teacher at dusk. Points of mIoU.",
         "",
-        *markdown(rows),
+        *table(rows),
         "",
     ]
 

@@ -19,7 +19,8 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.camvid import DOMAINS, QUERY_SIZES, ROUNDS, CamVid, locate
-from benchmarks.camvid_report import RESULTS, test_scores, write_loop
+from benchmarks.camvid_report import test_scores, write_loop
+from benchmarks.support import RESULTS
 from flows.demo.campaign import DemoCampaign, tags_of
 from flows.domains.add import add_domain
 from flows.loop import open_loop

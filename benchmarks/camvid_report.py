@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from benchmarks.support import POINTS, RESULTS, machine, pyplot, save_plot, spread, table
 from pipeline.config.params import Params
 from pipeline.files import write_json, write_text
 from pipeline.report.data import RoundFacts
 from pipeline.stages.evaluate import evaluate_split
 
-RESULTS = Path(__file__).parent / "results"
 KINDS = ("baseline", "teacher")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object."""
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
 
 
 def test_scores(root: Path, params: Params) -> dict[str, dict[str, float | None]]:
@@ -34,16 +22,6 @@ def test_scores(root: Path, params: Params) -> dict[str, dict[str, float | None]
         kind: {domain: scores["test"]["miou"] for domain, scores in found[kind].items()}
         for kind in KINDS
     }
-
-
-def machine() -> str:
-    """Where the figures come from."""
-    return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, CPU"
-
-
-def device() -> str:
-    """What networks are trained on here."""
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else machine()
 
 
 def write_loop(rounds: Sequence[RoundFacts], facts: Mapping[str, Any]) -> None:
@@ -70,7 +48,7 @@ def write_loop(rounds: Sequence[RoundFacts], facts: Mapping[str, Any]) -> None:
         f"{machine()}.",
         "mIoU on val (blocks held out of the train sequences, per domain).",
         "",
-        *markdown(rows),
+        *table(rows),
         "",
         f"Test, read once at the end: {_scores(facts['test'])}.",
         "",
@@ -85,8 +63,8 @@ def write_loop(rounds: Sequence[RoundFacts], facts: Mapping[str, Any]) -> None:
 
 
 def _arrival(shift: Mapping[str, Any]) -> str:
-    value, low, high = (100 * miou for miou in shift["expected_miou"])
-    truth = 100 * shift["truth"]
+    value, low, high = (POINTS * miou for miou in shift["expected_miou"])
+    truth = POINTS * shift["truth"]
     return (
         f"Shift report as {shift['domain']} arrived, before any of its labels: {shift['verdict']} "
         f"(p {shift['p_value']:g}), {value:.1f} mIoU to expect ({low:.1f} to {high:.1f}). The "
@@ -109,14 +87,14 @@ def write_seeds(found: Mapping[int, Mapping[str, Any]], *, steps: int) -> None:
             "labels": first["labelled"],
         }
         for kind in KINDS:
-            values = [100 * run["rounds"][index][kind][domain]["val"]["miou"] for run in runs]
-            row[kind] = _spread(values)
-            row[f"{kind}, each seed"] = ", ".join(f"{value:.1f}" for value in values)
+            values = [run["rounds"][index][kind][domain]["val"]["miou"] for run in runs]
+            row[kind] = spread(values)
+            row[f"{kind}, each seed"] = ", ".join(f"{POINTS * value:.1f}" for value in values)
         gains = [
-            100 * (r["teacher"][domain]["val"]["miou"] - r["baseline"][domain]["val"]["miou"])
+            r["teacher"][domain]["val"]["miou"] - r["baseline"][domain]["val"]["miou"]
             for r in (run["rounds"][index] for run in runs)
         ]
-        row["teacher - baseline"] = _spread(gains, sign=True)
+        row["teacher - baseline"] = spread(gains, sign=True)
         rows.append(row)
     tests = [{"seed": run["seed"], "scores": _scores(run["test"])} for run in runs]
     lines = [
@@ -126,11 +104,11 @@ def write_seeds(found: Mapping[int, Mapping[str, Any]], *, steps: int) -> None:
         f"training, {' and '.join(sorted({run['device'] for run in runs}))}. mIoU in points on "
         "val, mean +- sample standard deviation.",
         "",
-        *markdown(rows),
+        *table(rows),
         "",
         "Test, read once per seed, after the last round:",
         "",
-        *markdown(tests),
+        *table(tests),
         "",
         "![Learning curves](camvid_seeds.svg)",
         "",
@@ -139,46 +117,23 @@ def write_seeds(found: Mapping[int, Mapping[str, Any]], *, steps: int) -> None:
     _plot(runs)
 
 
-def _spread(values: Sequence[float], *, sign: bool = False) -> str:
-    mean = statistics.fmean(values)
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{mean:+.1f} +- {spread:.1f}" if sign else f"{mean:.1f} +- {spread:.1f}"
-
-
 def _scores(test: Mapping[str, Any]) -> str:
     return "; ".join(
-        f"{kind} {domain} {'-' if value is None else f'{100 * value:.1f}'}"
+        f"{kind} {domain} {'-' if value is None else f'{POINTS * value:.1f}'}"
         for kind, scores in test.items()
         for domain, value in scores.items()
     )
 
 
-def markdown(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A table, one line each; the first row's keys are the columns."""
-
-    def cell(value: Any) -> str:
-        return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
-
-    names = list(rows[0])
-    marks = ["---" if isinstance(rows[0][name], str) else "---:" for name in names]
-    lines = [f"| {' | '.join(names)} |", f"|{'|'.join(marks)}|"]
-    return lines + [f"| {' | '.join(cell(row[name]) for name in names)} |" for row in rows]
-
-
 def _plot(runs: Sequence[Mapping[str, Any]]) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
     domains = list(dict.fromkeys(r["domain"] for r in runs[0]["rounds"]))
-    figure, axes = plt.subplots(1, len(domains), figsize=(5 * len(domains), 3.6), sharey=True)
+    figure, axes = pyplot().subplots(1, len(domains), figsize=(5 * len(domains), 3.6), sharey=True)
     for axis, domain in zip(axes, domains, strict=True):
         for kind, colour in zip(KINDS, ("#888888", "#c2410c"), strict=True):
             for run in runs:
                 rounds = [r for r in run["rounds"] if r["domain"] == domain]
                 labels = [r["labelled"] for r in rounds]
-                scores = [100 * r[kind][domain]["val"]["miou"] for r in rounds]
+                scores = [POINTS * r[kind][domain]["val"]["miou"] for r in rounds]
                 name = kind if run is runs[0] else None
                 axis.plot(labels, scores, "o-", color=colour, alpha=0.7, label=name, markersize=4)
         axis.set_title(f"{domain}: every seed")
@@ -186,4 +141,4 @@ def _plot(runs: Sequence[Mapping[str, Any]]) -> None:
     axes[0].set_ylabel("mIoU on val")
     axes[0].legend(frameon=False)
     figure.tight_layout()
-    figure.savefig(RESULTS / "camvid_seeds.svg", metadata={"Date": None})
+    save_plot(figure, RESULTS / "camvid_seeds.svg")

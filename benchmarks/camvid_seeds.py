@@ -11,7 +11,8 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.camvid import DOMAINS, QUERY_SIZES, ROUNDS, CamVid, locate, stage
-from benchmarks.camvid_report import RESULTS, device, read_json, test_scores, write_seeds
+from benchmarks.camvid_report import test_scores, write_seeds
+from benchmarks.support import RESULTS, device, read_json
 from pipeline.backtest import replay
 from pipeline.config.params import Params, parse_params
 from pipeline.files import write_json

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.camvid_report import RESULTS, machine
+from benchmarks.support import RESULTS, machine
 from pipeline.files import write_text
 
 LIMITS_MIN = (25, 12)

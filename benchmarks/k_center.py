@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.camvid_report import RESULTS, machine, markdown
+from benchmarks.support import RESULTS, machine, table
 from pipeline.acquisition.diversity import k_center
 from pipeline.files import write_json, write_text
 
@@ -61,13 +61,13 @@ def main() -> None:
         "among it. Bars: at most half of `product`, 30 times faster than `cdist`, peak under 2.5 "
         "GB.",
         "",
-        *(line for row in found for line in table(row)),
+        *(line for row in found for line in section(row)),
     ]
     write_text(RESULTS / "k_center.md", "\n".join(lines))
     print("\n".join(lines))
 
 
-def table(found: dict[str, Any]) -> list[str]:
+def section(found: dict[str, Any]) -> list[str]:
     """One row per number of points; the kinds of points differ in figures alone."""
     product, cdist = np.array(found["product"]), np.array(found["cdist"])
     compared = [
@@ -90,7 +90,7 @@ def table(found: dict[str, Any]) -> list[str]:
         for points, own, its, other, same in compared
     ]
     peak = f"{found['kind'].capitalize()} points; peak memory {found['large peak GB']} GB:"
-    return [peak, "", *markdown(rows), ""]
+    return [peak, "", *table(rows), ""]
 
 
 def in_own_process(

@@ -7,7 +7,6 @@ are the tests' toys, so that all time goes to services and ledger. Writes load.{
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -18,9 +17,10 @@ from typing import Any
 import httpx
 from sqlalchemy import create_engine, text
 
+from benchmarks.support import RESULTS, machine, percentile_ms, read_json
+from benchmarks.toy_site import start, tool_of, toy_site
 from flows.loop import open_loop
 from flows.services import stack
-from flows.workspace.credentials import SECRETS
 from flows.workspace.workspace import Workspace
 from pipeline import layout
 from pipeline.files import sha256_file, write_json, write_text
@@ -28,14 +28,9 @@ from pipeline.records.manifest import read_manifest
 from tests.faults.checker import read_mask
 from tests.faults.crowd import Crowd, Meter
 from tests.faults.people import Mask
-from tests.faults.place import DOMAIN, stage_images
-from tests.faults.pool import migrated_template
-from tests.faults.report import machine
-from tests.flows.conftest import make_toy_workspace
-from tests.support.label_studio_server import PERSON, migrated_copy
+from tests.faults.place import DOMAIN
 from tests.support.ledgers import postgres_cluster
 
-RESULTS = Path(__file__).with_name("results")
 SCHEDULE_S = 10
 LIMIT_S = 1800.0
 P99_MS = 100.0
@@ -50,7 +45,7 @@ def main() -> None:
     args = parser.parse_args()
     backends = ["sqlite", "postgresql"] if args.ledger == "both" else [args.ledger]
     file = RESULTS / "load.json"
-    found = json.loads(file.read_text()) if file.exists() else {}
+    found = read_json(file) if file.exists() else {}
     for backend in backends:
         with tempfile.TemporaryDirectory(prefix="ssl-loop-load-") as folder:
             found[backend] = measure(Path(folder), backend, args.masks, args.people)
@@ -64,50 +59,21 @@ def measure(folder: Path, backend: str, masks: int, people: int) -> dict[str, An
     url = postgres_cluster().database() if backend == "postgresql" else ""
     if url:
         os.environ[stack.LEDGER_VARIABLE] = url
-    root = big_query(folder, masks)
     try:
-        return _measure(root, masks, people)
+        with toy_site(folder, images=masks, query_size=masks, seed=7) as root:
+            return _measure(root, masks, people)
     finally:
-        for _ in stack.down(root):
-            pass
         os.environ.pop(stack.LEDGER_VARIABLE, None)
 
 
-def big_query(folder: Path, images: int) -> Path:
-    """A workspace of toy stages that asks for all its images at once."""
-    root = folder / "site"
-    workspace = make_toy_workspace(root)
-    workspace.write_params({"acquire": {"query_size": images}, "loop": {"budget": images}})
-    workspace.commit([layout.PARAMS], "One big query")
-    stage_images(root, seed=7, pool=images)
-    own_label_studio(root, folder)
-    return root
-
-
-def own_label_studio(root: Path, folder: Path) -> None:
-    """Spare the services the minute that a first Label Studio migrates."""
-    data = root / stack.LABEL_STUDIO_DATA
-    migrated_copy(migrated_template(folder), data, credentials=PERSON)
-    secrets = {
-        "label_studio_email": PERSON.email,
-        "label_studio_password": PERSON.password,
-        "label_studio_token": PERSON.token,
-        "webhook_secret": "hook-secret",
-    }
-    (root / SECRETS).write_text(json.dumps(secrets))
-    (root / SECRETS).chmod(0o600)
-
-
 def _measure(root: Path, masks: int, people: int) -> dict[str, Any]:
-    for line in stack.up(root, schedule_s=SCHEDULE_S):
-        print(line, flush=True)
-    running = stack.read_daemons(root)
-    tool = tool_of(running[stack.LABEL_STUDIO].url)
+    start(root, schedule_s=SCHEDULE_S)
+    tool = tool_of(root)
     started = time.monotonic()
     tasks = wait_for(lambda: published(tool, masks))
     sent_s = time.monotonic() - started
     print(f"{len(tasks)} tasks sent in {sent_s:.0f} s", flush=True)
-    meter = Meter(running[stack.HOOK].url)
+    meter = Meter(stack.read_daemons(root)[stack.HOOK].url)
     project = tasks[0]["project"]
     wait_for(lambda: tool.get("/api/webhooks/", params={"project": project}).json())
     meter.lead_here(tool, project)
@@ -123,12 +89,12 @@ def _measure(root: Path, masks: int, people: int) -> dict[str, Any]:
         "seconds_sending": round(sent_s),
         "seconds_answering": round(answering_s),
         "seconds_until_merged": round(time.monotonic() - started),
-        "submit_p50_ms": _percentile_ms(crowd.seconds, 50),
-        "submit_p99_ms": _percentile_ms(crowd.seconds, 99),
+        "submit_p50_ms": percentile_ms(crowd.seconds, 50),
+        "submit_p99_ms": percentile_ms(crowd.seconds, 99),
         "hooks": len(meter.seconds),
         "hooks_refused": meter.refused,
-        "receiver_p50_ms": meter.percentile_ms(50),
-        "receiver_p99_ms": meter.percentile_ms(99),
+        "receiver_p50_ms": percentile_ms(meter.seconds, 50),
+        "receiver_p99_ms": percentile_ms(meter.seconds, 99),
         **compared(root, crowd.answered),
         "machine": machine(),
         "load_average": round(os.getloadavg()[1], 1),
@@ -160,13 +126,6 @@ def compared(root: Path, answered: dict[int, Mask]) -> dict[str, int]:
     }
 
 
-def tool_of(url: str) -> httpx.Client:
-    """The annotation tool, for people."""
-    headers = {"Authorization": f"Token {PERSON.token}"}
-    limits = httpx.Limits(max_connections=64)
-    return httpx.Client(base_url=url, headers=headers, timeout=120, trust_env=False, limits=limits)
-
-
 def published(tool: httpx.Client, number: int) -> list[dict[str, Any]]:
     """The tasks, once all are there."""
     projects = tool.get("/api/projects/").json().get("results")
@@ -185,11 +144,6 @@ def wait_for(holds: Any) -> Any:
             raise SystemExit(f"nothing happened for {LIMIT_S:.0f} s")
         time.sleep(1.0)
     return found
-
-
-def _percentile_ms(seconds: list[float], percent: int) -> float:
-    ordered = sorted(seconds)
-    return round(ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] * 1000, 1)
 
 
 def markdown(found: dict[str, dict[str, Any]]) -> str:

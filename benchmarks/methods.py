@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.camvid import DOMAINS, ENCODER, CamVid, locate, stage
-from benchmarks.camvid_report import RESULTS, read_json
 from benchmarks.methods_report import ALL, write_report
+from benchmarks.support import RESULTS, read_json
 from pipeline import layout
 from pipeline.backtest import take_in
 from pipeline.config.params import Params, parse_params

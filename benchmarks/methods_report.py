@@ -6,12 +6,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.camvid_report import RESULTS, machine, markdown
+from benchmarks.support import POINTS, RESULTS, machine, pyplot, save_plot, spread, table
 from pipeline.files import write_json, write_text
 
 KEYS = ("method", "model", "labelled_fraction", "seed", "miou", "steps", "image_size", "device")
 ALL = "1/1"  # labelled: every image but those of val
-POINTS = 100  # of mIoU in 1
 
 
 def write_report(runs: Sequence[Mapping[str, Any]]) -> None:
@@ -28,7 +27,7 @@ def write_report(runs: Sequence[Mapping[str, Any]]) -> None:
         "",
     ]
     for chosen in by_setting(runs):
-        lines += [f"## {heading(chosen[0])}", "", *markdown(rows_of(chosen)), ""]
+        lines += [f"## {heading(chosen[0])}", "", *table(rows_of(chosen)), ""]
         lines += [ceiling_of(chosen, runs), ""]
     lines += [f"Measured on {machine()}.", "", "![mIoU by method](methods.svg)", ""]
     write_text(RESULTS / "methods.md", "\n".join(lines))
@@ -92,26 +91,14 @@ def rows_of(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -float(row["mIoU"].split()[0]))
 
 
-def spread(values: Sequence[float], *, sign: bool = False) -> str:
-    """`mean +- sample standard deviation` in points; the mean alone of one value."""
-    mean = POINTS * statistics.fmean(values)
-    text = f"{mean:+.1f}" if sign else f"{mean:.1f}"
-    return f"{text} +- {POINTS * statistics.stdev(values):.1f}" if len(values) > 1 else text
-
-
 def plot(runs: Sequence[Mapping[str, Any]]) -> None:
     """One dot per seed, a bar for the mean; the first setting's runs."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
     settings = by_setting(runs)
     if not settings:
         return
     chosen = settings[0]
     names = [row["method"] for row in rows_of(chosen)][::-1]
-    figure, axis = plt.subplots(figsize=(7, 0.8 + 0.3 * len(names)))
+    figure, axis = pyplot().subplots(figsize=(7, 0.8 + 0.3 * len(names)))
     for place, name in enumerate(names):
         values = [POINTS * run["miou"] for run in chosen if run["method"] == name]
         colour = "#888888" if name == "supervised" else "#2563c9"
@@ -123,5 +110,4 @@ def plot(runs: Sequence[Mapping[str, Any]]) -> None:
     axis.set_title(heading(chosen[0]), fontsize=9)
     axis.grid(axis="x", alpha=0.3)
     figure.tight_layout()
-    figure.savefig(RESULTS / "methods.svg", metadata={"Date": None})
-    plt.close(figure)
+    save_plot(figure, RESULTS / "methods.svg")

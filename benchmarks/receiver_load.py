@@ -23,9 +23,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 
+from benchmarks.support import RESULTS, percentile_ms, table
 from flows.processes.command import wait_until
 from flows.services import prefect_server
 from flows.services.daemon import HOST, answers, free_port
@@ -34,7 +34,6 @@ from flows.services.webhook import PATH, SECRET_HEADER
 from flows.workspace.credentials import credentials
 from pipeline.files import write_json, write_text
 
-RESULTS = Path(__file__).parent / "results"
 CLIENTS = 16
 HOOKS = 200  # of each client
 BODY = b'{"action": "ANNOTATION_CREATED", "project": {"id": 1}, "task": {"id": 2}}'
@@ -126,13 +125,12 @@ def measure(name: str, port: int, process: psutil.Process, secret: str) -> dict[
     load = os.getloadavg()[0]
     started = time.monotonic()
     seconds, statuses = send_hooks(port, secret)
-    p50, p99 = (float(np.percentile(seconds, q)) * 1000 for q in (50, 99))
     row = {
         "case": name,
         "hooks": len(seconds),
         "per_s": round(len(seconds) / (time.monotonic() - started)),
-        "p50_ms": round(p50, 1),
-        "p99_ms": round(p99, 1),
+        "p50_ms": percentile_ms(seconds, 50),
+        "p99_ms": percentile_ms(seconds, 99),
         "max_ms": round(max(seconds) * 1000, 1),
         "not_200": sum(count for status, count in statuses.items() if status != 200),
         "rss_mb": round(process.memory_info().rss / 1e6),
@@ -168,9 +166,7 @@ def main() -> int:
 
 
 def _markdown(found: dict[str, Any]) -> str:
-    names = list(found["rows"][0])
-    table = [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
-    table += [f"| {' | '.join(str(row[name]) for name in names)} |" for row in found["rows"]]
+    rows = [{name: str(value) for name, value in row.items()} for row in found["rows"]]
     return "\n".join(
         [
             "# The receiver of hooks under load",
@@ -181,7 +177,7 @@ def _markdown(found: dict[str, Any]) -> str:
             f"send bodies of {BODY_BYTES // 10**6} MB without the secret, {SILENT} silent "
             f"connections. The receiver answers {found['start_s']} s after its start.",
             "",
-            *table,
+            *table(rows),
             "",
         ]
     )

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.camvid import ENCODER, locate
-from benchmarks.camvid_report import RESULTS, machine, markdown, read_json
+from benchmarks.support import RESULTS, machine, read_json, table
 from pipeline.config.params import EmbedParams, ImageParams
 from pipeline.data.synthetic.domains import make_domain
 from pipeline.files import write_json, write_text
@@ -242,7 +242,7 @@ def report(
         f"points of mIoU, means over seeds of the head, {machine()}. No estimate sees a mask of "
         "its target; the truth is read afterwards. docs/shift.md says what the figures mean.",
         "",
-        *markdown([row(name, found[name]) for name in CASES if name in found]),
+        *table([row(name, found[name]) for name in CASES if name in found]),
     ]
     if chosen:
         lines += [
@@ -251,7 +251,7 @@ def report(
             "",
             "Pairs of source sequences and domains; none is a target above.",
             "",
-            *markdown([row(name, chosen[name]) for name in CHOSEN_ON if name in chosen]),
+            *table([row(name, chosen[name]) for name in CHOSEN_ON if name in chosen]),
         ]
     return "\n".join([*lines, ""])
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from benchmarks.adaptation import DAY, DUSK, KEPT, WORK, Bench, Run
 from benchmarks.camvid import locate
-from benchmarks.camvid_report import RESULTS, machine, markdown, read_json
 from benchmarks.shift import KEPT as FIGURES
 from benchmarks.shift import row
+from benchmarks.support import RESULTS, machine, read_json, table
 from pipeline.files import write_json, write_text
 from pipeline.records.manifest import Sample
 from pipeline.shift.forward import Picture
@@ -70,7 +70,7 @@ def page(found: Sequence[dict[str, Any]]) -> list[str]:
         "truth is their mIoU on dusk's test images. In points of mIoU, means over the seeds; "
         "docs/shift.md says what the figures mean.",
         "",
-        *markdown([row("CamVid day -> dusk", found)]),
+        *table([row("CamVid day -> dusk", found)]),
         "",
         "| seed | expected on dusk | truth |",
         "|---|---|---|",

@@ -25,9 +25,9 @@ import torch
 
 from benchmarks.adaptation import SIZE
 from benchmarks.camvid import DOMAINS, CamVid, evenly, locate, stage_laid_out
-from benchmarks.camvid_report import RESULTS, device, read_json
 from benchmarks.methods import with_deeplabv3plus
 from benchmarks.shift_rules_report import AS_IT_IS, write_report
+from benchmarks.support import RESULTS, device, read_json
 from pipeline import layout
 from pipeline.backtest import take_in
 from pipeline.config.params import Params, parse_params

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from benchmarks.camvid import DOMAINS
-from benchmarks.camvid_report import RESULTS, markdown
+from benchmarks.support import RESULTS, table
 from pipeline.files import write_text
 from pipeline.shift.corruption_calibration import ALIKE, LEAST, Rehearsal, trust
 from pipeline.shift.miou_estimate import SURE
@@ -122,18 +122,18 @@ def write_report(found: Sequence[Mapping[str, Any]]) -> None:
         "alteration that is asked about is not among the rehearsals; *several at once* and the "
         "other drive never are. Direction: the weight is e to the number times the cosine.",
         "",
-        *markdown([*rows, {"rule": "held by the line's own interval, in use"} | held]),
+        *table([*rows, {"rule": "held by the line's own interval, in use"} | held]),
         "",
         "By network and steps, all five groups: root mean square.",
         "",
-        *markdown(_by_network(every, networks)),
+        *table(_by_network(every, networks)),
         "",
         f"## {DUSK.capitalize()}",
         "",
         "By which no rule was chosen: the 62 images of dusk's train split with all their masks, "
         "expected minus true mIoU from the worst to the best of the networks.",
         "",
-        *markdown(_at_dusk(every, networks)),
+        *table(_at_dusk(every, networks)),
         "",
     ]
     write_text(RESULTS / "shift_rules.md", "\n".join(lines))

@@ -22,17 +22,14 @@ import httpx
 import numpy as np
 import psutil
 
-from benchmarks.load import own_label_studio, tool_of
+from benchmarks.support import RESULTS, machine
+from benchmarks.toy_site import start, tool_of, toy_site
 from flows.services import prefect_server, stack
 from flows.workspace.workspace import Workspace
 from pipeline import layout
 from pipeline.files import write_json, write_text
 from tests.faults.people import painted, pixels, truth
-from tests.faults.place import stage_images
-from tests.faults.report import machine
-from tests.flows.conftest import make_toy_workspace
 
-RESULTS = Path(__file__).with_name("results")
 SCHEDULE_S = 20
 EVERY_S = 10.0
 IMAGES, QUERY_SIZE = 600, 3
@@ -69,36 +66,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="ssl-loop-soak-") as folder:
-        root = soaking(Path(folder))
-        try:
-            found = soak(root, args.minutes)
-        finally:
-            for _ in stack.down(root):
-                pass
+    with (
+        tempfile.TemporaryDirectory(prefix="ssl-loop-soak-") as folder,
+        # More images than an hour's people answer.
+        toy_site(Path(folder), images=IMAGES, query_size=QUERY_SIZE, seed=3) as root,
+    ):
+        found = soak(root, args.minutes)
     write_json(RESULTS / "soak.json", found)
     text = markdown(found)
     write_text(RESULTS / "soak.md", text)
     print(text)
 
 
-def soaking(folder: Path) -> Path:
-    """A workspace with more images than an hour's people answer."""
-    root = folder / "site"
-    workspace = make_toy_workspace(root)
-    workspace.write_params({"acquire": {"query_size": QUERY_SIZE}, "loop": {"budget": IMAGES}})
-    workspace.commit([layout.PARAMS], "A long campaign")
-    stage_images(root, seed=3, pool=IMAGES)
-    own_label_studio(root, folder)
-    return root
-
-
 def soak(root: Path, minutes: float) -> dict[str, Any]:
     """Samples and counts of a run of so many minutes."""
-    for line in stack.up(root, schedule_s=SCHEDULE_S):
-        print(line, flush=True)
+    start(root, schedule_s=SCHEDULE_S)
     stop = threading.Event()
-    people = People(tool_of(stack.read_daemons(root)[stack.LABEL_STUDIO].url), stop)
+    people = People(tool_of(root), stop)
     people.start()
     samples, started = Samples(), time.monotonic()
     while (now := (time.monotonic() - started) / 60) < minutes:

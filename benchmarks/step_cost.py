@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.camvid_report import RESULTS, machine, markdown
+from benchmarks.support import RESULTS, machine, table
 from pipeline import layout
 from pipeline.backtest import take_in
 from pipeline.config.params import Params, parse_params
@@ -55,7 +55,7 @@ def main() -> None:
         f"4 labelled and 4 unlabelled images, {args.steps} steps of each, alternately; "
         f"medians. {machine()}. Bar: a ratio of {BAR}.",
         "",
-        *markdown(rows),
+        *table(rows),
         "",
     ]
     write_text(RESULTS / "step_cost.md", "\n".join(lines))

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.camvid_report import RESULTS, machine
+from benchmarks.support import RESULTS, machine
 from flows.annotators.simulated import SimulatedAnnotator
 from flows.domains.add import add_domain
 from flows.loop import open_loop

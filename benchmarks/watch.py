@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.camvid import locate
-from benchmarks.camvid_report import RESULTS
+from benchmarks.support import RESULTS
 from benchmarks.watch_report import BLOCK, NUM_DAY, SETTINGS, page, plot
 from pipeline.config.params import Params, parse_params
 from pipeline.drift.change_test import Alarm, ChangeDetector

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.camvid_report import RESULTS, machine, markdown
+from benchmarks.support import RESULTS, machine, pyplot, save_plot, table
 from pipeline.config.params import WatchParams
 
 NUM_DAY, BLOCK = 300, 20
@@ -87,14 +87,14 @@ def page(found: dict[str, Any]) -> list[str]:
         f"In the order of time, window {SETTINGS.window}, with the other day drives as the "
         "reference. A new day drive should give no alarm, dusk should.",
         "",
-        *markdown(drives),
+        *table(drives),
         "",
         "## Microscopy: half of fluorescence known",
         "",
         "Alarm after so many images of the other half (`same`) and of each other kind of DSB2018, "
         f"window {SETTINGS.window}.",
         "",
-        *markdown(kinds),
+        *table(kinds),
         "",
         *CHOSEN,
     ]
@@ -119,7 +119,7 @@ def switch_table(title: str, runs: Sequence[dict[str, Any]]) -> list[str]:
     return [
         f"## {title}",
         "",
-        *markdown(rows),
+        *table(rows),
         "",
         f"Target, every seed: no alarm in {NUM_DAY} day images, met by {quiet} of {len(runs)}; "
         f"noticed within {WITHIN} dusk images, met by {soon} of {len(runs)}.",
@@ -129,13 +129,7 @@ def switch_table(title: str, runs: Sequence[dict[str, Any]]) -> list[str]:
 
 def plot(runs: Sequence[dict[str, Any]]) -> None:
     """watch.svg: one line per seed."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    from matplotlib import pyplot as plt
-
-    mpl.rcParams["svg.hashsalt"] = "watch"  # equal results give equal files
-    figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
+    figure, axes = pyplot().subplots(figsize=(8, 3.2), layout="constrained")
     for run in runs:
         axes.semilogy(
             np.arange(run["images"]) - run["changes_at"],
@@ -147,8 +141,7 @@ def plot(runs: Sequence[dict[str, Any]]) -> None:
     axes.axvline(0, color="0.3", lw=1)
     axes.set(xlabel="images after the switch to dusk", ylabel="suspicion", xlim=(-NUM_DAY, 60))
     axes.legend(frameon=False, ncols=len(runs), fontsize=8, loc="upper left")
-    figure.savefig(RESULTS / "watch.svg", metadata={"Date": None})
-    plt.close(figure)
+    save_plot(figure, RESULTS / "watch.svg")
 
 
 def _said(delay: int | None) -> str:

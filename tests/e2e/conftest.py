@@ -5,7 +5,6 @@ The campaign's tests share it and run in the order of the file, as a user's days
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,10 +18,9 @@ from flows.loop import open_loop
 from flows.services import stack
 from flows.views.status import Status, status
 from flows.workspace.create import create_workspace
-from flows.workspace.credentials import SECRETS
 from flows.workspace.workspace import Workspace
 from pipeline.data.synthetic.domains import CLASSES, make_domain
-from tests.support.label_studio_server import PERSON, label_studio_template, migrated_copy
+from tests.support.label_studio_server import PERSON, label_studio_template, own_label_studio
 
 WAIT_S = 420.0  # a guard against hanging, not a promise: timings are in benchmarks/
 NUM_IMAGES = 10
@@ -87,16 +85,7 @@ def live(
             "loop": {"budget": 2 * QUERY_SIZE},
         },
     )
-    # The folder that Label Studio would spend a minute to migrate, with the user it was made with.
-    template = label_studio_template(request)
-    migrated_copy(template, root / stack.LABEL_STUDIO_DATA, credentials=PERSON)
-    secrets = {
-        "label_studio_email": PERSON.email,
-        "label_studio_password": PERSON.password,
-        "label_studio_token": PERSON.token,
-        "webhook_secret": "hook-secret",
-    }
-    (root / SECRETS).write_text(json.dumps(secrets))
+    own_label_studio(root, label_studio_template(request))
     found = Live(root, truth)
     try:
         yield found

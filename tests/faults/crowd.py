@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import httpx
-import numpy as np
 
 from tests.faults.people import Mask, painted, pixels, truth
 from tests.faults.proxy import Forward, Proxy, Reply, Request, Trouble
@@ -35,9 +34,6 @@ class Meter:
             # Label Studio empties the actions of a hook that is changed without them.
             changes = {"url": metered, "actions": hook["actions"]}
             tool.patch(f"/api/webhooks/{hook['id']}/", json=changes).raise_for_status()
-
-    def percentile_ms(self, percent: float) -> float:
-        return round(float(np.percentile(self.seconds, percent)) * 1000, 1)
 
     def _time(self, _: Request, forward: Forward) -> Reply | None:
         started = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from flows.services import stack
 from flows.services.label_studio_server import (
     LATER_START_S,
     FirstUser,
@@ -20,6 +22,7 @@ from flows.services.label_studio_server import (
     stop_label_studio,
     wait_healthy,
 )
+from flows.workspace.credentials import SECRETS
 from pipeline.errors import ServiceError
 
 PERSON = FirstUser(
@@ -73,6 +76,19 @@ def migrated_copy(template: Path, data_dir: Path, *, credentials: FirstUser) -> 
             shutil.rmtree(beside)
         log.unlink()
     shutil.copytree(template, data_dir, dirs_exist_ok=True)
+
+
+def own_label_studio(root: Path, template: Path) -> None:
+    """PERSON's Label Studio in a workspace: it spares the minute that a first one migrates."""
+    migrated_copy(template, root / stack.LABEL_STUDIO_DATA, credentials=PERSON)
+    secrets = {
+        "label_studio_email": PERSON.email,
+        "label_studio_password": PERSON.password,
+        "label_studio_token": PERSON.token,
+        "webhook_secret": "hook-secret",
+    }
+    (root / SECRETS).write_text(json.dumps(secrets))
+    (root / SECRETS).chmod(0o600)
 
 
 def label_studio_template(request: pytest.FixtureRequest) -> Path:
