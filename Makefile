@@ -84,15 +84,15 @@ mutants: install ## planted faults, one at a time, which the tests must catch; w
 
 e2e-camvid: install ## CamVid day, then dusk, on the real services: DATA=DIR (camvid/, encoders/)
 	@[ -n "$(DATA)" ] || { echo "say where the data are: make e2e-camvid DATA=DIR" >&2; exit 2; }
-	$(BIN)/python -m benchmarks.camvid_loop --data "$(DATA)"
+	$(BIN)/python -m benchmarks.camvid.end_to_end --data "$(DATA)"
 
 camvid-seeds: install ## the same rounds without services, 3 seeds: DATA=DIR
 	@[ -n "$(DATA)" ] || { echo "say where the data are: make camvid-seeds DATA=DIR" >&2; exit 2; }
-	$(BIN)/python -m benchmarks.camvid_seeds --data "$(DATA)"
+	$(BIN)/python -m benchmarks.camvid.several_seeds --data "$(DATA)"
 
 CASES ?= 100000
 fuzz: install ## damaged files for every reader, CASES=100000 each, JOBS=1; writes benchmarks/results/fuzz.md
-	$(BIN)/python -m benchmarks.fuzz --cases $(CASES) --jobs $(or $(JOBS),1)
+	$(BIN)/python -m benchmarks.robustness.fuzz --cases $(CASES) --jobs $(or $(JOBS),1)
 
 lock: ## resolve all environments anew and write the lock files
 	@for file in requirements.lock requirements-labelstudio.lock requirements-docs.lock; do \

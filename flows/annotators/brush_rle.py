@@ -17,7 +17,7 @@ and zero bits up to the next whole byte. Brushes paint R = G = B = A, so only al
 label_studio_sdk.converter.brush.mask2rle differs in two places: it appends one zero byte when the
 bits already fill whole bytes, and it keeps the largest size for what is left of a run of more than
 65536 values. `decode` takes both forms. The SDK walks bit by bit in Python and takes 12 to 47 times
-as long (benchmarks/brush_rle.py).
+as long (benchmarks/timings/brush_codec.py).
 """
 
 from __future__ import annotations

@@ -55,9 +55,10 @@ def keep_freed_memory(environ: Mapping[str, str]) -> bool:
     """Tell glibc not to hand large blocks back to the system; False where it is not asked.
 
     A step frees what the next one needs again. By default each large tensor is mapped anew and
-    every page of it faults: 15,000 to 27,000 faults in a step of fixmatch (`benchmarks.step_cost`'s
-    setting), a fifth of its time; so 1,700. The process's peak memory is the same, but it stays
-    at it. Not asked where the user has set malloc by the environment, nor without glibc.
+    every page of it faults: 15,000 to 27,000 faults in a step of fixmatch (the setting of
+    `benchmarks.timings.step_cost`), a fifth of its time; so 1,700. The process's peak memory is the
+    same, but it stays at it. Not asked where the user has set malloc by the environment, nor
+    without glibc.
     """
     if any(name in environ for name in SET_BY_USER):
         return False

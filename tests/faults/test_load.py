@@ -1,4 +1,4 @@
-"""A small form of benchmarks/load.py: many people at once while ticks run, on both ledgers."""
+"""benchmarks/robustness/load.py made small: many people while ticks run, on both ledgers."""
 
 from __future__ import annotations
 
