@@ -16,7 +16,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.adaptation.trainings import DAY, DAY_STEPS, DUSK, WORK, Bench, Run, lay_out
+from benchmarks.adaptation.trainings import (
+    DAY,
+    DAY_STEPS,
+    DUSK,
+    WORK,
+    AdaptationRun,
+    Bench,
+    lay_out,
+)
 from benchmarks.camvid.day_and_dusk import CamVid, locate
 from benchmarks.support import RESULTS, machine, read_json, spread, table
 from pipeline.files import write_json, write_text
@@ -43,10 +51,10 @@ CHANGES: dict[str, Change] = {
 """One or two settings of the first default each: 150 steps, and the mix whatever is labelled."""
 BASE: Change = {"train": {"steps": 150}, "adapt": {"cross_domain_mix": True}}
 SEEDS = 3
-DAY_MODELS = [Run(kind="as_is", labels=0, seed=seed) for seed in range(SEEDS)]
+DAY_MODELS = [AdaptationRun(kind="as_is", labels=0, seed=seed) for seed in range(SEEDS)]
 
 
-class Part(NamedTuple):
+class PilotTable(NamedTuple):
     """A table: which blocks are held out in turn, and what is trained without each."""
 
     title: str
@@ -56,13 +64,13 @@ class Part(NamedTuple):
 
 
 PARTS = (
-    Part(
+    PilotTable(
         "Checked: the first and the second block of dusk held out",
         (0, 1),
         (FIRST, "without cross_domain_mix", "without cross_domain_mix, 600 steps"),
         (("herding", 8), ("random", 8)),
     ),
-    Part(
+    PilotTable(
         "Found: the third block held out, the val of adaptation.md",
         (2,),
         tuple(CHANGES)[:-1],
@@ -70,7 +78,7 @@ PARTS = (
     ),
 )
 FILE = RESULTS / "adaptation_changes.json"
-Found = dict[str, Mapping[str, float]]
+Found = dict[str, Mapping[str, Any]]
 
 
 def main() -> None:
@@ -89,15 +97,15 @@ def main() -> None:
                     continue
                 print(f"block {block}, {place}/{len(runs)} {run.name}", flush=True)
                 new = bench.judge(run)["val_present"] if run.change else bench.judged(run)
-                found = {**kept(), name: new}  # read again: another block may be run beside
+                found: Found = {**kept(), name: new}  # read again: another block may be run beside
                 write_json(FILE, found)
                 write_text(FILE.with_suffix(".md"), "\n".join(page(found)))
 
 
-def plan(part: Part, changes: Sequence[str]) -> list[Run]:
+def plan(part: PilotTable, changes: Sequence[str]) -> list[AdaptationRun]:
     """Without one block: the day models first, to which all is set beside."""
     return DAY_MODELS + [
-        Run(kind=kind, labels=labels, seed=seed, change=change)
+        AdaptationRun(kind=kind, labels=labels, seed=seed, change=change)
         for seed in range(SEEDS)
         for kind, labels in part.rows
         for change in part.changes
@@ -121,7 +129,7 @@ def over_base(change: Change) -> Change:
     return {block: BASE.get(block, {}) | change.get(block, {}) for block in {*BASE, *change}}
 
 
-def named(block: int, run: Run) -> str:
+def named(block: int, run: AdaptationRun) -> str:
     """Of a result."""
     return f"block-{block}/{run.name}"
 
@@ -151,7 +159,7 @@ def page(found: Found) -> list[str]:
     return lines
 
 
-def cells(found: Found, part: Part, change: str) -> dict[str, str]:
+def cells(found: Found, part: PilotTable, change: str) -> dict[str, str]:
     """Of one row of a table."""
     return {
         f"{kind} {labels}: {domain}": said(gains(found, part, change, (kind, labels), domain), part)
@@ -160,11 +168,17 @@ def cells(found: Found, part: Part, change: str) -> dict[str, str]:
     }
 
 
-def gains(found: Found, part: Part, change: str, row: tuple[str, int], domain: str) -> list[float]:
+def gains(
+    found: Found, part: PilotTable, change: str, row: tuple[str, int], domain: str
+) -> list[float]:
     """Over the day model of the same seed on the same block."""
     pairs = [
         (
-            found.get(named(block, Run(kind=row[0], labels=row[1], seed=day.seed, change=change))),
+            found.get(
+                named(
+                    block, AdaptationRun(kind=row[0], labels=row[1], seed=day.seed, change=change)
+                )
+            ),
             found.get(named(block, day)),
         )
         for block in part.blocks
@@ -173,7 +187,7 @@ def gains(found: Found, part: Part, change: str, row: tuple[str, int], domain: s
     return [one[domain] - base[domain] for one, base in pairs if one and base]
 
 
-def said(gains: Sequence[float], part: Part) -> str:
+def said(gains: Sequence[float], part: PilotTable) -> str:
     """Mean and spread; empty where nothing was run."""
     if not gains:
         return ""

@@ -55,7 +55,7 @@ METHOD_NAME = MethodParams().name
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class AdaptationRun:
     """One row of the table for one seed."""
 
     kind: str
@@ -99,10 +99,10 @@ OTHERS = [("junk_let_in", 0), ("longer", 0), ("herding", 4), ("random", 4), ("he
 OTHERS += [("random", 16), ("medoids", 8), ("junk_left_out", 0)]
 
 
-def plan(seeds: int) -> list[Run]:
+def plan(seeds: int) -> list[AdaptationRun]:
     """What is asked for first, with all seeds; then the rest, seed by seed."""
     return [
-        Run(kind=kind, labels=labels, seed=seed)
+        AdaptationRun(kind=kind, labels=labels, seed=seed)
         for rows in (MAIN, OTHERS)
         for seed in range(seeds)
         for kind, labels in rows
@@ -122,7 +122,7 @@ class Bench:
             lay_out(camvid, cells, self.root)
         self._samples = read_manifest(self.root / ALL_MASKS)
 
-    def judge(self, run: Run) -> dict[str, Any]:
+    def judge(self, run: AdaptationRun) -> dict[str, Any]:
         """Train; mIoU per domain on val."""
         asked = self._asked(run)
         samples = self._manifest(run, asked)
@@ -144,23 +144,23 @@ class Bench:
             "val_present": self._miou(params, "val", present=True),
         }
 
-    def judged(self, run: Run) -> dict[str, float | None]:
+    def judged(self, run: AdaptationRun) -> dict[str, float | None]:
         """mIoU of a network that was kept, per domain on val over the classes that it shows."""
         self.place_teacher(run)
         return self._miou(self.params(run), "val", present=True)
 
-    def read_test(self, run: Run) -> dict[str, Any]:
+    def read_test(self, run: AdaptationRun) -> dict[str, Any]:
         """mIoU per domain on the official test split, and the day it was read."""
         self.place_teacher(run)
         today = datetime.datetime.now(datetime.UTC).date().isoformat()
         return {"test": self._miou(self.params(run), "test"), "test_read": [today]}
 
-    def place_teacher(self, run: Run) -> None:
+    def place_teacher(self, run: AdaptationRun) -> None:
         """The network that was kept as the workspace's teacher, and a manifest with all masks."""
         self._place(layout.TEACHER, self._kept(run))
         write_manifest(self.root / layout.MANIFEST, self._samples)
 
-    def params(self, run: Run) -> Params:
+    def params(self, run: AdaptationRun) -> Params:
         """The benchmark's knobs; the day model and its continuation know no adaptation."""
         alone = run.kind in ("as_is", "longer")
         settings = self.camvid.settings(
@@ -186,7 +186,7 @@ class Bench:
             }
         )
 
-    def _asked(self, run: Run) -> list[str]:
+    def _asked(self, run: AdaptationRun) -> list[str]:
         """Ids of the dusk images whose masks people gave."""
         pool = sorted(s.sample_id for s in self.clean() if s.domain == DUSK and s.labelled)
         if run.kind == "all":
@@ -209,7 +209,7 @@ class Bench:
         text = (self.root / layout.QUERY).read_text(encoding="utf-8")
         return [row.sample_id for row in parse_query(text)]
 
-    def _medoids(self, pool: list[str], run: Run, params: Params) -> list[str]:
+    def _medoids(self, pool: list[str], run: AdaptationRun, params: Params) -> list[str]:
         with np.load(self.root / layout.EMBEDDINGS / f"{DUSK}.npz") as arrays:
             rows = {str(name): row for row, name in enumerate(arrays["sample_ids"])}
             vectors_ND = arrays["embeddings_ND"].astype(np.float64)
@@ -223,7 +223,7 @@ class Bench:
         picks = cold_start(candidates, run.labels, params.acquire, rng)
         return [pick.sample_id for pick in picks]
 
-    def _manifest(self, run: Run, asked: Iterable[str]) -> list[Sample]:
+    def _manifest(self, run: AdaptationRun, asked: Iterable[str]) -> list[Sample]:
         """Day as labelled, dusk as asked for, and junk as the run says."""
         samples = self._samples if run.kind.startswith("junk") else self.clean()
         known = set(asked)
@@ -255,9 +255,9 @@ class Bench:
 
     def _net(self, seed: int) -> Path:
         """The day model of a seed."""
-        return self._kept(Run(kind="as_is", labels=0, seed=seed))
+        return self._kept(AdaptationRun(kind="as_is", labels=0, seed=seed))
 
-    def _kept(self, run: Run) -> Path:
+    def _kept(self, run: AdaptationRun) -> Path:
         return self.work / "networks" / run.name
 
     def _place(self, folder: Path, network: Path | None) -> None:

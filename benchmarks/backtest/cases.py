@@ -32,7 +32,7 @@ ALL = (DEFAULT, "random", *sorted(set(STRATEGIES) - {"random"}))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
+class BacktestCase:
     """One data set and one way to ask."""
 
     folder: str
@@ -47,18 +47,18 @@ class Case:
 
 
 CASES = {
-    "camvid": Case(folder="camvid", size=(192, 256), start=12, rounds=8, query_size=8),
-    "dsb2018": Case(folder="dsb2018", size=(256, 256), start=8, rounds=6, query_size=4),
+    "camvid": BacktestCase(folder="camvid", size=(192, 256), start=12, rounds=8, query_size=8),
+    "dsb2018": BacktestCase(folder="dsb2018", size=(256, 256), start=8, rounds=6, query_size=4),
     # 1 % of the pixels to start, 0.5 % more in each round: 192 regions an image, 295 images.
-    "camvid_regions": Case(
+    "camvid_regions": BacktestCase(
         folder="camvid", size=(192, 256), start=3, rounds=8, query_size=283, region_px=16
     ),
     # 768 regions an image: 1 % of the pixels to start, 4 % after six rounds.
-    "camvid_regions_8": Case(
+    "camvid_regions_8": BacktestCase(
         folder="camvid", size=(192, 256), start=3, rounds=8, query_size=1126, region_px=8
     ),
     # Up to 12 % of the images.
-    "camvid_full": Case(
+    "camvid_full": BacktestCase(
         folder="camvid", size=(128, 160), start=11, rounds=3, query_size=8, method="mean_teacher"
     ),
 }
@@ -99,7 +99,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def request_of(case: Case, args: argparse.Namespace, camvid: CamVid) -> BacktestRequest:
+def request_of(case: BacktestCase, args: argparse.Namespace, camvid: CamVid) -> BacktestRequest:
     """The backtest of a case, as `ssl-loop backtest` would ask for it."""
     plan = Plan(
         strategies=tuple(args.strategies),
@@ -125,10 +125,10 @@ def request_of(case: Case, args: argparse.Namespace, camvid: CamVid) -> Backtest
     )
 
 
-def trained_by(case: Case, camvid: CamVid) -> Params:
+def trained_by(case: BacktestCase, camvid: CamVid) -> Params:
     """The knobs of benchmarks.methods."""
     assert case.method is not None
-    training = methods.Run(
+    training = methods.MethodRun(
         method=case.method,
         model="pspnet",
         labelled_fraction=ALL_LABELS,

@@ -48,7 +48,7 @@ WORK = Path("workspaces/methods")  # git-ignored: images, checkpoints, networks
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class MethodRun:
     """One training of the plan."""
 
     method: str
@@ -105,7 +105,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def plan_of(args: argparse.Namespace) -> list[Run]:
+def plan_of(args: argparse.Namespace) -> list[MethodRun]:
     """Seeds outermost: what is compared is trained early."""
     chosen = [name for name in SEVERAL_SEEDS if name in args.methods]
     chosen += [name for name in args.methods if name not in chosen]
@@ -118,7 +118,7 @@ def plan_of(args: argparse.Namespace) -> list[Run]:
         if seed < (args.seeds if method in SEVERAL_SEEDS else args.other_seeds)
     ]
     return [
-        Run(
+        MethodRun(
             method=method,
             model=args.model,
             labelled_fraction=fraction,
@@ -130,7 +130,7 @@ def plan_of(args: argparse.Namespace) -> list[Run]:
     ]
 
 
-def judge(camvid: CamVid, run: Run, device: str) -> dict[str, Any]:
+def judge(camvid: CamVid, run: MethodRun, device: str) -> dict[str, Any]:
     """Train; mIoU on val over both domains' pixels, and per domain."""
     root = WORK / run.name
     params = params_of(camvid, run, device)
@@ -149,7 +149,7 @@ def judge(camvid: CamVid, run: Run, device: str) -> dict[str, Any]:
     }
 
 
-def read_test(run: Run) -> dict[str, Any]:
+def read_test(run: MethodRun) -> dict[str, Any]:
     """mIoU on the official test split, and the day it was read."""
     root = WORK / run.name
     config = load_model(root / layout.TEACHER).config
@@ -165,7 +165,7 @@ def pooled_miou(found_KK: Mapping[str, Tensor]) -> float | None:
     return mean_iou(iou_per_class(torch.stack(list(found_KK.values())).sum(0)))
 
 
-def params_of(camvid: CamVid, run: Run, device: str) -> Params:
+def params_of(camvid: CamVid, run: MethodRun, device: str) -> Params:
     """The benchmark's knobs: those of the CamVid campaign, at this run's size."""
     height_px, width_px = (int(side) for side in run.image_size.split("x"))
     settings = camvid.settings(seed=run.seed, steps=run.steps)
@@ -182,7 +182,7 @@ def params_of(camvid: CamVid, run: Run, device: str) -> Params:
 
 def with_deeplabv3plus(settings: Mapping[str, Any], image: Mapping[str, int]) -> dict[str, Any]:
     """The campaign's knobs for the network that this benchmark trains, on images of that size."""
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
         "model": {"name": "deeplabv3plus", "options": MODEL_OPTIONS["deeplabv3plus"]},
         "train": TRAIN,
         "method": METHOD,
@@ -191,7 +191,7 @@ def with_deeplabv3plus(settings: Mapping[str, Any], image: Mapping[str, int]) ->
     return {**settings, **changed, "image": image}
 
 
-def lay_out(camvid: CamVid, run: Run, root: Path) -> None:
+def lay_out(camvid: CamVid, run: MethodRun, root: Path) -> None:
     """Both domains in `root`, with this run's labelled images; whole or not at all."""
     beside = root.with_name(f"{root.name}.making")
     shutil.rmtree(beside, ignore_errors=True)
@@ -206,7 +206,7 @@ def lay_out(camvid: CamVid, run: Run, root: Path) -> None:
     shutil.rmtree(beside)
 
 
-def labelled_of(camvid: CamVid, run: Run) -> set[str]:
+def labelled_of(camvid: CamVid, run: MethodRun) -> set[str]:
     """This seed's labelled images: a uniform draw over the train images of both domains."""
     pool = sorted(
         stem

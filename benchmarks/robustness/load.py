@@ -22,6 +22,7 @@ from benchmarks.robustness.toy_site import start, tool_of, toy_site
 from benchmarks.support import RESULTS, machine, percentile_ms, read_json
 from flows.loop import open_loop
 from flows.services import stack
+from flows.services.daemon import read_daemons
 from flows.workspace.workspace import Workspace
 from pipeline import layout
 from pipeline.files import sha256_file, write_json, write_text
@@ -74,7 +75,7 @@ def _measure(root: Path, masks: int, people: int) -> dict[str, Any]:
     tasks = wait_for(lambda: published(tool, masks))
     sent_s = time.monotonic() - started
     print(f"{len(tasks)} tasks sent in {sent_s:.0f} s", flush=True)
-    meter = Meter(stack.read_daemons(root)[stack.HOOK].url)
+    meter = Meter(read_daemons(root)[stack.HOOK].url)
     project = tasks[0]["project"]
     wait_for(lambda: tool.get("/api/webhooks/", params={"project": project}).json())
     meter.lead_here(tool, project)
@@ -116,9 +117,11 @@ def compared(root: Path, answered: dict[int, Mask]) -> dict[str, int]:
     wrong = 0
     for annotation_id, digest in recorded:
         file = merged.get(digest)
-        there = read_mask(file) if file else None
-        right = there is not None and (there == answered[annotation_id]).all()
-        wrong += not (right and sha256_file(file) == digest)
+        wrong += not (
+            file
+            and (read_mask(file) == answered[annotation_id]).all()
+            and sha256_file(file) == digest
+        )
     return {
         "in_the_ledger_once": sum(times[a] == 1 for a in answered),
         "doubled": sum(n > 1 for n in times.values()),

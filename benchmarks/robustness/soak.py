@@ -25,6 +25,7 @@ import psutil
 from benchmarks.robustness.toy_site import start, tool_of, toy_site
 from benchmarks.support import RESULTS, machine
 from flows.services import prefect_server, stack
+from flows.services.daemon import read_daemons
 from flows.workspace.workspace import Workspace
 from pipeline import layout
 from pipeline.files import write_json, write_text
@@ -149,7 +150,7 @@ class People(threading.Thread):
 def taken(root: Path) -> dict[str, float]:
     """Memory in MB and open files of each service with its children, sizes in MB."""
     now: dict[str, float] = {}
-    for name, daemon in stack.read_daemons(root).items():
+    for name, daemon in read_daemons(root).items():
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(daemon.pid)
             now[f"{name} memory MB"] = process.memory_info().rss / MB

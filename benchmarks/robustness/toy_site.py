@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 
 from flows.services import stack
+from flows.services.daemon import read_daemons
 from pipeline import layout
 from tests.faults.place import stage_images
 from tests.faults.pool import migrated_template
@@ -40,7 +41,7 @@ def start(root: Path, *, schedule_s: int) -> None:
 
 def tool_of(root: Path) -> httpx.Client:
     """The running annotation tool, for people."""
-    url = stack.read_daemons(root)[stack.LABEL_STUDIO].url
+    url = read_daemons(root)[stack.LABEL_STUDIO].url
     headers = {"Authorization": f"Token {PERSON.token}"}
     limits = httpx.Limits(max_connections=64)
     return httpx.Client(base_url=url, headers=headers, timeout=120, trust_env=False, limits=limits)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.adaptation.trainings import DAY, DUSK, KEPT, WORK, Bench, Run
+from benchmarks.adaptation.trainings import DAY, DUSK, KEPT, WORK, AdaptationRun, Bench
 from benchmarks.camvid.day_and_dusk import locate
 from benchmarks.shift.pairs import KEPT as FIGURES
 from benchmarks.shift.pairs import row
@@ -33,14 +33,14 @@ def main() -> None:
     bench = Bench(locate(args.data), args.data / "dsb2018", WORK)
     found = []
     for seed in range(args.seeds):
-        run = Run(kind="as_is", labels=0, seed=seed)
+        run = AdaptationRun(kind="as_is", labels=0, seed=seed)
         truth = read_json(KEPT / f"{run.name}.json")["test"][DUSK]
         found.append(measured(bench, run) | {"truth": truth, "seed": seed})
     write_json(RESULTS / "shift_networks.json", found)
     write_text(RESULTS / "shift_networks.md", "\n".join(page(found)))
 
 
-def measured(bench: Bench, run: Run) -> dict[str, Any]:
+def measured(bench: Bench, run: AdaptationRun) -> dict[str, Any]:
     """The report's figures on one day model."""
     bench.place_teacher(run)
     day = [s for s in bench.clean() if s.domain == DAY and (s.labelled or s.split == "val")]

@@ -31,7 +31,7 @@ Row = Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
+class ShiftPair:
     """One pair of domains."""
 
     folder: str
@@ -78,26 +78,26 @@ class Alternate:
 
 
 CASES = {
-    "CamVid day -> dusk": Case(
+    "CamVid day -> dusk": ShiftPair(
         folder="camvid", domain_of=as_given, a="day", b="dusk", check_on="test"
     ),
-    "CamVid day -> day": Case(
+    "CamVid day -> day": ShiftPair(
         folder="camvid", domain_of=Alternate(), a="day_a", b="day_b", check_on="all",
         run_length=BLOCK,
     ),
-    "CamVid day -> Seq05VD": Case(
+    "CamVid day -> Seq05VD": ShiftPair(
         folder="camvid", domain_of=seq05vd, a="day", b="seq05vd", check_on="all"
     ),
-    "synthetic day -> dusk": Case(
+    "synthetic day -> dusk": ShiftPair(
         folder="", domain_of=as_given, a="day", b="dusk", check_on="all", size=(96, 128)
     ),
-    "DSB2018 fluorescence -> purple_on_white": Case(
+    "DSB2018 fluorescence -> purple_on_white": ShiftPair(
         folder="dsb2018", domain_of=as_given, a="fluorescence", b="purple_on_white",
         check_on="all", size=(256, 256),
     ),
 }  # fmt: skip
 CHOSEN_ON = {
-    f"{folder} {a} -> {b}": Case(
+    f"{folder} {a} -> {b}": ShiftPair(
         folder=folder, domain_of=domain_of, a=a, b=b, check_on="all", size=size
     )
     for folder, domain_of, size, a, b in (
@@ -155,7 +155,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measured(case: Case, args: argparse.Namespace) -> list[dict[str, Any]]:
+def measured(case: ShiftPair, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Figures per seed, with `truth`."""
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) / "data"
@@ -179,7 +179,7 @@ def measured(case: Case, args: argparse.Namespace) -> list[dict[str, Any]]:
         return found
 
 
-def lay_out(case: Case, data: Path, root: Path) -> None:
+def lay_out(case: ShiftPair, data: Path, root: Path) -> None:
     """images/, masks/, classes.csv and a splits.csv with the case's own domains."""
     root.mkdir()
     if not case.folder:
@@ -216,7 +216,7 @@ def write_splits(root: Path, rows: Sequence[tuple[str, str, str]]) -> None:
     write_text(root / "splits.csv", "\n".join(lines) + "\n")
 
 
-def settings(case: Case, data: Path) -> of_folder.ShiftSettings:
+def settings(case: ShiftPair, data: Path) -> of_folder.ShiftSettings:
     """The frozen encoder with its weights, at the case's size."""
     height_px, width_px = case.size
     return of_folder.ShiftSettings(

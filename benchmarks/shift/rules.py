@@ -68,7 +68,7 @@ class Day(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class NetworkGroup:
     """The networks of one set of images and one seed."""
 
     data: Path
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
     args = parser.parse_args()
     parts = [
-        Part(data=args.data, learnt=learnt, seed=seed, kept=args.kept)
+        NetworkGroup(data=args.data, learnt=learnt, seed=seed, kept=args.kept)
         for seed in SEEDS
         for learnt in LEARNT
     ]
@@ -100,7 +100,7 @@ def main() -> None:
     write_report([read_json(file) for file in sorted(args.kept.glob("*.json"))])
 
 
-def run(part: Part, networks: Iterable[str]) -> None:
+def run(part: NetworkGroup, networks: Iterable[str]) -> None:
     """Train the networks of a part one after the other, and write the figures of each."""
     missing = [network for network in networks if not part.file(network).exists()]
     if not missing:

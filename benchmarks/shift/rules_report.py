@@ -73,7 +73,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-class Asked(NamedTuple):
+class AskedGroup(NamedTuple):
     """One group of images that one network was asked about."""
 
     network: Mapping[str, Any]
@@ -104,7 +104,7 @@ class Asked(NamedTuple):
 def write_report(found: Sequence[Mapping[str, Any]]) -> None:
     """The Markdown."""
     every = [
-        Asked(each, name, figures) for each in found for name, figures in each["asked"].items()
+        AskedGroup(each, name, figures) for each in found for name, figures in each["asked"].items()
     ]
     by_group = _grouped(every, _group)
     devices = " and ".join(sorted({each["device"] for each in found}))
@@ -139,7 +139,7 @@ def write_report(found: Sequence[Mapping[str, Any]]) -> None:
     write_text(RESULTS / "shift_rules.md", "\n".join(lines))
 
 
-def _by_network(every: Iterable[Asked], networks: Iterable[str]) -> list[dict[str, str]]:
+def _by_network(every: Iterable[AskedGroup], networks: Iterable[str]) -> list[dict[str, str]]:
     chosen = _grouped(
         (each for each in every if _group(each)), lambda each: each.network["network"]
     )
@@ -149,7 +149,7 @@ def _by_network(every: Iterable[Asked], networks: Iterable[str]) -> list[dict[st
     ]
 
 
-def _at_dusk(every: Iterable[Asked], networks: Iterable[str]) -> list[dict[str, str]]:
+def _at_dusk(every: Iterable[AskedGroup], networks: Iterable[str]) -> list[dict[str, str]]:
     there = [each for each in every if each.name == DUSK]
     rows = []
     for name in networks:
@@ -163,7 +163,7 @@ def _at_dusk(every: Iterable[Asked], networks: Iterable[str]) -> list[dict[str, 
     return rows
 
 
-def _group(asked: Asked) -> str:
+def _group(asked: AskedGroup) -> str:
     """Of `GROUPS`; "" for what is not asked for choosing."""
     apart = asked.network["learnt"][0] == "0"  # one drive, asked about the other
     if asked.name == DUSK or (asked.name == AS_IT_IS and not apart):
@@ -174,23 +174,25 @@ def _group(asked: Asked) -> str:
     return f"drive, {count}" if apart else count
 
 
-def _grouped(every: Iterable[Asked], key: Callable[[Asked], str]) -> dict[str, list[Asked]]:
-    found: dict[str, list[Asked]] = defaultdict(list)
+def _grouped(
+    every: Iterable[AskedGroup], key: Callable[[AskedGroup], str]
+) -> dict[str, list[AskedGroup]]:
+    found: dict[str, list[AskedGroup]] = defaultdict(list)
     for each in every:
         found[key(each)].append(each)
     return found
 
 
-def _off(group: Sequence[Asked], rule: Rule) -> str:
+def _off(group: Sequence[AskedGroup], rule: Rule) -> str:
     mean = np.mean([each.off(rule) for each in group])
     return f"{_rms(group, rule):.1f} ({100 * mean:+.1f})"
 
 
-def _rms(group: Sequence[Asked], rule: Rule) -> float:
+def _rms(group: Sequence[AskedGroup], rule: Rule) -> float:
     return 100 * float(np.sqrt(np.mean([each.off(rule) ** 2 for each in group])))
 
 
-def _share(group: Sequence[Asked]) -> str:
+def _share(group: Sequence[AskedGroup]) -> str:
     return f"{100 * np.mean([each.held() for each in group]):.0f} %"
 
 

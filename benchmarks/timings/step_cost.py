@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +98,10 @@ def measure(root: Path, name: str, model: str, num_steps: int) -> dict[str, Any]
     optimizer = torch.optim.AdamW(learning, fused=True)
     times: dict[str, list[float]] = {"batch": [], "step": [], "bare": []}
     for index in range(num_steps + WARM_UP):
-        batch, seconds = timed(lambda index=index: batches.at(index))
+        batch, seconds = timed(partial(batches.at, index))
         times["batch"].append(seconds)
-        times["step"].append(timed(lambda b=batch, i=index: step(method, optimizer, b, i))[1])
-        times["bare"].append(timed(lambda b=batch: bare(method, b))[1])
+        times["step"].append(timed(partial(step, method, optimizer, batch, index))[1])
+        times["bare"].append(timed(partial(bare, method, batch))[1])
     kept = {key: values[WARM_UP:] for key, values in times.items()}
     ratios = [one / other for one, other in zip(kept["step"], kept["bare"], strict=True)]
     return {
@@ -149,7 +150,7 @@ def step(method: Method, optimizer: torch.optim.Optimizer, batch: Batch, index: 
     losses = method(batch, index)
     loss = torch.stack(list(losses.terms.values())).sum()
     optimizer.zero_grad()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     method.after_step(index)
 
@@ -167,8 +168,8 @@ def bare(method: Any, batch: Batch) -> None:
 
 def passes(network: nn.Module, images_BCHW: torch.Tensor) -> None:
     """Forward and backward, with the cheapest of losses."""
-    logits_BKHW = network(images_BCHW)
-    logits_BKHW.backward(torch.ones_like(logits_BKHW))
+    logits_BKHW: torch.Tensor = network(images_BCHW)
+    logits_BKHW.backward(torch.ones_like(logits_BKHW))  # type: ignore[no-untyped-call]
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:

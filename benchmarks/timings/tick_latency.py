@@ -25,6 +25,7 @@ from flows.domains.add import add_domain
 from flows.loop import open_loop
 from flows.processes.command import end
 from flows.services import prefect_server, stack
+from flows.services.daemon import log_of, read_daemons
 from flows.views.status import status
 from flows.workspace.create import create_workspace
 from flows.workspace.workspace import Workspace
@@ -76,7 +77,7 @@ def measure(root: Path, truth: Path) -> dict[str, list[float] | float]:
     by_hand = [_time_trigger(root) for _ in range(TRIGGERS)]
     by_event = _answer_and_time(root, person, project_id, "day/r0-labels")
     _wait(lambda: "day/r1" in _tags(root) and _open_tasks(root) == QUERY_SIZE)
-    end([psutil.Process(stack.read_daemons(root)[stack.HOOK].pid)])
+    end([psutil.Process(read_daemons(root)[stack.HOOK].pid)])
     prefect_server.deploy(root, _server(root), schedule_s=SCHEDULE_S, watched=False)
     by_schedule = _answer_and_time(root, person, project_id, "day/r1-labels")
     return {"by_hand": by_hand, "by_event": by_event, f"by_schedule_{SCHEDULE_S}_s": by_schedule}
@@ -96,7 +97,7 @@ def _time_trigger(root: Path) -> float:
     _wait(lambda: len(_completed(root)) > len(before))
     taken = time.monotonic() - started
     print(f"by hand: {taken:.1f} s")
-    log = stack.log_of(root, stack.WORKER).read_text()
+    log = log_of(root, stack.WORKER).read_text()
     if f"waiting {ANSWERED}/{QUERY_SIZE}" not in log:
         raise SystemExit("the tick did not say what was expected")
     return round(taken, 2)

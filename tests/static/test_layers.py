@@ -1,4 +1,4 @@
-"""Imports flow one way: flows -> {pipeline, db}; within a package from the end of ORDER up.
+"""Imports flow one way: benchmarks -> flows -> {pipeline, db}; in a package from ORDER's end up.
 
 The picture is in docs/architecture.md.
 """
@@ -15,9 +15,10 @@ import pytest
 from tests.support import source_tree as source
 
 FORBIDDEN = {
-    "pipeline": {"db", "flows"},
-    "db": {"pipeline", "flows"},
-    "flows": set(),
+    "pipeline": {"db", "flows", "benchmarks", "tests"},
+    "db": {"pipeline", "flows", "benchmarks", "tests"},
+    "flows": {"benchmarks", "tests"},
+    "benchmarks": set(),
 }
 FORBIDDEN_OUTSIDE = {
     "pipeline": {"sqlalchemy", "alembic", "psycopg", "prefect", "dvc", "label_studio_sdk",
@@ -25,7 +26,10 @@ FORBIDDEN_OUTSIDE = {
     "db": {"torch", "torchvision", "numpy", "pandas", "prefect", "dvc", "label_studio_sdk",
            "httpx", "click"},
     "flows": {"torch", "torchvision", "dvc", "timm", "segmentation_models_pytorch"},
+    "benchmarks": set(),
 }  # fmt: skip
+# Of benchmarks, the one folder that plays with the tests' toys: crowds, faults, damaged files.
+PLAYS_TESTS = "benchmarks.robustness."
 
 # What stands later may import what stands before it: a file or a folder of the package each.
 # docs/architecture.md draws the same lists. A new folder gets its place here.
@@ -41,6 +45,10 @@ ORDER = {
         "processes", "annotators", "workspace", "ledger", "services", "loop", "answers", "rounds",
         "versions", "backup", "domains", "watch", "views", "steps", "verify", "guards", "tick",
         "demo", "cli", "run_page", "ssl_loop", "ssl_watch",
+    ),
+    "benchmarks": (
+        "support", "camvid", "methods", "backtest", "adaptation", "shift", "watch", "timings",
+        "robustness",
     ),
 }  # fmt: skip
 
@@ -70,6 +78,8 @@ def test_packages_keep_their_distance() -> None:
             wrong.append(f"{name} imports {met}: pipeline and db meet in flows only")
         if outside := source.external_packages(imported) & FORBIDDEN_OUTSIDE[package]:
             wrong.append(f"{name} imports {outside}, which {package}/ must do without")
+        if "tests" in source.external_packages(imported) and not name.startswith(PLAYS_TESTS):
+            wrong.append(f"{name} imports tests: {PLAYS_TESTS}* alone may")
     assert not wrong, "\n".join(wrong)
 
 

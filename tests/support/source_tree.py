@@ -8,14 +8,14 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("pipeline", "db", "flows")
+PACKAGES = ("pipeline", "db", "flows", "benchmarks")
 # Written by Alembic's autogenerate: long by nature, and never edited once released.
 GENERATED = "db/migrations/versions"
 
 
 @cache
 def modules() -> dict[str, Path]:
-    """`dotted name -> file` of every module of the three packages."""
+    """`dotted name -> file` of every module of the packages."""
     found = {}
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):

@@ -77,7 +77,7 @@ def test_a_change_is_set_beside_the_day_model_of_its_seed_and_block() -> None:
     found, change = {}, "without cross_domain_mix"
     for block, base in ((0, 0.3), (1, 0.5)):
         for day, gain in zip(adaptation_pilots.DAY_MODELS, (0.01, 0.02, 0.03), strict=True):
-            run = adaptation.Run(kind="herding", labels=8, seed=day.seed, change=change)
+            run = adaptation.AdaptationRun(kind="herding", labels=8, seed=day.seed, change=change)
             found[adaptation_pilots.named(block, day)] = {"day": 0.4, "dusk": base}
             found[adaptation_pilots.named(block, run)] = {"day": 0.39, "dusk": base + gain}
     row = f"| {change} | +2.0 +- 0.9 | -1.0 +- 0.0 |  |  |"

@@ -14,7 +14,7 @@ from benchmarks.methods import methods_report
 from pipeline.methods import METHODS
 
 
-def new_plan(**changes) -> list[methods.Run]:
+def new_plan(**changes) -> list[methods.MethodRun]:
     """The plan of the command's defaults, with changes."""
     defaults = {"methods": list(METHODS), "fractions": ["1/8"], "seeds": 3, "other_seeds": 1}
     settings = {"steps": 300, "model": "pspnet", "size": "128x160"}

@@ -61,7 +61,7 @@ def test_several_alterations_at_once_are_none_of_those_rehearsed() -> None:
 
 def test_an_alteration_is_not_rehearsed_where_it_is_asked_about() -> None:
     half, several = (
-        report.Asked(NETWORK, name, NETWORK["asked"][name]) for name in ("half", "together 0")
+        report.AskedGroup(NETWORK, name, NETWORK["asked"][name]) for name in ("half", "together 0")
     )
     plain = report.RULES["least squares, all alike"]
     assert half.off(plain) == pytest.approx(0.06 - 2 * 0.1)
