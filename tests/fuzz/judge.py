@@ -13,12 +13,13 @@ from db.ledger_errors import LedgerError
 from pipeline.errors import SslLoopError
 from tests.fuzz.reader import Reader
 
-LIMIT_S = 10.0  # for one file of at most some 100 kB, on a busy machine
+LIMIT_S = 10.0  # of processor time for one file of at most some 100 kB
+WAITING_LIMIT_S = 120.0  # by the clock: on a busy machine seconds pass in which nothing is done
 CORPUS = Path(__file__).with_name("corpus")
 
 
 class HangError(BaseException):
-    """Not done within LIMIT_S; nothing may catch it."""
+    """Not done within the limits; nothing may catch it."""
 
 
 class BrokenWordError(AssertionError):
@@ -50,13 +51,19 @@ def _limited() -> Iterator[None]:
     def late(*_: object) -> None:
         raise HangError
 
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, LIMIT_S)
+    timers = {
+        signal.SIGPROF: (signal.ITIMER_PROF, LIMIT_S),
+        signal.SIGALRM: (signal.ITIMER_REAL, WAITING_LIMIT_S),
+    }
+    before = {number: signal.signal(number, late) for number in timers}
+    for timer, seconds in timers.values():
+        signal.setitimer(timer, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for number, (timer, _) in timers.items():
+            signal.setitimer(timer, 0)
+            signal.signal(number, before[number])
 
 
 def keep(reader: Reader, raw: bytes) -> Path:
