@@ -264,13 +264,12 @@ def record_round(session: Session, workspace: Workspace, domain: str, round_inde
             weights_sha256=weights[folder.as_posix()],
             trained_on=trained_on,
         )
-        _record_measurements(session, workspace, (domain, round_index, kind))
+        _record_measurements(session, workspace, domain, round_index, kind)
 
 
 def _record_measurements(
-    session: Session, workspace: Workspace, checkpoint: tuple[str, int, str]
+    session: Session, workspace: Workspace, domain: str, round_index: int, kind: str
 ) -> None:
-    domain, round_index, kind = checkpoint
     evaluation = workspace.evaluation_at(round_tag(domain, round_index))
     for evaluated, splits in evaluation[kind].items():
         for split, result in splits.items():

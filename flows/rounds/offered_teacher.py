@@ -17,7 +17,7 @@ from db.repository import record_event
 from db.session import session_scope
 from flows.ledger.records import WHO
 from flows.loop import Loop
-from flows.workspace.position import Position, accepted_tag, round_tags
+from flows.workspace.position import Position, RoundTag, accepted_tag, round_tags
 from flows.workspace.workspace import Workspace, is_workspace
 from pipeline import layout
 from pipeline.campaign.forgetting import (
@@ -33,8 +33,6 @@ from pipeline.files import write_json
 from pipeline.metrics.per_image import drop_interval, read_areas
 from pipeline.reading import read
 from pipeline.records.evaluation import parse_evaluation
-
-Round = tuple[str, int, str]
 
 
 class _Cost(TypedDict):
@@ -120,8 +118,8 @@ def require_offered(model_dir: Path) -> None:
         return
     workspace = Workspace(root)
     rounds, offered = _rounds(workspace), offered_tag(workspace)
-    if rounds and offered != rounds[-1][2]:
-        newest = rounds[-1][2]
+    if rounds and offered != rounds[-1].tag:
+        newest = rounds[-1].tag
         raise WorkspaceError(
             f"{model_dir}: the teacher of {newest} is refused for what it costs older domains. "
             f"`git checkout {offered} && dvc checkout` brings the one that is offered; "
@@ -131,7 +129,7 @@ def require_offered(model_dir: Path) -> None:
 
 def accept_round(loop: Loop, tag: str | None = None) -> str:
     """A person takes what a round costs; the tag says so. WorkspaceError: nothing to accept."""
-    rounds = {found[2]: found for found in _rounds(loop.workspace)}
+    rounds = {found.tag: found for found in _rounds(loop.workspace)}
     if not rounds or (tag is not None and tag not in rounds):
         raise WorkspaceError(
             f"{tag or 'no round'}: not a computed round; known: {', '.join(rounds) or 'none'}"
@@ -185,7 +183,7 @@ def record_forgetting(
         )
 
 
-def _rounds(workspace: Workspace) -> list[Round]:
+def _rounds(workspace: Workspace) -> list[RoundTag]:
     return round_tags(workspace.params().domains, workspace.tags_merged())
 
 

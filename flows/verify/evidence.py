@@ -17,7 +17,7 @@ from flows.ledger.records import DAMAGED, AnnotationRecord, record_of
 from flows.loop import Loop
 from flows.workspace.dvc.dvc_cache import Cache, Out, cache_of, outs_at
 from flows.workspace.dvc.dvc_files import DVC_LOCK, LockedStage, locked_stages
-from flows.workspace.position import Position, ingest_tag, round_tags
+from flows.workspace.position import Position, RoundTag, ingest_tag, round_tags
 from pipeline import layout
 from pipeline.errors import DataError
 from pipeline.files import sha256_file
@@ -88,8 +88,8 @@ class Evidence:
         return [d for d in self.loop.read_params().domains if ingest_tag(d) in self.tags]
 
     @cached_property
-    def rounds(self) -> list[tuple[str, int, str]]:
-        """(domain, round_index, tag) of every computed round."""
+    def rounds(self) -> list[RoundTag]:
+        """Of every computed round."""
         return round_tags(self.domains, self.tags)
 
     @cached_property

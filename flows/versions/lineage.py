@@ -90,10 +90,6 @@ class _Answer:
     def asked_in(self) -> str:
         return round_tag_of(self.item_id)
 
-    @property
-    def order(self) -> tuple[datetime, int, str]:
-        return self.when, self.tool_annotation_id, self.annotation_sha256
-
 
 def lineage_of_models(
     loop: Loop, models: Sequence[Model], cache: Cache | None = None
@@ -188,7 +184,9 @@ def _answer(record: AnnotationRecord) -> _Answer:
 def _labels(trained_on: dict[str, str], answers: Sequence[_Answer]) -> list[Label]:
     """Every mask with its answer: the first that gave exactly it, or the newest of each region."""
     given: dict[str, list[_Answer]] = {}
-    for answer in sorted(answers, key=lambda one: one.order):
+    for answer in sorted(
+        answers, key=lambda one: (one.when, one.tool_annotation_id, one.annotation_sha256)
+    ):
         given.setdefault(answer.sample_id, []).append(answer)
     labels: list[Label] = []
     for sample_id, mask_sha256 in sorted(trained_on.items()):

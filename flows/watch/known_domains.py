@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,13 @@ from pipeline import layout
 from pipeline.array_files import array_of, read_arrays
 from pipeline.data.formats.images import load_image
 from pipeline.data.quality import look_at
-from pipeline.drift.reference import FLOOR, Reference, fit_references, most_plausible
+from pipeline.drift.reference import (
+    FLOOR,
+    DomainEmbeddings,
+    Reference,
+    fit_references,
+    most_plausible,
+)
 from pipeline.errors import ConfigError, WorkspaceError
 from pipeline.files import sha256_file
 from pipeline.reading import read
@@ -60,24 +65,27 @@ def known(loop: Loop) -> Known:
     settle_torch()
     from pipeline.stages.embed import file_embedder  # torch: only when there is an image
 
-    embeddings: dict[str, tuple[list[str], NDArray[Any], list[int] | None]] = {}
+    embeddings: dict[str, DomainEmbeddings] = {}
+    # Files made before scales were looked at one by one do not say which features are of which: as
+    # long as there is one, all features are one scale, in every domain.
+    as_one = False
     for name, file in _files(loop).items():
         _require_current(loop, name)
         arrays = read_arrays(file, ("sample_ids", "embeddings_ND", "scale_widths"))
         ids = array_of(arrays, "sample_ids", "U", 1, str(file)).tolist()
         rows_ND = array_of(arrays, "embeddings_ND", "f", 2, str(file))
-        widths = arrays["scale_widths"].tolist() if "scale_widths" in arrays else None
+        widths = arrays["scale_widths"].tolist() if "scale_widths" in arrays else []
+        as_one |= "scale_widths" not in arrays
         left_out = {sample.sample_id for sample in loop.workspace.manifest() if sample.left_out}
         kept = [index for index, sample_id in enumerate(ids) if sample_id not in left_out]
-        embeddings[name] = ([ids[index] for index in kept], rows_ND[kept], widths)
-    # Files made before scales were looked at one by one do not say which features are of which: as
-    # long as there is one, all features are one scale, in every domain.
-    as_one = any(widths is None for _, _, widths in embeddings.values())
+        embeddings[name] = DomainEmbeddings([ids[index] for index in kept], rows_ND[kept], widths)
     return Known(
         references=fit_references(
             {
-                name: (ids, rows_ND, [rows_ND.shape[1]] if as_one or not widths else widths)
-                for name, (ids, rows_ND, widths) in embeddings.items()
+                name: each._replace(scale_widths=[each.rows_ND.shape[1]])
+                if as_one or not each.scale_widths
+                else each
+                for name, each in embeddings.items()
             }
         ),
         usual_sharpness=min(_usual_sharpness(loop, name) for name in embeddings),

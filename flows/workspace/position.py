@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import NamedTuple
 
 from pipeline.errors import WorkspaceError
 
@@ -69,14 +70,22 @@ def position(domain: str | None, tags: Iterable[str]) -> Position | None:
     return Position(domain=domain, round_index=round_index, computed=computed)
 
 
-def round_tags(domains: Iterable[str], tags: Iterable[str]) -> list[tuple[str, int, str]]:
-    """(domain, round_index, tag) of every computed round, in order of arrival and round."""
+class RoundTag(NamedTuple):
+    """A computed round and its tag."""
+
+    domain: str
+    round_index: int
+    tag: str
+
+
+def round_tags(domains: Iterable[str], tags: Iterable[str]) -> list[RoundTag]:
+    """Of every computed round, in order of arrival and round."""
     known = set(tags)
     found = []
     for domain in domains:
         round_index = 0
         while (tag := round_tag(domain, round_index)) in known:
-            found.append((domain, round_index, tag))
+            found.append(RoundTag(domain, round_index, tag))
             round_index += 1
     return found
 

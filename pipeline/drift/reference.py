@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,20 +162,27 @@ def most_plausible(
     return np.maximum(FLOOR, p_RMS.max(axis=0)), [references[index].domain for index in best_M]
 
 
-def fit_references(
-    embeddings: Mapping[str, tuple[Sequence[str], NDArray[np.floating], Sequence[int]]],
-) -> list[Reference]:
-    """Fit a reference to every domain with enough images, from its names, rows and scale widths.
+class DomainEmbeddings(NamedTuple):
+    """The embedded images of one domain."""
+
+    names: Sequence[str]
+    rows_ND: NDArray[np.floating]
+    scale_widths: Sequence[int]
+    """Features of each scale, side by side in a row."""
+
+
+def fit_references(embeddings: Mapping[str, DomainEmbeddings]) -> list[Reference]:
+    """Fit a reference to every domain with enough images.
 
     DataError where none has enough, and where the widths are not the same for all.
     """
-    enough = {name: each for name, each in embeddings.items() if len(each[0]) >= MIN_IMAGES}
+    enough = {name: each for name, each in embeddings.items() if len(each.names) >= MIN_IMAGES}
     if not enough:
         raise DataError(
             f"no domain with {MIN_IMAGES} embedded images: {sorted(embeddings)}; nothing to "
             "compare new images with"
         )
-    widths = {name: list(each[2]) for name, each in enough.items()}
+    widths = {name: list(each.scale_widths) for name, each in enough.items()}
     if len({tuple(each) for each in widths.values()}) > 1:
         raise DataError(
             f"embeddings with scales of different widths: {widths}; make them again: "

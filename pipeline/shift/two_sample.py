@@ -58,7 +58,10 @@ def proxy_a_distance(one: Group, other: Group) -> Triple | None:
     """
     if min(one.num_runs, other.num_runs) < 2:
         return None
-    rows, domain, run = _side_by_side(one, other)
+    rows = np.concatenate(components(one, other))
+    rows /= np.maximum(rows.std(axis=0), 1e-9)
+    domain = np.arange(len(rows)) >= len(one.run_N)
+    run = np.concatenate([one.run_N, other.run_N])
     wrong = _wrong(rows, domain, run, min(NUM_FOLDS, one.num_runs, other.num_runs))
     rng = np.random.default_rng(SEED)
     sides = [_errors(wrong[domain == side], run[domain == side], rng) for side in (False, True)]
@@ -122,13 +125,6 @@ def distances(one_ND: NDArray[np.floating], other_ND: NDArray[np.floating]) -> F
     """
     found_NM: Floats = euclidean_distances(one_ND.astype(np.float64), other_ND.astype(np.float64))
     return found_NM
-
-
-def _side_by_side(one: Group, other: Group) -> tuple[Floats, NDArray[np.bool_], Runs]:
-    rows = np.concatenate(components(one, other))
-    rows /= np.maximum(rows.std(axis=0), 1e-9)
-    domain = np.arange(len(rows)) >= len(one.run_N)
-    return rows, domain, np.concatenate([one.run_N, other.run_N])
 
 
 def _wrong(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -88,13 +88,20 @@ def run(root: Path, params: Params) -> None:
     _write_scores(root, rows, params.num_classes)
 
 
+class Predicted(NamedTuple):
+    """What is said about one sample."""
+
+    sample: Sample
+    whole: Prediction
+    regions: Iterable[Prediction]
+    """Each of its regions, where people are asked for regions."""
+    gradients: list[Columns]
+    """Of the sample, or of each region; without columns unless a strategy needs them."""
+
+
 def _predictions(
     root: Path, params: Params, model: LoadedModel, pool: list[Sample]
-) -> Iterator[tuple[Sample, Prediction, Iterable[Prediction], list[Columns]]]:
-    """Each sample, what is said about all of it, and about each of its regions where asked for.
-
-    And the gradient of the sample, or of each region, as columns: none unless a strategy needs it.
-    """
+) -> Iterator[Predicted]:
     if not pool:
         return
     device = pick_device(params.train.device)
@@ -104,7 +111,7 @@ def _predictions(
         size = image_size(root / sample.image)
         gradients = _gradients(views, logits, params.grid or WHOLE)
         regions = _regions(views, logits, size, params.grid) if params.grid else ()
-        yield sample, predict_pixels(views, logits, size), regions, gradients
+        yield Predicted(sample, predict_pixels(views, logits, size), regions, gradients)
 
 
 def _gradients(views: Views, logits: dict[View, Tensor], grid: Grid) -> list[Columns]:

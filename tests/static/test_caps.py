@@ -62,6 +62,29 @@ def skips_outside_tables(text: str) -> list[str]:
     ]
 
 
+def mixed_tuples(tree: ast.Module) -> list[str]:
+    """Tuple types of three elements or more that differ, in signatures and fields.
+
+    Pairs are let be, of which there are some 60: a key and its value, a row and whether it is new.
+    """
+    annotations: list[ast.AST | None] = []
+    for node in ast.walk(tree):
+        if isinstance(node, Function):
+            annotations.append(node.returns)
+        elif isinstance(node, ast.arg):
+            annotations.append(node.annotation)
+        elif isinstance(node, ast.ClassDef):
+            annotations += [n.annotation for n in node.body if isinstance(n, ast.AnnAssign)]
+    return [
+        f"line {part.lineno}: {ast.unparse(part)}"
+        for annotation in filter(None, annotations)
+        for part in ast.walk(annotation)
+        if isinstance(part, ast.Subscript) and ast.unparse(part.value) == "tuple"
+        if isinstance(part.slice, ast.Tuple) and len(part.slice.elts) > 2
+        if len({ast.unparse(each) for each in part.slice.elts}) > 1
+    ]
+
+
 def written() -> list[tuple[str, Path]]:
     """Names and files of the modules that people write."""
     files = source.modules().items()
@@ -107,6 +130,11 @@ def test_only_tables_are_kept_from_the_formatter() -> None:
     assert not found, f"let ruff format it, or give its parts names: {found}"
 
 
+def test_what_differs_has_a_name_not_a_place() -> None:
+    found = {name: mixed for name, path in written() if (mixed := mixed_tuples(source.tree(path)))}
+    assert not found, f"make it a dataclass or a NamedTuple: {found}"
+
+
 def test_the_caps_see_what_they_forbid() -> None:
     body = "\n".join(f"    x{i} = {i}" for i in range(FUNCTION_LINES))
     tree = ast.parse(f"class A:\n  def f(self, a, b, c, d, e, *, g): ...\ndef h():\n{body}\n")
@@ -118,3 +146,10 @@ def test_the_caps_see_what_they_forbid() -> None:
     assert skips_outside_tables(table) == []
     hidden = "A = f(\n  1,\n)  # fmt: skip\ndef f():\n  a = [1]  # fmt: skip\n# fmt: off\n"
     assert skips_outside_tables(hidden) == ["line 3", "line 5", "line 6"]
+    mixed = (
+        "A = tuple[str, int, str]\ndef f(a: list[tuple[int, str, int]]) -> tuple[A, A, int]: ...\n"
+    )
+    field = "class B:\n  b: dict[str, tuple[int, int, str]]\n"
+    assert len(mixed_tuples(ast.parse(mixed + field))) == 3
+    alike = "def f(a: tuple[int, int, int], b: tuple[str, int]) -> tuple[A, ...]: ...\n"
+    assert mixed_tuples(ast.parse(alike)) == []

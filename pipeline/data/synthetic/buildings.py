@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -82,6 +83,17 @@ def _house(
     )
 
 
+class Facade(NamedTuple):
+    """Pixels of a wall: which are its own, where on it they lie, and how far away. In metres."""
+
+    inside: Bools
+    u: Floats
+    """Along the wall."""
+    v: Floats
+    """Above the ground."""
+    z: Floats
+
+
 def paint_house(canvas: Canvas, house: House, sunlit: bool) -> None:
     """The face towards the camera, then the front along the street, which hides part of it."""
     inner, outer = sorted((house.side * house.wall_m, house.side * (house.wall_m + BACK_M)))
@@ -91,7 +103,7 @@ def paint_house(canvas: Canvas, house: House, sunlit: bool) -> None:
         inside = inside & (plane.y_HW > 0) & (plane.y_HW < house.height)
         u, v = np.broadcast_arrays(plane.x_HW - inner, plane.y_HW)
         depth = np.full(u.shape, house.near, np.float32)
-        _paint_facade(canvas, house, plane.window, (inside, u, v, depth))
+        _paint_facade(canvas, house, plane.window, Facade(inside, u, v, depth))
         canvas.shade_HW[plane.window][inside] = 0.35
     outward = canvas.right_W * house.side
     z_HW = np.where(outward > 1e-4, house.wall_m / np.maximum(outward, 1e-4), -1)
@@ -108,7 +120,8 @@ def paint_house(canvas: Canvas, house: House, sunlit: bool) -> None:
     window = (slice(int(rows[0]), int(rows[-1]) + 1), span)
     inside, y_HW = inside[window[0]], y_HW[window[0]]
     z_HW = np.broadcast_to(z_HW, y_HW.shape)
-    _paint_facade(canvas, house, window, (inside, z_HW - np.float32(house.near), y_HW, z_HW))
+    along = z_HW - np.float32(house.near)
+    _paint_facade(canvas, house, window, Facade(inside, along, y_HW, z_HW))
     canvas.shade_HW[window][inside] = 1.0 if sunlit else 0.0
 
 
@@ -116,9 +129,9 @@ def _paint_facade(
     canvas: Canvas,
     house: House,
     window: tuple[slice, slice],
-    surface: tuple[Bools, Floats, Floats, Floats],
+    facade: Facade,
 ) -> None:
-    inside, u, v, z = surface
+    inside, u, v, z = facade
     if house.hedge:
         rough = lookup(house.grain, u * 5, v * 5)
         leafy = inside & (v < house.height - 0.8 * lookup(house.grain, u * 2, np.zeros_like(v)))

@@ -9,6 +9,7 @@ from pipeline.drift.change_test import ChangeDetector
 from pipeline.drift.reference import (
     FLOOR,
     MIN_IMAGES,
+    DomainEmbeddings,
     Reference,
     fit_metric,
     fit_reference,
@@ -100,8 +101,8 @@ def test_what_fits_one_of_the_domains_is_known() -> None:
     rng = np.random.default_rng(0)
     both = fit_references(
         {
-            "day": (names(60), images(rng, 60), TWO),
-            "dusk": (names(60), images(rng, 60, shift=2.0), TWO),
+            "day": DomainEmbeddings(names(60), images(rng, 60), TWO),
+            "dusk": DomainEmbeddings(names(60), images(rng, 60, shift=2.0), TWO),
         }
     )
     p_MS, nearest = most_plausible(
@@ -116,7 +117,10 @@ def test_of_domains_that_are_all_far_the_less_far_fits_best() -> None:
     """The floor would make them alike, and the first one the nearest."""
     rng = np.random.default_rng(0)
     both = fit_references(
-        {"day": (names(200), images(rng, 200), ONE), "dusk": (names(200), images(rng, 200), ONE)}
+        {
+            "day": DomainEmbeddings(names(200), images(rng, 200), ONE),
+            "dusk": DomainEmbeddings(names(200), images(rng, 200), ONE),
+        }
     )
     day, dusk = (reference.scales_S[0] for reference in both)
     np.put(dusk.distances_N, [198, 199], 1e6)  # two of its own were as far: a share of 3 in 201
@@ -131,8 +135,8 @@ def test_each_scale_has_its_own_best_domain() -> None:
     rng = np.random.default_rng(0)
     references = fit_references(
         {
-            "day": (names(60), images(rng, 60), TWO),
-            "dusk": (names(60), images(rng, 60, shift=2.0), TWO),
+            "day": DomainEmbeddings(names(60), images(rng, 60), TWO),
+            "dusk": DomainEmbeddings(names(60), images(rng, 60, shift=2.0), TWO),
         }
     )
     rows_MD = images(rng, 5, shift=1.0)
@@ -158,8 +162,8 @@ def test_images_of_another_encoder_are_refused() -> None:
 def test_domains_with_other_scales_are_refused() -> None:
     rng = np.random.default_rng(0)
     embedded = {
-        "day": (names(8), images(rng, 8), TWO),
-        "dusk": (names(8), images(rng, 8), ONE),
+        "day": DomainEmbeddings(names(8), images(rng, 8), TWO),
+        "dusk": DomainEmbeddings(names(8), images(rng, 8), ONE),
     }
     with pytest.raises(DataError, match=r"'day': \[8, 16\], 'dusk': \[24\].*--force embed"):
         fit_references(embedded)
@@ -189,7 +193,7 @@ def test_too_few_images_are_refused() -> None:
     with pytest.raises(DataError, match=f"day: 3 images .* at least {MIN_IMAGES}"):
         fit_reference("day", names(3), images(rng, 3), ONE)
     with pytest.raises(DataError, match="no domain with 8 embedded images"):
-        fit_references({"day": (names(3), images(rng, 3), ONE)})
+        fit_references({"day": DomainEmbeddings(names(3), images(rng, 3), ONE)})
     equal = fit_reference("day", names(8), np.ones((8, D)), TWO)
     assert all(np.isfinite(scale.distances_N).all() for scale in equal.scales_S)
 
