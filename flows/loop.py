@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -66,21 +66,22 @@ class Loop:
 
         ToolStateError when it is gone, or is another workspace's.
         """
-        found = self.known_project(domain)
+        params = self.read_params()
+        found = self.known_project(domain, params.classes)
         if found is None:
-            params, owner = self.read_params(), self._owner(domain)
+            owner = self._owner(domain)
             title = f"{params.annotation.title.strip()}: {self.root.name} / {domain}"
             found = self.annotator.create_project(owner, title, params.classes)
             remember_project(self.ledger, owner, found)
         return found
 
-    def known_project(self, domain: str) -> Project | None:
+    def known_project(self, domain: str, class_names: Sequence[str]) -> Project | None:
         """As `project`, but None where it never was made."""
         return find_project(
             self.annotator,
             self.ledger,
             self._owner(domain),
-            self.read_params().classes,
+            class_names,
             restored=bool(self.identity.restored_from),
         )
 
@@ -92,11 +93,8 @@ class Loop:
 
         WorkspaceError where tags that say it are missing.
         """
-        domain = self.read_params().domain
-        found = position(domain, self.workspace.tags_merged())
-        if found is None and domain is not None:
-            require_tags(self.workspace)
-        return found
+        tags = self.workspace.tags_merged()
+        return position_in(self.workspace, self.read_params().domain, tags)
 
     def require_position(self) -> Position:
         """As `position`, or WorkspaceError saying how to bring the first domain."""
@@ -106,6 +104,14 @@ class Loop:
                 f"{self.root}: no domain yet; `ssl-loop domain add NAME --images DIR` brings one"
             )
         return here
+
+
+def position_in(workspace: Workspace, domain: str | None, tags: Iterable[str]) -> Position | None:
+    """Where `domain` stands by the tags; WorkspaceError where tags that say it are missing."""
+    found = position(domain, tags)
+    if found is None and domain is not None:
+        require_tags(workspace)
+    return found
 
 
 @contextmanager

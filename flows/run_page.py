@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,6 @@ from prefect.artifacts import (
 
 from flows.loop import Loop
 from flows.rounds.offered_teacher import judgement_at
-from flows.steps.publish import publish, query_of
-from flows.steps.reproduce import seal_round
 from flows.workspace.position import Position, round_tags
 from pipeline import layout
 from pipeline.campaign.forgetting import describe
@@ -26,15 +24,6 @@ from pipeline.records.query import QueryImage
 from pipeline.records.regions import framed
 
 THUMBNAIL_PX = 160
-
-
-def after(step: Callable[..., Any], *args: Any) -> None:
-    """Show what a step did, for those steps that have something to show."""
-    if step is seal_round:
-        show_rounds(*args)
-        show_forgetting(*args)
-    elif step is publish:
-        show_query(*args)
 
 
 def show_rounds(loop: Loop, here: Position) -> None:
@@ -92,16 +81,15 @@ def _number(miou: float | None) -> str:
     return "not yet measurable" if miou is None else f"{miou:.3f}"
 
 
-def show_query(loop: Loop, here: Position) -> None:
+def show_query(loop: Loop, here: Position, query: Iterable[QueryImage]) -> None:
     """The round's query with thumbnails, and the way to its project."""
-    images = query_of(loop, here)
     paths = {sample.sample_id: sample.image for sample in loop.workspace.manifest()}
     lines = [
         f"# Query of round {here.round_index} of {here.domain}",
         "",
         "| rank | image | sample | score | why |",
         "|---:|---|---|---:|---|",
-        *(_query_line(loop, image, paths[image.sample_id]) for image in images),
+        *(_query_line(loop, image, paths[image.sample_id]) for image in query),
     ]
     create_markdown_artifact(
         markdown="\n".join(lines), key="query", description=f"What {here.tag} asks people for"

@@ -7,46 +7,81 @@ whichever comes, the tick looks at the evidence and does what is missing.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, ParamSpec, TypeVar
 
-from prefect import flow, get_run_logger, task
+from prefect import Task, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.tasks import TaskRunNameCallbackWithParameters, TaskRunNameValueOrCallable
 
 from flows import run_page
-from flows.loop import Loop, open_loop
-from flows.steps.collect import collect, collect_late
-from flows.steps.finish import finish
-from flows.steps.merge import merge
-from flows.steps.publish import publish
-from flows.steps.push import push
-from flows.steps.reproduce import reproduce_stage, seal_round
-from flows.steps.take_in import take_in
-from flows.tick import tick
+from flows.loop import open_loop
+from flows.tick import STEPS, Steps, tick
 
-# No Prefect result caching for anything: the evidence decides what is done (see flows/tick.py).
-_OURS: dict[str, Any] = {"cache_policy": NO_CACHE, "log_prints": False}
-# Services may be restarting; a stage is not retried here, since the next tick carries on anyway.
-_SERVICE: dict[str, Any] = {**_OURS, "retries": 2, "retry_delay_seconds": 2}
-
-TASKS: dict[Callable[..., Any], Any] = {
-    take_in: task(**_OURS)(take_in),
-    reproduce_stage: task(**_OURS)(reproduce_stage),
-    seal_round: task(**_OURS)(seal_round),
-    publish: task(**_SERVICE)(publish),
-    collect: task(**_SERVICE)(collect),
-    collect_late: task(**_SERVICE)(collect_late),
-    merge: task(**_OURS)(merge),
-    finish: task(**_OURS)(finish),
-    push: task(**_OURS)(push),
-}
+P = ParamSpec("P")
+R = TypeVar("R")
+SERVICE_RETRIES = 2  # a service may be restarting; a stage is the next tick's to go on with
 
 
-def run_task(step: Callable[..., Any], *args: Any, name: str) -> Any:
-    """The step as a Prefect task of that name, then the artifacts that show what it did."""
-    result = TASKS[step].with_options(task_run_name=name)(*args)
-    run_page.after(step, *args)
-    return result
+@dataclass(frozen=True, kw_only=True)
+class StepTask(Generic[P, R]):
+    """A step of the tick as a Prefect task, and what the run page shows of it."""
+
+    task: Task[P, R]
+    after: tuple[Callable[P, None], ...] = ()
+    """Called with what the step was called with, once it is done."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the step as a task of the flow that is running."""
+        done = self.task(*args, **kwargs)
+        for show in self.after:
+            show(*args, **kwargs)
+        return done
+
+
+def step_task(
+    call: Callable[P, R], name: TaskRunNameValueOrCallable, *, retries: int = 0
+) -> Task[P, R]:
+    """The task; `name` is each run's, with the step's arguments in braces.
+
+    Without Prefect's caching of results: the evidence decides what is done (flows/tick.py).
+    """
+    return task(
+        task_run_name=name,
+        cache_policy=NO_CACHE,
+        log_prints=False,
+        retries=retries,
+        retry_delay_seconds=2,
+    )(call)
+
+
+class _NewestTag(TaskRunNameCallbackWithParameters):
+    """Names a push by the last of its tags, which braces cannot."""
+
+    def __call__(self, parameters: dict[str, Any]) -> str:
+        return f"push:{parameters['tags'][-1]}"
+
+
+TASKS = Steps(
+    take_in=StepTask(task=step_task(STEPS.take_in, "take-in:{name}")),
+    reproduce_stage=StepTask(task=step_task(STEPS.reproduce_stage, "dvc:{stage}")),
+    seal_round=StepTask(
+        task=step_task(STEPS.seal_round, "seal:{here.tag}"),
+        after=(run_page.show_rounds, run_page.show_forgetting),
+    ),
+    publish=StepTask(
+        task=step_task(STEPS.publish, "publish:{here.tag}", retries=SERVICE_RETRIES),
+        after=(run_page.show_query,),
+    ),
+    collect=StepTask(task=step_task(STEPS.collect, "collect:{here.tag}", retries=SERVICE_RETRIES)),
+    collect_late=StepTask(
+        task=step_task(STEPS.collect_late, "collect-late", retries=SERVICE_RETRIES)
+    ),
+    merge=StepTask(task=step_task(STEPS.merge, "merge:{here.labels_tag}")),
+    finish=StepTask(task=step_task(STEPS.finish, "finish:{domain}")),
+    push=StepTask(task=step_task(STEPS.push, _NewestTag())),
+)
 
 
 @flow(name="ssl-loop", flow_run_name="tick", log_prints=False)
@@ -54,9 +89,4 @@ def ssl_loop(workspace: str = ".") -> str:
     """Carry the loop in `workspace` on; returns where it waits, such as 'waiting 3/8: 5 open'."""
     log = get_run_logger()
     with open_loop(Path(workspace), log=log.info) as loop:
-        return run_tick(loop)
-
-
-def run_tick(loop: Loop) -> str:
-    """`tick` with every step as a Prefect task."""
-    return tick(loop, run=run_task)
+        return tick(loop, TASKS)

@@ -1,46 +1,67 @@
 """One tick: look at the evidence, do what is missing, return where the loop waits.
 
-The loop itself and nothing else. Each step is called through `run`, so that the flow can make a
-Prefect task of it while tests and `ssl-loop run --local` call it as it is.
+The loop itself and nothing else: `NEXT` says what is done in each state of a campaign. The steps
+come in a record, so that the flow can hand over Prefect tasks in their place; tests and
+`ssl-loop run --local` call them as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
-from db.repository import find_event
-from db.session import session_scope
 from flows.answers.unmerged import unmerged
-from flows.domains.incoming import waiting
 from flows.guards.painted_guard import require_painted_classes
 from flows.guards.refusals import require_own_commits, require_own_data, require_sound
-from flows.ledger.records import advice_at, closed_key
 from flows.loop import Loop
+from flows.rounds.round_progress import QueryProgress
+from flows.situation import Situation, State, campaign_state, read_situation
 from flows.steps.collect import collect, collect_late
 from flows.steps.finish import ended, finish
 from flows.steps.identify import identify
 from flows.steps.merge import merge
-from flows.steps.publish import publish, query_of
+from flows.steps.publish import publish
 from flows.steps.push import push
 from flows.steps.reproduce import ensure_recorded, reproduce_stage, seal_round, stages
 from flows.steps.take_in import take_in
 from flows.verify import verify
 from flows.versions.pushes import last_failure, unpushed
 from flows.views.round_report import render_again
-from flows.workspace.position import Position, ingest_tag
+from flows.workspace.position import Position
 from pipeline.campaign.stopping import why_finished
 from pipeline.errors import WorkspaceError
-
-Run = Callable[..., Any]
-
-
-def call(step: Callable[..., Any], *args: Any, name: str = "") -> Any:
-    """Run a step as it is; `name` is what a Prefect task would be called."""
-    return step(*args)
+from pipeline.records.query import QueryImage
 
 
-def tick(loop: Loop, run: Run = call) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """The steps of a tick, as functions or as whatever runs them."""
+
+    take_in: Callable[[Loop, str], None]
+    reproduce_stage: Callable[[Loop, Position, str], None]
+    seal_round: Callable[[Loop, Position], None]
+    publish: Callable[[Loop, Position, tuple[QueryImage, ...]], None]
+    collect: Callable[[Loop, Position], QueryProgress]
+    collect_late: Callable[[Loop], None]
+    merge: Callable[[Loop, Position], int]
+    finish: Callable[[Loop, str, str], None]
+    push: Callable[[Loop, list[str]], None]
+
+
+STEPS = Steps(
+    take_in=take_in,
+    reproduce_stage=reproduce_stage,
+    seal_round=seal_round,
+    publish=publish,
+    collect=collect,
+    collect_late=collect_late,
+    merge=merge,
+    finish=finish,
+    push=push,
+)
+
+
+def tick(loop: Loop, steps: Steps = STEPS) -> str:
     """Carry the loop on as far as it goes without people; returns one line for people.
 
     Raises WorkspaceError when another tick holds the lock, or when HEAD is not the workspace's
@@ -51,11 +72,11 @@ def tick(loop: Loop, run: Run = call) -> str:
         require_sound(loop)
         require_painted_classes(loop)
         identify(loop)
-        tried = _push(loop, run, tried=[])
+        tried = _push(loop, steps, tried=[])
         while True:
             require_own_commits(loop)  # people may commit at any time
-            said = _advance(loop, run)
-            tried = _push(loop, run, tried)
+            said = _advance(loop, steps)
+            tried = _push(loop, steps, tried)
             if said is not None:
                 _look(loop)
                 loop.log(said)
@@ -68,35 +89,46 @@ def _look(loop: Loop) -> None:
         loop.log(f"NOT AS IT MUST BE, {one.invariant}: {one.where}: {one.what} -> {one.remedy}")
 
 
-def _advance(loop: Loop, run: Run) -> str | None:
+def _advance(loop: Loop, steps: Steps) -> str | None:
     """One step forward; a line of text when there is none to take."""
-    here = loop.position()
-    arriving = _arriving(loop, here)
-    for domain, last in ended(loop, here, over=_over(loop, here, arriving)):
-        run(finish, loop, domain, last, name=f"finish:{domain}")
-    if arriving:
-        run(take_in, loop, arriving, name=f"take-in:{arriving}")
-        return None
-    if here is None:
-        return "nothing to do: no domain yet; `ssl-loop domain add NAME --images DIR`"
-    if not here.computed:
-        require_own_data(loop)
-        for stage in stages():
-            run(reproduce_stage, loop, here, stage, name=f"dvc:{stage}")
-        run(seal_round, loop, here, name=f"seal:{here.tag}")
-        return None
+    now = read_situation(loop)
+    for domain, last in ended(now).items():
+        steps.finish(loop, domain, last)
+    return NEXT[campaign_state(now)](loop, steps, now)
+
+
+def _wait_for_images(loop: Loop, steps: Steps, now: Situation) -> str:
+    return "nothing to do: no domain yet; `ssl-loop domain add NAME --images DIR`"
+
+
+def _take_in(loop: Loop, steps: Steps, now: Situation) -> None:
+    steps.take_in(loop, now.next_domain)
+
+
+def _compute(loop: Loop, steps: Steps, now: Situation) -> None:
+    require_own_data(loop)
+    for stage in stages():
+        steps.reproduce_stage(loop, now.current, stage)
+    steps.seal_round(loop, now.current)
+
+
+def _ask(loop: Loop, steps: Steps, now: Situation) -> str | None:
+    here = now.current
     ensure_recorded(loop, here)
-    if not query_of(loop, here):
-        run(collect_late, loop, name="collect-late")
-        why = why_finished(advice_at(loop.workspace, here.tag))
-        return f"finished {here.domain}: {why}, at {here.tag}{_late(loop)}"
-    run(publish, loop, here, name=f"publish:{here.tag}")
-    progress = run(collect, loop, here, name=f"collect:{here.tag}")
+    steps.publish(loop, here, now.query)
+    progress = steps.collect(loop, here)
     if not progress.settled:
         return f"waiting {progress} ({here.tag})"
     require_own_data(loop)
-    run(merge, loop, here, name=f"merge:{here.labels_tag}")
+    steps.merge(loop, here)
     return None
+
+
+def _rest(loop: Loop, steps: Steps, now: Situation) -> str:
+    here = now.current
+    ensure_recorded(loop, here)
+    steps.collect_late(loop)
+    return f"finished {here.domain}: {why_finished(now.advice)}, at {here.tag}{_late(loop)}"
 
 
 def _late(loop: Loop) -> str:
@@ -105,13 +137,24 @@ def _late(loop: Loop) -> str:
     return f"; {count} answer(s) came late and wait for the next merge" if count else ""
 
 
-def _push(loop: Loop, run: Run, tried: list[str]) -> list[str]:
+NEXT: dict[State, Callable[[Loop, Steps, Situation], str | None]] = {
+    State.EMPTY: _wait_for_images,
+    State.ARRIVING: _take_in,
+    State.COMPUTING: _compute,
+    State.ASKING: _ask,
+    State.CLOSED: _compute,
+    State.ANSWERED: _rest,
+    State.SUPERSEDED: _take_in,
+}
+
+
+def _push(loop: Loop, steps: Steps, tried: list[str]) -> list[str]:
     """Tags that wait to be pushed; `tried` ones are the next tick's, for a round must not wait."""
     tags = unpushed(loop)
     if tags and tags != tried:
         told = last_failure(loop, tags)
         try:
-            run(push, loop, tags, name=f"push:{tags[-1]}")
+            steps.push(loop, tags)
         except WorkspaceError as error:
             loop.log(f"NOT PUSHED, {len(tags)} tag(s) are on this machine alone: {error}")
         tags = unpushed(loop)
@@ -125,32 +168,3 @@ def _tell(loop: Loop) -> None:
     here = loop.position()
     if here and here.computed:
         render_again(loop)
-
-
-def _over(loop: Loop, here: Position | None, arriving: str | None) -> bool:
-    """The current domain's campaign ended: it asks nothing more, or another takes its place."""
-    if here is None or arriving == here.domain:
-        return False
-    return arriving is not None or (here.computed and not query_of(loop, here))
-
-
-def _arriving(loop: Loop, here: Position | None) -> str | None:
-    """The domain to take in now: the rest of a take-in that was killed, or the next in line."""
-    names = waiting(loop.root)
-    if not names:
-        return None
-    tags = loop.workspace.tags_merged()
-    begun = [name for name in names if ingest_tag(name) in tags]
-    if begun or here is None or _done(loop, here):
-        return (begun or names)[0]
-    return None
-
-
-def _done(loop: Loop, here: Position) -> bool:
-    """The current domain has spent its budget, or people closed its last round."""
-    if here.computed:
-        return not query_of(loop, here)
-    if here.round_index == 0:
-        return False
-    with session_scope(loop.ledger, read_only=True) as session:
-        return find_event(session, closed_key(here.domain, here.round_index - 1)) is not None

@@ -13,7 +13,8 @@ from flows.annotators.annotator import ToolTask
 from flows.annotators.label_studio_project import RETURNED
 from flows.annotators.label_studio_tasks import shown_reason
 from flows.answers.holdings import Holdings
-from flows.ledger.records import WHO, boxes_of, returned_key
+from flows.ledger.records import boxes_of, returned_key
+from flows.ledger.round_events import WHO
 from flows.loop import Loop
 from flows.workspace.position import Position
 from pipeline.ids import domain_of

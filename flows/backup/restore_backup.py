@@ -16,7 +16,7 @@ from db.copying import fill_ledger, require_empty
 from db.session import open_ledger, session_scope
 from flows.backup.archive import unpack
 from flows.backup.tool import EXPORT
-from flows.ledger.records import WHO
+from flows.ledger.round_events import WHO
 from flows.loop import Loop
 from flows.services.stack import LABEL_STUDIO_DATA, LEDGER_VARIABLE
 from flows.versions.rebuild_ledger import rebuild

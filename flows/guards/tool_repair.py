@@ -45,7 +45,7 @@ from flows.steps.collect import (
     absorb_inbox,
     collect_domain,
     keep_record,
-    samples_by_id,
+    read_inputs,
     withdraw,
 )
 from flows.workspace.position import round_tag
@@ -117,7 +117,7 @@ def adopt(loop: Loop, domain: str, project_id: int | None, *, take_over: bool) -
         taken += 1
     project = loop.annotator.claim_project(project, owner)
     remember_project(loop.ledger, owner, project)
-    collect_domain(loop, domain, samples_by_id(loop), trust_gone=True)
+    collect_domain(loop, domain, read_inputs(loop), trust_gone=True)
     return Adopted(project=project, tasks=taken, left_alone=left_alone)
 
 
@@ -166,14 +166,13 @@ def put_back(loop: Loop, domain: str) -> PutBack:
     kept in the ledger, where it takes the place of the lost one.
     """
     absorb_inbox(loop)
-    owner = Owner(workspace_id=loop.identity.id, domain=domain)
+    owner, params = Owner(workspace_id=loop.identity.id, domain=domain), loop.read_params()
     try:
-        project, is_new = loop.known_project(domain), False
+        project, is_new = loop.known_project(domain, params.classes), False
     except ToolStateError as error:
         loop.log(str(error))
         project = None
     if project is None:
-        params = loop.read_params()
         title = f"{params.annotation.title.strip()}: {loop.root.name} / {domain}"
         project, is_new = loop.annotator.create_project(owner, title, params.classes), True
         remember_project(loop.ledger, owner, project)

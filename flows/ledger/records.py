@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from db import repository
 from db.tables import QueryItem
+from flows.ledger.round_events import WHO, note
 from flows.workspace.position import ingest_tag, round_tag
 from flows.workspace.workspace import Workspace
 from pipeline import layout
@@ -29,7 +31,6 @@ from pipeline.records.query import QueryImage, QueryRow, by_image, parse_query
 from pipeline.records.regions import Box
 from pipeline.stages import STAGES
 
-WHO = "ssl-loop"
 DAMAGED = "`dvc checkout` brings a merged one back, the tool has one that waits in the inbox"
 
 
@@ -122,39 +123,9 @@ def mask_file(root: Path, item_id: str, mask_sha256: str) -> Path | None:
     return next((place for place in places if place.exists()), None)
 
 
-def stage_key(domain: str, round_index: int, stage: str) -> str:
-    """The audit event of a completed stage happens once per round."""
-    return f"stage/{round_tag(domain, round_index)}/{stage}"
-
-
-def sealed_key(domain: str, round_index: int) -> str:
-    """The audit event of a computed round."""
-    return f"sealed/{round_tag(domain, round_index)}"
-
-
-def published_key(domain: str, round_index: int) -> str:
-    """The audit event of a published query."""
-    return f"published/{round_tag(domain, round_index)}"
-
-
-def merged_key(domain: str, round_index: int) -> str:
-    """The audit event of a merge."""
-    return f"merged/{round_tag(domain, round_index)}"
-
-
-def closed_key(domain: str, round_index: int) -> str:
-    """The audit event of `ssl-loop round close`."""
-    return f"closed/{round_tag(domain, round_index)}"
-
-
 def returned_key(item_id: str, version: str) -> str:
     """The audit event of sending an unreadable version of an answer back with the reason."""
     return f"returned/{item_id}/{version}"
-
-
-def late_key(domain: str, round_index: int, at: datetime) -> str:
-    """The audit event of seeing that a round is over its time."""
-    return f"late/{round_tag(domain, round_index)}/{at.isoformat()}"
 
 
 def tool_facts_path(root: Path, domain: str) -> Path:
@@ -182,16 +153,21 @@ def advice_at(workspace: Workspace, tag: str) -> Advice | None:
 
 def asked_at(workspace: Workspace, tag: str) -> list[QueryRow]:
     """What a computed round asks people for, as tagged; nothing where a stopping rule closed it."""
-    advice = advice_at(workspace, tag)
+    return query_at(workspace, tag, advice_at(workspace, tag))
+
+
+def query_at(workspace: Workspace, tag: str, advice: Advice | None) -> list[QueryRow]:
+    """As `asked_at`, where the round's advice was read before."""
     if advice and advice.closes:
         return []
     return parse_query(workspace.file_at(tag, layout.QUERY))
 
 
-def record_query(session: Session, workspace: Workspace, domain: str, round_index: int) -> None:
+def record_query(
+    session: Session, domain: str, round_index: int, query: Iterable[QueryImage]
+) -> None:
     """The round and what it asks for."""
     repository.add_round(session, domain=domain, round_index=round_index)
-    rows = asked_at(workspace, round_tag(domain, round_index))
     items = [
         repository.NewQueryItem(
             sample_id=image.sample_id,
@@ -202,7 +178,7 @@ def record_query(session: Session, workspace: Workspace, domain: str, round_inde
             regions=_regions(image),
             expected_minutes=image.minutes,
         )
-        for image in by_image(rows)
+        for image in query
     ]
     repository.upsert_query_items(session, domain, round_index, items)
 
@@ -228,26 +204,11 @@ def boxes_of(item: QueryItem, *, source: str | None = None) -> tuple[Box, ...]:
 
 def record_round(session: Session, workspace: Workspace, domain: str, round_index: int) -> None:
     """Query, checkpoints, measurements and completed stages, all from the tag `<domain>/r<k>`."""
-    record_query(session, workspace, domain, round_index)
-    for stage in STAGES:
-        repository.record_event(
-            session,
-            kind="stage_completed",
-            who=WHO,
-            domain=domain,
-            round_index=round_index,
-            subject=stage,
-            key=stage_key(domain, round_index, stage),
-        )
-    repository.record_event(
-        session,
-        kind="sealed",
-        who=WHO,
-        domain=domain,
-        round_index=round_index,
-        key=sealed_key(domain, round_index),
-    )
     tag = round_tag(domain, round_index)
+    record_query(session, domain, round_index, by_image(asked_at(workspace, tag)))
+    for stage in STAGES:
+        note(session, "stage_completed", domain, round_index, subject=stage)
+    note(session, "sealed", domain, round_index)
     manifest = workspace.manifest_at(tag)
     trained_on = {s.sample_id: s.mask_sha256 for s in manifest if s.labelled}
     if not trained_on:
@@ -289,10 +250,5 @@ def _record_measurements(
 
 def record_turn(session: Session, domain: str, round_index: int) -> None:
     """A round whose labels are tagged was published and merged."""
-    for kind, key in (
-        ("published", published_key(domain, round_index)),
-        ("merged", merged_key(domain, round_index)),
-    ):
-        repository.record_event(
-            session, kind=kind, who=WHO, domain=domain, round_index=round_index, key=key
-        )
+    for kind in ("published", "merged"):
+        note(session, kind, domain, round_index)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import getpass
 
-from db.repository import record_event
 from db.session import session_scope
-from flows.ledger.records import closed_key
+from flows.ledger.round_events import note
 from flows.loop import Loop
 from pipeline.errors import WorkspaceError
 
@@ -17,13 +16,6 @@ def close_round(loop: Loop) -> str:
     if not here.computed:
         raise WorkspaceError(f"{here.tag} is not computed yet, so it asks nobody; nothing to close")
     with session_scope(loop.ledger) as session:
-        is_new = record_event(
-            session,
-            kind="closed",
-            who=getpass.getuser(),
-            domain=here.domain,
-            round_index=here.round_index,
-            key=closed_key(here.domain, here.round_index),
-        )
+        is_new = note(session, "closed", here.domain, here.round_index, who=getpass.getuser())
     again = "" if is_new else " (it was closed before)"
     return f"{here.tag} is closed{again}: the next tick merges the answers that are there"

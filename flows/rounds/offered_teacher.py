@@ -13,9 +13,8 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 from typing_extensions import TypedDict
 
-from db.repository import record_event
 from db.session import session_scope
-from flows.ledger.records import WHO
+from flows.ledger.round_events import note
 from flows.loop import Loop
 from flows.workspace.position import Position, RoundTag, accepted_tag, round_tags
 from flows.workspace.workspace import Workspace, is_workspace
@@ -163,24 +162,11 @@ def record_forgetting(
     plain = workspace.file_at(tag, layout.FORGETTING).json(_Cost)
     if plain["beyond"]:
         drops = {name: plain["forgetting"][name] for name in plain["beyond"]}
-        record_event(
-            session,
-            kind="forgotten",
-            who=WHO,
-            domain=domain,
-            round_index=round_index,
-            detail={"drops": drops, "tolerance": plain["tolerance"]},
-            key=f"forgotten/{tag}",
-        )
+        tolerance = plain["tolerance"]
+        note(session, "forgotten", domain, round_index, drops=drops, tolerance=tolerance)
     if accepted_tag(tag) in workspace.tags_merged():
-        record_event(
-            session,
-            kind="forgetting_accepted",
-            who=workspace.tag_message(accepted_tag(tag)).removeprefix(_BY),
-            domain=domain,
-            round_index=round_index,
-            key=f"accepted/{tag}",
-        )
+        who = workspace.tag_message(accepted_tag(tag)).removeprefix(_BY)
+        note(session, "forgetting_accepted", domain, round_index, who=who)
 
 
 def _rounds(workspace: Workspace) -> list[RoundTag]:

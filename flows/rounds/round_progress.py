@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from db.repository import events, find_event, item_states, record_event
+from db.repository import events, item_states
 from db.session import session_scope
 from flows.answers.holdings import Holdings
-from flows.ledger.records import WHO, closed_key, late_key, published_key
+from flows.ledger.round_events import find_note, note
 from flows.loop import Loop
 from flows.workspace.position import Position
 
@@ -47,12 +47,20 @@ class QueryProgress:
 
 
 def progress(
-    loop: Loop, here: Position, held: Holdings | None, unreadable: Mapping[int, str]
+    loop: Loop,
+    here: Position,
+    held: Holdings | None,
+    unreadable: Mapping[int, str],
+    *,
+    timeout: timedelta,
 ) -> QueryProgress:
-    """How far people are, by the ledger; a task that is not there settles nothing."""
+    """How far people are, by the ledger; a task that is not there settles nothing.
+
+    What is left after `timeout` is not waited for.
+    """
     with session_scope(loop.ledger, read_only=True) as session:
         states = item_states(session, here.domain, here.round_index)
-        closed = find_event(session, closed_key(here.domain, here.round_index)) is not None
+        closed = find_note(session, "closed", here.domain, here.round_index) is not None
     unanswered = [item_id for item_id, state in states.items() if not state.settled]
     tasks = held.tasks if held else {}
     for task in held.foreign if held else ():
@@ -68,16 +76,15 @@ def progress(
         open=sum(item_id in tasks for item_id in unanswered),
         missing=sum(item_id not in tasks for item_id in unanswered),
         unreadable=(*unreadable, *(held.unlisted if held else ())),
-        closed=closed or (bool(unanswered) and _is_late(loop, here)),
+        closed=closed or (bool(unanswered) and _is_late(loop, here, timeout)),
     )
 
 
-def _is_late(loop: Loop, here: Position) -> bool:
+def _is_late(loop: Loop, here: Position, timeout: timedelta) -> bool:
     """Whether the round is over its time, as seen twice some time apart by a clock that agrees."""
-    timeout = timedelta(hours=loop.read_params().loop.round_timeout_h)
     now = datetime.now(UTC)
     with session_scope(loop.ledger) as session:
-        published = find_event(session, published_key(here.domain, here.round_index))
+        published = find_note(session, "published", here.domain, here.round_index)
         if published is None or now - published.at <= timeout:
             return False
         seen = [
@@ -88,15 +95,7 @@ def _is_late(loop: Loop, here: Position) -> bool:
         if any(now - at >= LATE_AGAIN for at in seen):
             return True
         if not seen:
-            record_event(
-                session,
-                kind="late",
-                who=WHO,
-                domain=here.domain,
-                round_index=here.round_index,
-                subject=now.isoformat(),
-                at=now,
-                key=late_key(here.domain, here.round_index, now),
-            )
+            subject = now.isoformat()
+            note(session, "late", here.domain, here.round_index, subject=subject, at=now)
     loop.log(f"{here.tag} is over its {timeout}; a later tick that sees it too closes it")
     return False

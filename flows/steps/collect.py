@@ -6,7 +6,7 @@ its task is there was withdrawn; a task or a project that is gone says nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -30,11 +30,27 @@ from flows.ledger.records import AnnotationRecord, boxes_of, mask_file, read_rec
 from flows.loop import Loop, keep_mask
 from flows.rounds.round_progress import QueryProgress, progress
 from flows.workspace.position import Position
+from pipeline.config.params import Params
 from pipeline.errors import ServiceError
 from pipeline.ids import sample_of
 from pipeline.records.manifest import Sample
 
 _TICK = timedelta(microseconds=1)  # the tool's shortest time: a version of ours follows its own
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """The files that all domains and answers are read against, as one step found them."""
+
+    params: Params
+    samples: Mapping[str, Sample]
+    """`sample_id -> sample` of the working copy's manifest."""
+
+
+def read_inputs(loop: Loop) -> Inputs:
+    """params.yaml and the manifest as they are now."""
+    samples = {sample.sample_id: sample for sample in loop.workspace.manifest()}
+    return Inputs(params=loop.read_params(), samples=samples)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +63,7 @@ class Collected:
     """(annotation id, `updated_at`) of every version."""
     lost: set[int]
     """Annotation ids of answers that count, whose mask is not at hand."""
-    samples: Mapping[str, Sample]
-    classes: Sequence[str]
+    inputs: Inputs
 
     def lacks(self, annotation_id: int, updated_at: datetime) -> bool:
         """Whether a version in the tool is still to be read."""
@@ -67,36 +82,32 @@ class Collected:
 def collect(loop: Loop, here: Position) -> QueryProgress:
     """Pull, validate, keep, record; returns how far the round is."""
     absorb_inbox(loop)
-    samples = samples_by_id(loop)
-    _collect_others(loop, samples, but=here.domain)
-    held, unreadable = collect_domain(loop, here.domain, samples)
+    inputs = read_inputs(loop)
+    _collect_others(loop, inputs, but=here.domain)
+    held, unreadable = collect_domain(loop, here.domain, inputs)
     if held is not None:
         send_back(loop, here, held)
-    return progress(loop, here, held, unreadable)
+    timeout = timedelta(hours=inputs.params.loop.round_timeout_h)
+    return progress(loop, here, held, unreadable, timeout=timeout)
 
 
 def collect_late(loop: Loop) -> None:
     """Answers to the tasks of all domains, once none asks for any more."""
-    _collect_others(loop, samples_by_id(loop), but=None)
+    _collect_others(loop, read_inputs(loop), but=None)
 
 
-def _collect_others(loop: Loop, samples: Mapping[str, Sample], *, but: str | None) -> None:
+def _collect_others(loop: Loop, inputs: Inputs, *, but: str | None) -> None:
     """Answers to older domains' tasks; what stands in their way is named and not waited for."""
-    for domain in loop.read_params().domains:
+    for domain in inputs.params.domains:
         if domain != but:
             try:
-                collect_domain(loop, domain, samples)
+                collect_domain(loop, domain, inputs)
             except ServiceError as error:
                 loop.log(f"late answers to {domain} are not collected: {error}")
 
 
-def samples_by_id(loop: Loop) -> dict[str, Sample]:
-    """The manifest of the working copy: read once for all domains and answers."""
-    return {sample.sample_id: sample for sample in loop.workspace.manifest()}
-
-
 def collect_domain(
-    loop: Loop, domain: str, samples: Mapping[str, Sample], *, trust_gone: bool = False
+    loop: Loop, domain: str, inputs: Inputs, *, trust_gone: bool = False
 ) -> tuple[Holdings | None, dict[int, str]]:
     """What the tool holds of a domain, its new versions being in the ledger; None before it asked.
 
@@ -104,10 +115,12 @@ def collect_domain(
     are gone at once that the tool looks as if set back to an older state, unless a person says
     with `trust_gone` that it was not.
     """
-    project = loop.known_project(domain) if sent_tasks(loop.ledger, domain) else None
+    if not sent_tasks(loop.ledger, domain):
+        return None, {}
+    project = loop.known_project(domain, inputs.params.classes)
     if project is None:
         return None, {}
-    held, known = holdings(loop, domain, project), _collected(loop, domain, samples)
+    held, known = holdings(loop, domain, project), _collected(loop, domain, inputs)
     if not trust_gone:
         _require_not_set_back(held, known)
     tasks = {
@@ -124,11 +137,11 @@ def collect_domain(
     return held, pulled.unreadable
 
 
-def _collected(loop: Loop, domain: str, samples: Mapping[str, Sample]) -> Collected:
+def _collected(loop: Loop, domain: str, inputs: Inputs) -> Collected:
     with session_scope(loop.ledger, read_only=True) as session:
         versions = annotation_versions(session, domain)
         counting = accepted_items(session)
-    in_data = {sample.mask_sha256 for sample in samples.values()}
+    in_data = {sample.mask_sha256 for sample in inputs.samples.values()}
     return Collected(
         # Masks that people committed by hand have negative numbers: the tool never had them.
         newest={row.tool_annotation_id: row for row in versions if row.tool_annotation_id > 0},
@@ -139,8 +152,7 @@ def _collected(loop: Loop, domain: str, samples: Mapping[str, Sample]) -> Collec
             if row.mask_sha256 not in in_data
             and mask_file(loop.root, row.item_id, str(row.mask_sha256)) is None
         },
-        samples=samples,
-        classes=loop.read_params().classes,
+        inputs=inputs,
     )
 
 
@@ -228,8 +240,8 @@ def _keep(
         item = find_query_item(session, item_id)
         asked = Question(
             item_id=item_id,
-            sample=known.samples[sample_of(item_id)],
-            classes=known.classes,
+            sample=known.inputs.samples[sample_of(item_id)],
+            classes=known.inputs.params.classes,
             pre_annotation=pre_annotation(session, item_id) or [],
             regions=boxes_of(item) if item else (),
         )

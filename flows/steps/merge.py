@@ -23,7 +23,6 @@ from db.repository import (
     ls_projects,
     ls_tasks,
     pre_annotation,
-    record_event,
     rounds,
     withdrawn_samples,
 )
@@ -32,13 +31,12 @@ from db.tables import Annotation, ItemState
 from flows.answers.accept_commit import data_base
 from flows.answers.scored_answers import answers_so_far
 from flows.ledger.records import (
-    WHO,
     AnnotationRecord,
     answers_dir,
-    merged_key,
     read_records,
     tool_facts_path,
 )
+from flows.ledger.round_events import note
 from flows.loop import Loop, inbox
 from flows.steps.keep_teacher import hand_over_teacher
 from flows.steps.region_masks import audit_picks, partial_answers, place_pieces, with_regions
@@ -254,12 +252,4 @@ def _seal(loop: Loop, here: Position, folders: list[Path], changed: list[Sample]
     loop.workspace.commit(paths, message)
     loop.workspace.tag(here.labels_tag, message)
     with session_scope(loop.ledger) as session:
-        record_event(
-            session,
-            kind="merged",
-            who=WHO,
-            domain=here.domain,
-            round_index=here.round_index,
-            key=merged_key(here.domain, here.round_index),
-            detail={"masks": len(changed)},
-        )
+        note(session, "merged", here.domain, here.round_index, masks=len(changed))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
-from db.repository import ls_tasks, record_event, record_ls_task
+from db.repository import ls_tasks, record_ls_task
 from db.session import session_scope
 from flows.annotators.annotator import Project, PushItem
-from flows.ledger.records import WHO, asked_at, published_key, record_query
+from flows.ledger.records import record_query
+from flows.ledger.round_events import note
 from flows.loop import Loop
 from flows.services import stack
 from flows.workspace.position import Position
@@ -16,39 +19,25 @@ from pipeline import layout
 from pipeline.errors import DataError
 from pipeline.ids import item_id
 from pipeline.records.manifest import Sample
-from pipeline.records.query import QueryImage, by_image
+from pipeline.records.query import QueryImage
 from pipeline.records.regions import inside
 from pipeline.types import IGNORE
 
 
-def query_of(loop: Loop, here: Position) -> list[QueryImage]:
-    """The round's query as tagged, never the working copy."""
-    return by_image(asked_at(loop.workspace, here.tag))
-
-
-def publish(loop: Loop, here: Position) -> None:
+def publish(loop: Loop, here: Position, query: Sequence[QueryImage]) -> None:
     """Send what has no task yet; done when images in the tag = in the ledger = tasks made."""
-    images = query_of(loop, here)
     with session_scope(loop.ledger) as session:
-        record_query(session, loop.workspace, here.domain, here.round_index)
+        record_query(session, here.domain, here.round_index, query)
         known = set(ls_tasks(session, here.domain, here.round_index))
-    missing = [one for one in images if item_id(one.sample_id, here.round_index) not in known]
+    missing = [one for one in query if item_id(one.sample_id, here.round_index) not in known]
     if missing:
         _ensure_predictions(loop)
         project = loop.project(here.domain)
-        loop.log(f"publishing {len(missing)} of {len(images)} to {project.url}")
+        loop.log(f"publishing {len(missing)} of {len(query)} to {project.url}")
         _push(loop, here, project, missing)
         stack.ensure_hook(loop.root, loop.annotator, project)
     with session_scope(loop.ledger) as session:
-        record_event(
-            session,
-            kind="published",
-            who=WHO,
-            domain=here.domain,
-            round_index=here.round_index,
-            key=published_key(here.domain, here.round_index),
-            detail={"items": len(images)},
-        )
+        note(session, "published", here.domain, here.round_index, items=len(query))
 
 
 def _ensure_predictions(loop: Loop) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from db.repository import find_event, record_event
 from db.session import session_scope
 from flows.domains.shift_on_arrival import adopt
-from flows.ledger.records import WHO, record_round, record_turn, sealed_key, stage_key
+from flows.ledger.records import record_round, record_turn
+from flows.ledger.round_events import find_note, note
 from flows.loop import Loop
 from flows.rounds.offered_teacher import record_forgetting, write_forgetting
 from flows.rounds.stopping_advice import write_advice
@@ -35,15 +35,7 @@ def reproduce_stage(loop: Loop, here: Position, stage: str) -> None:
     """Bring one stage up to date and note, once per round, that it completed."""
     loop.workspace.repro(stage, on_line=lambda line: loop.log(f"{stage}: {line}"))
     with session_scope(loop.ledger) as session:
-        record_event(
-            session,
-            kind="stage_completed",
-            who=WHO,
-            domain=here.domain,
-            round_index=here.round_index,
-            subject=stage,
-            key=stage_key(here.domain, here.round_index, stage),
-        )
+        note(session, "stage_completed", here.domain, here.round_index, subject=stage)
 
 
 def seal_round(loop: Loop, here: Position) -> None:
@@ -60,9 +52,8 @@ def seal_round(loop: Loop, here: Position) -> None:
 
 def ensure_recorded(loop: Loop, here: Position) -> None:
     """The facts of a computed round are in the ledger, also where the last tick was killed."""
-    key = sealed_key(here.domain, here.round_index)
     with session_scope(loop.ledger, read_only=True) as session:
-        if find_event(session, key) is not None:
+        if find_note(session, "sealed", here.domain, here.round_index) is not None:
             return
     with session_scope(loop.ledger) as session:
         record_round(session, loop.workspace, here.domain, here.round_index)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from db.repository import find_event, ls_tasks
+from db.repository import ls_tasks
 from db.session import session_scope
-from flows.ledger.records import asked_at, published_key
+from flows.ledger.records import asked_at
+from flows.ledger.round_events import find_note
 from flows.verify.evidence import Evidence, Finding
 from pipeline.ids import item_id
 from pipeline.records.query import by_image
@@ -19,7 +20,7 @@ def asked(evidence: Evidence) -> Iterator[Finding]:
         tagged = {item_id(row.sample_id, round_index) for row in rows}
         with session_scope(evidence.loop.ledger, read_only=True) as session:
             sent = set(ls_tasks(session, domain, round_index))
-            published = find_event(session, published_key(domain, round_index)) is not None
+            published = find_note(session, "published", domain, round_index) is not None
         of_round = (domain, round_index)
         known = {
             name

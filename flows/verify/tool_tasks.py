@@ -75,11 +75,12 @@ def answers(evidence: Evidence) -> Iterator[Finding]:
 def _held(evidence: Evidence) -> Iterator[tuple[str, Holdings | Finding]]:
     """What the tool has of each domain that was asked for there."""
     loop = evidence.loop
+    classes = loop.read_params().classes
     for domain in evidence.domains:
         if not sent_tasks(loop.ledger, domain):
             continue
         try:
-            project = loop.known_project(domain)
+            project = loop.known_project(domain, classes)
         except ToolStateError as error:
             yield domain, Finding(where=f"domain {domain}", what=str(error), remedy=_PUT_RIGHT)
             continue

@@ -6,7 +6,7 @@ import hashlib
 
 from db.repository import events, record_event
 from db.session import session_scope
-from flows.ledger.records import WHO
+from flows.ledger.round_events import WHO
 from flows.loop import Loop
 from flows.workspace.remote import Remote, redacted, remote
 from pipeline.ids import domain_of

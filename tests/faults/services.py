@@ -114,7 +114,7 @@ def lead_hooks(scene: Scene) -> None:
     url = stack.read_daemons(scene.root)[stack.HOOK].url + webhook.PATH
     header = {webhook.SECRET_HEADER: credentials(scene.root).webhook_secret}
     with open_loop(scene.root, log=scene.said.append) as loop:
-        project: Project | None = loop.known_project(DOMAIN)
+        project: Project | None = loop.known_project(DOMAIN, loop.read_params().classes)
         assert project is not None
         loop.annotator.ensure_webhook(project, url, header)
 

@@ -73,7 +73,7 @@ POINTS: dict[str, Callable[[], None]] = {
         Workspace, "tag", lambda ws, name, *_, **__: name.endswith("-labels")
     ),
     "between the merge's tag and the ledger": lambda: before(
-        merge, "record_event", lambda *a, **k: k.get("kind") == "merged"
+        merge, "note", lambda session, kind, *_, **__: kind == "merged"
     ),
     "before the final tag": lambda: before(
         Workspace, "tag", lambda ws, name, *_, **__: name.endswith("/final")

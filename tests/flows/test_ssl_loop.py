@@ -9,24 +9,23 @@ from prefect.client.orchestration import get_client
 from prefect.testing.utilities import prefect_test_harness
 
 from flows import loop as loop_module
-from flows.ssl_loop import TASKS, ssl_loop
-from flows.steps.collect import collect, collect_late
-from flows.steps.finish import finish
-from flows.steps.merge import merge
-from flows.steps.publish import publish
-from flows.steps.push import push
-from flows.steps.reproduce import reproduce_stage, seal_round
-from flows.steps.take_in import take_in
+from flows.ssl_loop import TASKS, StepTask, ssl_loop
+from flows.tick import STEPS
 from tests.flows.conftest import stage_domain, truth
 from tests.support.fake_annotator import FakeAnnotator
 
 
 def test_every_step_is_a_task_without_result_caching() -> None:
-    between = {take_in, reproduce_stage, seal_round, merge, finish, push}
-    assert set(TASKS) == between | {publish, collect, collect_late}
-    for task in TASKS.values():
-        assert type(task.cache_policy).__name__ == "_None"
-        assert not task.persist_result
+    for name, step in vars(TASKS).items():
+        assert isinstance(step, StepTask)
+        assert step.task.fn is getattr(STEPS, name)
+        assert type(step.task.cache_policy).__name__ == "_None"
+        assert not step.task.persist_result
+
+
+def test_only_steps_that_ask_a_service_are_tried_again() -> None:
+    again = {name for name, step in vars(TASKS).items() if step.task.retries}
+    assert again == {"publish", "collect", "collect_late"}
 
 
 def test_the_flow_turns_a_round_and_shows_it(

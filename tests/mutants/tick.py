@@ -36,15 +36,15 @@ TICK_FAULTS = (
     Mutant(
         "rounds are computed from data that people edited",
         "flows/tick.py",
-        "        require_own_data(loop)\n        for stage in stages():",
-        "        for stage in stages():",
+        "    require_own_data(loop)\n    for stage in stages():",
+        "    for stage in stages():",
         f"{MEANWHILE}[False]",
     ),
     Mutant(
         "answers are merged into data that people edited",
         "flows/tick.py",
-        "    require_own_data(loop)\n    run(merge",
-        "    run(merge",
+        "    require_own_data(loop)\n    steps.merge(",
+        "    steps.merge(",
         f"{OWNERS}::test_edits_that_are_not_committed_are_named_before_they_are_read_or_lost",
     ),
     Mutant(
@@ -57,7 +57,7 @@ TICK_FAULTS = (
     Mutant(
         "what a tick sealed waits for the next to be pushed",
         "flows/tick.py",
-        "            tried = _push(loop, run, tried)\n",
+        "            tried = _push(loop, steps, tried)\n",
         "",
         f"{REMOTE}::test_what_a_tick_seals_it_also_pushes",
     ),
@@ -71,15 +71,15 @@ TICK_FAULTS = (
     Mutant(
         "the campaign's end does not collect late answers",
         "flows/tick.py",
-        '        run(collect_late, loop, name="collect-late")\n',
+        "    steps.collect_late(loop)\n",
         "",
         TWO_DOMAINS,
     ),
     Mutant(
         "the current domain is called finished",
         "flows/steps/finish.py",
-        "if here is not None and not over:",
-        "if here is not None and over:",
+        "campaign_state(now) not in ENDED:",
+        "campaign_state(now) in ENDED:",
         TWO_DOMAINS,
     ),
     Mutant(
@@ -97,9 +97,10 @@ TICK_FAULTS = (
     ),
     Mutant(
         "a stage's end is noted each time",
-        "flows/steps/reproduce.py",
-        "            key=stage_key(here.domain, here.round_index, stage),\n",
-        "            key=stage_key(here.domain, here.round_index, stage) + str(id(session)),\n",
+        "flows/ledger/round_events.py",
+        "        key=event_key(kind, domain, round_index, subject),\n",
+        "        key=event_key(kind, domain, round_index, subject)"
+        ' + str(id(session)) * (kind == "stage_completed"),\n',
         f"{CRASHES}[between repro and commit]",
     ),
     Mutant(

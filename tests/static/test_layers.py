@@ -43,8 +43,8 @@ ORDER = {
     "db": ("ledger_errors", "tables", "session", "copying", "migrations", "repository"),
     "flows": (
         "processes", "annotators", "workspace", "ledger", "services", "loop", "answers", "rounds",
-        "versions", "backup", "domains", "watch", "views", "steps", "verify", "guards", "tick",
-        "demo", "cli", "run_page", "ssl_loop", "ssl_watch",
+        "versions", "backup", "domains", "situation", "watch", "views", "steps", "verify", "guards",
+        "tick", "demo", "cli", "run_page", "ssl_loop", "ssl_watch",
     ),
     "benchmarks": (
         "support", "camvid", "methods", "backtest", "adaptation", "shift", "watch", "timings",

@@ -15,7 +15,7 @@ from db.session import open_ledger
 from flows.annotators.label_studio import LabelStudio
 from flows.domains.add import add_domain
 from flows.loop import Loop
-from flows.steps.publish import query_of
+from flows.situation import read_situation
 from flows.tick import tick
 from flows.workspace.workspace import Workspace
 from pipeline import layout
@@ -72,7 +72,7 @@ def page(label_studio: Server) -> Iterator[Any]:
 
 def test_people_see_framed_regions_and_only_these_are_learnt(loop: Loop, page: Any) -> None:
     assert tick(loop) == "waiting 0/1: 1 open (day/r0)"
-    (asked,) = query_of(loop, loop.require_position())
+    (asked,) = read_situation(loop).query
     asked_HW = inside(asked.boxes, SIZE)
     assert asked_HW[:80].all()  # the upper third, and half of the next
     assert asked_HW.mean() == pytest.approx(0.5)

@@ -1,0 +1,103 @@
+"""The evidence that one step of a tick decides by, read once, and the campaign's state by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from db.session import session_scope
+from flows.domains.incoming import waiting
+from flows.ledger.records import advice_at, query_at
+from flows.ledger.round_events import find_note
+from flows.loop import Loop, position_in
+from flows.workspace.position import Position, ingest_tag
+from pipeline.campaign.stopping import Advice
+from pipeline.records.query import QueryImage, by_image
+
+
+class State(Enum):
+    """What a campaign is at: the value says when. `campaign_state` is the only judge of it."""
+
+    EMPTY = "there is no domain yet, and none waits"
+    ARRIVING = "a domain is to be taken in, and no campaign ends for it"
+    COMPUTING = "the round is not computed"
+    ASKING = "the round asks people, or merges what they answered"
+    CLOSED = "people closed the last round and none is computed since: the next domain may come"
+    ANSWERED = "the newest round asks nothing: the budget is spent, or a stopping rule closed it"
+    SUPERSEDED = "the next domain takes its place"
+
+
+ENDED = (State.ANSWERED, State.SUPERSEDED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """The evidence by which one step of a tick decides; nothing is read after it was made."""
+
+    here: Position | None
+    """The current domain and round; None before the first domain is taken in."""
+    domains: tuple[str, ...]
+    """Of params.yaml, in order of arrival."""
+    tags: frozenset[str]
+    """Reachable from HEAD."""
+    query: tuple[QueryImage, ...]
+    """What the computed round asks people for, as tagged, never the working copy; () before."""
+    advice: Advice | None
+    """What the computed round says about stopping."""
+    closed: bool
+    """People closed the round before one that is not computed."""
+    waiting: tuple[str, ...]
+    """Domains in .ssl-loop/incoming, first come first."""
+
+    @property
+    def current(self) -> Position:
+        """`here`, in the states of a campaign that there is."""
+        assert self.here is not None
+        return self.here
+
+    @property
+    def next_domain(self) -> str:
+        """The domain to take in, where one waits."""
+        return self.begun or self.waiting[0]
+
+    @property
+    def begun(self) -> str | None:
+        """The domain whose taking in was killed after its tag."""
+        return next((name for name in self.waiting if ingest_tag(name) in self.tags), None)
+
+
+def read_situation(loop: Loop) -> Situation:
+    """The evidence as it is now; WorkspaceError where tags that say it are missing."""
+    params, tags = loop.read_params(), loop.workspace.tags_merged()
+    here = position_in(loop.workspace, params.domain, tags)
+    computed = here is not None and here.computed
+    advice = advice_at(loop.workspace, here.tag) if here and computed else None
+    query = query_at(loop.workspace, here.tag, advice) if here and computed else []
+    closed = False
+    if here and not computed and here.round_index > 0:
+        with session_scope(loop.ledger, read_only=True) as session:
+            closed = find_note(session, "closed", here.domain, here.round_index - 1) is not None
+    return Situation(
+        here=here,
+        domains=tuple(params.domains),
+        tags=frozenset(tags),
+        query=tuple(by_image(query)),
+        advice=advice,
+        closed=closed,
+        waiting=tuple(waiting(loop.root)),
+    )
+
+
+def campaign_state(now: Situation) -> State:
+    """What the current domain's campaign is at."""
+    if now.here is None:
+        return State.ARRIVING if now.waiting else State.EMPTY
+    if now.begun is not None:
+        return State.ARRIVING if now.begun == now.here.domain else State.SUPERSEDED
+    if now.here.computed:
+        state = State.ASKING if now.query else State.ANSWERED
+    else:
+        state = State.CLOSED if now.closed else State.COMPUTING
+    if now.waiting and state in (State.CLOSED, State.ANSWERED):
+        return State.SUPERSEDED
+    return state
