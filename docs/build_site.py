@@ -19,7 +19,7 @@ DOCS = ROOT / "docs"
 SHOWN = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".json": "json"}
 IMAGES = {".svg", ".png"}
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#\s]+)")
-CODE = re.compile(r"(^```.*?^```$|`[^`\n]*`)", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"(^````.*?^````$|^```.*?^```$|`[^`\n]*`)", re.MULTILINE | re.DOTALL)
 
 
 def build(out: Path) -> None:

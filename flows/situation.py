@@ -15,7 +15,7 @@ from pipeline.campaign.stopping import Advice
 from pipeline.records.query import QueryImage, by_image
 
 
-class State(Enum):
+class CampaignState(Enum):
     """What a campaign is at: the value says when. `campaign_state` is the only judge of it."""
 
     EMPTY = "there is no domain yet, and none waits"
@@ -27,7 +27,7 @@ class State(Enum):
     SUPERSEDED = "the next domain takes its place"
 
 
-ENDED = (State.ANSWERED, State.SUPERSEDED)
+ENDED = (CampaignState.ANSWERED, CampaignState.SUPERSEDED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,16 +88,16 @@ def read_situation(loop: Loop) -> Situation:
     )
 
 
-def campaign_state(now: Situation) -> State:
+def campaign_state(now: Situation) -> CampaignState:
     """What the current domain's campaign is at."""
     if now.here is None:
-        return State.ARRIVING if now.waiting else State.EMPTY
+        return CampaignState.ARRIVING if now.waiting else CampaignState.EMPTY
     if now.begun is not None:
-        return State.ARRIVING if now.begun == now.here.domain else State.SUPERSEDED
+        return CampaignState.ARRIVING if now.begun == now.here.domain else CampaignState.SUPERSEDED
     if now.here.computed:
-        state = State.ASKING if now.query else State.ANSWERED
+        state = CampaignState.ASKING if now.query else CampaignState.ANSWERED
     else:
-        state = State.CLOSED if now.closed else State.COMPUTING
-    if now.waiting and state in (State.CLOSED, State.ANSWERED):
-        return State.SUPERSEDED
+        state = CampaignState.CLOSED if now.closed else CampaignState.COMPUTING
+    if now.waiting and state in (CampaignState.CLOSED, CampaignState.ANSWERED):
+        return CampaignState.SUPERSEDED
     return state

@@ -15,7 +15,7 @@ from flows.guards.painted_guard import require_painted_classes
 from flows.guards.refusals import require_own_commits, require_own_data, require_sound
 from flows.loop import Loop
 from flows.rounds.round_progress import QueryProgress
-from flows.situation import Situation, State, campaign_state, read_situation
+from flows.situation import CampaignState, Situation, campaign_state, read_situation
 from flows.steps.collect import collect, collect_late
 from flows.steps.finish import ended, finish
 from flows.steps.identify import identify
@@ -137,14 +137,14 @@ def _late(loop: Loop) -> str:
     return f"; {count} answer(s) came late and wait for the next merge" if count else ""
 
 
-NEXT: dict[State, Callable[[Loop, Steps, Situation], str | None]] = {
-    State.EMPTY: _wait_for_images,
-    State.ARRIVING: _take_in,
-    State.COMPUTING: _compute,
-    State.ASKING: _ask,
-    State.CLOSED: _compute,
-    State.ANSWERED: _rest,
-    State.SUPERSEDED: _take_in,
+NEXT: dict[CampaignState, Callable[[Loop, Steps, Situation], str | None]] = {
+    CampaignState.EMPTY: _wait_for_images,
+    CampaignState.ARRIVING: _take_in,
+    CampaignState.COMPUTING: _compute,
+    CampaignState.ASKING: _ask,
+    CampaignState.CLOSED: _compute,
+    CampaignState.ANSWERED: _rest,
+    CampaignState.SUPERSEDED: _take_in,
 }
 
 

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -51,15 +51,24 @@ class _SlowPrefect(BaseHTTPRequestHandler):
         pass
 
 
+class StartedReceiver(NamedTuple):
+    """A receiver that answers."""
+
+    port: int
+    process: psutil.Process
+    start_s: float
+    """Until its first answer."""
+
+
 @contextlib.contextmanager
-def receiver(root: Path, prefect_port: int) -> Iterator[tuple[int, psutil.Process, float]]:
-    """Port, process and seconds to its first answer."""
+def receiver(root: Path, prefect_port: int) -> Iterator[StartedReceiver]:
+    """The hook's receiver of a workspace, in a process of its own until the block ends."""
     prefect_server.write_settings(root, prefect_port, "benchmark")
     port = free_port(8389)
     started = time.monotonic()
     with subprocess.Popen(hook_command(root, port)) as process:
         wait_until(lambda: answers(f"http://{HOST}:{port}/health"), 60, every_s=0.02)
-        yield port, psutil.Process(process.pid), time.monotonic() - started
+        yield StartedReceiver(port, psutil.Process(process.pid), time.monotonic() - started)
         process.terminate()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flows.loop import Loop
-from flows.situation import Situation, State, campaign_state
+from flows.situation import CampaignState, Situation, campaign_state
 from flows.steps.finish import ended
 from flows.tick import NEXT, tick
 from flows.workspace.git import commands
@@ -18,8 +18,8 @@ from flows.workspace.position import position
 from pipeline import layout
 from pipeline.reading import Document
 from pipeline.records.query import QueryImage, QueryRow
-from tests.fake_annotator import FakeAnnotator
 from tests.flows.conftest import CLASSES, truth
+from tests.support.fake_annotator import FakeAnnotator
 
 Open = Callable[[Path], Loop]
 ROUND = ("day/ingest", "day/r0")
@@ -45,31 +45,34 @@ def situation(*tags: str, domain: str | None = "day", **known: Any) -> Situation
 @pytest.mark.parametrize(
     ("now", "state"),
     [
-        (situation(domain=None), State.EMPTY),
-        (situation(domain=None, waiting=("day",)), State.ARRIVING),
-        (situation("day/ingest", waiting=("day",)), State.ARRIVING),  # killed after the tag
-        (situation("day/ingest"), State.COMPUTING),
-        (situation("day/ingest", waiting=("dusk",)), State.COMPUTING),
-        (situation(*ROUND, query=(ASKED,)), State.ASKING),
-        (situation(*ROUND, query=(ASKED,), waiting=("dusk",)), State.ASKING),
-        (situation(*NEXT_ROUND), State.COMPUTING),
-        (situation(*NEXT_ROUND, waiting=("dusk",)), State.COMPUTING),
-        (situation(*NEXT_ROUND, closed=True), State.CLOSED),
-        (situation(*NEXT_ROUND, closed=True, waiting=("dusk",)), State.SUPERSEDED),
-        (situation(*ROUND), State.ANSWERED),
-        (situation(*ROUND, waiting=("dusk",)), State.SUPERSEDED),
-        (situation(*ROUND, "dusk/ingest", query=(ASKED,), waiting=("dusk",)), State.SUPERSEDED),
+        (situation(domain=None), CampaignState.EMPTY),
+        (situation(domain=None, waiting=("day",)), CampaignState.ARRIVING),
+        (situation("day/ingest", waiting=("day",)), CampaignState.ARRIVING),  # killed after the tag
+        (situation("day/ingest"), CampaignState.COMPUTING),
+        (situation("day/ingest", waiting=("dusk",)), CampaignState.COMPUTING),
+        (situation(*ROUND, query=(ASKED,)), CampaignState.ASKING),
+        (situation(*ROUND, query=(ASKED,), waiting=("dusk",)), CampaignState.ASKING),
+        (situation(*NEXT_ROUND), CampaignState.COMPUTING),
+        (situation(*NEXT_ROUND, waiting=("dusk",)), CampaignState.COMPUTING),
+        (situation(*NEXT_ROUND, closed=True), CampaignState.CLOSED),
+        (situation(*NEXT_ROUND, closed=True, waiting=("dusk",)), CampaignState.SUPERSEDED),
+        (situation(*ROUND), CampaignState.ANSWERED),
+        (situation(*ROUND, waiting=("dusk",)), CampaignState.SUPERSEDED),
+        (
+            situation(*ROUND, "dusk/ingest", query=(ASKED,), waiting=("dusk",)),
+            CampaignState.SUPERSEDED,
+        ),
     ],
 )
-def test_every_situation_is_one_state(now: Situation, state: State) -> None:
+def test_every_situation_is_one_state(now: Situation, state: CampaignState) -> None:
     assert campaign_state(now) is state
     # The last computed round of a campaign that ended is named, before the next domain comes.
-    over = state in (State.ANSWERED, State.SUPERSEDED)
+    over = state in (CampaignState.ANSWERED, CampaignState.SUPERSEDED)
     assert ended(now) == ({"day": "day/r0"} if over else {})
 
 
 def test_every_state_has_its_steps() -> None:
-    assert set(NEXT) == set(State)
+    assert set(NEXT) == set(CampaignState)
 
 
 def test_of_two_that_wait_the_one_that_was_begun_comes_first() -> None:
