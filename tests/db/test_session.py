@@ -21,6 +21,7 @@ from db.session import Ledger, open_ledger, session_scope
 from db.tables import Base, Domain
 
 ROOT = Path(__file__).parents[2]
+OPEN = "import sys; from db.session import open_ledger; "
 
 
 def names(ledger: Ledger) -> list[str]:
@@ -44,7 +45,7 @@ def test_a_path_is_a_new_sqlite_ledger_with_its_folder(tmp_path: Path) -> None:
 
 
 def test_an_existing_ledger_opens_without_alembic(ledger_target: str) -> None:
-    code = "import sys, db; db.open_ledger(sys.argv[1]); print('alembic' in sys.modules)"
+    code = OPEN + "open_ledger(sys.argv[1]); print('alembic' in sys.modules)"
     output, _ = python(code, ledger_target).communicate(timeout=60)
     assert output.strip() == "False"
 
@@ -89,7 +90,7 @@ def test_an_unreachable_server_is_named_and_its_password_is_not() -> None:
 
 
 def test_several_processes_may_make_the_same_ledger_at_once(empty_target: str) -> None:
-    code = "import sys, db; db.open_ledger(sys.argv[1]).close(); print('open')"
+    code = OPEN + "open_ledger(sys.argv[1]).close(); print('open')"
     opening = [python(code, empty_target) for _ in range(3)]
     assert [process.communicate(timeout=60)[0].strip() for process in opening] == ["open"] * 3
 
@@ -115,9 +116,10 @@ def test_nothing_is_seen_before_the_end_and_all_after(ledger: Ledger) -> None:
 
 def test_kill_between_flush_and_commit_leaves_nothing(ledger: Ledger, ledger_target: str) -> None:
     code = """
-import sys, time, db
+import sys, time
 from db import repository
-with db.session_scope(db.open_ledger(sys.argv[1])) as session:
+from db.session import open_ledger, session_scope
+with session_scope(open_ledger(sys.argv[1])) as session:
     repository.add_domain(session, name="day")
     print("flushed", flush=True)
     time.sleep(60)

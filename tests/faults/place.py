@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from flows.loop import open_loop
-from flows.tick import tick
+from flows.tick import STEPS, Steps, tick
 from pipeline import layout
 from pipeline.files import sha256_file, write_json
 from pipeline.records.manifest import Sample, write_manifest
@@ -33,18 +33,36 @@ class Stop(Exception):
     """Ends a tick between two of its steps, as a kill there would."""
 
 
-def stops(at: Callable[[str], bool], *, after: bool) -> Callable[..., Any]:
-    """How the tick is to run its steps: as always, and to stop at one, before or after it."""
+def stops(at: Callable[[str], bool], *, after: bool) -> Steps:
+    """The steps of a tick that stops at one of them, before or after it; `at` is asked by names
+    such as "publish:day/r0", as the run page shows them."""
 
-    def run(step: Callable[..., Any], *args: Any, name: str = "") -> Any:
-        if not after and at(name):
-            raise Stop(name)
-        result = step(*args)
-        if after and at(name):
-            raise Stop(name)
-        return result
+    def step(name_of: Callable[..., str], call: Callable[..., Any]) -> Callable[..., Any]:
+        def stopping(*args: Any) -> Any:
+            name = name_of(*args)
+            if not after and at(name):
+                raise Stop(name)
+            result = call(*args)
+            if after and at(name):
+                raise Stop(name)
+            return result
 
-    return run
+        return stopping
+
+    return Steps(**{name: step(NAMES[name], getattr(STEPS, name)) for name in NAMES})
+
+
+NAMES: dict[str, Callable[..., str]] = {
+    "take_in": lambda loop, name: f"take-in:{name}",
+    "reproduce_stage": lambda loop, here, stage: f"dvc:{stage}",
+    "seal_round": lambda loop, here: f"seal:{here.tag}",
+    "publish": lambda loop, here, query: f"publish:{here.tag}",
+    "collect": lambda loop, here: f"collect:{here.tag}",
+    "collect_late": lambda loop: "collect-late",
+    "merge": lambda loop, here: f"merge:{here.labels_tag}",
+    "finish": lambda loop, domain, last: f"finish:{domain}",
+    "push": lambda loop, tags: f"push:{tags[-1]}",
+}
 
 
 @dataclass
