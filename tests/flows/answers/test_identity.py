@@ -11,6 +11,7 @@ import pytest
 from flows.annotators.annotator import Owner, ToolStateError
 from flows.guards.tool_repair import adopt, put_back
 from flows.loop import Loop
+from flows.situation import read_situation
 from flows.steps.identify import identify
 from flows.steps.publish import publish
 from flows.workspace.identity import Identity, new_identity, read_identity
@@ -36,7 +37,7 @@ def test_two_workspaces_of_one_name_on_one_server_keep_to_their_own(
     from flows.versions.rebuild_ledger import rebuild
 
     rebuild(other)
-    publish(other, other.require_position())
+    publish(other, other.require_position(), read_situation(other).query)
     assert other.project("day").project_id != desk.project_id
     assert len(desk.people.all_tasks()) == 6
     mine, theirs = desk.people.all_tasks()[0], desk.people.all_tasks()[3]
@@ -200,7 +201,7 @@ def test_a_ledger_made_again_finds_its_project_by_what_it_says(desk: Desk, open_
         file.unlink()
     again = Desk(loop=open_toy(desk.loop.root), people=desk.people, items=desk.items, said=[])
     rebuild(again.loop)
-    publish(again.loop, again.loop.require_position())
+    publish(again.loop, again.loop.require_position(), read_situation(again.loop).query)
     assert str(again.look()) == "1/3: 2 open"
     assert len(desk.people.all_tasks()) == 3
     assert len(desk.people.project_ids()) == 1
