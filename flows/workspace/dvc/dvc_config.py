@@ -45,7 +45,8 @@ def effective(root: Path) -> DvcConfig:
     """What holds in a workspace, the paths of remotes absolute; ConfigError for a damaged file."""
     config = _parsed(root, CONFIG, LOCAL_CONFIG)
     for settings in config.remotes.values():
-        if "://" not in (url := settings.get("url", "://")):
+        url = settings.get("url")
+        if url is not None and "://" not in url:
             settings["url"] = str((root / CONFIG.parent / url).resolve())  # DVC's base for paths
     return config
 
