@@ -15,9 +15,10 @@ from db.repository import annotation_versions, events
 from db.session import session_scope
 from flows.answers.accept_commit import accept_commits
 from flows.loop import Loop
-from flows.tick import tick
+from flows.tick import STEPS, tick
 from flows.versions.rebuild_ledger import rebuild
 from flows.workspace.git.commit_owners import foreign_commits
+from flows.workspace.position import Position
 from flows.workspace.workspace import Workspace
 from pipeline import layout
 from pipeline.errors import DataError, WorkspaceError
@@ -249,18 +250,18 @@ def test_edits_that_are_not_committed_are_named_before_they_are_read_or_lost(
 def test_what_people_do_while_a_tick_runs_is_seen_before_the_next_round_is_computed(
     merged: Path, open_toy: Open, people: FakeAnnotator, commits: bool
 ) -> None:
-    def run(step: Callable[..., object], *args: object, name: str = "") -> object:
-        found = step(*args)
-        if name.startswith("merge:") and commits:
+    def merge(loop: Loop, here: Position) -> int:
+        count = STEPS.merge(loop, here)
+        if commits:
             (merged / layout.QUERY).write_text("rank\n")
             by_hand(loop.workspace, "A hand in it", "query.csv")
-        elif name.startswith("merge:"):
+        else:
             sample = next(s for s in read_manifest(merged / layout.MANIFEST) if s.mask)
             Image.fromarray(np.full(SIZE, 1, dtype=np.uint8)).save(merged / sample.mask)
-        return found
+        return count
 
     loop = open_toy(merged)
     answer_all(people)
     with pytest.raises(WorkspaceError, match="A hand in it" if commits else "edited by hand"):
-        tick(loop, run)
+        tick(loop, replace(STEPS, merge=merge))
     assert "day/r2" not in loop.workspace.tags_merged()
