@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -230,10 +232,24 @@ def _migrate(engine: Engine) -> None:
 
 
 def _write_ahead(engine: Engine) -> None:
-    """Readers beside the writer; kept in the file, and impossible inside a transaction."""
+    """Readers beside the writer; kept in the file, and impossible inside a transaction.
+
+    SQLite refuses the change at once while another process writes, whatever the busy timeout, so
+    the wait for a turn is ours.
+    """
+    statement = "PRAGMA journal_mode = WAL"
     raw = engine.raw_connection()
+    last_try = time.monotonic() + LOCK_WAIT_S
     try:
-        raw.cursor().execute("PRAGMA journal_mode = WAL")
+        while True:
+            try:
+                raw.cursor().execute(statement)
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > last_try:
+                    with _lock_wait():
+                        raise OperationalError(statement, None, error) from error
+            time.sleep(0.05)
     finally:
         raw.close()
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -93,6 +96,34 @@ def test_several_processes_may_make_the_same_ledger_at_once(empty_target: str) -
     code = OPEN + "open_ledger(sys.argv[1]).close(); print('open')"
     opening = [python(code, empty_target) for _ in range(3)]
     assert [process.communicate(timeout=60)[0].strip() for process in opening] == ["open"] * 3
+
+
+@pytest.fixture
+def new_file_being_written(tmp_path: Path) -> Iterator[tuple[Path, sqlite3.Connection]]:
+    """A new SQLite file in which another process has begun to write, as a second `init` would."""
+    path = tmp_path / "ledger.db"
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("CREATE TABLE other (number INTEGER)")
+        other.execute("BEGIN IMMEDIATE")
+        yield path, other
+
+
+def test_a_new_ledger_waits_for_who_writes_in_its_file(
+    new_file_being_written: tuple[Path, sqlite3.Connection],
+) -> None:
+    path, other = new_file_being_written
+    threading.Timer(0.3, other.execute, ["COMMIT"]).start()
+    ledger = open_ledger(path)
+    assert names(ledger) == []
+    ledger.close()
+
+
+def test_waiting_for_a_new_ledger_ends_in_words(
+    new_file_being_written: tuple[Path, sqlite3.Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db.session, "LOCK_WAIT_S", 0.2)
+    with pytest.raises(LedgerError, match="no turn to write"):
+        open_ledger(new_file_being_written[0])
 
 
 def test_an_exception_leaves_nothing(ledger: Ledger) -> None:
