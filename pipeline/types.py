@@ -17,3 +17,4 @@ Origin = Literal["", "annotated", "ground_truth"]  # "" = no mask
 SPLITS: tuple[Split, ...] = ("pool", "val", "test")
 # What a splits file may say: `labelled` = pool with its mask known from the start.
 INGEST_SPLITS = ("labelled", "pool", "val", "test")
+STRIDE_PX = 32  # the deepest of all encoders: what a network sees has sides of so many pixels

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import sqlite3
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +69,15 @@ def main() -> None:
     """Soak, stop the services, write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--folder", type=Path, help="a new folder, kept with its logs")
     args = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory(prefix="ssl-loop-soak-") as folder,
+    with contextlib.ExitStack() as opened:
+        folder = args.folder or Path(
+            opened.enter_context(tempfile.TemporaryDirectory(prefix="ssl-loop-soak-"))
+        )
         # More images than an hour's people answer.
-        toy_site(Path(folder), images=IMAGES, query_size=QUERY_SIZE, seed=3) as root,
-    ):
-        found = soak(root, args.minutes)
+        site = toy_site(folder, images=IMAGES, query_size=QUERY_SIZE, seed=3)
+        found = soak(opened.enter_context(site), args.minutes)
     write_json(RESULTS / "soak.json", found)
     text = markdown(found)
     write_text(RESULTS / "soak.md", text)
@@ -93,12 +98,13 @@ def soak(root: Path, minutes: float) -> dict[str, Any]:
         time.sleep(EVERY_S)
     stop.set()
     people.join()
-    ticks = runs_of(root)
+    ends = ends_of_ticks(root)
     return {
         "minutes": round(minutes, 1),
         "answers": people.done,
         "tags": len(Workspace(root).tags_merged()),
-        "ticks": ticks,
+        "ticks": len(ends),
+        "longest_wait_s": round(longest_wait(ends, time.time())),
         "machine": machine(),
         "samples": {"minutes": samples.minutes, **samples.values},
         "per_hour": {name: round(samples.per_hour(name), 2) for name in sorted(samples.values)},
@@ -187,15 +193,23 @@ def size(path: Path) -> float:
     return float(total)
 
 
-def runs_of(root: Path) -> int:
-    """Flow runs that Prefect's database holds, ended ones; some that are to come are there too."""
+def ends_of_ticks(root: Path) -> list[float]:
+    """Seconds since 1970 at which the flow's runs ended that did their work, in order.
+
+    Runs that found another at work are cancelled and do not count.
+    """
     (file,) = (root / prefect_server.HOME).glob("prefect.db")
+    asked = "SELECT unixepoch(end_time) FROM flow_run WHERE state_type = 'COMPLETED' ORDER BY 1"
     with contextlib.closing(sqlite3.connect(file, timeout=60)) as database:
-        return int(
-            database.execute("SELECT count(*) FROM flow_run WHERE end_time IS NOT NULL").fetchone()[
-                0
-            ]
-        )
+        return [float(end) for (end,) in database.execute(asked)]
+
+
+def longest_wait(ends: Sequence[float], now: float) -> float:
+    """Seconds between two ticks, or since the last: how long nothing of people's came in at most.
+
+    Infinite where none has ended.
+    """
+    return max((after - before for before, after in pairwise([*ends, now])), default=math.inf)
 
 
 def last(samples: Samples) -> str:
@@ -222,7 +236,8 @@ def markdown(found: dict[str, Any]) -> str:
         "",
         f"`python -m benchmarks.robustness.soak --minutes {found['minutes']:.0f}`: "
         f"{found['machine']}.",
-        f"A tick every {SCHEDULE_S} s and at hooks: {found['ticks']} runs, {found['tags']} tags; "
+        f"A tick every {SCHEDULE_S} s and at hooks: {found['ticks']} runs, at most "
+        f"{found['longest_wait_s']} s from one's end to the next one's; {found['tags']} tags; "
         f"people: {done}. Per hour: the line through the second half. Flat: a service gains less "
         f"than {LIMITS['MB']:.0f} MB and {LIMITS['files']:.0f} open files in an hour.",
         "",

@@ -177,8 +177,9 @@ class Looks:
         dusk = [stem for stem, split in camvid.rows(DUSK).items() if split != "test"]
         self.asked[DUSK] = self._pictures(dusk)
         params = params_of(camvid, NETWORKS[0], seed=0)
-        size = (params.image.height_px, params.image.width_px)
-        self._preprocessing = Preprocessing(size, params.embed.normalisation, pick_device("auto"))
+        self._preprocessing = Preprocessing(
+            params.image, params.embed.normalisation, pick_device("auto"), tiles=False
+        )
         self._encoder = frozen_encoder(params.embed, self._preprocessing.device)
         known_NE, tried_NE = (
             self._embedded(shown) for shown in (self._pictures(day.rows), self.tried)
@@ -193,9 +194,8 @@ class Looks:
         model = load_model(root / layout.TEACHER)
         assert model.network is not None
         network = model.network.eval().to(self._preprocessing.device)
-        size = (model.image.height_px, model.image.width_px)
-        preprocessing = Preprocessing(
-            size, model.config["normalisation"], self._preprocessing.device
+        preprocessing = self._preprocessing._replace(
+            image=model.image, normalisation=model.config["normalisation"], tiles=True
         )
 
         def says(shown: Sequence[Picture]) -> Predictions:

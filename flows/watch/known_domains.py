@@ -54,7 +54,7 @@ def fingerprint(loop: Loop) -> str:
     said = {
         "embeddings": {name: sha256_file(file) for name, file in _files(loop).items()},
         "embed": params.embed.model_dump(mode="json"),
-        "image": params.image.model_dump(mode="json"),
+        "image": params.image.model_dump(mode="json", exclude_none=True),
         "test": [params.watch.false_alarm_every, params.watch.window, TEST, FLOOR],
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

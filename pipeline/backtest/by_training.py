@@ -77,7 +77,10 @@ def measure(data: LabelledSet, plan: Plan, asked: TrainingSettings, cache: Path)
         ceiling = run(bench, plan.all_labels(len(data.pool)), kept)["random"]
         curves = run(bench, plan, kept)
     size = f"{asked.image.height_px}x{asked.image.width_px} pixels"
-    steps = f"{asked.method.name} for {asked.train.steps} steps at {size}"
+    seen = (
+        f"in crops of {size} at scale {asked.image.scale:g}" if asked.image.scale else f"at {size}"
+    )
+    steps = f"{asked.method.name} for {asked.train.steps} steps {seen}"
     return Measured(
         curves=curves,
         labels=plan.labels(len(data.pool)),

@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 from joblib import Parallel, delayed  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pipeline.acquisition import query, strategy
 from pipeline.acquisition.pool import ByClass, Pool
@@ -24,7 +25,7 @@ from pipeline.config.params import AcquireParams, EmbedParams, ImageParams
 from pipeline.data.labelled_folder import LabelledSet
 from pipeline.files import write_json
 from pipeline.probe import head, uncertainty
-from pipeline.probe.features import Features, features_of, named
+from pipeline.probe.features import Features, features_of, named, whole_images
 from pipeline.probe.windows import Windows, windows_of
 from pipeline.reading import REMADE, read
 from pipeline.records.regions import region_id
@@ -37,7 +38,9 @@ class FeatureSettings(Block):
     """What `--set` may change."""
 
     embed: EmbedParams = Field(default_factory=EmbedParams)
-    image: ImageParams = Field(default_factory=lambda: ImageParams(height_px=192, width_px=256))
+    image: Annotated[ImageParams, AfterValidator(whole_images)] = Field(
+        default_factory=lambda: ImageParams(height_px=192, width_px=256)
+    )
     acquire: AcquireParams = Field(default_factory=AcquireParams)
 
 

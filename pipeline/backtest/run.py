@@ -24,11 +24,13 @@ class Mode(NamedTuple):
     settings: type[Block]
     measure: Callable[[LabelledSet, Plan, Any, Path], Measured]
     """Given the set, the plan, settings and the folder where finished work is kept."""
+    squeezes: bool
+    """Whether images are seen whole and squeezed, whatever the scale of the workspace."""
 
 
 MODES = {
-    "fast": Mode(on_features.FeatureSettings, on_features.measure),
-    "full": Mode(by_training.TrainingSettings, by_training.measure),
+    "fast": Mode(on_features.FeatureSettings, on_features.measure, squeezes=True),
+    "full": Mode(by_training.TrainingSettings, by_training.measure, squeezes=False),
 }
 
 
@@ -56,6 +58,8 @@ def run(request: BacktestRequest) -> dict[str, Any]:
     mode = MODES[request.mode]
     plan, workspace = request.plan, request.workspace
     knobs = workspace.model_dump(include=set(mode.settings.model_fields)) if workspace else {}
+    if mode.squeezes and workspace:
+        knobs["image"]["scale"] = None
     asked: Any = parse_block(mode.settings, _changed(knobs, request.settings), source="--set")
     data = read_labelled_set(
         FORMATS[request.file_format](request.root),

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from pipeline.config.block import Block
+from pipeline.types import STRIDE_PX
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -16,19 +17,55 @@ EncoderOptions = dict[str, bool | int | float | str]
 
 
 class ImageParams(Block):
-    """The size at which networks see images; masks and metrics stay at each image's own size."""
+    """How much of an image networks see at once; masks and metrics stay at each image's own size.
+
+    Training takes crops of height_px x width_px, prediction overlapping tiles of that size.
+    """
 
     height_px: Annotated[int, Field(ge=32, le=4096)] = 96
-    """Must be divisible by 32, the deepest stride of the encoders."""
+    """Of a crop and of a tile; must be divisible by 32, the deepest stride of the encoders."""
     width_px: Annotated[int, Field(ge=32, le=4096)] = 128
     """Must be divisible by 32."""
+    scale: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Pixels that networks see for one pixel of the image, along each side: 1 = all, .5 = a quarter
+    of them. Images keep their shape. null = every image is squeezed whole to height_px x width_px,
+    as in workspaces from before crops and tiles."""
 
     @field_validator("height_px", "width_px")
     @classmethod
     def _divisible(cls, value: int) -> int:
-        if value % 32:
-            raise ValueError(f"is not divisible by 32; use {value // 32 * 32 + 32}")
+        if value % STRIDE_PX:
+            fit = value // STRIDE_PX * STRIDE_PX + STRIDE_PX
+            raise ValueError(f"is not divisible by {STRIDE_PX}; use {fit}")
         return value
+
+    @property
+    def crop_size(self) -> tuple[int, int]:
+        """Height and width of a crop and of a tile, in pixels."""
+        return self.height_px, self.width_px
+
+    def seen_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The (height, width) at which networks see an image of `size`, all tiles together."""
+        if self.scale is None:
+            return self.crop_size
+        height, width = size
+        return max(1, round(height * self.scale)), max(1, round(width * self.scale))
+
+    def overview_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) of an image of `size` seen whole: its shape, about a crop's area.
+
+        For what looks at an image as one thing, such as its embedding. Both are multiples of 32.
+        """
+        if self.scale is None:
+            return self.crop_size
+        height, width = size
+        shrink = (self.height_px * self.width_px / (height * width)) ** 0.5
+        return _strides(height * shrink) * STRIDE_PX, _strides(width * shrink) * STRIDE_PX
+
+
+def _strides(side_px: float) -> int:
+    """Of the deepest stride, as many as come closest to a side; at least one."""
+    return max(1, round(side_px / STRIDE_PX))
 
 
 class ModelParams(Block):

@@ -87,8 +87,8 @@ class AcquireParams(Block):
     query_unit: Literal["image", "region"] = "image"
     """What people are asked for: whole images, or rectangular regions of any of them."""
     region_size_px: Annotated[int, Field(ge=4)] = 16
-    """Side of a region, about, in pixels of the images at image.height_px x width_px, as in
-    `ssl-loop backtest --region-size`: images are cut evenly into as many as fit."""
+    """Side of a region, about, where an image has image.height_px x width_px pixels, as in
+    `ssl-loop backtest --region-size`: every image is cut evenly into as many as fit there."""
     query_size: PositiveInt = 8
     """Samples per query (b); with query_unit: region, regions."""
     audit_share: Share = 0.2

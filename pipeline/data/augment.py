@@ -43,28 +43,65 @@ def weak_view(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Image, mask and validity after one random rescale, crop to `size` and flip, all aligned.
 
-    Takes uint8 CHW and uint8 HW; without a mask the result is all IGNORE. Where the rescaled image
-    is smaller than `size` it is padded bottom and right: image 0, mask IGNORE, valid False.
+    Takes uint8 CHW and uint8 HW of any size; without a mask the result is all IGNORE. Where the
+    rescaled image is smaller than `size` it is padded bottom and right: image 0, mask IGNORE, valid
+    False. A crop in which nothing is labelled is moved to where something is, if anything is.
     """
     scale, top, left, flip = torch.rand(4, generator=generator).tolist()
     scale = SCALE_RANGE[0] + scale * (SCALE_RANGE[1] - SCALE_RANGE[0])
-    scaled = tuple(max(1, round(side * scale)) for side in image_CHW.shape[-2:])
-    first = [_offset(place, scaled[i] - size[i]) for i, place in enumerate((top, left))]
+    sides = (image_CHW.shape[1], image_CHW.shape[2])
+    # Cut out first, then rescaled: of a photograph of ten megapixels a crop needs one percent.
+    whole = [max(1, round(side / scale)) for side in size]
+    cut = [min(sides[i], whole[i]) for i in range(2)]
+    first = [_offset(place, sides[i] - cut[i]) for i, place in enumerate((top, left))]
+    if mask_HW is not None:
+        first = _with_a_label(mask_HW, first, cut, generator)
+    scaled = [
+        size[i] if cut[i] == whole[i] else min(size[i], max(1, round(cut[i] * scale)))
+        for i in range(2)
+    ]
     mirrored = flip < FLIP_PROBABILITY
 
+    def window(pixels_CHW: torch.Tensor) -> torch.Tensor:
+        return pixels_CHW[None, :, first[0] : first[0] + cut[0], first[1] : first[1] + cut[1]]
+
     def fit(pixels_CHW: torch.Tensor, fill: int) -> torch.Tensor:
-        cut = pixels_CHW[:, first[0] : first[0] + size[0], first[1] : first[1] + size[1]]
-        padding = (0, size[1] - cut.shape[2], 0, size[0] - cut.shape[1])
-        fitted = F.pad(cut, padding, value=fill)
+        fitted = F.pad(pixels_CHW, (0, size[1] - scaled[1], 0, size[0] - scaled[0]), value=fill)
         return fitted.flip(-1) if mirrored else fitted
 
-    resized = F.interpolate(image_CHW[None], scaled, mode="bilinear", antialias=True)[0]
-    image = fit(resized, 0)
+    image = fit(F.interpolate(window(image_CHW), scaled, mode="bilinear", antialias=True)[0], 0)
     valid = fit(torch.ones((1, *scaled), dtype=torch.bool), 0)[0]
     if mask_HW is None:
         return image, torch.full(size, IGNORE, dtype=torch.uint8), valid
-    nearest = F.interpolate(mask_HW[None, None], scaled, mode="nearest-exact")[0]
+    nearest = F.interpolate(window(mask_HW[None]), scaled, mode="nearest-exact")[0]
     return image, fit(nearest, IGNORE)[0], valid
+
+
+def _with_a_label(
+    mask_HW: torch.Tensor, first: list[int], cut: list[int], generator: torch.Generator
+) -> list[int]:
+    """The crop's first row and column, so that it has a labelled pixel wherever the mask has one.
+
+    Where people were asked for regions, most crops of a large image would teach nothing.
+    """
+    inside = mask_HW[first[0] : first[0] + cut[0], first[1] : first[1] + cut[1]]
+    if (inside != IGNORE).any() or not (labelled := (mask_HW != IGNORE).nonzero()).numel():
+        return first
+    pick, above, before = torch.rand(3, generator=generator).tolist()
+    pixel = labelled[int(pick * len(labelled))].tolist()
+    wished = [pixel[i] - int(share * cut[i]) for i, share in enumerate((above, before))]
+    return [min(max(0, wished[i]), mask_HW.shape[i] - cut[i]) for i in range(2)]
+
+
+def middle_view(pixels_CHW: torch.Tensor, size: tuple[int, int], *, fill: int = 0) -> torch.Tensor:
+    """The middle of an image at `size`, for looks that need not see all of it.
+
+    What is smaller is padded bottom and right with `fill`.
+    """
+    height, width = pixels_CHW.shape[-2:]
+    top, left = max(0, height - size[0]) // 2, max(0, width - size[1]) // 2
+    cut = pixels_CHW[..., top : top + size[0], left : left + size[1]]
+    return F.pad(cut, (0, size[1] - cut.shape[-1], 0, size[0] - cut.shape[-2]), value=fill)
 
 
 def _offset(place: float, room: int) -> int:

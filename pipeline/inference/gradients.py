@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pipeline.acquisition import resolved, strategy
 from pipeline.config.params import Params
-from pipeline.inference.logits import View
+from pipeline.inference.tiles import View
 from pipeline.models.segmenter import Segmenter
 from pipeline.records.regions import Grid
 

@@ -1,11 +1,11 @@
-"""A trained network over samples: logits at the network's size, then at each image's own.
+"""A trained network over samples: logits at the scale it sees, then at each image's own size.
 
 B images, C channels, K classes, H height, W width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,20 +16,16 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pipeline.config.params import TrainParams
-from pipeline.data.augment import normalise
 from pipeline.data.dataset import ImageStore
 from pipeline.errors import ConfigError, ModelError
+from pipeline.inference.tiles import Look, View, tiled
 from pipeline.models import LoadedModel
-from pipeline.models.segmenter import STRIDE_PX
 from pipeline.records.manifest import Sample
 from pipeline.runtime.devices import require_device
+from pipeline.types import STRIDE_PX
 
-BATCH = 8  # images per pass; more saves no time on a CPU
 SCALES = (0.75, 1.25)
 DROPOUT_PASSES = 8
-
-View = Callable[[Tensor], Tensor]
-"""One way to look: normalised images_BCHW to logits_BKHW of the same height and width."""
 
 
 def pick_device(device: str) -> torch.device:
@@ -41,7 +37,7 @@ def pick_device(device: str) -> torch.device:
 def logits_of(
     model: LoadedModel, samples: Sequence[Sample], store: ImageStore, device: torch.device
 ) -> Iterator[tuple[Sample, Tensor]]:
-    """Each sample with its float32 logits_KHW at the store's size, on `device`."""
+    """Each sample with its float32 logits_KHW at the size it is seen at, on `device`."""
     network = network_of(model, device)
     for sample, logits in views_of(model, [network], samples, store, device):
         yield sample, logits[network]
@@ -55,15 +51,8 @@ def views_of(
     device: torch.device,
 ) -> Iterator[tuple[Sample, dict[View, Tensor]]]:
     """As `logits_of`, by each of the views, which are on `device` already."""
-    size = max(1, BATCH // len(views))
-    for first in range(0, len(samples), size):
-        group = samples[first : first + size]
-        images_BCHW = torch.stack([store.image(sample) for sample in group]).to(device)
-        images_BCHW = normalise(images_BCHW, model.config["normalisation"])
-        with torch.inference_mode():
-            logits = {view: view(images_BCHW).float() for view in views}
-        for place, sample in enumerate(group):
-            yield sample, {view: logits_BKHW[place] for view, logits_BKHW in logits.items()}
+    look = Look(store.crop_size, model.config["normalisation"], device)
+    return tiled(((sample, store.image(sample)) for sample in samples), views, look)
 
 
 def network_of(model: LoadedModel, device: torch.device) -> nn.Module:

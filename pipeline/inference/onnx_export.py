@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline import layout
-from pipeline.data.augment import normalise
-from pipeline.data.dataset import read_image
+from pipeline.data.augment import middle_view, normalise
+from pipeline.data.dataset import read_seen
 from pipeline.errors import DataError, ModelError
 from pipeline.files import replacing
 from pipeline.models import LoadedModel, load_model
@@ -56,8 +56,9 @@ def export_onnx(folder: Path, file: Path, images: Sequence[Path]) -> str:
     """Write the model of `folder` to `file`; a line that says how well it agrees.
 
     The input `images` is 1xCxHxW, normalised as the file's metadata say; the output is `logits`.
-    H and W are the model's. ModelError where it is untrained, cannot be exported, or differs on
-    `images`; the file that was there stays.
+    H and W are those of one tile; what is compared are the tiles in the middles of `images`.
+    ModelError where the model is untrained, cannot be exported, or differs on them; the file that
+    was there stays.
     """
     model = load_model(folder)
     network = model.network
@@ -120,8 +121,8 @@ def _workspace_of(folder: Path) -> Path:
 
 
 def _input(path: Path, model: LoadedModel) -> Tensor:
-    size = (model.image.height_px, model.image.width_px)
-    return normalise(read_image(path, size), model.config["normalisation"])[None]
+    tile_CHW = middle_view(read_seen(path, model.image), model.image.crop_size)
+    return normalise(tile_CHW, model.config["normalisation"])[None]
 
 
 def _program(network: nn.Module, input_BCHW: Tensor) -> Any:
@@ -146,6 +147,7 @@ def _facts(model: LoadedModel) -> dict[str, str]:
         "normalisation": model.config["normalisation"],
         "height_px": str(model.image.height_px),
         "width_px": str(model.image.width_px),
+        "scale": "squeeze" if model.image.scale is None else str(model.image.scale),
         "version": model.config["version"],
     }
 

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.inference.logits import View, resize_rows
+from pipeline.inference.logits import resize_rows
+from pipeline.inference.tiles import View
 from pipeline.metrics.iou import agreement, confusion_matrix
 from pipeline.uncertainty.ensemble import Members, disagreement
 from pipeline.uncertainty.scores import Floats, least_confidence, margin
@@ -71,7 +72,7 @@ class _Strip(NamedTuple):
 def predict_pixels(
     views: Views, logits: Mapping[View, Tensor], size: tuple[int, int]
 ) -> Prediction:
-    """At `size` (height, width), from each view's logits_KHW at the network's size."""
+    """At `size` (height, width), from each view's logits_KHW at the size it was seen at."""
     num_classes = len(logits[views.members[0]])
     step = max(1, STRIP // (num_classes * size[1]))
     strips = []

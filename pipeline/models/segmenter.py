@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.errors import ModelError
-
-STRIDE_PX = 32  # the deepest of all encoders; ImageParams demands the same
+from pipeline.types import STRIDE_PX
 
 
 class Segmenter(nn.Module):

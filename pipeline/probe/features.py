@@ -56,6 +56,15 @@ class Features:
     """Of everything the features depend on."""
 
 
+def whole_images(image: ImageParams) -> ImageParams:
+    """The settings themselves; ValueError with a scale, which features of whole images lack."""
+    if image.scale is not None:
+        raise ValueError(
+            "scale: features are of whole images squeezed to height_px x width_px; leave it null"
+        )
+    return image
+
+
 def named(embed: EmbedParams) -> str:
     """The encoder in words."""
     given = embed.encoder_weights
@@ -102,7 +111,7 @@ def key_of(data: LabelledSet, embed: EmbedParams, image: ImageParams) -> str:
         "files": [[stat.st_size, stat.st_mtime_ns] for stat in stats],
         "classes": data.classes,
         "embed": embed.model_dump(),
-        "image": image.model_dump(),
+        "image": image.model_dump(exclude_none=True),
         "shape": [CELL_PX, NUM_FEATURES, NUM_FITTED, "components kept"],
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]

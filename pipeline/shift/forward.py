@@ -6,6 +6,7 @@ N images, B of them at once, C channels, H height, W width, K classes, E feature
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
@@ -15,11 +16,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from pipeline.config.params import EmbedParams
-from pipeline.data.augment import normalise
+from pipeline.config.params import EmbedParams, ImageParams
+from pipeline.data.augment import middle_view, normalise
 from pipeline.data.corruptions import Alteration, altered
-from pipeline.data.dataset import read_image
+from pipeline.data.dataset import read_overview, read_seen
 from pipeline.data.formats.images import load_mask
+from pipeline.inference.logits import image_size
+from pipeline.inference.tiles import Look, View, tiled
 from pipeline.runtime.progress import Progress
 from pipeline.shift.channel_statistics import LayerMoments, watching
 from pipeline.shift.predictions import Predictions, drawn
@@ -46,10 +49,11 @@ class Picture(NamedTuple):
 class Preprocessing(NamedTuple):
     """How images are prepared for a network."""
 
-    size: tuple[int, int]
-    """Height and width in pixels."""
+    image: ImageParams
     normalisation: Literal["imagenet", "symmetric"]
     device: torch.device
+    tiles: bool
+    """Whether the network sees an image tile by tile, as a trained one does, or whole and small."""
 
 
 def frozen_encoder(embed: EmbedParams, device: torch.device) -> nn.Module:
@@ -60,7 +64,10 @@ def frozen_encoder(embed: EmbedParams, device: torch.device) -> nn.Module:
 def layer_moments(
     network: nn.Module, pictures: Sequence[Picture], preprocessing: Preprocessing, label: str
 ) -> dict[str, LayerMoments]:
-    """Channel statistics of the network's layers on the images that `watched` chooses."""
+    """Channel statistics of the network's layers on the images that `watched` chooses.
+
+    Of images seen in tiles, the tile in the middle.
+    """
     with watching(network) as watch:
         _through(pictures[watched(len(pictures))], preprocessing, label, network)
     return watch.moments()
@@ -93,23 +100,29 @@ def answered(
 ) -> Predictions:
     """Logits of the first network at `pixels` of each image, and the second network's classes.
 
-    `truth_NM` from the masks, at the network's size; None unless every picture has one.
+    `truth_NM` from the masks, at the scale that networks see; None unless every picture has one.
     """
     network, other = networks
-    place_M = drawn(preprocessing.size[0] * preprocessing.size[1], pixels)
-
-    def look(images_BCHW: Tensor) -> tuple[NDArray[np.float16], NDArray[np.uint8] | None]:
-        logits = _at(network(images_BCHW), place_M).astype(np.float16)
-        if other is None:
-            return logits, None
-        return logits, _at(other(images_BCHW), place_M).argmax(axis=-1).astype(np.uint8)
-
-    parts = _through(pictures, preprocessing, "predict", look)
-    seen = [differing for _, differing in parts if differing is not None]
-    masks = [_mask(each, preprocessing.size)[place_M] for each in pictures if each.mask]
+    views: list[View] = [network] if other is None else [network, other]
+    sizes = [preprocessing.image.seen_size(image_size(each.image)) for each in pictures]
+    pixels = min(pixels, *(height * width for height, width in sizes))
+    look = Look(preprocessing.image.crop_size, preprocessing.normalisation, preprocessing.device)
+    images = ((place, _read(each, preprocessing)) for place, each in enumerate(pictures))
+    said: list[list[NDArray[np.float32]]] = []
+    with Progress("predict", len(pictures)) as progress:
+        for place, logits in tiled(images, views, look):
+            said.append([_at(logits[view], sizes[place], pixels) for view in views])
+            progress.advance()
+    masks = [
+        _mask(each, size)[drawn(size[0] * size[1], pixels)]
+        for each, size in zip(pictures, sizes, strict=True)
+        if each.mask
+    ]
     return Predictions(
-        logits_NMK=np.concatenate([logits for logits, _ in parts]),
-        other_NM=np.concatenate(seen) if seen else None,
+        logits_NMK=np.stack([one_MK for one_MK, *_ in said]).astype(np.float16),
+        other_NM=None
+        if other is None
+        else np.stack([other_MK.argmax(axis=-1) for _, other_MK in said]).astype(np.uint8),
         truth_NM=np.stack(masks) if len(masks) == len(pictures) else None,
         run_N=run_N,
     )
@@ -130,27 +143,34 @@ def _through(
     """Results of `look`, batch by batch."""
     found: list[Found] = []
     with Progress(label, len(pictures)) as progress, torch.inference_mode():
-        for images_BCHW in _batches(pictures, preprocessing):
-            found.append(look(images_BCHW))
-            progress.advance(len(images_BCHW))
+        for first in range(0, len(pictures), BATCH):
+            group = pictures[first : first + BATCH]
+            for images_BCHW in _batches(group, preprocessing):
+                found.append(look(images_BCHW))
+            progress.advance(len(group))
     return found
 
 
 def _batches(pictures: Sequence[Picture], preprocessing: Preprocessing) -> Iterator[Tensor]:
-    for first in range(0, len(pictures), BATCH):
-        group = pictures[first : first + BATCH]
-        images_BCHW = torch.stack([_read(each, preprocessing.size) for each in group])
-        yield normalise(images_BCHW.to(preprocessing.device), preprocessing.normalisation)
+    """What a network sees of the pictures, in order, as much of one size together as there is."""
+    images = [_read(each, preprocessing) for each in pictures]
+    if preprocessing.tiles:
+        images = [middle_view(each, preprocessing.image.crop_size) for each in images]
+    for _, alike in groupby(images, key=lambda image_CHW: image_CHW.shape):
+        images_BCHW = torch.stack(list(alike)).to(preprocessing.device)
+        yield normalise(images_BCHW, preprocessing.normalisation)
 
 
-def _read(picture: Picture, size: tuple[int, int]) -> Tensor:
-    image_CHW = read_image(picture.image, size)
+def _read(picture: Picture, preprocessing: Preprocessing) -> Tensor:
+    read = read_seen if preprocessing.tiles else read_overview
+    image_CHW = read(picture.image, preprocessing.image)
     return image_CHW if picture.altered is None else altered(image_CHW, picture.altered)
 
 
-def _at(logits_BKHW: Tensor, place_M: NDArray[np.int64]) -> NDArray[np.float32]:
-    chosen_BKM = logits_BKHW.float().flatten(2)[:, :, torch.from_numpy(place_M)]
-    return chosen_BKM.movedim(1, -1).cpu().numpy()
+def _at(logits_KHW: Tensor, size: tuple[int, int], pixels: int) -> NDArray[np.float32]:
+    """logits_MK at the pixels drawn of an image of `size`."""
+    place_M = torch.from_numpy(drawn(size[0] * size[1], pixels)).to(logits_KHW.device)
+    return logits_KHW.flatten(1)[:, place_M].T.cpu().numpy()
 
 
 def _mask(picture: Picture, size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pipeline.config.block import Block
 from pipeline.config.params import EmbedParams, ImageParams
@@ -25,7 +25,13 @@ from pipeline.data.formats import FORMATS, Source, read_classes
 from pipeline.data.labelled_folder import TRAIN_SPLITS, Example, LabelledSet, held_out, split_rows
 from pipeline.errors import DataError
 from pipeline.probe import head
-from pipeline.probe.features import Features, features_of, more_features, named
+from pipeline.probe.features import (
+    Features,
+    features_of,
+    more_features,
+    named,
+    whole_images,
+)
 from pipeline.shift.channel_statistics import layer_distances
 from pipeline.shift.comparison import ModelSays, Setting, Side, compare, val_runs
 from pipeline.shift.corruption_calibration import NUM_IMAGES, directions, parted, rehearse
@@ -105,7 +111,9 @@ class ShiftSettings(Block):
     """What `--set` may change."""
 
     embed: EmbedParams = Field(default_factory=EmbedParams)
-    image: ImageParams = Field(default_factory=lambda: ImageParams(height_px=192, width_px=256))
+    image: Annotated[ImageParams, AfterValidator(whole_images)] = Field(
+        default_factory=lambda: ImageParams(height_px=192, width_px=256)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,10 +264,9 @@ def _rehearsed(
     val: Sequence[Example], pool: Features, row_N: NDArray[np.int64], settings: ShiftSettings
 ) -> Rehearsed:
     chosen = evenly(len(val), NUM_IMAGES)
-    size = (settings.image.height_px, settings.image.width_px)
 
     def read(example: Example, way: Alteration) -> torch.Tensor:
-        return altered(read_image(example.image, size), way)
+        return altered(read_image(example.image, settings.image.crop_size), way)
 
     reads = [partial(read, val[n], way) for way in ALTERATIONS.values() for n in chosen]
     few_N = row_N[chosen]
@@ -310,8 +317,7 @@ def _layers(
     """Per-layer distances of the frozen encoder."""
     device = torch.device("cpu")
     encoder = frozen_encoder(settings.embed, device)
-    size = (settings.image.height_px, settings.image.width_px)
-    preprocessing = Preprocessing(size, settings.embed.normalisation, device)
+    preprocessing = Preprocessing(settings.image, settings.embed.normalisation, device, tiles=False)
     one, two = (
         layer_moments(encoder, [Picture(e.name, e.image) for e in group], preprocessing, "layers")
         for group in (own, other)

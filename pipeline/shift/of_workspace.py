@@ -70,8 +70,7 @@ def shift(root: Path, params: Params, asked: Asked) -> dict[str, Any]:
     """The report as JSON; without a trained model, the part that needs embeddings alone."""
     model = load_model(root / layout.TEACHER) if (root / layout.TEACHER).exists() else None
     device = pick_device(params.train.device)
-    size = (params.image.height_px, params.image.width_px)
-    preprocessing = Preprocessing(size, params.embed.normalisation, device)
+    preprocessing = Preprocessing(params.image, params.embed.normalisation, device, tiles=False)
     encoder = frozen_encoder(params.embed, device)
     known, target = thinned(asked.known, MOST), thinned(asked.target, MOST)
     sides = [
@@ -100,7 +99,7 @@ def shift(root: Path, params: Params, asked: Asked) -> dict[str, Any]:
             tried_NE = embedded(encoder, shown.tried, preprocessing, "embed altered images")
             ways = directions(sides[0].embeddings_NE, sides[1].embeddings_NE, tried_NE)
         preprocessing = Preprocessing(
-            (model.image.height_px, model.image.width_px), model.config["normalisation"], device
+            model.image, model.config["normalisation"], device, tiles=True
         )
         networks = network, _other(root, model, network)
         says = _model_says(networks, shown, preprocessing, ways, params.num_classes)

@@ -6,8 +6,9 @@ of an image.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,9 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from pipeline import layout
-from pipeline.config.params import EmbedParams, Params
+from pipeline.config.params import EmbedParams, ImageParams, Params
 from pipeline.data.augment import normalise
-from pipeline.data.dataset import ImageStore, read_image
+from pipeline.data.dataset import read_overview
 from pipeline.errors import ConfigError, DataError
 from pipeline.files import replacing
 from pipeline.models import build_encoder
@@ -57,7 +58,7 @@ def run(root: Path, params: Params, *, domain: str | None = None) -> None:
 
 
 def frozen_encoder(params: Params) -> Callable[[torch.Tensor], list[torch.Tensor]]:
-    """From uint8 images_BCHW at the size of params.image to the encoder's maps, all scales."""
+    """From uint8 images_BCHW, each seen whole, to the encoder's maps, all scales."""
     require_device(params.train)
     fabric = Fabric(accelerator=params.train.device, devices=1)
     encoder = fabric.to_device(seeded_encoder(params.embed))
@@ -84,10 +85,9 @@ def file_embedder(params: Params) -> Callable[[Path], NDArray[np.float32]]:
     One file at a time, so that it does not matter with which others it came.
     """
     maps_of = frozen_encoder(params)
-    size = (params.image.height_px, params.image.width_px)
 
     def embed(file: Path) -> NDArray[np.float32]:
-        row_1D = pooled(maps_of(read_image(file, size)[None]))
+        row_1D = pooled(maps_of(read_overview(file, params.image)[None]))
         return row_1D[0].cpu().numpy().astype(np.float32)
 
     return embed
@@ -95,19 +95,17 @@ def file_embedder(params: Params) -> Callable[[Path], NDArray[np.float32]]:
 
 def _embed(root: Path, params: Params, samples: list[Sample]) -> dict[str, NDArray[np.generic]]:
     maps_of = frozen_encoder(params)
-    store = ImageStore(root, params.image, cache_mib=0)
     wholes: list[torch.Tensor] = []
     widths: list[int] = []
     regions: list[torch.Tensor] = []
     with Progress(f"embed {samples[0].domain}", len(samples)) as progress, torch.inference_mode():
-        for first in range(0, len(samples), BATCH):
-            batch = samples[first : first + BATCH]
-            maps = maps_of(torch.stack([store.image(sample) for sample in batch]))
+        for images_BCHW in overviews([root / each.image for each in samples], params.image):
+            maps = maps_of(images_BCHW)
             wholes.append(pooled(maps).cpu())
             widths = [features.shape[1] for features in maps]
             if params.grid:
                 regions.append(pooled_regions(maps, params.grid).cpu())
-            progress.advance(len(batch))
+            progress.advance(len(images_BCHW))
     names = [sample.sample_id for sample in samples]
     arrays: dict[str, NDArray[np.generic]] = {
         "sample_ids": np.array(names, dtype=np.str_),
@@ -119,6 +117,14 @@ def _embed(root: Path, params: Params, samples: list[Sample]) -> dict[str, NDArr
         arrays["region_ids"] = np.array(ids, dtype=np.str_)
         arrays["region_embeddings_ND"] = torch.cat(regions).numpy().astype(np.float16)
     return arrays
+
+
+def overviews(files: Sequence[Path], image: ImageParams) -> Iterator[torch.Tensor]:
+    """uint8 images_BCHW seen whole, in order; those in a batch have the same size."""
+    for first in range(0, len(files), BATCH):
+        read = [read_overview(file, image) for file in files[first : first + BATCH]]
+        for _, alike in groupby(read, key=lambda image_CHW: image_CHW.shape):
+            yield torch.stack(list(alike))
 
 
 def pooled(maps: Sequence[torch.Tensor]) -> torch.Tensor:

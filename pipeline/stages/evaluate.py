@@ -6,7 +6,7 @@ And whether the teacher is right as often as it says. K classes, H height, W wid
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from pipeline.ids import domain_of
 from pipeline.inference.logits import logits_of, pick_device, resize_logits
 from pipeline.metrics.iou import confusion_matrix, iou_per_class, mean_iou
 from pipeline.metrics.per_image import Areas, write_areas
-from pipeline.models import LoadedModel, load_model
+from pipeline.models import load_model
 from pipeline.records.manifest import Sample, check_files, read_manifest
 from pipeline.runtime.progress import Progress
 from pipeline.types import Split
@@ -57,60 +57,52 @@ def run(root: Path, params: Params) -> None:
         "labelled_by_domain": _by_domain(samples, labelled),
         "annotated_by_domain": _by_domain(samples, annotated),
     }
-    judged = [s for s in samples if s.split == "val" and s.mask and s.domain == params.domain]
-    pixels = PixelSample(len(judged)) if judged else None
-    by_image: dict[str, Tensor] = {}
-    facts |= evaluate_split(root, params, "val", pixels, by_image)
-    facts["calibration"] = calibration_of(pixels, params) if pixels else None
+    baseline, teacher = judge_split(root, params, "val")
+    facts |= _figures(params, samples, "val", baseline, teacher)
+    facts["calibration"] = calibration_of(teacher.pixels, params) if teacher.pixels else None
     write_json(root / layout.EVALUATION, facts)
-    write_areas(root / layout.VAL_AREAS, _areas_by_domain(by_image))
+    write_areas(root / layout.VAL_AREAS, _areas_by_domain(teacher.counts_KK))
 
 
-def evaluate_split(
-    root: Path,
-    params: Params,
-    split: Split,
-    pixels: PixelSample | None = None,
-    by_image: dict[str, Tensor] | None = None,
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Judged:
+    """What one model says about the images of a split that have a mask."""
+
+    counts_KK: dict[str, Tensor]
+    """int64 pixels by sample id, row = truth, column = prediction; none without a trained model."""
+    pixels: PixelSample | None
+    """Some of the current domain; None without an image of it."""
+    transductive: bool
+    """Whether it learnt from val and test images, without their masks."""
+
+    def by_domain(self, num_classes: int) -> dict[str, Tensor]:
+        """counts_KK of all images of a domain together."""
+        found: dict[str, Tensor] = {}
+        for name, count_KK in self.counts_KK.items():
+            found.setdefault(domain_of(name), _no_counts(num_classes)).add_(count_KK)
+        return found
+
+
+def judge_split(root: Path, params: Params, split: Split) -> tuple[Judged, Judged]:
+    """Baseline and teacher on a split."""
+    baseline, teacher = (_judge(root, params, folder, split) for folder in JUDGED.values())
+    return baseline, teacher
+
+
+def evaluate_split(root: Path, params: Params, split: Split) -> dict[str, Any]:
     """IoUs of both models on a split, and whether the teacher is transductive.
 
     {"baseline" | "teacher": {domain: {split: {"miou", "num_images", "iou": {class: ...}}}},
     "transductive": bool}. `miou` and each `iou` are in [0, 1], or None where not measurable: no
-    image, no trained model, a class that no mask has. `transductive`: the teacher
-    learnt from val and test images, without their masks. `pixels` takes what the teacher says
-    about the current domain, `by_image` its int64 KxK counts by sample id.
+    image, no trained model, a class that no mask has.
     """
     samples = read_manifest(root / layout.MANIFEST)
-    judged = [sample for sample in samples if sample.split == split and sample.mask]
-    check_files(root, judged)
-    num_images = _by_domain(samples, judged)
-    result: dict[str, Any] = {}
-    for which, folder in JUDGED.items():
-        model = load_model(root / folder)
-        watched = pixels if which == "teacher" else None
-        found, each = _confusions(root, params, model, judged, watched)
-        result[which] = {
-            domain: {
-                split: {
-                    "num_images": count,
-                    **_ious(params, found.get(domain, _no_counts(params.num_classes))),
-                }
-            }
-            for domain, count in num_images.items()
-        }
-        if which == "teacher":
-            result["transductive"] = bool(model.config.get("transductive", False))
-            if by_image is not None:
-                by_image.update(each)
-    return result
+    return _figures(params, samples, split, *judge_split(root, params, split))
 
 
 def teacher_confusions(root: Path, params: Params, split: Split) -> dict[str, Tensor]:
     """The teacher's int64 KxK counts by domain, row = truth; no domain without a judged image."""
-    judged = [s for s in read_manifest(root / layout.MANIFEST) if s.split == split and s.mask]
-    check_files(root, judged)
-    return _confusions(root, params, load_model(root / layout.TEACHER), judged)[0]
+    return _judge(root, params, layout.TEACHER, split).by_domain(params.num_classes)
 
 
 def calibration_of(pixels: PixelSample, params: Params) -> dict[str, Any] | None:
@@ -145,33 +137,49 @@ def calibration_of(pixels: PixelSample, params: Params) -> dict[str, Any] | None
     }
 
 
-def _confusions(
-    root: Path,
-    params: Params,
-    model: LoadedModel,
-    judged: Sequence[Sample],
-    pixels: PixelSample | None = None,
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """By domain and by sample id; an untrained model has counted nothing."""
-    counts = {sample.domain: _no_counts(params.num_classes) for sample in judged}
-    by_image: dict[str, Tensor] = {}
-    if not model.trained:
-        return counts, by_image
-    store = ImageStore(root, model.image, cache_mib=0)  # each image is seen once
-    device = pick_device(params.train.device)
-    with Progress("evaluate", len(judged)) as progress:
-        for sample, logits_KHW in logits_of(model, judged, store, device):
-            mask_HW = torch.tensor(load_mask(root / sample.mask, params.num_classes))
-            size = (mask_HW.shape[0], mask_HW.shape[1])
-            resized_KHW = resize_logits(logits_KHW, size)
-            predicted_HW = resized_KHW.argmax(dim=0).cpu()
-            if pixels is not None and sample.domain == params.domain:
-                pixels.add(resized_KHW.cpu().numpy(), mask_HW.numpy())
-            count_KK = confusion_matrix(predicted_HW, mask_HW, params.num_classes)
-            by_image[sample.sample_id] = count_KK
-            counts[sample.domain] += count_KK
-            progress.advance()
-    return counts, by_image
+def _judge(root: Path, params: Params, folder: Path, split: Split) -> Judged:
+    samples = [s for s in read_manifest(root / layout.MANIFEST) if s.split == split and s.mask]
+    check_files(root, samples)
+    model = load_model(root / folder)
+    own = sum(sample.domain == params.domain for sample in samples)
+    pixels = PixelSample(own) if own else None
+    counts: dict[str, Tensor] = {}
+    if model.trained:
+        store = ImageStore(root, model.image, cache_mib=0)  # each image is seen once
+        device = pick_device(params.train.device)
+        with Progress("evaluate", len(samples)) as progress:
+            for sample, logits_KHW in logits_of(model, samples, store, device):
+                mask_HW = torch.tensor(load_mask(root / sample.mask, params.num_classes))
+                resized_KHW = resize_logits(logits_KHW, (mask_HW.shape[0], mask_HW.shape[1]))
+                if pixels is not None and sample.domain == params.domain:
+                    pixels.add(resized_KHW.cpu().numpy(), mask_HW.numpy())
+                predicted_HW = resized_KHW.argmax(dim=0).cpu()
+                counts[sample.sample_id] = confusion_matrix(
+                    predicted_HW, mask_HW, params.num_classes
+                )
+                progress.advance()
+    transductive = bool(model.config.get("transductive", False))
+    return Judged(counts_KK=counts, pixels=pixels, transductive=transductive)
+
+
+def _figures(
+    params: Params, samples: Sequence[Sample], split: Split, baseline: Judged, teacher: Judged
+) -> dict[str, Any]:
+    """As of `evaluate_split`."""
+    num_images = _by_domain(samples, [s for s in samples if s.split == split and s.mask])
+    found: dict[str, Any] = {}
+    for which, judged in zip(JUDGED, (baseline, teacher), strict=True):
+        counts = judged.by_domain(params.num_classes)
+        found[which] = {
+            domain: {
+                split: {
+                    "num_images": count,
+                    **_ious(params, counts.get(domain, _no_counts(params.num_classes))),
+                }
+            }
+            for domain, count in num_images.items()
+        }
+    return {**found, "transductive": teacher.transductive}
 
 
 def _areas_by_domain(by_image: dict[str, Tensor]) -> dict[str, tuple[list[str], Areas]]:

@@ -25,7 +25,6 @@ from pipeline.errors import ModelError
 from pipeline.files import replacing
 from pipeline.inference.gradients import WHOLE, columns, gradient_view, mean_gradients, wanted
 from pipeline.inference.logits import (
-    View,
     dropout,
     flips,
     image_size,
@@ -35,6 +34,7 @@ from pipeline.inference.logits import (
     views_of,
 )
 from pipeline.inference.pixels import Prediction, Views, predict_pixels
+from pipeline.inference.tiles import View
 from pipeline.models import LoadedModel, load_beside, load_model
 from pipeline.models.segmenter import Segmenter
 from pipeline.records.manifest import Sample, check_files, read_manifest

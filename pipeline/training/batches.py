@@ -15,7 +15,13 @@ import torch
 from torch import Tensor
 
 from pipeline.config.params import Params
-from pipeline.data.augment import normalise, random_boxes, strong_view, weak_view
+from pipeline.data.augment import (
+    middle_view,
+    normalise,
+    random_boxes,
+    strong_view,
+    weak_view,
+)
 from pipeline.data.dataset import ImageStore
 from pipeline.data.random_intensity import random_intensity_view
 from pipeline.methods import Batch, StrongColour, StrongView, Unlabelled
@@ -81,7 +87,7 @@ class Process:
 
 @dataclass(frozen=True, kw_only=True)
 class WholeSet:
-    """The unlabelled images one after the other, as a method sees them at the end of a phase."""
+    """The middle of each unlabelled image, as a method sees them at the end of a phase."""
 
     store: ImageStore
     params: Params
@@ -97,9 +103,11 @@ class WholeSet:
         size = self.params.train.batch_unlabelled
         for first in range(0, len(self.samples), size):
             group = self.samples[first : first + size]
-            images = torch.stack([self.store.image(sample) for sample in group]).to(self.device)
+            images = torch.stack(
+                [middle_view(self.store.image(s), self.store.crop_size) for s in group]
+            )
             index = torch.arange(first, first + len(group), device=self.device)
-            yield index, normalise(images, self.params.model.normalisation)
+            yield index, normalise(images.to(self.device), self.params.model.normalisation)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +139,7 @@ class Batches:
         places = self._labelled_places(step)
         samples = [self.labelled[place] for place in places]
         views = [
-            weak_view(self.store.image(s), self.store.mask(s), draw, size=self.store.size)
+            weak_view(self.store.image(s), self.store.mask(s), draw, size=self.store.crop_size)
             for s in samples
         ]
         weak = self._unit(torch.stack([image for image, _, _ in views]))
@@ -149,7 +157,7 @@ class Batches:
         turns = self._turns(step, size)
         places = self._places(self.unlabelled, ORDER_UNLABELLED, turns, share)
         images = [self.store.image(self.unlabelled[place]) for place in places]
-        views = [weak_view(image, None, draw, size=self.store.size) for image in images]
+        views = [weak_view(image, None, draw, size=self.store.crop_size) for image in images]
         weak = self._unit(torch.stack([image for image, _, _ in views]))
         valid = torch.stack([valid for _, _, valid in views]).to(self.device)
         strong = tuple(self._strong(weak, draw) for _ in range(self.num_strong_views))
@@ -160,7 +168,7 @@ class Batches:
         method = self.params.method
         colour = STRONG_COLOURS[self.strong_colour]
         images = colour(weak_BCHW, draw) if method.strong_colour else weak_BCHW
-        boxes = random_boxes(draw, len(images), *self.store.size, method.mix_probability)
+        boxes = random_boxes(draw, len(images), *self.store.crop_size, method.mix_probability)
         return StrongView(self._normalised(images), boxes.to(self.device))
 
     def _styled(self, images_BCHW: Tensor, samples: Sequence[Sample], step: int) -> Tensor:
@@ -172,7 +180,11 @@ class Batches:
         chosen = torch.rand(len(samples), generator=draw) < STYLED_SHARE
         chosen &= torch.tensor([not self.adaptation.is_target(sample) for sample in samples])
         places = torch.randint(len(target), (len(samples),), generator=draw).tolist()
-        styles = self._unit(torch.stack([self.store.image(target[place]) for place in places]))
+        styles = self._unit(
+            torch.stack(
+                [middle_view(self.store.image(target[at]), self.store.crop_size) for at in places]
+            )
+        )
         styled = with_style_of(images_BCHW, styles, beta)
         return torch.where(chosen.to(self.device)[:, None, None, None], styled, images_BCHW)
 

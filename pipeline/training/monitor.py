@@ -1,7 +1,7 @@
 """Looks at the kept network on a few val images while it is trained, and a guard against collapse.
 
-Nothing of it gives a gradient. Sizes are the networks', so that the mIoU differs a little from the
-one of stage evaluate. K classes, H height, W width.
+Nothing of it gives a gradient. Of each image it sees the middle, one crop, at the networks' scale,
+so that the mIoU differs from the one of stage evaluate. K classes, H height, W width.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.config.params import Params
-from pipeline.data.augment import normalise
+from pipeline.data.augment import middle_view, normalise
 from pipeline.data.dataset import ImageStore
 from pipeline.metrics.iou import confusion_matrix, iou_per_class, mean_iou
 from pipeline.records.manifest import Sample
 from pipeline.training.curves import CURVE_POINTS
+from pipeline.types import IGNORE
 
 MAX_IMAGES = 16  # a look at them costs about as much as one step
 DECIMALS = 4
@@ -78,13 +79,17 @@ class Monitor:
         num_classes = self.params.num_classes
         all_KK = torch.zeros(num_classes, num_classes, dtype=torch.int64)
         reliable_KK = all_KK.clone()
-        size = self.params.train.batch_unlabelled
-        for first in range(0, len(self.samples), size):
-            group = self.samples[first : first + size]
-            images = torch.stack([self.store.image(sample) for sample in group]).to(self.device)
+        batch = self.params.train.batch_unlabelled
+        for first in range(0, len(self.samples), batch):
+            group = self.samples[first : first + batch]
+            size = self.store.crop_size
+            images = torch.stack([middle_view(self.store.image(s), size) for s in group])
+            images = images.to(self.device)
             logits_BKHW = network(normalise(images, self.params.model.normalisation)).float()
             confidence_BHW, predicted_BHW = logits_BKHW.softmax(dim=1).max(dim=1)
-            masks_BHW = torch.stack([self.store.mask(sample) for sample in group]).to(self.device)
+            masks_BHW = torch.stack(
+                [middle_view(self.store.mask(s), size, fill=IGNORE) for s in group]
+            ).to(self.device)
             sure_BHW = confidence_BHW >= self.params.method.confidence_threshold
             all_KK += confusion_matrix(predicted_BHW, masks_BHW, num_classes).cpu()
             reliable_KK += confusion_matrix(

@@ -38,9 +38,17 @@ def draw_square(number: int, height_px: int, width_px: int) -> tuple[np.ndarray,
     return image_HWC, mask_HW
 
 
-def add_sample(root: Path, sample_id: str, split: str, number: int, *, masked: bool) -> Sample:
+def add_sample(
+    root: Path,
+    sample_id: str,
+    split: str,
+    number: int,
+    *,
+    masked: bool,
+    size: tuple[int, int] = (60, 70),
+) -> Sample:
     domain, stem = sample_id.split("/")
-    image_HWC, mask_HW = draw_square(number, 60, 70)
+    image_HWC, mask_HW = draw_square(number, *size)
     image = layout.images_dir(domain) / f"{stem}.png"
     mask = layout.masks_dir(domain) / f"{stem}.png"
     (root / image).parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pipeline.data.augment import normalise
+from pipeline.data.augment import middle_view, normalise
 from pipeline.data.dataset import ImageStore
 from pipeline.records.manifest import Sample
 from pipeline.runtime.progress import say
@@ -145,10 +145,10 @@ def _buffer(statistics: Tensor | None) -> Tensor:
 
 
 def _images(job: TrainingJob, samples: Sequence[Sample], network: nn.Module) -> Tensor:
-    """Of evenly spread samples, normalised, where the network is."""
+    """The middles of evenly spread samples, normalised, where the network is."""
     store = ImageStore(job.root, job.params.image, cache_mib=0)
     count = min(MOST_IMAGES, len(samples))
     chosen = [samples[place * len(samples) // count] for place in range(count)]
-    images = torch.stack([store.image(sample) for sample in chosen])
+    images = torch.stack([middle_view(store.image(each), store.crop_size) for each in chosen])
     device = next(network.parameters()).device
     return normalise(images.to(device), job.params.model.normalisation)

@@ -78,7 +78,7 @@ def test_real_trainings_give_the_same_figures_with_a_workspaces_knobs(
     workspace.mkdir()
     (workspace / "params.yaml").write_text(
         "classes: [a, b]\n"
-        "image: {height_px: 32, width_px: 64}\n"
+        "image: {height_px: 32, width_px: 64, scale: 0.5}\n"
         "model: {name: pspnet, encoder: tu-test_efficientnet}\n"
         "embed: {encoder: tu-test_efficientnet}\n"
         "train: {steps: 9, batch_labelled: 2, batch_unlabelled: 2}\n"
@@ -89,7 +89,10 @@ def test_real_trainings_give_the_same_figures_with_a_workspaces_knobs(
     code, output = run(*words, "--full", "--set", "train.steps=2")
     assert code == 0, output
     full = json.loads(out.read_text())
-    assert full["model"] == "pspnet trained by mean_teacher for 2 steps at 32x64 pixels"
+    assert (
+        full["model"]
+        == "pspnet trained by mean_teacher for 2 steps in crops of 32x64 pixels at scale 0.5"
+    )
     assert full["strategies"]["random"]["labels"] == [2, 6]
     assert [len(seed) for seed in full["strategies"]["random"]["miou"]] == [2]
     assert "pspnet trained by mean_teacher" in (tmp_path / "page.html").read_text()
@@ -109,6 +112,7 @@ def test_real_trainings_give_the_same_figures_with_a_workspaces_knobs(
         (["--fast", "--format", "nonesuch"], "'nonesuch' is not"),
         (["--fast", "--strategies", "best"], "'best': unknown; known here: "),
         (["--fast", "--rounds", "40"], "the pool has 16 images, which leaves 8"),
+        (["--fast", "--set", "image.scale=1"], "features are of whole images squeezed"),
         (["--fast", "--set", "train.steps=3"], "train: unknown key; known here: embed, image"),
         (["--fast", *SHAPE, "--set", "embed.encoder=nonesuch"], "nonesuch"),
     ],

@@ -51,6 +51,10 @@ BAD = {
         "method.transductive = 'no': input should be a valid bool",
     ),
     "not divisible": ({"image": {"height_px": 100}}, "image.height_px = 100: is not divisible"),
+    "a scale that makes pixels up": (
+        {"image": {"scale": 1.5}},
+        "image.scale = 1.5: input should be less than or equal to 1",
+    ),
     "one class": ({"classes": ["road"]}, "classes: at least 2 expected, got 1"),
     "too many classes": (
         {"classes": [str(number) for number in range(300)]},

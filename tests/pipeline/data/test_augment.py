@@ -46,6 +46,48 @@ def test_weak_view_pads_bottom_and_right_and_covers_the_scale_range() -> None:
     assert 0.2 < sum(share < 1 for share in shares) / 200 < 0.47
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_crop_of_a_large_image_is_a_rescaled_part_of_it(seed: int) -> None:
+    """Rows and columns of the image are told from its colours: the part has the crop's shape."""
+    size = (200, 250)
+    rows, columns = torch.meshgrid(torch.arange(200), torch.arange(250), indexing="ij")
+    image_CHW = torch.stack([rows, columns, torch.zeros(size)]).to(torch.uint8)
+    view, _, valid = augment.weak_view(image_CHW, None, seeded(seed), size=SIZE)
+    assert valid.all()
+    height, width = (view[place].float().max() - view[place].float().min() for place in (0, 1))
+    low, high = (SIZE[0] / scale for scale in augment.SCALE_RANGE[::-1])
+    assert low - 3 <= height <= high + 1
+    # Neither squeezed nor stretched.
+    assert width / height == pytest.approx(SIZE[1] / SIZE[0], rel=0.15)
+    steps = view[0].float().mean(1).diff()
+    assert steps.min() >= 0  # the rows in their order, whether mirrored or not
+
+
+def test_a_crop_goes_where_something_is_labelled() -> None:
+    mask_HW = torch.full((400, 600), IGNORE, dtype=torch.uint8)
+    mask_HW[300:304, 500:504] = 1
+    image_CHW = (mask_HW == 1).to(torch.uint8).expand(3, 400, 600) * 255
+    generator = seeded()
+    places = []
+    for _ in range(50):
+        image, mask, valid = augment.weak_view(image_CHW, mask_HW, generator, size=SIZE)
+        assert (mask == 1).any()
+        assert (image[0][mask == 1] >= 50).all()
+        assert valid.all()
+        places.append((mask == 1).nonzero()[0].tolist())
+    # Anywhere in the crop: a network must not learn that labels lie in the middle.
+    spread = torch.tensor(places, dtype=torch.float).std(0)
+    assert (spread > torch.tensor(SIZE) / 8).all()
+
+
+def test_the_middle_of_an_image() -> None:
+    image_CHW = torch.arange(3 * 10 * 20, dtype=torch.int32).reshape(3, 10, 20)
+    assert torch.equal(augment.middle_view(image_CHW, (4, 6)), image_CHW[:, 3:7, 7:13])
+    padded = augment.middle_view(image_CHW[0], (12, 6), fill=-1)
+    assert torch.equal(padded[:10], image_CHW[0, :, 7:13])
+    assert (padded[10:] == -1).all()
+
+
 def test_weak_view_flips_half_of_the_time() -> None:
     generator = seeded(3)
     flipped = 0

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from pipeline.config.params import ImageParams
-from pipeline.data.dataset import ImageStore
+from pipeline.data.dataset import ImageStore, read_overview
 from pipeline.errors import DataError
 from pipeline.records.manifest import Sample
 from pipeline.types import IGNORE
@@ -40,7 +40,7 @@ def test_image_and_mask_arrive_at_the_networks_size(tmp_path: Path) -> None:
     write(tmp_path, "a")
     store = ImageStore(tmp_path, PARAMS, cache_mib=1)
     image, mask = store.image(sample("a")), store.mask(sample("a"))
-    assert store.size == (32, 64)
+    assert store.crop_size == (32, 64)
     assert image.shape == (3, 32, 64)
     assert mask.shape == (32, 64)
     assert image.dtype == mask.dtype == torch.uint8
@@ -50,6 +50,30 @@ def test_image_and_mask_arrive_at_the_networks_size(tmp_path: Path) -> None:
     assert torch.equal(mask[1:] == 1, torch.arange(64).expand(31, 64) < 32)
     assert image[:, 5, 5].tolist() == [255, 255, 255]
     assert image[:, 5, 60].tolist() == [0, 0, 0]
+
+
+def test_with_a_scale_images_keep_their_shape(tmp_path: Path) -> None:
+    write(tmp_path, "a")  # 64 x 128
+    write(tmp_path, "b", scale=3)  # 96 x 192
+    half = PARAMS.model_copy(update={"scale": 0.5})
+    store = ImageStore(tmp_path, half, cache_mib=1)
+    assert store.crop_size == (32, 64)
+    assert store.image(sample("a")).shape == (3, 32, 64)
+    assert store.image(sample("b")).shape == (3, 48, 96)
+    assert store.mask(sample("b")).shape == (48, 96)
+    whole = ImageStore(tmp_path, PARAMS.model_copy(update={"scale": 1.0}), cache_mib=1)
+    assert whole.image(sample("b")).shape == (3, 96, 192)
+    with Image.open(tmp_path / "b_mask.png") as file:
+        assert np.array_equal(whole.mask(sample("b")).numpy(), np.array(file))
+
+
+def test_an_overview_shows_all_of_an_image_in_its_own_shape(tmp_path: Path) -> None:
+    Image.new("RGB", (1920, 1080)).save(tmp_path / "wide.png")
+    Image.new("RGB", (1080, 1920)).save(tmp_path / "high.png")
+    image = ImageParams(height_px=256, width_px=320, scale=1.0)
+    assert read_overview(tmp_path / "wide.png", image).shape == (3, 224, 384)
+    assert read_overview(tmp_path / "high.png", image).shape == (3, 384, 224)
+    assert read_overview(tmp_path / "high.png", PARAMS).shape == (3, 32, 64)  # squeezed
 
 
 def test_a_large_image_is_averaged_not_sampled(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from pipeline.config.params import ImageParams
 from pipeline.data.dataset import ImageStore
 from pipeline.errors import ConfigError, ModelError
 from pipeline.inference.logits import (
-    BATCH,
     dropout,
     flips,
     image_size,
@@ -22,6 +21,7 @@ from pipeline.inference.logits import (
     resize_rows,
     views_of,
 )
+from pipeline.inference.tiles import BATCH
 from pipeline.models import LoadedModel
 from pipeline.records.manifest import read_manifest
 
