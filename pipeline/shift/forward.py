@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from pipeline.config.network import Normalisation
 from pipeline.config.params import EmbedParams
 from pipeline.data.augment import normalise
 from pipeline.data.corruptions import Alteration, altered
@@ -48,7 +49,7 @@ class Preprocessing(NamedTuple):
 
     size: tuple[int, int]
     """Height and width in pixels."""
-    normalisation: Literal["imagenet", "symmetric"]
+    normalisation: Normalisation
     device: torch.device
 
 

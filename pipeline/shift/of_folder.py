@@ -24,6 +24,7 @@ from pipeline.data.dataset import read_image
 from pipeline.data.formats import FORMATS, Source, read_classes
 from pipeline.data.labelled_folder import TRAIN_SPLITS, Example, LabelledSet, held_out, split_rows
 from pipeline.errors import DataError
+from pipeline.models import settled
 from pipeline.probe import head
 from pipeline.probe.features import Features, features_of, more_features, named
 from pipeline.shift.channel_statistics import layer_distances
@@ -311,7 +312,7 @@ def _layers(
     device = torch.device("cpu")
     encoder = frozen_encoder(settings.embed, device)
     size = (settings.image.height_px, settings.image.width_px)
-    preprocessing = Preprocessing(size, settings.embed.normalisation, device)
+    preprocessing = Preprocessing(size, settled(settings.embed).normalisation, device)
     one, two = (
         layer_moments(encoder, [Picture(e.name, e.image) for e in group], preprocessing, "layers")
         for group in (own, other)
