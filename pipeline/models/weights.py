@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -50,6 +51,7 @@ from pipeline.runtime.weights_folder import (
 )
 
 HUB_WAIT_S = 5.0  # until a hub that says nothing counts as absent; a round must not hang on it
+UNFINISHED, LEFT_AFTER_S = ".unfinished-", 24 * 3600.0  # no download takes a day
 TORCH_SUFFIXES = (".pth", ".pt", ".bin")
 _SAME = 1e-3  # between means or deviations: hubs round them
 
@@ -196,9 +198,13 @@ def _as_safetensors(tensors: dict[str, Tensor]) -> Iterator[Path]:
 def _beside() -> Iterator[Path]:
     """An empty folder on the disk of the weights folder, gone at the end."""
     folder = weights_folder()
+    for left in folder.glob(f"{UNFINISHED}*"):  # by a process that was killed
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > LEFT_AFTER_S:
+                shutil.rmtree(left, ignore_errors=True)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        own = tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-")
+        own = tempfile.TemporaryDirectory(dir=folder, prefix=UNFINISHED)
     except OSError as error:
         raise not_written(folder, error) from error
     with own as name:

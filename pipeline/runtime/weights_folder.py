@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.config.network import AUTO, AUTO_RANDOM, chosen_sha256
-from pipeline.errors import ModelError
+from pipeline.errors import ConfigError, ModelError
 from pipeline.files import sha256_file
 from pipeline.reading import read
 
@@ -44,8 +44,13 @@ class StoredWeights:
 
 
 def weights_folder() -> Path:
-    """$SSL_LOOP_WEIGHTS, or `weights` in the user's cache folder."""
+    """$SSL_LOOP_WEIGHTS, or `weights` in the user's cache folder.
+
+    ConfigError for a relative path: stages run in other folders than commands.
+    """
     if named := os.environ.get(VARIABLE):
+        if not Path(named).is_absolute():
+            raise ConfigError(f"${VARIABLE} = {named!r}: name an absolute path")
         return Path(named)
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "ssl-loop" / "weights"

@@ -202,6 +202,17 @@ def test_a_folder_that_is_a_file_is_said(tmp_path: Path, folder: Path) -> None:
         add_weights(tmp_path / "w.pth", ENCODER)
 
 
+def test_what_a_killed_download_left_is_removed_a_day_later(tmp_path: Path, folder: Path) -> None:
+    torch.save(state_of(7), tmp_path / "w.pth")
+    for name, age_s in ((".unfinished-old", weights.LEFT_AFTER_S + 60), (".unfinished-new", 60)):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "half").write_text("")
+        then = time.time() - age_s
+        os.utime(folder / name, (then, then))
+    add_weights(tmp_path / "w.pth", ENCODER)
+    assert [path.name for path in folder.glob(".unfinished-*")] == [".unfinished-new"]
+
+
 def test_names_of_stages_fit_whichever_way_they_are_written(tmp_path: Path) -> None:
     """smp's ConvNeXt says stages_0 for timm's stages.0."""
     name = "tu-test_convnext"

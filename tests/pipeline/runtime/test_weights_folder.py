@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 from pipeline.files import write_json
 from pipeline.runtime.weights_folder import (
     VARIABLE,
@@ -51,6 +51,9 @@ def test_it_is_in_the_users_cache_unless_named(monkeypatch: pytest.MonkeyPatch) 
     assert weights_folder() == Path("/a/cache/ssl-loop/weights")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert weights_folder() == Path.home() / ".cache/ssl-loop/weights"
+    monkeypatch.setenv(VARIABLE, "weights")
+    with pytest.raises(ConfigError, match=r"\$SSL_LOOP_WEIGHTS = 'weights': name an absolute path"):
+        weights_folder()
 
 
 def test_of_one_encoder_the_newest_comes_first() -> None:
