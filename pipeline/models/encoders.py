@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError  # nosec B403: what torch raises
+from pickle import UnpicklingError  # nosec B403
 from typing import Any
 
 import timm
