@@ -291,6 +291,7 @@ main.add_command(commit.commit)
 main.add_command(models.models)
 main.add_command(methods.methods)
 main.add_command(models.export)
+main.add_command(models.weights)
 main.add_command(backtest.backtest)
 for module in (versions, verify, backup):
     for command in module.COMMANDS:

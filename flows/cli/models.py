@@ -1,4 +1,4 @@
-"""The commands about models: `ssl-loop models` and `ssl-loop export`."""
+"""The commands about models: `ssl-loop models`, `ssl-loop export` and `ssl-loop weights`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pipeline.runtime.torch_settings import settle_torch
 
 if TYPE_CHECKING:
     from pipeline.models.profile import Cost
+    from pipeline.runtime.weights_folder import StoredWeights
 
 
 @click.command("models")
@@ -116,3 +117,61 @@ def export(model_dir: Path, file: Path, images: Path | None, workspace: Path | N
 
     require_offered(model_dir)
     click.echo(export_onnx(model_dir, file, real_images(model_dir, images, workspace)))
+
+
+@click.group("weights")
+def weights() -> None:
+    """Pretrained weights of encoders, kept on this machine for `encoder_weights: auto`."""
+
+
+@weights.command("add")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--encoder", metavar="NAME", help="Whose weights (default: the model's encoder).")
+@WORKSPACE
+def weights_add(file: Path, encoder: str | None, workspace: Path) -> None:
+    """Keep a .safetensors or torch file, if it fits its encoder; `auto` takes the newest.
+
+    A torch file (.pth, .pt, .bin) is read as tensors alone and kept as safetensors.
+    """
+    settle_torch()
+    from pipeline.models.weights import add_weights
+
+    name = encoder or _asked(workspace)[0].encoder
+    click.echo(_kept(add_weights(file, name)))
+
+
+@weights.command("fetch")
+@click.argument("name")
+@click.option("--revision", metavar="COMMIT", help="The hub's commit (default: today's).")
+def weights_fetch(name: str, revision: str | None) -> None:
+    """Fetch what the hub keeps under an encoder's NAME, such as tu-mobilenetv2_100."""
+    settle_torch()
+    from pipeline.models.weights import fetch_weights
+
+    click.echo(_kept(fetch_weights(name, revision)))
+
+
+@weights.command("list")
+@AS_JSON
+def weights_list(as_json: bool) -> None:
+    """What is kept, of one encoder the newest first: the one that `auto` takes."""
+    from pipeline.runtime.weights_folder import stored_weights, weights_folder
+
+    found = stored_weights()
+    if as_json:
+        echo_json(found)
+        return
+    if not found:
+        click.echo(f"{weights_folder()}: no weights; `ssl-loop weights fetch NAME` or `add FILE`")
+    for each in found:
+        size = f"{each.size_bytes / 2**20:.1f} MiB"
+        click.echo(f"{each.encoder}  {each.sha256}  {size}  {each.added[:10]}  {each.origin}")
+
+
+def _kept(stored: StoredWeights) -> str:
+    from pipeline.runtime.weights_folder import stored_path
+
+    return (
+        f"{stored_path(stored.encoder, stored.sha256)}: weights of {stored.encoder}, SHA-256 "
+        f"{stored.sha256}; `encoder_weights: auto` takes them"
+    )

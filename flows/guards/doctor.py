@@ -16,13 +16,14 @@ from packaging.specifiers import SpecifierSet
 from db.ledger_errors import LedgerError
 from flows.guards.refusals import refusals
 from flows.loop import open_loop
+from flows.rounds.encoder_start import weights_warnings
 from flows.services import label_studio_server, prefect_server, stack
 from flows.services.daemon import Daemon, read_daemons, taken
 from flows.versions.collect_garbage import has_far_remote, lost_by_tag
 from flows.workspace.credentials import API_KEY_VARIABLE, SECRETS
 from flows.workspace.workspace import Workspace, is_workspace
 from pipeline import layout
-from pipeline.errors import SslLoopError
+from pipeline.errors import ConfigError, SslLoopError
 from pipeline.runtime.devices import missing_device
 
 GIT_AT_LEAST = (2, 28)  # init --initial-branch
@@ -179,6 +180,7 @@ def _workspace(workspace: Workspace) -> Iterator[Check]:
         else:
             yield Check(name=name, ok=True, found="fine")
     yield from _device(workspace)
+    yield from _weights(workspace)
     yield from _refusals(root)
     yield from _restorable(workspace)
 
@@ -233,6 +235,20 @@ def _device(workspace: Workspace) -> Iterator[Check]:
         return  # said already
     missing = missing_device(train)
     yield _check("train.device", not missing, train.device, missing)
+
+
+def _weights(workspace: Workspace) -> Iterator[Check]:
+    """Under `auto`: whether encoders begin from weights, and these are here."""
+    try:
+        warnings = weights_warnings(workspace.params())
+    except SslLoopError as error:
+        if isinstance(error, ConfigError):
+            return  # said already
+        yield Check(name="weights", ok=False, found="cannot be looked at", remedy=str(error))
+        return
+    for warning in warnings:
+        found, _, remedy = warning.partition("; ")
+        yield Check(name="weights", ok=False, found=found, remedy=remedy)
 
 
 def _services(root: Path) -> Iterator[Check]:

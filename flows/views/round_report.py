@@ -9,6 +9,7 @@ from typing import Any
 
 from flows.domains.shift_on_arrival import images_of, kept_report
 from flows.loop import Loop
+from flows.rounds.encoder_start import weights_warnings
 from flows.rounds.offered_teacher import judgement_here
 from flows.rounds.round_facts import audit_of, curves_in, evaluation_in, round_facts
 from flows.services import stack
@@ -74,6 +75,7 @@ def render_report(loop: Loop) -> Path:
         shifts=_shifts(loop),
         not_pushed=tuple(not_pushed),
         push_failure=last_failure(loop, not_pushed),
+        weights=tuple(weights_warnings(params)),
     )
     path = loop.root / layout.REPORT
     render(report, path)

@@ -11,6 +11,7 @@ from flows.answers.unmerged import unmerged
 from flows.domains.incoming import waiting
 from flows.ledger.records import advice_at, asked_at
 from flows.loop import Loop
+from flows.rounds.encoder_start import weights_warnings
 from flows.rounds.offered_teacher import judgement_at, offered_tag
 from flows.rounds.round_facts import audit_of, pool_pixels
 from flows.services.stack import ServiceStatus
@@ -59,6 +60,7 @@ class Status:
     half_remote: bool  # data go to a remote, git's history stays on this machine
     forgetting: Judgement | None  # what that round cost older domains
     alarm: AlarmFacts | None  # the newest of the watch on incoming images
+    weights: tuple[str, ...] = ()  # what is amiss with the encoders' weights, under `auto`
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for `--json`."""
@@ -104,6 +106,7 @@ def describe(found: Status, services: list[ServiceStatus]) -> str:
     if found.stopping:
         lines += [f"stopping: {sentence}" for sentence in advice_words(found.stopping)]
     lines += _unsafe(found)
+    lines += [f"WARNING: {sentence}" for sentence in found.weights]
     if found.forgetting:
         lines += [f"older domains: {sentence}" for sentence in forgetting_words(found.forgetting)]
     if found.alarm:
@@ -190,6 +193,7 @@ def status(loop: Loop) -> Status:
         half_remote=bool((to := remote(loop.workspace)).data and not to.git),
         forgetting=judgement_at(loop.workspace, newest) if newest else None,
         alarm=next(iter(alarm_facts(loop)[-1:]), None),
+        weights=tuple(weights_warnings(params)),
     )
 
 

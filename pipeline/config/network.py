@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from pipeline.config.block import Block
 from pipeline.types import STRIDE_PX
 
+AUTO, AUTO_RANDOM = "auto", "auto:random"
+_CHOSEN = re.compile(r"auto:([0-9a-f]{64}|random)")
+
+
+def chosen_sha256(encoder_weights: str | None) -> str | None:
+    """Of the weights that `auto` stands for; None where it is not chosen yet, random or no auto."""
+    found = _CHOSEN.fullmatch(encoder_weights or "")
+    return None if found is None or encoder_weights == AUTO_RANDOM else found[1]
+
+
+def _known_form(value: str | None) -> str | None:
+    if value is not None and value.startswith(f"{AUTO}:") and not _CHOSEN.fullmatch(value):
+        raise ValueError("after auto: the loop writes random or a SHA-256; use auto")
+    return value
+
+
+EncoderWeights = Annotated[str | None, AfterValidator(_known_form)]
+Normalisation = Literal["auto", "imagenet", "symmetric"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveInt = Annotated[int, Field(ge=1)]
 ModelOptions = dict[str, bool | int | float | str | list[int]]
@@ -79,13 +98,16 @@ class ModelParams(Block):
     encoder: str = "tu-mobilenetv2_100"
     """An encoder of segmentation_models_pytorch, or `tu-` and any name of timm; hrnet, vit and
     dinov2_dpt need one of their family, ddrnet* have their own and do not look at it."""
-    encoder_weights: str | None = None
-    """null = random initialisation; a path to a local file; or `hub` = pretrained, by name."""
+    encoder_weights: EncoderWeights = None
+    """null = random initialisation; `auto` = from the weights folder, else the hub, else random
+    with a warning, and the loop writes what it chose behind it; a path to a local file; or `hub` =
+    pretrained, by name."""
     encoder_options: EncoderOptions = Field(default_factory=dict)
     """Arguments of timm.create_model for `tu-*` encoders: `{pad_type: same}` where the weights
     were trained with TensorFlow's padding."""
-    normalisation: Literal["imagenet", "symmetric"] = "imagenet"
-    """imagenet = (x - mean) / std of ImageNet; symmetric = x / 127.5 - 1."""
+    normalisation: Normalisation = "imagenet"
+    """imagenet = (x - mean) / std of ImageNet; symmetric = x / 127.5 - 1; auto = what the encoder's
+    pretrained weights expect by its name."""
     freeze_batch_norm: bool = False
     """Keep the encoder's batch-norm statistics; right for pretrained encoders and few labels."""
 
@@ -219,9 +241,9 @@ class EmbedParams(Block):
 
     encoder: str = "tu-mobilenetv2_100"
     """As model.encoder."""
-    encoder_weights: str | None = None
+    encoder_weights: EncoderWeights = None
     """As model.encoder_weights; null = random features (still fine for telling images apart)."""
     encoder_options: EncoderOptions = Field(default_factory=dict)
     """As model.encoder_options."""
-    normalisation: Literal["imagenet", "symmetric"] = "imagenet"
+    normalisation: Normalisation = "imagenet"
     """As model.normalisation."""

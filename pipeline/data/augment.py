@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 
+from pipeline.config.network import Normalisation
 from pipeline.types import IGNORE
 
 SCALE_RANGE = (0.5, 2.0)  # of the long side, ratio kept
@@ -214,8 +214,13 @@ def gaussian_blur(images_BCHW: torch.Tensor, sigmas_B: torch.Tensor) -> torch.Te
     return rows.reshape(images_BCHW.shape)
 
 
-def normalise(images: torch.Tensor, kind: Literal["imagenet", "symmetric"]) -> torch.Tensor:
-    """What the encoder was trained on, from uint8 or from float in [0, 1]; shape (B)CHW."""
+def normalise(images: torch.Tensor, kind: Normalisation) -> torch.Tensor:
+    """What the encoder was trained on, from uint8 or from float in [0, 1]; shape (B)CHW.
+
+    ValueError for `auto`: it is to be replaced before (pipeline.models.settled).
+    """
+    if kind == "auto":
+        raise ValueError("normalisation: auto; take that of pipeline.models.settled(params)")
     pixels = images.float() / 255 if images.dtype == torch.uint8 else images
     mean, std = (
         torch.tensor(values, device=pixels.device, dtype=pixels.dtype)[:, None, None]

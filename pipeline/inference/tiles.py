@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Literal, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.config.network import Normalisation
 from pipeline.data.augment import normalise
 from pipeline.types import STRIDE_PX
 
@@ -30,7 +31,7 @@ class Look(NamedTuple):
 
     tile: tuple[int, int]
     """Height and width in pixels, multiples of 32."""
-    normalisation: Literal["imagenet", "symmetric"]
+    normalisation: Normalisation
     device: torch.device
 
 

@@ -15,6 +15,7 @@ from pipeline.models.checkpoint import (
     save_untrained,
 )
 from pipeline.models.encoders import build_encoder, load_encoder_weights
+from pipeline.models.weights import settled
 
 __all__ = [
     "MODELS",
@@ -26,4 +27,5 @@ __all__ = [
     "load_model",
     "save_model",
     "save_untrained",
+    "settled",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError  # nosec B403
 from typing import Any
 
 import timm
@@ -18,13 +19,16 @@ from timm.models.efficientnet import EfficientNetFeatures
 from timm.models.mobilenetv3 import MobileNetV3Features
 from torch import Tensor, nn
 
+from pipeline.config.network import AUTO, AUTO_RANDOM, chosen_sha256
 from pipeline.config.params import EmbedParams, ModelParams
 from pipeline.errors import ModelError
+from pipeline.runtime.weights_folder import require_stored
 
 TIMM = "tu-"  # segmentation_models_pytorch's prefix for timm's names
 # What classifiers are called in weight files; a segmentation encoder has none. Nor has it DINOv2's
 # token of hidden patches.
 HEADS = ("classifier.", "fc.", "head.", "last_linear.", "conv_head.", "bn2.", "mask_token")
+LONGEST = 200  # characters of what a library says
 SHOWN = 8  # keys listed in an error; enough to see which naming the file follows
 
 
@@ -73,21 +77,34 @@ def build_encoder(params: ModelParams | EmbedParams) -> nn.Module:
 
 
 def initialise_encoder(encoder: nn.Module, params: ModelParams | EmbedParams) -> None:
-    """Load what `encoder_weights` names: nothing to do for null, and for `hub` (built with it)."""
-    if params.encoder_weights not in (None, "hub"):
-        choice = EncoderChoice(name=params.encoder, options=params.encoder_options)
-        load_encoder_weights(encoder, Path(str(params.encoder_weights)), choice)
+    """Load what `encoder_weights` names: nothing to do for null, and for `hub` (built with it).
+
+    `auto` must have been chosen before (`pipeline.models.settled`): ModelError where it was not, or
+    where the weights folder lacks what was chosen.
+    """
+    given = params.encoder_weights
+    if given in (None, "hub", AUTO_RANDOM):
+        return
+    if given == AUTO:
+        raise ModelError("encoder_weights: auto stands for nothing yet; take settled(params)")
+    sha256 = chosen_sha256(given)
+    path = require_stored(params.encoder, sha256) if sha256 else Path(str(given))
+    choice = EncoderChoice(name=params.encoder, options=params.encoder_options)
+    load_encoder_weights(encoder, path, choice)
 
 
 def load_encoder_weights(encoder: nn.Module, path: Path, choice: EncoderChoice) -> WeightsReport:
     """Copy a safetensors or torch file into `encoder`, cast to its dtype; what matched.
 
-    Names may be timm's own or carry smp's `model.` or `encoder.` prefix. Every tensor of the
-    encoder must be there. Surplus is allowed only where it belongs to stages which this encoder
-    leaves out (PSPNet takes three of five) or to a classifier; else ModelError.
+    Names may be timm's own or carry smp's `model.` or `encoder.` prefix; timm's `stages.0` may be
+    written `stages_0`. Every tensor of the encoder must be there. Surplus is allowed only where it
+    belongs to stages which this encoder leaves out (PSPNet takes three of five) or to a classifier;
+    else ModelError.
     """
-    found = {_plain(name): value for name, value in _read(path).items()}
     wanted = {_plain(name): value for name, value in encoder.state_dict().items()}
+    ours = {name.replace(".", "_"): name for name in wanted}
+    plain = {_plain(name): value for name, value in read_tensors(path).items()}
+    found = {ours.get(name.replace(".", "_"), name): value for name, value in plain.items()}
     missing = sorted(wanted.keys() - found.keys())
     surplus = sorted(found.keys() - wanted.keys())
     known = _names_of_whole(choice) if surplus else frozenset[str]()
@@ -121,6 +138,16 @@ def freeze_batch_norm(encoder: nn.Module) -> None:
     for module in encoder.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
+
+
+def whole_encoder(choice: EncoderChoice) -> nn.Module:
+    """Every layer that any model takes of this encoder; a ViT, of which smp knows none, whole."""
+    try:
+        return _whole(choice)
+    except ModelError:
+        if not (choice.name.startswith(TIMM) and timm.is_model(choice.name.removeprefix(TIMM))):
+            raise
+    return timm_network(choice, num_classes=0)
 
 
 def _whole(choice: EncoderChoice) -> nn.Module:
@@ -176,7 +203,11 @@ def _plain(name: str) -> str:
     return name.removeprefix("encoder.").removeprefix("model.")
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file, or of a torch file without anything that could run.
+
+    ModelError for what is neither, with the place.
+    """
     if not path.is_file():
         raise ModelError(
             f"encoder_weights = {str(path)!r}: no such file; give a local file, `hub` or null"
@@ -185,9 +216,15 @@ def _read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:  # torch's own words advise to run it
+        raise ModelError(
+            f"{path}: not a readable file of tensors: it holds other things or is damaged, and "
+            "nothing of it was run; save its state dict alone, best as safetensors"
+        ) from error
     except Exception as error:  # of a damaged file torch raises whatever it runs into
         raise ModelError(
-            f"{path}: not a readable file of tensors (.safetensors, or a torch state dict): {error}"
+            f"{path}: not a readable file of tensors (.safetensors, or a torch state dict): "
+            f"{' '.join(str(error).split())[:LONGEST]}"
         ) from error
     content = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):

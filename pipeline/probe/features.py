@@ -21,14 +21,17 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pipeline.array_files import array_of, read_arrays
+from pipeline.config.network import AUTO_RANDOM, chosen_sha256
 from pipeline.config.params import EmbedParams, ImageParams
 from pipeline.data.augment import normalise
 from pipeline.data.dataset import read_image
 from pipeline.data.formats.images import load_mask
 from pipeline.data.labelled_folder import Example, LabelledSet
 from pipeline.files import replacing
+from pipeline.models import settled
 from pipeline.reading import REMADE
 from pipeline.runtime.progress import Progress, say
+from pipeline.runtime.weights_folder import SHOWN
 from pipeline.stages.embed import pooled, seeded_encoder
 
 CELL_PX = 4  # a cell's side at the network's size: thin things are one or two cells wide
@@ -67,15 +70,18 @@ def whole_images(image: ImageParams) -> ImageParams:
 
 def named(embed: EmbedParams) -> str:
     """The encoder in words."""
-    given = embed.encoder_weights
-    weights = "random weights" if given is None else Path(given).name
-    return f"{embed.encoder}, {weights}"
+    given = settled(embed).encoder_weights
+    if given in (None, AUTO_RANDOM):
+        return f"{embed.encoder}, random weights"
+    sha256 = chosen_sha256(given)
+    return f"{embed.encoder}, {sha256[:SHOWN] if sha256 else Path(str(given)).name}"
 
 
 def features_of(
     data: LabelledSet, embed: EmbedParams, image: ImageParams, cache: Path
 ) -> tuple[Features, Features]:
     """Of the pool and of what judges; read from the folder `cache` if they were made before."""
+    embed = settled(embed)
     if embed.encoder_weights is None:
         say(
             "embed.encoder_weights is null: features of a random encoder, of which little can be "
@@ -125,6 +131,7 @@ def more_features(
 
     `reads` give them as uint8 CHW at the network's size, each when it is needed.
     """
+    embed = settled(embed)
     components = torch.from_numpy(features.mean_C), torch.from_numpy(features.projection_CD)
     maps = _maps(seeded_encoder(embed), embed, reads, f"features of {len(reads)} altered images")
     cells, embeddings = zip(*_projected(maps, components), strict=True)

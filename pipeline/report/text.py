@@ -108,6 +108,7 @@ def findings(report: Report) -> list[str]:
     """A few sentences on what to notice, for someone who reads nothing else."""
     found = [
         _unsafe(report),
+        *(f"Warning: {sentence}." for sentence in report.weights),
         _teacher_against_baseline(report),
         _transductive(report),
         _audit(report),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from pipeline.config.network import Normalisation
 from pipeline.config.params import EmbedParams, ImageParams
 from pipeline.data.augment import middle_view, normalise
 from pipeline.data.corruptions import Alteration, altered
@@ -50,7 +51,7 @@ class Preprocessing(NamedTuple):
     """How images are prepared for a network."""
 
     image: ImageParams
-    normalisation: Literal["imagenet", "symmetric"]
+    normalisation: Normalisation
     device: torch.device
     tiles: bool
     """Whether the network sees an image tile by tile, as a trained one does, or whole and small."""

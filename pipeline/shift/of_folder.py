@@ -24,6 +24,7 @@ from pipeline.data.dataset import read_image
 from pipeline.data.formats import FORMATS, Source, read_classes
 from pipeline.data.labelled_folder import TRAIN_SPLITS, Example, LabelledSet, held_out, split_rows
 from pipeline.errors import DataError
+from pipeline.models import settled
 from pipeline.probe import head
 from pipeline.probe.features import (
     Features,
@@ -317,7 +318,8 @@ def _layers(
     """Per-layer distances of the frozen encoder."""
     device = torch.device("cpu")
     encoder = frozen_encoder(settings.embed, device)
-    preprocessing = Preprocessing(settings.image, settings.embed.normalisation, device, tiles=False)
+    normalisation = settled(settings.embed).normalisation
+    preprocessing = Preprocessing(settings.image, normalisation, device, tiles=False)
     one, two = (
         layer_moments(encoder, [Picture(e.name, e.image) for e in group], preprocessing, "layers")
         for group in (own, other)

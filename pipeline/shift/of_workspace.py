@@ -12,7 +12,7 @@ from torch import nn
 from pipeline import layout
 from pipeline.config.params import Params
 from pipeline.inference.logits import pick_device
-from pipeline.models import LoadedModel, load_model
+from pipeline.models import LoadedModel, load_model, settled
 from pipeline.models.checkpoint import load_beside
 from pipeline.shift.channel_statistics import layer_distances
 from pipeline.shift.comparison import ModelSays, Setting, Side, compare, val_runs
@@ -70,7 +70,8 @@ def shift(root: Path, params: Params, asked: Asked) -> dict[str, Any]:
     """The report as JSON; without a trained model, the part that needs embeddings alone."""
     model = load_model(root / layout.TEACHER) if (root / layout.TEACHER).exists() else None
     device = pick_device(params.train.device)
-    preprocessing = Preprocessing(params.image, params.embed.normalisation, device, tiles=False)
+    normalisation = settled(params.embed).normalisation
+    preprocessing = Preprocessing(params.image, normalisation, device, tiles=False)
     encoder = frozen_encoder(params.embed, device)
     known, target = thinned(asked.known, MOST), thinned(asked.target, MOST)
     sides = [

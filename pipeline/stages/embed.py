@@ -18,12 +18,13 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from pipeline import layout
+from pipeline.config.network import AUTO_RANDOM, chosen_sha256
 from pipeline.config.params import EmbedParams, ImageParams, Params
 from pipeline.data.augment import normalise
 from pipeline.data.dataset import read_overview
 from pipeline.errors import ConfigError, DataError
 from pipeline.files import replacing
-from pipeline.models import build_encoder
+from pipeline.models import build_encoder, settled
 from pipeline.records.manifest import Sample, check_files, read_manifest
 from pipeline.records.regions import Grid
 from pipeline.runtime.devices import require_device
@@ -40,8 +41,8 @@ def run(root: Path, params: Params, *, domain: str | None = None) -> None:
 
     `scale_widths` says how many of the D numbers belong to each of the encoder's maps, in order.
     Every image of the domain, in order of ids; the same images give the same bytes. Where people
-    are asked for regions, `region_ids` and `region_embeddings_ND` too. `domain` defaults to the
-    current one.
+    are asked for regions, `region_ids` and `region_embeddings_ND` too; with embed.encoder_weights:
+    auto, `encoder_weights` says what it stood for. `domain` defaults to the current one.
     """
     name = domain if domain is not None else params.domain
     if name is None or name not in params.domains:
@@ -52,7 +53,11 @@ def run(root: Path, params: Params, *, domain: str | None = None) -> None:
     samples.sort(key=lambda sample: sample.sample_id)
     # Masks come and go between rounds; this stage depends on images alone.
     check_files(root, [replace(sample, mask="") for sample in samples])
+    params = params.model_copy(update={"embed": settled(params.embed)})
     arrays = _embed(root, params, samples)
+    chosen = params.embed.encoder_weights
+    if chosen == AUTO_RANDOM or chosen_sha256(chosen):
+        arrays["encoder_weights"] = np.array(chosen, dtype=np.str_)
     with replacing(root / layout.EMBEDDINGS / f"{name}.npz") as beside, beside.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
@@ -61,11 +66,12 @@ def frozen_encoder(params: Params) -> Callable[[torch.Tensor], list[torch.Tensor
     """From uint8 images_BCHW, each seen whole, to the encoder's maps, all scales."""
     require_device(params.train)
     fabric = Fabric(accelerator=params.train.device, devices=1)
-    encoder = fabric.to_device(seeded_encoder(params.embed))
+    embed = settled(params.embed)
+    encoder = fabric.to_device(seeded_encoder(embed))
 
     def maps_of(images_BCHW: torch.Tensor) -> list[torch.Tensor]:
         with torch.inference_mode():
-            pixels_BCHW = normalise(fabric.to_device(images_BCHW), params.embed.normalisation)
+            pixels_BCHW = normalise(fabric.to_device(images_BCHW), embed.normalisation)
             _, *maps = encoder(pixels_BCHW)  # the first is the image itself
         return maps
 
@@ -76,7 +82,7 @@ def seeded_encoder(embed: EmbedParams) -> torch.nn.Module:
     """The encoder with its weights, or with the same random ones each time where it has none."""
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
-        return build_encoder(embed)
+        return build_encoder(settled(embed))
 
 
 def file_embedder(params: Params) -> Callable[[Path], NDArray[np.float32]]:

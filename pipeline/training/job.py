@@ -9,12 +9,14 @@ from typing import Any
 
 import pipeline
 from pipeline import layout
+from pipeline.config.network import AUTO_RANDOM, chosen_sha256
 from pipeline.config.params import Params
 from pipeline.errors import ModelError
 from pipeline.files import sha256_file, write_json
-from pipeline.models import save_model, save_untrained
+from pipeline.models import save_model, save_untrained, settled
 from pipeline.records.manifest import Sample, check_files, read_manifest
 from pipeline.runtime.progress import say
+from pipeline.runtime.weights_folder import read_record, record_path
 from pipeline.training.checkpoints import Checkpoints, training_key
 from pipeline.training.curves import thin
 from pipeline.training.domain_adaptation.batch_norm import follow_in_batch_norm
@@ -46,6 +48,7 @@ def train_stage(stage: str, root: Path, params: Params, *, method_name: str, mod
         save_untrained(root / model, why=NO_LABELS)
         write_json(metrics, {"trained": False, "why": NO_LABELS})
         return
+    params = params.model_copy(update={"model": settled(params.model)})
     job = _job(stage, root, params, samples, method_name)
     read = [*job.labelled, *job.unlabelled, *job.monitored]
     check_files(root, [*read, *job.adaptation.target])
@@ -144,6 +147,7 @@ def _config(job: TrainingJob, facts: dict[str, Any], encoder_sha256: str | None)
         "normalisation": job.params.model.normalisation,
         "labelled": _mask_hashes(job.labelled),
         "encoder_weights_sha256": encoder_sha256,
+        **_chosen_start(job.params),
         "version": pipeline.__version__,
     }
 
@@ -152,11 +156,28 @@ def _mask_hashes(samples: Sequence[Sample]) -> dict[str, str]:
     return {sample.sample_id: sample.mask_sha256 for sample in samples}
 
 
+def _chosen_start(params: Params) -> dict[str, Any]:
+    """Under `auto`, whence the weights came that were chosen: random, a file, or the hub's place.
+
+    Without a path of this machine: equal trainings give equal bytes.
+    """
+    model = params.model
+    if model.encoder_weights == AUTO_RANDOM:
+        return {"encoder_weights_source": "random"}
+    if (sha256 := chosen_sha256(model.encoder_weights)) is None:
+        return {}
+    record = read_record(record_path(model.encoder, sha256))
+    hub = {"encoder_weights_origin": record.origin} if record.source == "hub" else {}
+    return {"encoder_weights_source": record.source, **hub}
+
+
 def _encoder_sha256(params: Params) -> str | None:
     """Of the weights file; None for random initialisation and for weights by name."""
     name = params.model.encoder_weights
-    if name in (None, "hub"):
+    if name in (None, "hub", AUTO_RANDOM):
         return None
+    if (chosen := chosen_sha256(name)) is not None:
+        return chosen
     if not Path(str(name)).is_file():
         raise ModelError(f"model.encoder_weights = {name!r}: no such file")
     return sha256_file(Path(str(name)))

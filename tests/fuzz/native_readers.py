@@ -57,9 +57,9 @@ def _score_table() -> list[bytes]:
 
 
 def _weights(path: Path) -> Any:
-    from pipeline.models.encoders import _read
+    from pipeline.models.encoders import read_tensors
 
-    return _read(path)
+    return read_tensors(path)
 
 
 @functools.cache

@@ -34,6 +34,7 @@ from pipeline.records import answers, query
 from pipeline.records.evaluation import parse_evaluation
 from pipeline.records.manifest import read_manifest
 from pipeline.records.regions import parse_boxes
+from pipeline.runtime.weights_folder import read_record
 from tests.fuzz import native_readers, tool_readers
 from tests.fuzz.reader import Reader, json_of, rows_of
 
@@ -165,6 +166,15 @@ _WATCH = (
     '{"is": "raised", "shift": "x/1"}',
     '{"is": "opening", "shift": "x/1", "domain": "new"}',
 )
+_WEIGHTS = {
+    "encoder": "tu-a",
+    "sha256": "0123456789abcdef" * 4,
+    "size_bytes": 3,
+    "source": "file",
+    "origin": "/a/file.pth",
+    "origin_sha256": "1" * 64,
+    "added": "2026-01-01T00:00:00+00:00",
+}
 _TOML = '[api]\nurl = "http://127.0.0.1:4200/api"\nauth_string = "a:b"\n'
 
 READERS: dict[str, Reader] = (
@@ -247,6 +257,12 @@ READERS: dict[str, Reader] = (
                 named=".jsonl:",
                 valid=rows_of(*_WATCH),
                 read=_watched,
+            ),
+            Reader(
+                name="record of weights",
+                file=f"tu-a/{_WEIGHTS['sha256'][:16]}.json",
+                valid=json_of(_WEIGHTS, _WEIGHTS | {"source": "hub"}),
+                read=read_record,
             ),
             Reader(
                 name="services",

@@ -6,6 +6,7 @@ When a planted line changes, change its row here; when a row survives, a test is
 from __future__ import annotations
 
 from tests.mutants.answers_and_ledger import ANSWERS_AND_LEDGER
+from tests.mutants.encoder_weights import ENCODER_WEIGHTS
 from tests.mutants.learning import LEARNING
 from tests.mutants.mutant import Mutant
 from tests.mutants.rules import RULES
@@ -13,5 +14,5 @@ from tests.mutants.tick import TICK_MUTANTS
 from tests.mutants.versions_and_services import VERSIONS_AND_SERVICES
 
 PLANTED: dict[str, tuple[Mutant, ...]] = (
-    RULES | TICK_MUTANTS | ANSWERS_AND_LEDGER | VERSIONS_AND_SERVICES | LEARNING
+    RULES | TICK_MUTANTS | ANSWERS_AND_LEDGER | VERSIONS_AND_SERVICES | LEARNING | ENCODER_WEIGHTS
 )

@@ -36,8 +36,8 @@ TICK_FAULTS = (
     Mutant(
         "rounds are computed from data that people edited",
         "flows/tick.py",
-        "    require_own_data(loop)\n    for stage in stages():",
-        "    for stage in stages():",
+        "    require_own_data(loop)\n    choose_weights(loop)",
+        "    choose_weights(loop)",
         f"{MEANWHILE}[False]",
     ),
     Mutant(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import layout
+from pipeline.config.network import AUTO_RANDOM, chosen_sha256
 from pipeline.config.params import ModelParams, Params
 from pipeline.files import sha256_file
 from pipeline.models import load_model
@@ -27,15 +28,13 @@ def last_teacher(root: Path, params: Params, stage: str) -> dict[str, Tensor] | 
         say(f"{stage}: no teacher of a round before; the network starts anew")
         return None
     assert model.network is not None
+    then_model = ModelParams.model_validate(model.config["model"])
     changed = [
         name
         for name, then, now in (
             ("classes", tuple(model.config["classes"]), params.classes),
-            (
-                "model",
-                _shape(ModelParams.model_validate(model.config["model"])),
-                _shape(params.model),
-            ),
+            ("model", _shape(then_model), _shape(params.model)),
+            ("start", False, _is_mended(then_model, params.model)),
         )
         if then != now
     ]
@@ -60,6 +59,11 @@ def average_with(network: nn.Module, last: Mapping[str, Tensor], share: float) -
 def last_teacher_sha256(root: Path) -> str:
     """Hash of the last teacher's weights, for the key that a training depends on."""
     return sha256_file(root / layout.PREVIOUS_TEACHER / WEIGHTS)
+
+
+def _is_mended(then: ModelParams, now: ModelParams) -> bool:
+    """Whether `auto` found no weights then and some now: they are begun from."""
+    return then.encoder_weights == AUTO_RANDOM and chosen_sha256(now.encoder_weights) is not None
 
 
 def _shape(model: ModelParams) -> dict[str, Any]:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 from click.testing import CliRunner, Result
+from safetensors.torch import save_file
 
 from flows.cli import main
 from pipeline import layout
+from pipeline.config.params import ModelParams
 from pipeline.errors import ModelError
+from pipeline.files import sha256_file
 from pipeline.inference import onnx_export
-from pipeline.models import MODELS, profile
+from pipeline.models import MODELS, build_encoder, profile
+from pipeline.runtime.weights_folder import VARIABLE
 from tests.pipeline.conftest import add_sample, make_workspace
 
 __all__ = ["make_workspace"]
@@ -112,3 +117,51 @@ def test_the_numbers_of_a_disagreement_are_shown(
     refused = ssl_loop("export", folder, "--onnx", tmp_path / "n.onnx")
     assert refused.exit_code == 1
     assert "differ by at most 0.25 (limit 0.001), 3 of 100 pixels" in refused.output
+
+
+@pytest.fixture
+def weights_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "machine"))
+    encoder = build_encoder(ModelParams(encoder="tu-test_efficientnet"))
+    save_file(encoder.state_dict(), tmp_path / "w.safetensors")
+    return tmp_path / "w.safetensors"
+
+
+def test_weights_are_added_for_the_workspaces_encoder_and_listed(
+    workspace: Path, weights_file: Path
+) -> None:
+    nothing = ssl_loop("weights", "list")
+    assert "no weights; `ssl-loop weights fetch NAME` or `add FILE`" in nothing.stdout
+    result = ssl_loop("weights", "add", weights_file, "-w", workspace)
+    assert result.exit_code == 0, result.output
+    sha256 = sha256_file(weights_file)
+    assert f"weights of tu-test_efficientnet, SHA-256 {sha256}" in result.stdout
+    (row,) = json.loads(ssl_loop("weights", "list", "--json").stdout)
+    assert (row["encoder"], row["sha256"], row["source"]) == (
+        "tu-test_efficientnet",
+        sha256,
+        "file",
+    )
+    assert str(weights_file) in ssl_loop("weights", "list").stdout
+
+
+def test_weights_of_another_encoder_are_refused(workspace: Path, weights_file: Path) -> None:
+    result = ssl_loop(
+        "weights", "add", weights_file, "--encoder", "tu-test_resnet", "-w", workspace
+    )
+    assert result.exit_code == 1
+    assert "does not fit encoder 'tu-test_resnet'" in result.stderr
+    assert json.loads(ssl_loop("weights", "list", "--json").stdout) == []
+
+
+def test_weights_of_no_hub_are_one_line(
+    weights_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ConnectionError("no network here")
+
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", refuse)
+    result = ssl_loop("weights", "fetch", "tu-test_efficientnet", "--revision", "abc")
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert "no network here; check the network, or `ssl-loop weights add FILE" in line

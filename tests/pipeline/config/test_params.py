@@ -32,7 +32,11 @@ BAD = {
     ),
     "not one of": (
         {"model": {"normalisation": "none"}},
-        "model.normalisation = 'none': input should be 'imagenet' or 'symmetric'",
+        "model.normalisation = 'none': input should be 'auto', 'imagenet' or 'symmetric'",
+    ),
+    "an auto of one's own": (
+        {"embed": {"encoder_weights": "auto:latest"}},
+        "embed.encoder_weights = 'auto:latest': after auto: the loop writes random or a SHA-256",
     ),
     "not a loss": (
         {"train": {"loss": "focal"}},

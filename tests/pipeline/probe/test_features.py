@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config.params import EmbedParams, ImageParams
 from pipeline.data.labelled_folder import Example, LabelledSet
-from pipeline.probe.features import key_of
+from pipeline.probe.features import key_of, named
 
 
 @pytest.mark.parametrize("changed", ["image.png", "mask.png", "weights.safetensors"])
@@ -26,3 +26,20 @@ def test_a_changed_file_is_anotherkey_of(tmp_path: Path, changed: str) -> None:
     (tmp_path / changed).write_text("other")
     os.utime(tmp_path / changed, ns=(1, 1))
     assert key_of(data, embed, ImageParams()) != before
+
+
+def test_the_encoder_in_words_says_which_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = "tu-test_efficientnet"
+    sha256 = "1" * 64
+    for given, words in (
+        (None, "random weights"),
+        ("auto:random", "random weights"),
+        (f"auto:{sha256}", "111111111111"),
+        ("/a/file.pth", "file.pth"),
+    ):
+        embed = EmbedParams(encoder=encoder, encoder_weights=given)
+        assert named(embed) == f"{encoder}, {words}"
+    monkeypatch.setattr("pipeline.models.weights.chosen_weights", lambda name: f"auto:{sha256}")
+    assert named(EmbedParams(encoder=encoder, encoder_weights="auto")).endswith("111111111111")

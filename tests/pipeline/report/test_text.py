@@ -88,6 +88,14 @@ def test_findings_of_an_ordinary_round(make_report: Make) -> None:
     ]
 
 
+def test_findings_begin_with_weights_that_are_amiss(make_report: Make) -> None:
+    report = make_report(weights=("embed.encoder_weights: auto: encoder e starts from random",))
+    assert text.findings(report)[0] == (
+        "Warning: embed.encoder_weights: auto: encoder e starts from random."
+    )
+    assert text.findings(report)[1:] == text.findings(make_report())
+
+
 def test_findings_say_what_is_bad_too(make_report: Make, evaluation: Evaluation) -> None:
     report = make_report(
         rounds=make_report().rounds[:2],

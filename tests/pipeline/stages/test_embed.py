@@ -9,12 +9,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors.torch import save_file
 
 from pipeline import layout
-from pipeline.config.params import Params, parse_params
+from pipeline.config.params import EmbedParams, Params, parse_params
 from pipeline.errors import ConfigError, DataError
 from pipeline.files import sha256_file
+from pipeline.models import build_encoder
+from pipeline.models.weights import add_weights
 from pipeline.records.manifest import Sample, write_manifest
+from pipeline.runtime.weights_folder import VARIABLE
 from pipeline.stages.embed import file_embedder, pooled, run
 
 PATH = layout.EMBEDDINGS / "day.npz"
@@ -149,3 +153,26 @@ def test_a_file_by_itself_has_the_embedding_of_the_stage(tmp_path: Path) -> None
     (tmp_path / "bad.png").write_text("no picture")
     with pytest.raises(DataError, match=r"bad\.png"):
         embed(tmp_path / "bad.png")
+
+
+def test_under_auto_the_features_say_what_they_were_made_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "weights"))
+    write_workspace(tmp_path)
+    torch.manual_seed(3)
+    name = "tu-test_efficientnet"
+    save_file(build_encoder(EmbedParams(encoder=name)).state_dict(), tmp_path / "w.safetensors")
+    made = {}
+    for given in (None, "auto:random", "auto"):
+        if given == "auto":
+            kept = add_weights(tmp_path / "w.safetensors", name)
+        knobs = {"encoder": name, "encoder_weights": given, "normalisation": "auto"}
+        run(tmp_path, params().with_knobs(embed=knobs))
+        made[given] = dict(np.load(tmp_path / PATH))
+    assert "encoder_weights" not in made[None]
+    assert made["auto:random"]["encoder_weights"] == "auto:random"
+    assert made["auto"]["encoder_weights"] == f"auto:{kept.sha256}"
+    plain, random, begun = (made[g]["embeddings_ND"] for g in (None, "auto:random", "auto"))
+    assert np.array_equal(plain, random)
+    assert not np.allclose(plain, begun)

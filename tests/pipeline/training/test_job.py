@@ -13,12 +13,16 @@ from pathlib import Path
 import pytest
 import torch
 from ruamel.yaml import YAML
+from safetensors.torch import save_file
 
 import pipeline
 from pipeline import layout
+from pipeline.config.params import ModelParams
 from pipeline.errors import DataError, ModelError
-from pipeline.models import load_model
+from pipeline.models import build_encoder, load_model
+from pipeline.models.weights import add_weights
 from pipeline.records.manifest import read_manifest
+from pipeline.runtime.weights_folder import VARIABLE
 from pipeline.stages import train_baseline, train_teacher
 
 REPOSITORY = Path(pipeline.__file__).parents[1]
@@ -159,6 +163,46 @@ def test_a_missing_encoder_file_is_refused(make_workspace, tiny_params) -> None:
     params = tiny_params(model={"encoder_weights": "absent.safetensors"})
     with pytest.raises(ModelError, match=r"absent\.safetensors"):
         train_teacher.run(make_workspace(2, 2), params)
+
+
+def test_auto_begins_from_stored_weights_and_the_model_says_which(
+    make_workspace, tiny_params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "weights"))
+    encoder = build_encoder(ModelParams(encoder="tu-test_efficientnet"))
+    save_file(encoder.state_dict(), tmp_path / "w.safetensors")
+    kept = add_weights(tmp_path / "w.safetensors", "tu-test_efficientnet")
+    root = make_workspace(2, 2)
+    still = {"steps": 1, "learning_rate": 1e-12, "encoder_learning_rate": 0.0}
+    auto = {"encoder_weights": "auto", "normalisation": "auto", "freeze_batch_norm": True}
+    train_baseline.run(root, tiny_params(train=still, model=auto))
+    model = load_model(root / layout.BASELINE)
+    assert model.network is not None
+    name = "model.conv_stem.weight"
+    assert torch.equal(
+        model.network.get_submodule("encoder").state_dict()[name], encoder.state_dict()[name]
+    )
+    config = model.config
+    assert config["model"]["encoder_weights"] == f"auto:{kept.sha256}"
+    assert config["encoder_weights_sha256"] == kept.sha256
+    assert config["encoder_weights_source"] == "file"
+    assert "encoder_weights_origin" not in config
+    assert config["normalisation"] == config["model"]["normalisation"] == "imagenet"
+
+
+def test_random_weights_under_auto_are_told_from_those_that_were_wanted(
+    make_workspace, tiny_params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "weights"))
+    root, configs = make_workspace(2, 2), []
+    for given in (None, "auto:random"):
+        params = tiny_params(train={"steps": 1}, model={"encoder_weights": given})
+        train_baseline.run(root, params)
+        configs.append(load_model(root / layout.BASELINE).config)
+    wanted, found = configs
+    assert "encoder_weights_source" not in wanted
+    assert found["encoder_weights_source"] == "random"
+    assert found["encoder_weights_sha256"] is None
 
 
 def start(root: Path) -> subprocess.Popen[bytes]:

@@ -73,6 +73,25 @@ def test_another_path_to_the_encoders_file_is_no_other_network(trained: Path, ti
     assert last_teacher(trained, tiny_params(), "train_teacher") is not None
 
 
+def test_weights_that_came_since_are_begun_from(
+    trained: Path, tiny_params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A teacher that `auto` gave random weights is no reason to do without those that came."""
+    config = trained / layout.PREVIOUS_TEACHER / "config.json"
+    facts = json.loads(config.read_text())
+    for then, now, goes_on in (
+        ("auto:random", f"auto:{'1' * 64}", False),
+        ("auto:random", "auto:random", True),
+        (f"auto:{'1' * 64}", f"auto:{'2' * 64}", True),
+        (None, f"auto:{'1' * 64}", True),
+    ):
+        facts["model"]["encoder_weights"] = then
+        config.write_text(json.dumps(facts))
+        params = tiny_params(model={"encoder_weights": now})
+        assert (last_teacher(trained, params, "train_teacher") is not None) is goes_on
+    assert capsys.readouterr().err.count("other start") == 1
+
+
 def test_half_a_model_is_refused(trained: Path, tiny_params) -> None:
     (trained / layout.PREVIOUS_TEACHER / "model.safetensors").unlink()
     with pytest.raises(ModelError, match=r"model\.safetensors is missing"):
