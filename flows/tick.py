@@ -28,6 +28,7 @@ from flows.verify import verify
 from flows.versions.pushes import last_failure, unpushed
 from flows.views.round_report import render_again
 from flows.workspace.position import Position
+from pipeline.campaign.spending import spending
 from pipeline.campaign.stopping import why_finished
 from pipeline.errors import WorkspaceError
 from pipeline.records.query import QueryImage
@@ -118,17 +119,35 @@ def _ask(loop: Loop, steps: Steps, now: Situation) -> str | None:
     steps.publish(loop, here, now.query)
     progress = steps.collect(loop, here)
     if not progress.settled:
-        return f"waiting {progress} ({here.tag})"
+        return f"waiting {progress} ({here.tag}){_next_one(loop, now)}"
     require_own_data(loop)
     steps.merge(loop, here)
     return None
+
+
+def _next_one(loop: Loop, now: Situation) -> str:
+    """How a domain that waits gets its turn, where nothing but people brings that about."""
+    if not now.waiting or loop.read_params().budget(now.current.domain) is not None:
+        return ""
+    return f"; {now.waiting[0]} waits, and no budget ends this domain: `ssl-loop round close` does"
 
 
 def _rest(loop: Loop, steps: Steps, now: Situation) -> str:
     here = now.current
     ensure_recorded(loop, here)
     steps.collect_late(loop)
-    return f"finished {here.domain}: {why_finished(now.advice)}, at {here.tag}{_late(loop)}"
+    spent = spending(loop.workspace.manifest(), loop.read_params(), here.domain)
+    why = why_finished(now.advice, spent)
+    return f"finished {here.domain} at {here.tag}: {why}{_late(loop)}"
+
+
+def _reopen(loop: Loop, steps: Steps, now: Situation) -> None:
+    """Merge the round that asked for nothing, with the answers that came late: the next may ask."""
+    loop.log(f"{now.current.domain} goes on after {now.current.tag}: there is to ask again")
+    ensure_recorded(loop, now.current)
+    steps.collect_late(loop)
+    require_own_data(loop)
+    steps.merge(loop, now.current)
 
 
 def _late(loop: Loop) -> str:
@@ -144,6 +163,7 @@ NEXT: dict[CampaignState, Callable[[Loop, Steps, Situation], str | None]] = {
     CampaignState.ASKING: _ask,
     CampaignState.CLOSED: _compute,
     CampaignState.ANSWERED: _rest,
+    CampaignState.REOPENED: _reopen,
     CampaignState.SUPERSEDED: _take_in,
 }
 

@@ -155,6 +155,8 @@ class Report:
     """Tags that a remote should have and lacks, after a push of one of them failed."""
     push_failure: str = ""
     """Why it failed; "" where none did."""
+    why_finished: str = ""
+    """Why the round asks for nothing, where it does."""
 
     def __post_init__(self) -> None:
         """ValueError unless every class has its colour."""
