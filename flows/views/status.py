@@ -118,7 +118,7 @@ def _stands_where(found: Status) -> list[str]:
         f"labels: {found.labelled} to learn from, {found.merged} from people{_waiting(found)}",
     ]
     if found.spending and not found.finished:
-        lines.append(f"asked so far: {_budget(found, found.spending)}")
+        lines.append(f"answers: {_budget(found, found.spending)}")
     if found.pixel_share is not None:
         lines.append(
             f"regions: {found.regions} answered, {100 * found.pixel_share:.2f} % of the pixels "

@@ -54,12 +54,11 @@ def _num_candidates(sample: Sample, grid: Grid | None) -> int:
 
 
 def describe(found: Spending) -> str:
-    """`12 answers of a budget of 16 (loop.budget)`, or that there is none."""
-    answers = f"{found.spent} answer{'s' * (found.spent != 1)}"
+    """`12 merged of a budget of 16 (loop.budget)`, or that there is none."""
     if found.budget is None:
-        return f"{answers}, no budget set"
-    over = "" if found.left else ", nothing more is asked for"
-    return f"{answers} of a budget of {found.budget} ({found.knob}){over}"
+        return f"{found.spent} merged, no budget set"
+    over = "" if found.left else ": no later round asks for more"
+    return f"{found.spent} merged of a budget of {found.budget} ({found.knob}){over}"
 
 
 def why_spent(found: Spending) -> str:
