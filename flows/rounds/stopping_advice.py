@@ -66,7 +66,7 @@ def learning_curve(
         if grid:  # how many images they lie in says little
             then = samples if row.tag == here.tag else _samples_at(loop, row.tag)
             labels = _num_labels(then, grid)
-        # A round without new labels (closed before an answer, or opened again) measures nothing new.
+        # A round without new labels (closed unanswered, or opened again) measures nothing new.
         if (labels, row.miou_teacher) not in found[-1:]:
             found.append((labels, row.miou_teacher))
     return found

@@ -17,7 +17,7 @@ import psutil
 
 from flows.processes.command import group_command
 
-_NOTE = re.compile(r"(\d+) since (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC\n")
+_NOTE = re.compile(r"(\d{1,10}) since (.{19}) UTC\n")
 _FORM = "%Y-%m-%d %H:%M:%S"
 # A process that began later was given the number of one that is gone; clocks are set, too.
 _CLOCK_SLACK = timedelta(seconds=60)
@@ -50,7 +50,10 @@ def find_holder(lock: Path, stage_record: Path) -> Holder | None:
     note = _NOTE.fullmatch(_text(lock))
     if note is None:
         return None
-    pid, since = int(note[1]), datetime.strptime(note[2], _FORM).replace(tzinfo=UTC)
+    try:
+        pid, since = int(note[1]), datetime.strptime(note[2], _FORM).replace(tzinfo=UTC)
+    except ValueError:
+        return None
     if not _lived(pid, since):
         return None
     command, begun = group_command(stage_record), None
