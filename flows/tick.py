@@ -120,9 +120,13 @@ def _ask(loop: Loop, steps: Steps, now: Situation) -> str | None:
     progress = steps.collect(loop, here)
     if not progress.settled:
         return f"waiting {progress} ({here.tag}){_next_one(loop, now)}"
+    _merge(loop, steps, here)
+    return None
+
+
+def _merge(loop: Loop, steps: Steps, here: Position) -> None:
     require_own_data(loop)
     steps.merge(loop, here)
-    return None
 
 
 def _next_one(loop: Loop, now: Situation) -> str:
@@ -134,8 +138,7 @@ def _next_one(loop: Loop, now: Situation) -> str:
 
 def _rest(loop: Loop, steps: Steps, now: Situation) -> str:
     here = now.current
-    ensure_recorded(loop, here)
-    steps.collect_late(loop)
+    _collect_late(loop, steps, here)
     spent = spending(loop.workspace.manifest(), loop.read_params(), here.domain)
     why = why_finished(now.advice, spent)
     return f"finished {here.domain} at {here.tag}: {why}{_late(loop)}"
@@ -144,10 +147,13 @@ def _rest(loop: Loop, steps: Steps, now: Situation) -> str:
 def _reopen(loop: Loop, steps: Steps, now: Situation) -> None:
     """Merge the round that asked for nothing, with the answers that came late: the next may ask."""
     loop.log(f"{now.current.domain} goes on after {now.current.tag}: there is to ask again")
-    ensure_recorded(loop, now.current)
+    _collect_late(loop, steps, now.current)
+    _merge(loop, steps, now.current)
+
+
+def _collect_late(loop: Loop, steps: Steps, here: Position) -> None:
+    ensure_recorded(loop, here)
     steps.collect_late(loop)
-    require_own_data(loop)
-    steps.merge(loop, now.current)
 
 
 def _late(loop: Loop) -> str:

@@ -17,7 +17,7 @@ from flows.services.stack import ServiceStatus
 from flows.situation import CampaignState, campaign_state, read_situation
 from flows.versions.pushes import last_failure, unpushed
 from flows.watch.alarm import alarm_facts
-from flows.workspace.holder import Holder
+from flows.workspace.holder import LockHolder
 from flows.workspace.position import Position, round_tags
 from flows.workspace.remote import remote
 from pipeline.campaign.forgetting import Judgement
@@ -54,7 +54,7 @@ class Status:
     spending: Spending | None  # of the current domain: merged answers and the budget
     stop: str  # loop.stop
     finished: bool
-    running: Holder | None  # who works in the workspace at this moment
+    running: LockHolder | None  # who works in the workspace at this moment
     waiting_domains: tuple[str, ...]
     model_revision: str | None  # commit of the newest computed round that is not refused
     model_tag: str | None
@@ -184,7 +184,7 @@ def _turn(found: Status) -> str:
     return f"; {found.domain} {why}: `ssl-loop round close` moves on, for good"
 
 
-def _running(holder: Holder | None) -> list[str]:
+def _running(holder: LockHolder | None) -> list[str]:
     if holder is None:
         return []
     said = f"running: process {holder.pid} works here {_for(holder.since)}"

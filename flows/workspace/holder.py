@@ -24,7 +24,7 @@ _CLOCK_SLACK = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Holder:
+class LockHolder:
     """The process that works in a workspace now; times are ISO 8601 in UTC."""
 
     pid: int
@@ -45,7 +45,7 @@ def noted(lock: Path) -> Iterator[None]:
             lock.write_text("", encoding="utf-8")
 
 
-def find_holder(lock: Path, stage_record: Path) -> Holder | None:
+def find_holder(lock: Path, stage_record: Path) -> LockHolder | None:
     """Who noted itself in the lock's file and lives; None where nobody does."""
     note = _NOTE.fullmatch(_text(lock))
     if note is None:
@@ -60,7 +60,7 @@ def find_holder(lock: Path, stage_record: Path) -> Holder | None:
     if command:
         with suppress(FileNotFoundError):  # it ended this moment
             begun = datetime.fromtimestamp(stage_record.stat().st_mtime, UTC)
-    return Holder(
+    return LockHolder(
         pid=pid,
         since=since.isoformat(),
         stage=command[-1] if begun else None,

@@ -17,7 +17,7 @@ from flows.workspace.dvc.dvc_locks import release_dead_holders
 from flows.workspace.git.commands import Git
 from flows.workspace.git.git_settings import ATTRIBUTES, convert_back, require_whole, uncover
 from flows.workspace.git.git_state import require_readable
-from flows.workspace.holder import Holder, find_holder, noted
+from flows.workspace.holder import LockHolder, find_holder, noted
 from flows.workspace.params_file import apply_changes
 from pipeline import layout
 from pipeline.config.params import Params, load_params
@@ -89,7 +89,7 @@ class Workspace:
                 self.git.remove_own_locks()
                 yield
 
-    def holder(self) -> Holder | None:
+    def holder(self) -> LockHolder | None:
         """Who holds the lock and which stage it runs; None while nobody does."""
         return find_holder(self.root / layout.LOCK, self.root / STAGE_RECORD)
 

@@ -13,7 +13,7 @@ import pytest
 from flows import run_page
 from flows.loop import Loop
 from flows.views.status import describe, status
-from flows.workspace.holder import Holder
+from flows.workspace.holder import LockHolder
 
 Open = Callable[[Path], Loop]
 
@@ -26,7 +26,7 @@ def test_status_says_which_stage_runs_and_since_when(asked: Path, open_toy: Open
     assert "running:" not in describe(now, [])
     begun = datetime.now(UTC) - timedelta(minutes=24, seconds=5)
     since, later = begun.isoformat(), (begun + timedelta(minutes=20)).isoformat()
-    holder = Holder(pid=7, since=since, stage="train_teacher", stage_since=later)
+    holder = LockHolder(pid=7, since=since, stage="train_teacher", stage_since=later)
     said = describe(replace(now, running=holder), [])
     assert "round 0: being computed now\n" in said
     assert f"running: process 7 works here since {begun:%H:%M} UTC (24 min); stage train_" in said

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from flows.processes.command import GROUP_TOKEN, carriers, wait_until
-from flows.workspace.holder import Holder
+from flows.workspace.holder import LockHolder
 from flows.workspace.workspace import STAGE_RECORD, Workspace
 from pipeline import layout
 from pipeline.errors import WorkspaceError
@@ -50,7 +50,7 @@ def staged(workspace: Workspace) -> Workspace:
 
 
 def test_who_looks_meanwhile_sees_which_stage_runs(staged: Workspace) -> None:
-    seen: list[Holder | None] = []
+    seen: list[LockHolder | None] = []
     with staged.lock():
         staged.repro("embed", lambda line: seen.append(staged.holder()))
         seen.append(staged.holder())
