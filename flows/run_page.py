@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,16 +16,30 @@ from prefect.artifacts import (
     create_markdown_artifact,
     create_table_artifact,
 )
+from prefect.runtime import flow_run
 
 from flows.loop import Loop
 from flows.rounds.offered_teacher import judgement_at
-from flows.workspace.position import Position, round_tags
+from flows.workspace.position import Position, position, round_tags
+from flows.workspace.workspace import Workspace
 from pipeline import layout
 from pipeline.campaign.forgetting import describe
+from pipeline.errors import SslLoopError
 from pipeline.records.query import QueryImage
 from pipeline.records.regions import framed
 
 THUMBNAIL_PX = 160
+
+
+def run_name() -> str:
+    """The round that a run of the flow finds when it begins, such as `day/r1`; `tick` before the
+    first, and where the workspace cannot be read: the tick itself says why."""
+    with suppress(SslLoopError, OSError):
+        workspace = Workspace(Path(flow_run.parameters.get("workspace", ".")))
+        here = position(workspace.params().domain, workspace.tags_merged())
+        if here is not None:
+            return here.tag
+    return "tick"
 
 
 def show_rounds(loop: Loop, here: Position) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -10,6 +11,7 @@ from flows.domains.incoming import waiting
 from flows.ledger.records import advice_at, query_at
 from flows.ledger.round_events import find_note
 from flows.loop import Loop, position_in
+from flows.rounds.reopening import would_ask
 from flows.workspace.position import Position, ingest_tag
 from pipeline.campaign.stopping import Advice
 from pipeline.records.query import QueryImage, by_image
@@ -23,7 +25,8 @@ class CampaignState(Enum):
     COMPUTING = "the round is not computed"
     ASKING = "the round asks people, or merges what they answered"
     CLOSED = "people closed the last round and none is computed since: the next domain may come"
-    ANSWERED = "the newest round asks nothing: the budget is spent, or a stopping rule closed it"
+    ANSWERED = "the newest round asks nothing: the budget or the pool is spent, or a rule closed it"
+    REOPENED = "the newest round asked nothing, and by the budget as it is now there is to ask"
     SUPERSEDED = "the next domain takes its place"
 
 
@@ -38,14 +41,16 @@ class Situation:
     """The current domain and round; None before the first domain is taken in."""
     domains: tuple[str, ...]
     """Of params.yaml, in order of arrival."""
-    tags: frozenset[str]
-    """Reachable from HEAD."""
+    tags: Mapping[str, str]
+    """Reachable from HEAD, each with its commit."""
     query: tuple[QueryImage, ...]
     """What the computed round asks people for, as tagged, never the working copy; () before."""
     advice: Advice | None
     """What the computed round says about stopping."""
     closed: bool
     """People closed the round before one that is not computed."""
+    reopened: bool
+    """The computed round asks for nothing, and would ask for something now."""
     waiting: tuple[str, ...]
     """Domains in .ssl-loop/incoming, first come first."""
 
@@ -68,22 +73,25 @@ class Situation:
 
 def read_situation(loop: Loop) -> Situation:
     """The evidence as it is now; WorkspaceError where tags that say it are missing."""
-    params, tags = loop.read_params(), loop.workspace.tags_merged()
+    params, tags = loop.read_params(), loop.workspace.tagged_commits()
     here = position_in(loop.workspace, params.domain, tags)
     computed = here is not None and here.computed
     advice = advice_at(loop.workspace, here.tag) if here and computed else None
     query = query_at(loop.workspace, here.tag, advice) if here and computed else []
-    closed = False
+    closed = reopened = False
     if here and not computed and here.round_index > 0:
         with session_scope(loop.ledger, read_only=True) as session:
             closed = find_note(session, "closed", here.domain, here.round_index - 1) is not None
+    if here and computed and not query and not (advice and advice.closes):
+        reopened = would_ask(loop, here)
     return Situation(
         here=here,
         domains=tuple(params.domains),
-        tags=frozenset(tags),
+        tags=tags,
         query=tuple(by_image(query)),
         advice=advice,
         closed=closed,
+        reopened=reopened,
         waiting=tuple(waiting(loop.root)),
     )
 
@@ -96,6 +104,8 @@ def campaign_state(now: Situation) -> CampaignState:
         return CampaignState.ARRIVING if now.begun == now.here.domain else CampaignState.SUPERSEDED
     if now.here.computed:
         state = CampaignState.ASKING if now.query else CampaignState.ANSWERED
+        if now.reopened:
+            return CampaignState.REOPENED  # also before a domain that waits: shifting is for good
     else:
         state = CampaignState.CLOSED if now.closed else CampaignState.COMPUTING
     if now.waiting and state in (CampaignState.CLOSED, CampaignState.ANSWERED):

@@ -84,7 +84,7 @@ TASKS = Steps(
 )
 
 
-@flow(name="ssl-loop", flow_run_name="tick", log_prints=False)
+@flow(name="ssl-loop", flow_run_name=run_page.run_name, log_prints=False)
 def ssl_loop(workspace: str = ".") -> str:
     """Carry the loop in `workspace` on; returns where it waits, such as 'waiting 3/8: 5 open'."""
     log = get_run_logger()

@@ -29,6 +29,7 @@ from flows.verify import verify
 from flows.versions.pushes import last_failure, unpushed
 from flows.views.round_report import render_again
 from flows.workspace.position import Position
+from pipeline.campaign.spending import spending
 from pipeline.campaign.stopping import why_finished
 from pipeline.errors import WorkspaceError
 from pipeline.records.query import QueryImage
@@ -120,17 +121,41 @@ def _ask(loop: Loop, steps: Steps, now: Situation) -> str | None:
     steps.publish(loop, here, now.query)
     progress = steps.collect(loop, here)
     if not progress.settled:
-        return f"waiting {progress} ({here.tag})"
+        return f"waiting {progress} ({here.tag}){_next_one(loop, now)}"
+    _merge(loop, steps, here)
+    return None
+
+
+def _merge(loop: Loop, steps: Steps, here: Position) -> None:
     require_own_data(loop)
     steps.merge(loop, here)
-    return None
+
+
+def _next_one(loop: Loop, now: Situation) -> str:
+    """How a domain that waits gets its turn, where nothing but people brings that about."""
+    if not now.waiting or loop.read_params().budget(now.current.domain) is not None:
+        return ""
+    return f"; {now.waiting[0]} waits, and no budget ends this domain: `ssl-loop round close` does"
 
 
 def _rest(loop: Loop, steps: Steps, now: Situation) -> str:
     here = now.current
+    _collect_late(loop, steps, here)
+    spent = spending(loop.workspace.manifest(), loop.read_params(), here.domain)
+    why = why_finished(now.advice, spent)
+    return f"finished {here.domain} at {here.tag}: {why}{_late(loop)}"
+
+
+def _reopen(loop: Loop, steps: Steps, now: Situation) -> None:
+    """Merge the round that asked for nothing, with the answers that came late: the next may ask."""
+    loop.log(f"{now.current.domain} goes on after {now.current.tag}: there is to ask again")
+    _collect_late(loop, steps, now.current)
+    _merge(loop, steps, now.current)
+
+
+def _collect_late(loop: Loop, steps: Steps, here: Position) -> None:
     ensure_recorded(loop, here)
     steps.collect_late(loop)
-    return f"finished {here.domain}: {why_finished(now.advice)}, at {here.tag}{_late(loop)}"
 
 
 def _late(loop: Loop) -> str:
@@ -146,6 +171,7 @@ NEXT: dict[CampaignState, Callable[[Loop, Steps, Situation], str | None]] = {
     CampaignState.ASKING: _ask,
     CampaignState.CLOSED: _compute,
     CampaignState.ANSWERED: _rest,
+    CampaignState.REOPENED: _reopen,
     CampaignState.SUPERSEDED: _take_in,
 }
 

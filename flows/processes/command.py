@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NotRequired
 
 import psutil
 from typing_extensions import TypedDict
@@ -72,6 +73,7 @@ class _Group(TypedDict):
     """The record of a group that runs."""
 
     token: str
+    command: NotRequired[list[str]]
 
 
 def child_environment(**extra: str) -> dict[str, str]:
@@ -211,6 +213,13 @@ def group_token(record: Path) -> str | None:
     with contextlib.suppress(DataError):
         return read(record).json(_Group)["token"]
     return None
+
+
+def group_command(record: Path) -> list[str]:
+    """What the group of `record` runs; empty without one, or where a kill left half of it."""
+    with contextlib.suppress(DataError):
+        return read(record).json(_Group).get("command", [])
+    return []
 
 
 def end_carriers(variable: str, value: str) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 
 from db.session import session_scope
+from flows.ledger.records import asked_at
 from flows.ledger.round_events import note
 from flows.loop import Loop
 from pipeline.errors import WorkspaceError
@@ -15,6 +16,10 @@ def close_round(loop: Loop) -> str:
     here = loop.require_position()
     if not here.computed:
         raise WorkspaceError(f"{here.tag} is not computed yet, so it asks nobody; nothing to close")
+    if not asked_at(loop.workspace, here.tag):
+        raise WorkspaceError(
+            f"{here.tag} asks for nothing, so nobody is waited for; nothing to close"
+        )
     with session_scope(loop.ledger) as session:
         is_new = note(session, "closed", here.domain, here.round_index, who=getpass.getuser())
     again = "" if is_new else " (it was closed before)"

@@ -57,7 +57,8 @@ def learning_curve(
 
     `samples` are those of the round in the working copy.
     """
-    found, grid = [], loop.read_params().grid
+    found: list[tuple[int, float]] = []
+    grid = loop.read_params().grid
     for row in round_facts(loop):
         if row.domain != here.domain or row.miou_teacher is None:
             continue
@@ -65,12 +66,19 @@ def learning_curve(
         if grid:  # how many images they lie in says little
             then = samples if row.tag == here.tag else _samples_at(loop, row.tag)
             labels = _num_labels(then, grid)
-        found.append((labels, row.miou_teacher))
+        # A round without new labels (closed unanswered, or opened again) measures nothing new.
+        if (labels, row.miou_teacher) not in found[-1:]:
+            found.append((labels, row.miou_teacher))
     return found
 
 
 def _samples_at(loop: Loop, tag: str) -> list[Sample]:
     return loop.workspace.manifest_at(tag)
+
+
+def _taught_by(samples: Iterable[Sample]) -> dict[str, str]:
+    """`sample_id -> hash of its mask` of what a training learns from."""
+    return {sample.sample_id: sample.mask_sha256 for sample in samples if sample.labelled}
 
 
 def _num_labels(samples: Iterable[Sample], grid: Grid) -> int:
@@ -110,12 +118,14 @@ def _predictions(loop: Loop, here: Position) -> dict[str, Classes]:
 
 
 def _agreements(loop: Loop, here: Position, now: Mapping[str, Classes]) -> list[float]:
-    """The domain's so far and this round's, if both rounds had a teacher."""
+    """The domain's so far and this round's, if both rounds had a teacher and other labels."""
     before = round_tag(here.domain, here.round_index - 1)
     if here.round_index == 0 or not loop.workspace.exists_at(before, layout.STOP_SET):
         return []
     then = advice_at(loop.workspace, before)
     earlier = then.agreements if then else ()
+    if _taught_by(loop.workspace.manifest()) == _taught_by(_samples_at(loop, before)):
+        return [*earlier]
     file = loop.workspace.file_at(before, layout.STOP_SET)
     arrays = read_arrays(file.raw, source=file.source)
     latest = agreement({name: array_of(arrays, name, "u", 1, file.source) for name in arrays}, now)

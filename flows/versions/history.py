@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flows.loop import Loop
 from flows.rounds.round_facts import round_facts
-from flows.workspace.position import final_tag, ingest_tag, labels_tag
+from flows.workspace.position import final_tags, ingest_tag, labels_tag
 from pipeline.report.data import RoundFacts
 
 
@@ -37,7 +37,8 @@ class DomainHistory:
     when: str
     images: int
     rounds: tuple[RoundLine, ...]
-    final: str | None  # the tag of its last computed round, once the campaign ended
+    final: str | None  # the tag of the campaign's last end; None before the first
+    goes_on: bool  # rounds came after that end: the campaign was opened again
 
 
 def history(loop: Loop) -> list[DomainHistory]:
@@ -56,13 +57,16 @@ def _shift(
 ) -> DomainHistory:
     tag = ingest_tag(domain)
     samples = loop.workspace.manifest_at(tag)
+    lines = tuple(_round(loop, row, when) for row in rounds)
+    final = next(iter(final_tags(domain, when)[-1:]), None)
     return DomainHistory(
         domain=domain,
         tag=tag,
         when=when[tag],
         images=sum(sample.domain == domain for sample in samples),
-        rounds=tuple(_round(loop, row, when) for row in rounds),
-        final=final_tag(domain) if final_tag(domain) in when else None,
+        rounds=lines,
+        final=final,
+        goes_on=final is not None and loop.workspace.revision(final) != lines[-1].commit,
     )
 
 
@@ -94,6 +98,7 @@ def in_words(shifts: Sequence[DomainHistory]) -> str:
     lines = []
     for shift in shifts:
         ends = f", campaign ended ({shift.final})" if shift.final else ""
+        ends += ", and was opened again" if shift.goes_on else ""
         lines.append(f"{shift.domain}: {shift.images} images on {shift.when[:10]}{ends}")
         lines += [f"  {_line(cells, widths)}" for cells in (head, *_of(shift, rows))]
     lines.append("mIoU of the teacher on val; - = not yet measurable, or not there yet")

@@ -25,7 +25,7 @@ from flows.versions.restored_hashes import Proof, prove
 from flows.workspace.dvc.dvc_cache import Cache, Out, cache_of, outs_at
 from flows.workspace.dvc.dvc_config import CONFIG, effective, lend_storage, parse
 from flows.workspace.identity import new_identity
-from flows.workspace.position import final_tag, require_tag
+from flows.workspace.position import final_tags, require_tag
 from flows.workspace.remote import LOOK_LIMIT_S, NAME, SOURCE, redacted
 from flows.workspace.workspace import Workspace, is_workspace, tracked_by
 from pipeline import layout
@@ -119,7 +119,7 @@ def _clone(source: str, tag: str, root: Path) -> Workspace:
     git.says("config", "--remove-section", f"branch.{params.loop.branch}")  # its pushes go nowhere
     later = set(git.run("tag").decode().split()) - set(git.tags_merged())
     if params.domain is not None:
-        later.add(final_tag(params.domain))  # its campaign is open again here
+        later.update(final_tags(params.domain, git.tags_merged()))  # its campaign is open again
     for name in later & set(git.run("tag").decode().split()):
         git.run("tag", "--delete", name)
     git.ensure_identity()

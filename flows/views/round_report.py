@@ -17,7 +17,8 @@ from flows.versions.pushes import last_failure, unpushed
 from flows.watch.alarm import alarm_facts
 from flows.workspace.position import Position
 from pipeline import layout
-from pipeline.campaign.stopping import Advice, parse_advice
+from pipeline.campaign.spending import spending
+from pipeline.campaign.stopping import Advice, parse_advice, why_finished
 from pipeline.class_colours import class_colours
 from pipeline.reading import read
 from pipeline.records.query import by_image, read_query
@@ -76,6 +77,7 @@ def render_report(loop: Loop) -> Path:
         not_pushed=tuple(not_pushed),
         push_failure=last_failure(loop, not_pushed),
         weights=tuple(weights_warnings(params)),
+        why_finished=why_finished(advice, spending(loop.workspace.manifest(), params, here.domain)),
     )
     path = loop.root / layout.REPORT
     render(report, path)

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from db.repository import RoundAnswers, answers, item_states, ls_tasks
 from db.session import session_scope
 from flows.answers.unmerged import unmerged
-from flows.domains.incoming import waiting
 from flows.ledger.records import advice_at, asked_at
 from flows.loop import Loop
 from flows.rounds.encoder_start import weights_warnings
 from flows.rounds.offered_teacher import judgement_at, offered_tag
 from flows.rounds.round_facts import audit_of, pool_pixels
 from flows.services.stack import ServiceStatus
+from flows.situation import CampaignState, campaign_state, read_situation
 from flows.versions.pushes import last_failure, unpushed
 from flows.watch.alarm import alarm_facts
+from flows.workspace.holder import LockHolder
 from flows.workspace.position import Position, round_tags
 from flows.workspace.remote import remote
 from pipeline.campaign.forgetting import Judgement
 from pipeline.campaign.forgetting import describe as forgetting_words
+from pipeline.campaign.spending import Spending, spending
+from pipeline.campaign.spending import describe as spending_words
 from pipeline.campaign.stopping import Advice, why_finished
 from pipeline.campaign.stopping import describe as advice_words
 from pipeline.metrics.audit_estimate import AuditEstimate
@@ -34,6 +38,7 @@ class Status:
     """Everything `ssl-loop status` says; numbers come from tags, the ledger and the manifest."""
 
     workspace: str
+    state: str  # of the current domain's campaign, as flows/situation.py names them
     domain: str | None
     round_index: int | None
     computed: bool
@@ -47,7 +52,10 @@ class Status:
     regions: int  # of the current domain that people answered, where not asked for whole images
     pixel_share: float | None  # of the pixels of its pool, those in these regions
     minutes: float  # of people's time that its answers took
+    spending: Spending | None  # of the current domain: merged answers and the budget
+    stop: str  # loop.stop
     finished: bool
+    running: LockHolder | None  # who works in the workspace at this moment
     waiting_domains: tuple[str, ...]
     model_revision: str | None  # commit of the newest computed round that is not refused
     model_tag: str | None
@@ -79,21 +87,7 @@ class Status:
 
 def describe(found: Status, services: list[ServiceStatus]) -> str:
     """For people: where the loop stands, what it waits for, what runs."""
-    if found.domain is None:
-        waits = ", ".join(found.waiting_domains) or "none; `ssl-loop domain add` brings one"
-        lines = [f"no domain yet; waiting: {waits}"]
-    else:
-        lines = [
-            f"domain {found.domain}, round {found.round_index}: {_stands(found)}",
-            f"labels: {found.labelled} to learn from, {found.merged} from people{_waiting(found)}",
-        ]
-        if found.pixel_share is not None:
-            lines.append(
-                f"regions: {found.regions} answered, {100 * found.pixel_share:.2f} % of the pixels "
-                f"of {found.domain}, {found.minutes:.0f} min of people's time"
-            )
-        if found.waiting_domains:
-            lines.append(f"domains waiting: {', '.join(found.waiting_domains)}")
+    lines = [*_stands_where(found), *_running(found.running)]
     if found.model_tag:
         lines.append(f"newest models: {found.model_tag} ({str(found.model_revision)[:10]})")
         marks = {"teacher": "teacher (transductive)"} if found.transductive else {}
@@ -115,6 +109,27 @@ def describe(found: Status, services: list[ServiceStatus]) -> str:
         state = "answers" if service.answering else "runs" if service.alive else "is down"
         lines.append(f"{service.name} {state}{f' at {service.url}' if service.url else ''}")
     return "\n".join(lines)
+
+
+def _stands_where(found: Status) -> list[str]:
+    """The current domain: its round, its labels, what it may ask for, who waits for its end."""
+    if found.domain is None:
+        waits = ", ".join(found.waiting_domains) or "none; `ssl-loop domain add` brings one"
+        return [f"no domain yet; waiting: {waits}"]
+    lines = [
+        f"domain {found.domain}, round {found.round_index}: {_stands(found)}",
+        f"labels: {found.labelled} to learn from, {found.merged} from people{_waiting(found)}",
+    ]
+    if found.spending and not found.finished:
+        lines.append(f"answers: {_budget(found, found.spending)}")
+    if found.pixel_share is not None:
+        lines.append(
+            f"regions: {found.regions} answered, {100 * found.pixel_share:.2f} % of the pixels "
+            f"of {found.domain}, {found.minutes:.0f} min of people's time"
+        )
+    if found.waiting_domains:
+        lines.append(f"domains waiting: {', '.join(found.waiting_domains)}{_turn(found)}")
+    return lines
 
 
 def _waiting(found: Status) -> str:
@@ -140,12 +155,50 @@ def _alarm(alarm: AlarmFacts) -> str:
 
 def _stands(found: Status) -> str:
     if not found.computed:
-        return "to be computed by the next tick"
-    if not found.asked:
-        return f"finished, {why_finished(found.stopping)}"
+        computing = found.running and found.running.stage
+        return "being computed now" if computing else "to be computed by the next tick"
+    if found.state == "reopened":
+        return "finished before, and there is to ask again: the next tick goes on"
+    if not found.asked and found.spending:
+        return f"finished: {why_finished(found.stopping, found.spending)}"
     minutes = found.expected_minutes
     work = "" if minutes is None else f", about {minutes:.0f} min of work in all"
     return f"waiting for people, {found.answered}/{found.asked} answered{work}"
+
+
+def _budget(found: Status, of: Spending) -> str:
+    """What is spent, and where no budget ends the domain, what does."""
+    said = spending_words(of)
+    if of.budget is not None:
+        return said
+    rules = "close it too" if found.stop == "auto" else "only advise"
+    return (
+        f"{said}: the loop asks on. `domains.{found.domain}.budget: {of.spent}` in params.yaml "
+        f"ends it after this round; the stopping rules {rules} (loop.stop: {found.stop})"
+    )
+
+
+def _turn(found: Status) -> str:
+    """How the first of the domains that wait gets its turn."""
+    if found.state in ("arriving", "superseded"):
+        return ", taken in by the next tick"
+    limited = found.spending is not None and found.spending.budget is not None
+    why = "has not spent its budget" if limited else "has no budget that would end it"
+    return f"; {found.domain} {why}: `ssl-loop round close` moves on, for good"
+
+
+def _running(holder: LockHolder | None) -> list[str]:
+    if holder is None:
+        return []
+    said = f"running: process {holder.pid} works here {_for(holder.since)}"
+    stage = f"; stage {holder.stage} {_for(holder.stage_since)}" if holder.stage_since else ""
+    return [said + stage]
+
+
+def _for(since: str) -> str:
+    begun = datetime.fromisoformat(since)
+    minutes = (datetime.now(UTC) - begun).total_seconds() / 60
+    return f"since {begun:%H:%M} UTC ({max(0, minutes):.0f} min)"
 
 
 def _by_domain(miou: dict[str, float | None]) -> str:
@@ -157,7 +210,8 @@ def _by_domain(miou: dict[str, float | None]) -> str:
 
 def status(loop: Loop) -> Status:
     """Read the evidence; changes nothing and asks no service."""
-    params, here = loop.read_params(), loop.position()
+    params, now = loop.read_params(), read_situation(loop)
+    here, state = now.here, campaign_state(now)
     samples = loop.workspace.manifest()
     rounds = round_tags(params.domains, loop.workspace.tags_merged())
     newest = rounds[-1][2] if rounds else None
@@ -169,6 +223,7 @@ def status(loop: Loop) -> Status:
     not_pushed = unpushed(loop)
     return Status(
         workspace=str(loop.root),
+        state=state.name.lower(),
         domain=here.domain if here else None,
         round_index=here.round_index if here else None,
         computed=bool(here and here.computed),
@@ -180,8 +235,11 @@ def status(loop: Loop) -> Status:
         merged=sum(sample.origin == "annotated" for sample in samples),
         labelled=sum(sample.labelled for sample in samples),
         **_people(loop, here),
-        finished=bool(here and here.computed and not asked and not waiting(loop.root)),
-        waiting_domains=tuple(waiting(loop.root)),
+        spending=spending(samples, params, here.domain) if here else None,
+        stop=params.loop.stop,
+        finished=state is CampaignState.ANSWERED,
+        running=loop.workspace.holder(),
+        waiting_domains=now.waiting,
         model_revision=loop.workspace.revision(offered) if offered else None,
         model_tag=offered,
         miou=_miou(evaluation),

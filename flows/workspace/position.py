@@ -48,9 +48,20 @@ def labels_tag(domain: str, round_index: int) -> str:
     return f"{domain}/r{round_index}-labels"
 
 
-def final_tag(domain: str) -> str:
-    """The tag of a domain's last computed round, once its campaign ended."""
-    return f"{domain}/final"
+def final_tag(domain: str, ends: int = 1) -> str:
+    """The tag of a domain's last computed round, once its campaign ended for the `ends`-th time.
+
+    A tag never moves: a campaign that was opened again and ends again gets `<domain>/final-2`.
+    """
+    return f"{domain}/final" if ends == 1 else f"{domain}/final-{ends}"
+
+
+def final_tags(domain: str, tags: Iterable[str]) -> list[str]:
+    """Of every end that a domain's campaign had, in order."""
+    known, found = set(tags), list[str]()
+    while (tag := final_tag(domain, len(found) + 1)) in known:
+        found.append(tag)
+    return found
 
 
 def accepted_tag(tag: str) -> str:

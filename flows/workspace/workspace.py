@@ -6,10 +6,8 @@ The command lines of git and DVC are used, since they are their documented inter
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from flows.workspace.dvc.dvc_locks import release_dead_holders
 from flows.workspace.git.commands import Git
 from flows.workspace.git.git_settings import ATTRIBUTES, convert_back, require_whole, uncover
 from flows.workspace.git.git_state import require_readable
+from flows.workspace.holder import LockHolder, find_holder, noted
 from flows.workspace.params_file import apply_changes
 from pipeline import layout
 from pipeline.config.params import Params, load_params
@@ -84,12 +83,15 @@ class Workspace:
                     f"{self.root}: in use by process {holder}; wait for it, or look at "
                     "`ssl-loop status`"
                 )
-            now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
-            path.write_text(f"{os.getpid()} since {now}\n", encoding="utf-8")
-            kill_survivors(self.root / STAGE_RECORD)
-            release_dead_holders(self.root)
-            self.git.remove_own_locks()
-            yield
+            with noted(path):
+                kill_survivors(self.root / STAGE_RECORD)
+                release_dead_holders(self.root)
+                self.git.remove_own_locks()
+                yield
+
+    def holder(self) -> LockHolder | None:
+        """Who holds the lock and which stage it runs; None while nobody does."""
+        return find_holder(self.root / layout.LOCK, self.root / STAGE_RECORD)
 
     @contextlib.contextmanager
     def writing_data(self) -> Iterator[None]:
@@ -125,6 +127,10 @@ class Workspace:
     def tags_merged(self) -> list[str]:
         """Tags reachable from HEAD, oldest first: the evidence of what was done."""
         return self.git.tags_merged()
+
+    def tagged_commits(self) -> dict[str, str]:
+        """As `tags_merged`, with the commit that each names."""
+        return self.git.tagged_commits()
 
     def show(self, revision: str, path: Path) -> bytes:
         """A file as it was at `revision`."""

@@ -65,7 +65,8 @@ class Pool:
     gradients_NG: Floats | None = None
     """The loss's gradient at the last layer, were the model right; None unless asked for."""
     spent_share: float = 0.0
-    """How much of the budget is spent, in [0, 1]: a strategy may get surer of its scores."""
+    """How much of the budget is spent, or of the pool where there is none, in [0, 1]: a strategy
+    may get surer of its scores."""
 
     def __post_init__(self) -> None:
         _check(self)

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.campaign.spending import Spending, why_spent
 from pipeline.config.rounds import LoopParams
 from pipeline.errors import DataError
 from pipeline.reading import Content, content_of
@@ -224,11 +225,11 @@ def verdict(found: Advice) -> list[str]:
     return [f"{done}: {'; '.join(found.reasons)}."]
 
 
-def why_finished(found: Advice | None) -> str:
+def why_finished(found: Advice | None, spent: Spending) -> str:
     """Why a round asks nobody."""
     if found and found.closes:
         return "; ".join(found.reasons)
-    return "budget spent or nothing left to ask"
+    return why_spent(spent)
 
 
 def forecast_words(found: Advice) -> str:

@@ -175,8 +175,8 @@ class Params(Block):
         """Samples per query in `domain`."""
         return self.domains[domain].query_size or self.acquire.query_size
 
-    def budget(self, domain: str) -> int:
-        """Annotations allowed in `domain`."""
+    def budget(self, domain: str) -> int | None:
+        """Answers allowed in `domain`; None where nobody set a budget."""
         own = self.domains[domain].budget
         return self.loop.budget if own is None else own
 

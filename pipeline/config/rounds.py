@@ -13,9 +13,10 @@ from pipeline.types import MOST_MEGAPIXELS
 class LoopParams(Block):
     """When rounds end and what is kept for judging."""
 
-    budget: Annotated[int, Field(ge=0)] = 16
+    budget: Annotated[int, Field(ge=0)] | None = None
     """Answers allowed per domain, skips included: people's time is spent on both. With
-    acquire.query_unit: region every region counts."""
+    acquire.query_unit: region every region counts. null = the loop asks until people or a stopping
+    rule end it; a budget that is raised or taken away opens a campaign again that had spent it."""
     val_share: Annotated[float, Field(ge=0, le=0.9)] = 0.5
     """Where a domain has no val split: share of its random picks that becomes val on arrival."""
     round_timeout_h: Annotated[float, Field(gt=0)] = 168.0

@@ -50,6 +50,11 @@ class Sample:
         return self.split == "pool" and not known_whole and not self.left_out
 
     @property
+    def candidate(self) -> bool:
+        """Unlabelled and never refused by a person: people may be asked for it."""
+        return self.unlabelled and not self.skips
+
+    @property
     def boxes(self) -> tuple[Box, ...]:
         """`regions` as boxes."""
         return parse_boxes(self.regions, self.sample_id)

@@ -157,6 +157,8 @@ class Report:
     """Why it failed; "" where none did."""
     weights: tuple[str, ...] = ()
     """What is amiss with the weights that encoders begin from."""
+    why_finished: str = ""
+    """Why the round asks for nothing, where it does."""
 
     def __post_init__(self) -> None:
         """ValueError unless every class has its colour."""

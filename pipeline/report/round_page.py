@@ -10,7 +10,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.campaign.stopping import describe as describe_advice
-from pipeline.campaign.stopping import why_finished
 from pipeline.files import write_text
 from pipeline.metrics.audit_estimate import describe
 from pipeline.report import (
@@ -66,7 +65,6 @@ def render(report: Report, out_path: Path) -> None:
         current=text.current(report),
         audit=describe(report.audit) if report.audit else "",
         stopping=describe_advice(report.stopping) if report.stopping else [],
-        why_finished=why_finished(report.stopping),
         classes=_class_rows(report),
         domains=_domain_rows(report),
         predicted=any(item.pseudo_label_path for item in report.query),

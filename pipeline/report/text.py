@@ -238,7 +238,7 @@ def _stopping(report: Report) -> list[str]:
 
 def _asked(report: Report) -> str:
     if not report.query:
-        return f"Nothing is asked for: {stopping.why_finished(report.stopping)}."
+        return f"Nothing is asked for: {report.why_finished}."
     audit = sum(item.source == "audit" for item in report.query)
     text = f"This round asks for {count(len(report.query), 'image')}"
     expected = [item.minutes for item in report.query if item.minutes is not None]

@@ -14,6 +14,7 @@ from pipeline.acquisition.pool import ByClass, Floats, Pool
 from pipeline.acquisition.strategies import SCORES
 from pipeline.array_files import array_of, read_arrays
 from pipeline.campaign import annotation_time
+from pipeline.campaign.spending import Spending, spending
 from pipeline.config.params import Params
 from pipeline.data.formats.images import load_mask
 from pipeline.errors import ConfigError, DataError
@@ -60,16 +61,12 @@ def run(root: Path, params: Params) -> None:
 
 
 def query_size(samples: list[Sample], params: Params, domain: str) -> int:
-    """How many to ask for: what the domain's query size and budget allow."""
-    return min(params.query_size(domain), max(0, params.budget(domain) - _spent(samples, domain)))
-
-
-def _spent(samples: list[Sample], domain: str) -> int:
-    return sum(sample.num_answers for sample in samples if sample.domain == domain)
+    """How many to ask for: what the domain's query size and budget, if any, allow."""
+    size, left = params.query_size(domain), spending(samples, params, domain).left
+    return size if left is None else min(size, left)
 
 
 def _pool(root: Path, params: Params, samples: list[Sample], names: list[str]) -> Pool:
-    domain = str(params.domain)
     embeddings_ND = _read_embeddings(root, params, names)
     labelled = labelled_ids(root, params, samples)
     # An empty part of the candidates': the width, where nothing is labelled. What an older domain
@@ -79,8 +76,14 @@ def _pool(root: Path, params: Params, samples: list[Sample], names: list[str]) -
         sample_ids=tuple(names),
         embeddings_ND=embeddings_ND,
         labelled_embeddings_MD=np.concatenate(covered),
-        spent_share=min(1.0, _spent(samples, domain) / max(1, params.budget(domain))),
+        spent_share=_spent_share(spending(samples, params, str(params.domain))),
     )
+
+
+def _spent_share(found: Spending) -> float:
+    """Of the budget, in [0, 1]; of all that may be asked for where there is none."""
+    budget = found.spent + found.candidates if found.budget is None else found.budget
+    return min(1.0, found.spent / max(1, budget))
 
 
 def _scored(

@@ -13,13 +13,11 @@ from pipeline.records.regions import Grid
 
 
 def candidates_of(samples: Iterable[Sample], domain: str) -> list[Sample]:
-    """What may be asked for in `domain`: unlabelled, and never refused by a person.
+    """What may be asked for in `domain`.
 
     Images of which regions are known are among them: as wholes nobody asks for these.
     """
-    return [
-        item for item in samples if item.domain == domain and item.unlabelled and not item.skips
-    ]
+    return [item for item in samples if item.domain == domain and item.candidate]
 
 
 def images_of(samples: Iterable[Sample], domain: str) -> list[str]:

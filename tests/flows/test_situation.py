@@ -28,15 +28,21 @@ ROW = QueryRow(sample_id="day/a", rank=1, score=1.0, source="strategy", reason="
 ASKED = QueryImage(rank=1, rows=(ROW,))
 
 
+def at_commit(tag: str) -> str:
+    """Merged without a change, a round's labels lie at its own commit."""
+    return {"day/final": "day/r0"}.get(tag, tag)
+
+
 def situation(*tags: str, domain: str | None = "day", **known: Any) -> Situation:
     """A campaign of the domain with these tags, that asks nothing, and for which nobody waits."""
     given: dict[str, Any] = {
         "here": position(domain, tags),
         "domains": ("day", "dusk"),
-        "tags": frozenset(tags),
+        "tags": {tag: at_commit(tag) for tag in tags},
         "query": (),
         "advice": None,
         "closed": False,
+        "reopened": False,
         "waiting": (),
     }
     return Situation(**(given | known))
@@ -58,6 +64,8 @@ def situation(*tags: str, domain: str | None = "day", **known: Any) -> Situation
         (situation(*NEXT_ROUND, closed=True, waiting=("dusk",)), CampaignState.SUPERSEDED),
         (situation(*ROUND), CampaignState.ANSWERED),
         (situation(*ROUND, waiting=("dusk",)), CampaignState.SUPERSEDED),
+        (situation(*ROUND, reopened=True), CampaignState.REOPENED),
+        (situation(*ROUND, reopened=True, waiting=("dusk",)), CampaignState.REOPENED),
         (
             situation(*ROUND, "dusk/ingest", query=(ASKED,), waiting=("dusk",)),
             CampaignState.SUPERSEDED,
@@ -69,6 +77,12 @@ def test_every_situation_is_one_state(now: Situation, state: CampaignState) -> N
     # The last computed round of a campaign that ended is named, before the next domain comes.
     over = state in (CampaignState.ANSWERED, CampaignState.SUPERSEDED)
     assert ended(now) == ({"day": "day/r0"} if over else {})
+
+
+def test_an_end_after_the_campaign_was_opened_again_is_named_too() -> None:
+    assert ended(situation(*ROUND, "day/final")) == {}
+    assert ended(situation(*NEXT_ROUND, "day/r1", "day/final")) == {"day": "day/r1"}
+    assert ended(situation(*ROUND, "day/final", reopened=True)) == {}
 
 
 def test_every_state_has_its_steps() -> None:

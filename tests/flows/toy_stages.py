@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline import layout
+from pipeline.campaign.spending import spending
 from pipeline.config.params import Params, load_params
 from pipeline.files import write_json, write_text
 from pipeline.metrics.per_image import write_areas
@@ -97,14 +98,15 @@ def bands(height: int, width: int, num_classes: int, first: int = 0) -> np.ndarr
 def acquire(params: Params) -> None:
     domain = str(params.domain)
     samples = [s for s in read_manifest(layout.MANIFEST) if s.domain == domain]
-    left = params.budget(domain) - sum(s.num_answers for s in samples)
+    left = spending(samples, params, domain).left
     candidates = [
         (s.sample_id, box)
         for s in sorted(samples, key=lambda s: s.sample_id)
         if s.unlabelled and not s.skips
         for box in boxes(params, s)
     ]
-    chosen = candidates[: max(0, min(left, params.query_size(domain)))]
+    size = params.query_size(domain)
+    chosen = candidates[: size if left is None else min(left, size)]
     with layout.QUERY.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         head = ["rank", "sample_id", "score", "source", "reason", "regions", "chance", "minutes"]

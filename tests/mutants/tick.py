@@ -6,6 +6,8 @@ from tests.mutants.mutant import Mutant
 
 FLOWS = "tests/flows"
 TICK = f"{FLOWS}/test_tick.py"
+BUDGET = f"{FLOWS}/test_budget.py"
+SITUATION = f"{FLOWS}/test_situation.py"
 VERSIONS = f"{FLOWS}/answers/test_versions.py"
 TWO_DOMAINS = f"{TICK}::test_two_domains_go_through_their_rounds_and_shift"
 PAINTED = f"{TICK}::test_masks_in_the_data_are_what_people_painted"
@@ -81,6 +83,41 @@ TICK_FAULTS = (
         "campaign_state(now) not in ENDED:",
         "campaign_state(now) in ENDED:",
         TWO_DOMAINS,
+    ),
+    Mutant(
+        "a larger budget opens nothing",
+        "flows/situation.py",
+        "        reopened = would_ask(loop, here)\n",
+        "        reopened = here is None\n",
+        f"{BUDGET}::test_a_larger_budget_opens_the_campaign_again",
+    ),
+    Mutant(
+        "a round whose query is empty is computed for ever",
+        "flows/rounds/reopening.py",
+        "    return now.may_ask and not _then(loop.workspace, params, here).may_ask\n",
+        "    return now.may_ask\n",
+        f"{BUDGET}::test_a_query_that_is_empty_for_another_reason_is_not_made_again_and_again",
+    ),
+    Mutant(
+        "the second end of a campaign is not named",
+        "flows/steps/finish.py",
+        "    return any(tags[name] == tags[last] for name in final_tags(domain, tags))\n",
+        "    return bool(final_tags(domain, tags)) and bool(last)\n",
+        f"{SITUATION}::test_an_end_after_the_campaign_was_opened_again_is_named_too",
+    ),
+    Mutant(
+        "a domain that waits for one without a budget is not told so",
+        "flows/tick.py",
+        "{_next_one(loop, now)}",
+        "",
+        f"{BUDGET}::test_a_domain_that_waits_for_one_without_a_budget_is_told_how_to_get_its_turn",
+    ),
+    Mutant(
+        "who held a workspace is said to hold it",
+        "flows/workspace/holder.py",
+        '            lock.write_text("", encoding="utf-8")\n',
+        "            pass\n",
+        f"{FLOWS}/workspace/test_holder.py::test_the_holder_is_known_as_long_as_it_holds",
     ),
     Mutant(
         "a round is tagged before it is committed",

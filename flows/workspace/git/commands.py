@@ -56,7 +56,16 @@ class Git:
 
     def tags_merged(self) -> list[str]:
         """Tags reachable from HEAD, oldest first."""
-        return self.run("tag", "--merged", "HEAD", "--sort=creatordate").decode().split()
+        return list(self.tagged_commits())
+
+    def tagged_commits(self) -> dict[str, str]:
+        """`tag -> commit that it names` of those reachable from HEAD, oldest first."""
+        # The commit behind an annotated tag comes first in its line, else the object is the commit.
+        form = "--format=%(*objectname) %(objectname) %(refname:strip=2)"
+        lines = (
+            self.run("tag", "--merged", "HEAD", "--sort=creatordate", form).decode().splitlines()
+        )
+        return {words[-1]: words[0] for words in map(str.split, lines)}
 
     def show(self, revision: str, path: Path) -> bytes:
         """A file as it was; WorkspaceError when that revision has none."""

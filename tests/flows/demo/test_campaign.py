@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,13 @@ def test_slow_is_not_failed(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_stands_still_is_named(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_loop(toy) as loop, session_scope(loop.ledger) as session:
         record_event(session, kind="stage_completed", who="loop", domain="day", subject="embed")
-    clock = Clock(5 * 60.0, lambda step: None)
+
+    def ticks(step: int) -> None:
+        """Every schedule another process looks and finds nothing to do."""
+        since = datetime.now(UTC) + timedelta(seconds=step)
+        (toy / layout.LOCK).write_text(f"{os.getpid()} since {since:%Y-%m-%d %H:%M:%S} UTC\n")
+
+    clock = Clock(5 * 60.0, ticks)
     finished, said = follow(toy, clock, monkeypatch)
     assert not finished
     assert "no step has moved for 20 minutes" in said

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from flows.processes.command import GROUP_TOKEN, carriers, wait_until
+from flows.workspace.holder import LockHolder
 from flows.workspace.workspace import STAGE_RECORD, Workspace
 from pipeline import layout
 from pipeline.errors import WorkspaceError
@@ -46,6 +47,18 @@ def staged(workspace: Workspace) -> Workspace:
     workspace.write_params({"domains": {"day": {}, "dusk": {}}, "domain": "dusk"})
     workspace.dvc_add([layout.images_dir("day"), layout.images_dir("dusk")])
     return workspace
+
+
+def test_who_looks_meanwhile_sees_which_stage_runs(staged: Workspace) -> None:
+    seen: list[LockHolder | None] = []
+    with staged.lock():
+        staged.repro("embed", lambda line: seen.append(staged.holder()))
+        seen.append(staged.holder())
+    *during, after = seen
+    assert {holder.stage for holder in during if holder} == {"embed"}
+    assert all(holder and holder.stage_since for holder in during)
+    assert after
+    assert (after.stage, after.stage_since) == (None, None)
 
 
 def test_stage_of_every_domain_runs_once_with_its_lines(staged: Workspace) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.campaign.spending import Spending, why_spent
 from pipeline.campaign.stopping import (
     EXPONENTS_C,
     LEFT_G,
@@ -181,8 +182,9 @@ def test_it_is_told_in_words() -> None:
     ]
     closed = advise(FLAT, 50, 12.0, [1.0] * 3, LoopParams(stop_gain_per_hour=0.01, stop="auto"))
     assert describe(closed)[-1].startswith("The domain is closed: predictions on the stop set")
-    assert why_finished(closed).count(";") == 1
-    assert why_finished(None) == "budget spent or nothing left to ask"
+    spent = Spending(spent=4, budget=4, knob="loop.budget", candidates=9)
+    assert why_finished(closed, spent).count(";") == 1
+    assert why_finished(few, spent) == why_finished(None, spent) == why_spent(spent)
     assert isinstance(closed, Advice)
 
 

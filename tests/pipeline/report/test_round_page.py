@@ -117,9 +117,9 @@ def test_the_page_says_what_stopping_would_lose(make_report: Make, tmp_path: Pat
     assert "agree with the round before's by 0.900" in page.text
     assert "Advice" not in page.text
     done = advise(points, 50, 6.0, [1.0] * 3, LoopParams(stop="auto"))
-    page = Page(html_of(make_report(stopping=done, query=()), tmp_path))
+    page = Page(html_of(make_report(stopping=done, query=(), why_finished="a rule"), tmp_path))
     assert page.text.count("The domain is closed: predictions on the stop set") == 2
-    assert page.text.count("Nothing is asked for: predictions on the stop set") == 2
+    assert page.text.count("Nothing is asked for: a rule") == 2
 
 
 def test_a_query_tells_its_minutes(make_report: Make, tmp_path: Path) -> None:
@@ -248,8 +248,8 @@ def test_a_second_domain_gets_a_curve_and_a_row(
 
 
 def test_an_empty_query_says_so(make_report: Make, tmp_path: Path) -> None:
-    page = Page(html_of(make_report(query=()), tmp_path))
-    assert "Nothing is asked for: budget spent or nothing left to ask." in page.text
+    page = Page(html_of(make_report(query=(), why_finished="budget of 9 spent"), tmp_path))
+    assert "Nothing is asked for: budget of 9 spent." in page.text
 
 
 def test_what_is_left_out_is_shown_with_its_reason(make_report: Make, tmp_path: Path) -> None:

@@ -103,11 +103,12 @@ def test_findings_say_what_is_bad_too(make_report: Make, evaluation: Evaluation)
         evaluation=evaluation(day=(0.6, 0.5), dusk=(0.4, 0.41)),
         previous_evaluation=evaluation(day=(0.6, 0.55), dusk=(0.4, 0.45)),
         query=(),
+        why_finished="budget of 9 spent",
     )
     said = " ".join(text.findings(report))
     assert "Largest loss: road (\N{MINUS SIGN}0.05)" in said
     assert "Largest gain" not in said
-    assert "Nothing is asked for: budget spent or nothing left to ask." in said
+    assert "Nothing is asked for: budget of 9 spent." in said
 
 
 def test_a_teacher_below_the_baseline_is_called_so(make_report: Make, round_row: Row) -> None:

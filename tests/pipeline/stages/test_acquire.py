@@ -11,12 +11,14 @@ import pytest
 from PIL import Image
 
 from pipeline import layout
+from pipeline.campaign.spending import Spending
 from pipeline.config.params import Params, parse_params
 from pipeline.data.formats.images import save_mask
 from pipeline.errors import ConfigError, DataError
 from pipeline.records.answers import Answer, write_answers
 from pipeline.records.manifest import Sample, write_manifest
 from pipeline.records.query import QueryRow, parse_query
+from pipeline.stages import acquire
 from pipeline.stages.acquire import run
 
 
@@ -102,6 +104,21 @@ def test_a_spent_budget_is_an_empty_query(tmp_path: Path, num: int) -> None:
     write_workspace(tmp_path, samples + day())
     run(tmp_path, params())
     assert query(tmp_path) == []
+
+
+def test_without_a_budget_a_query_is_as_large_as_its_size(tmp_path: Path) -> None:
+    samples = [sample(f"day/a{at:02d}", mask="m", origin="annotated") for at in range(12)]
+    write_workspace(tmp_path, samples + day())
+    run(tmp_path, params().with_knobs(loop={"budget": None}))
+    assert len(ids(tmp_path)) == 4
+
+
+@pytest.mark.parametrize(("budget", "share"), [(10, 1.0), (24, 0.5), (None, 12 / 18), (0, 1.0)])
+def test_a_strategy_is_told_how_far_the_budget_or_the_pool_is_spent(
+    budget: int | None, share: float
+) -> None:
+    found = Spending(spent=12, budget=budget, knob="loop.budget", candidates=6)
+    assert acquire._spent_share(found) == share
 
 
 def test_a_pool_without_candidates_is_an_empty_query(tmp_path: Path) -> None:
