@@ -74,8 +74,7 @@ def test_a_rule_closes_the_domain_as_a_spent_budget_does(
     loop.workspace.write_params({"loop": {**HASTY, "budget": 9, "stop": "auto"}})
     tick(loop)
     said = turn(loop, people)
-    assert said.startswith("finished day: predictions on the stop set agreed by")
-    assert said.endswith("at day/r1")
+    assert said.startswith("finished day at day/r1: predictions on the stop set agreed by")
     assert tick(loop) == said
     assert people.open_items() == []
     now = status(loop)
