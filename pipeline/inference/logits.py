@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pipeline.config.params import TrainParams
 from pipeline.data.dataset import ImageStore
 from pipeline.errors import ConfigError, ModelError
-from pipeline.inference.tiles import Look, View, tiled
+from pipeline.inference.tiles import TileSettings, View, tiled
 from pipeline.models import LoadedModel
 from pipeline.records.manifest import Sample
 from pipeline.runtime.devices import require_device
@@ -51,8 +51,8 @@ def views_of(
     device: torch.device,
 ) -> Iterator[tuple[Sample, dict[View, Tensor]]]:
     """As `logits_of`, by each of the views, which are on `device` already."""
-    look = Look(store.crop_size, model.config["normalisation"], device)
-    return tiled(((sample, store.image(sample)) for sample in samples), views, look)
+    settings = TileSettings(store.crop_size, model.config["normalisation"], device)
+    return tiled(((sample, store.image(sample)) for sample in samples), views, settings)
 
 
 def network_of(model: LoadedModel, device: torch.device) -> nn.Module:

@@ -26,7 +26,7 @@ View = Callable[[Tensor], Tensor]
 Key = TypeVar("Key")
 
 
-class Look(NamedTuple):
+class TileSettings(NamedTuple):
     """How tiles are shown to networks."""
 
     tile: tuple[int, int]
@@ -36,7 +36,7 @@ class Look(NamedTuple):
 
 
 def tiled(
-    images: Iterable[tuple[Key, Tensor]], views: Sequence[View], look: Look
+    images: Iterable[tuple[Key, Tensor]], views: Sequence[View], settings: TileSettings
 ) -> Iterator[tuple[Key, dict[View, Tensor]]]:
     """Each image, a uint8 CHW by its key, with what every view gives for it, in order.
 
@@ -49,13 +49,13 @@ def tiled(
 
     def tiles() -> Iterator[_Tile]:
         for key, image_CHW in images:
-            mosaic = _Mosaic(image_CHW, look.tile)
+            mosaic = _Mosaic(image_CHW, settings.tile)
             waiting.append((key, mosaic))
             yield from mosaic.tiles()
 
     for group in _groups(tiles(), max(1, BATCH // len(views))):
-        pixels_BCHW = torch.stack([tile.pixels_CHW for tile in group]).to(look.device)
-        normalised_BCHW = normalise(pixels_BCHW, look.normalisation)
+        pixels_BCHW = torch.stack([tile.pixels_CHW for tile in group]).to(settings.device)
+        normalised_BCHW = normalise(pixels_BCHW, settings.normalisation)
         for view in views:
             with torch.inference_mode():
                 values_BKHW = view(normalised_BCHW).float()

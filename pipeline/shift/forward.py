@@ -23,7 +23,7 @@ from pipeline.data.corruptions import Alteration, altered
 from pipeline.data.dataset import read_overview, read_seen
 from pipeline.data.formats.images import load_mask
 from pipeline.inference.logits import image_size
-from pipeline.inference.tiles import Look, View, tiled
+from pipeline.inference.tiles import TileSettings, View, tiled
 from pipeline.runtime.progress import Progress
 from pipeline.shift.channel_statistics import LayerMoments, watching
 from pipeline.shift.predictions import Predictions, drawn
@@ -107,11 +107,13 @@ def answered(
     views: list[View] = [network] if other is None else [network, other]
     sizes = [preprocessing.image.seen_size(image_size(each.image)) for each in pictures]
     pixels = min(pixels, *(height * width for height, width in sizes))
-    look = Look(preprocessing.image.crop_size, preprocessing.normalisation, preprocessing.device)
+    settings = TileSettings(
+        preprocessing.image.crop_size, preprocessing.normalisation, preprocessing.device
+    )
     images = ((place, _read(each, preprocessing)) for place, each in enumerate(pictures))
     said: list[list[NDArray[np.float32]]] = []
     with Progress("predict", len(pictures)) as progress:
-        for place, logits in tiled(images, views, look):
+        for place, logits in tiled(images, views, settings):
             said.append([_at(logits[view], sizes[place], pixels) for view in views])
             progress.advance()
     masks = [

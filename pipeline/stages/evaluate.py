@@ -65,7 +65,7 @@ def run(root: Path, params: Params) -> None:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Judged:
+class Evaluated:
     """What one model says about the images of a split that have a mask."""
 
     counts_KK: dict[str, Tensor]
@@ -83,7 +83,7 @@ class Judged:
         return found
 
 
-def judge_split(root: Path, params: Params, split: Split) -> tuple[Judged, Judged]:
+def judge_split(root: Path, params: Params, split: Split) -> tuple[Evaluated, Evaluated]:
     """Baseline and teacher on a split."""
     baseline, teacher = (_judge(root, params, folder, split) for folder in JUDGED.values())
     return baseline, teacher
@@ -137,7 +137,7 @@ def calibration_of(pixels: PixelSample, params: Params) -> dict[str, Any] | None
     }
 
 
-def _judge(root: Path, params: Params, folder: Path, split: Split) -> Judged:
+def _judge(root: Path, params: Params, folder: Path, split: Split) -> Evaluated:
     samples = [s for s in read_manifest(root / layout.MANIFEST) if s.split == split and s.mask]
     check_files(root, samples)
     model = load_model(root / folder)
@@ -159,11 +159,11 @@ def _judge(root: Path, params: Params, folder: Path, split: Split) -> Judged:
                 )
                 progress.advance()
     transductive = bool(model.config.get("transductive", False))
-    return Judged(counts_KK=counts, pixels=pixels, transductive=transductive)
+    return Evaluated(counts_KK=counts, pixels=pixels, transductive=transductive)
 
 
 def _figures(
-    params: Params, samples: Sequence[Sample], split: Split, baseline: Judged, teacher: Judged
+    params: Params, samples: Sequence[Sample], split: Split, baseline: Evaluated, teacher: Evaluated
 ) -> dict[str, Any]:
     """As of `evaluate_split`."""
     num_images = _by_domain(samples, [s for s in samples if s.split == split and s.mask])

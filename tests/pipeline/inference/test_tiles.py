@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.data.augment import normalise
-from pipeline.inference.tiles import OVERLAP, Look, starts, tiled
+from pipeline.inference.tiles import OVERLAP, TileSettings, starts, tiled
 
 TILE = (64, 96)
-LOOK = Look(TILE, "imagenet", torch.device("cpu"))
+SETTINGS = TileSettings(TILE, "imagenet", torch.device("cpu"))
 NEAR = 4  # pixels that the network below sees on each side of one
 
 
@@ -31,8 +31,10 @@ def local_network(*, border: float = 0.0) -> Callable[[Tensor], Tensor]:
     return network
 
 
-def logits_of(pixels: Tensor, network: Callable[[Tensor], Tensor], look: Look = LOOK) -> Tensor:
-    [(_, found)] = tiled([("a", pixels)], [network], look)
+def logits_of(
+    pixels: Tensor, network: Callable[[Tensor], Tensor], settings: TileSettings = SETTINGS
+) -> Tensor:
+    [(_, found)] = tiled([("a", pixels)], [network], settings)
     return found[network]
 
 
@@ -101,7 +103,7 @@ def test_images_of_several_sizes_come_back_in_order_and_at_their_own_size() -> N
     network = local_network()
     sizes = [(64, 96), (200, 96), (20, 300), (64, 96), (129, 130)]
     pixels = {str(seed): image(*size, seed=seed) for seed, size in enumerate(sizes)}
-    found = list(tiled(pixels.items(), [network], LOOK))
+    found = list(tiled(pixels.items(), [network], SETTINGS))
     assert [key for key, _ in found] == list(pixels)
     for key, logits in found:
         assert logits[network].shape[-2:] == pixels[key].shape[-2:]
@@ -110,7 +112,7 @@ def test_images_of_several_sizes_come_back_in_order_and_at_their_own_size() -> N
 
 def test_several_views_see_the_same_tiles() -> None:
     one, other, pixels = local_network(), local_network(border=3.0), image(100, 200)
-    [(_, both)] = tiled([("a", pixels)], [one, other], LOOK)
+    [(_, both)] = tiled([("a", pixels)], [one, other], SETTINGS)
     assert torch.allclose(both[one], logits_of(pixels, one), atol=1e-4)
     assert torch.allclose(both[other], logits_of(pixels, other), atol=1e-4)
 
@@ -120,10 +122,10 @@ def test_a_view_may_give_cells_of_several_pixels(stride: int) -> None:
     def cells(images_BCHW: Tensor) -> Tensor:
         return F.adaptive_avg_pool2d(images_BCHW, (96 // stride, 96 // stride))
 
-    look = Look((96, 96), "symmetric", torch.device("cpu"))
+    settings = TileSettings((96, 96), "symmetric", torch.device("cpu"))
     pixels = image(192, 320)
     pixels[:] = (torch.arange(320) // 32 * 25).to(torch.uint8)  # columns of one value each
-    [(_, found)] = tiled([("a", pixels)], [cells], look)
+    [(_, found)] = tiled([("a", pixels)], [cells], settings)
     of_cell = 32 if stride == 24 else stride  # 24 does not divide 32: cells are joined
     assert found[cells].shape == (3, 192 // of_cell, 320 // of_cell)
     expected = F.avg_pool2d(normalise(pixels[None], "symmetric"), of_cell)[0]

@@ -19,7 +19,7 @@ from pipeline.data.dataset import ImageStore, read_seen
 from pipeline.data.formats.images import load_mask
 from pipeline.inference.logits import logits_of
 from pipeline.inference.onnx_export import export_onnx
-from pipeline.inference.tiles import Look, tiled
+from pipeline.inference.tiles import TileSettings, tiled
 from pipeline.metrics.iou import confusion_matrix, iou_per_class
 from pipeline.models import load_model
 from pipeline.records.manifest import read_manifest, write_manifest
@@ -84,8 +84,8 @@ def test_the_iou_is_that_of_the_tiles_put_together(after_a_round, scale: float) 
         if sample.split != "val":
             continue
         pixels = read_seen(root / sample.image, model.image)
-        look = Look((64, 64), "imagenet", torch.device("cpu"))
-        [(_, found)] = tiled([(sample, pixels)], [model.network], look)
+        settings = TileSettings((64, 64), "imagenet", torch.device("cpu"))
+        [(_, found)] = tiled([(sample, pixels)], [model.network], settings)
         mask_HW = load_mask(root / sample.mask, 3)
         logits = torch.nn.functional.interpolate(
             found[model.network][None], mask_HW.shape, mode="bilinear", align_corners=False
@@ -119,9 +119,10 @@ def test_an_older_model_still_sees_images_squeezed(after_a_round) -> None:
 def test_regions_are_asked_for_in_images_of_any_size(tmp_path: Path) -> None:
     lay_out(tmp_path)
     asked = params_at(
-        1.0, acquire={"query_unit": "region", "region_size_px": 16, "query_size": 6},
+        1.0,
+        acquire={"query_unit": "region", "region_size_px": 16, "query_size": 6},
         loop={"budget": 100},
-    )  # fmt: skip
+    )
     for stage in (embed, train_teacher, predict, acquire):
         stage.run(tmp_path, asked)
     rows = [line.split(",") for line in (tmp_path / layout.QUERY).read_text().splitlines()[1:]]
@@ -157,8 +158,8 @@ def test_an_exported_network_gives_our_pixels_tile_by_tile(after_a_round, tmp_pa
         return torch.from_numpy(np.concatenate(parts))
 
     model = load_model(root / layout.TEACHER)
-    look = Look(model.image.crop_size, "imagenet", torch.device("cpu"))
+    settings = TileSettings(model.image.crop_size, "imagenet", torch.device("cpu"))
     images = [(file, read_seen(file, model.image)) for file in files]
     assert {image_CHW.shape[-2:] for _, image_CHW in images} == set(SIZES)
-    for _, found in tiled(images, [model.network, through_onnx], look):
+    for _, found in tiled(images, [model.network, through_onnx], settings):
         assert torch.equal(found[model.network].argmax(0), found[through_onnx].argmax(0))
