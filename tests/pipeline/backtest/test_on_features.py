@@ -90,7 +90,7 @@ def test_regions_are_asked_for_and_learnt_from(bench: on_features.FeatureBench, 
     regions = replace(bench, windows=windows_of(SIZE, 8))
     start = regions.start_set(plan, seed=0)
     assert start.sum(axis=1).tolist().count(12) == 1  # 3 x 4 windows of one image, whole
-    network, _ = regions.miou(start, 0, 0)
+    network = regions.train(start, 0, 0).network
     asked = regions._asked(network, name, plan, start, seed=0)
     assert asked.sum() == 3
     assert not (asked & start).any()
