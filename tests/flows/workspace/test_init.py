@@ -18,6 +18,8 @@ from pipeline.errors import ConfigError, WorkspaceError
 from tests.flows.workspace.conftest import CLASSES, git
 from tests.support.processes import Killed
 
+pytestmark = pytest.mark.programs
+
 
 def test_killed_at_each_of_its_steps_it_is_completed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

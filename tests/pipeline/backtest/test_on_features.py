@@ -58,6 +58,7 @@ def bench() -> on_features.FeatureBench:
     )
 
 
+@pytest.mark.heavy
 def test_a_head_learns_what_cells_show_and_nothing_without_any() -> None:
     own, other = group(4, 0), group(4, 1)
     cells, classes = own.cells_NPD.reshape(-1, WIDTH), own.masks_NP.reshape(-1)

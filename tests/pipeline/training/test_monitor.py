@@ -172,6 +172,7 @@ def collapse(tiny_params, **method: object) -> Params:
     return tiny_params(train=COLLAPSE["train"], method={**COLLAPSE["method"], **method})
 
 
+@pytest.mark.heavy
 def test_a_collapse_is_halted(
     make_workspace, tiny_params, collapsing: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -189,6 +190,7 @@ def test_a_collapse_is_halted(
     assert len(mious) == 10
 
 
+@pytest.mark.heavy
 def test_a_guard_that_is_off_lets_it_happen(make_workspace, tiny_params, collapsing: str) -> None:
     root = make_workspace(3, 4, val=3)
     params = collapse(tiny_params, name=collapsing, guard=False)
@@ -198,6 +200,7 @@ def test_a_guard_that_is_off_lets_it_happen(make_workspace, tiny_params, collaps
     assert mious[-1] < max(mious) - 0.1
 
 
+@pytest.mark.heavy
 def test_a_healthy_run_is_left_alone(make_workspace, tiny_params) -> None:
     root, states = make_workspace(3, 4, val=6), []
     rates = {"learning_rate": 1e-3, "encoder_learning_rate": 1e-3}
@@ -211,6 +214,7 @@ def test_a_healthy_run_is_left_alone(make_workspace, tiny_params) -> None:
     assert equal(*states)
 
 
+@pytest.mark.heavy
 def test_resumed_it_goes_on_with_the_same_points_and_the_same_guard(
     make_workspace, tiny_params, collapsing: str
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
@@ -53,6 +54,7 @@ def test_student_and_snapshots_lie_beside_the_teacher_alone(make_workspace, tiny
     assert len(list((root / layout.BASELINE).iterdir())) == 2
 
 
+@pytest.mark.heavy
 def test_keeping_changes_nothing_of_the_teacher_and_nothing_kept_stays(
     make_workspace, tiny_params
 ) -> None:
@@ -65,6 +67,7 @@ def test_keeping_changes_nothing_of_the_teacher_and_nothing_kept_stays(
     assert weights[0] == weights[1]
 
 
+@pytest.mark.heavy
 def test_a_resumed_training_has_kept_the_same(make_workspace, tiny_params) -> None:
     root, params = make_workspace(2, 2), tiny_params(train=KEEP)
     train_teacher.run(root, params)

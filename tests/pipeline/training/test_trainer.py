@@ -17,6 +17,7 @@ def weights(job: TrainingJob, key: str = "train_teacher-0") -> dict[str, torch.T
     return train(job, Checkpoints(job.root, key)).network.state_dict()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("method_name", ["supervised", "fixmatch", "cct", "st_plus_plus"])
 def test_resumed_equals_uninterrupted(make_workspace, tiny_params, method_name: str) -> None:
     # DeepLabV3+ drops out: its masks, too, must be the same after resuming.
@@ -58,6 +59,7 @@ def test_the_global_generator_is_given_back(make_workspace, tiny_params) -> None
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.heavy
 def test_it_learns(make_workspace, tiny_params) -> None:
     params = tiny_params(train={"steps": 40, "learning_rate": 3e-3, "encoder_learning_rate": 3e-3})
     trained = train(new_job(make_workspace(3, 4), params), Checkpoints(Path("x"), "a-0"))

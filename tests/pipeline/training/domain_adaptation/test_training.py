@@ -22,6 +22,8 @@ from pipeline.training.domain_adaptation.enabled import Adaptation, adaptation_i
 from tests.pipeline.training.domain_adaptation.conftest import ALL
 from tests.support.trainings import killed_after
 
+pytestmark = pytest.mark.heavy
+
 ONE_BY_ONE: list[dict[str, Any]] = [
     {"batch_norm": "adabn"},
     {"batch_norm": "mixed"},
