@@ -125,6 +125,7 @@ def test_default_is_what_acquire_says(bench: on_features.FeatureBench) -> None:
     assert other.replay("default", PLAN, seed=0) == bench.replay("random", PLAN, seed=0)
 
 
+@pytest.mark.programs
 def test_finished_replays_are_kept_and_not_repeated(
     bench: on_features.FeatureBench, tmp_path: Path
 ) -> None:
