@@ -10,7 +10,7 @@ BIN := .venv/bin
 unexport PREFECT_API_URL PREFECT_PROFILE PREFECT_HOME PREFECT_API_AUTH_STRING PREFECT_API_KEY
 unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
 
-.PHONY: help install .venv .venv-labelstudio .venv-docs demo down test test-slow check docs faults mutants e2e-camvid camvid-seeds fuzz lock clean
+.PHONY: help install .venv .venv-labelstudio .venv-docs demo down test test-fast test-slow coverage check docs faults mutants e2e-camvid camvid-seeds fuzz lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1|/' | \
@@ -58,6 +58,17 @@ down: ## stop what `make demo` and `make e2e-camvid` started
 
 test: install ## the tests but the static and the slow ones, on all cores; names what it skips
 	$(BIN)/python -m pytest -m "not slow" -rs --numprocesses auto --dist loadfile --no-loadscope-reorder --ignore tests/static
+
+# Neither marked nor by a fixture said to start a program (tests/support/programs.py holds it), and
+# none that takes long by itself.
+FAST := not (programs or services or browser or postgres or data or heavy or slow)
+
+test-fast: .venv ## the tests without git, DVC, services and long trainings: about a minute
+	$(BIN)/python -m pytest -q -m "$(FAST)" --numprocesses auto --dist loadfile --ignore tests/static
+
+coverage: .venv ## lines of pipeline and db that `make test-fast` runs; ends below the floor in pyproject.toml
+	$(BIN)/python -m pytest -q -m "$(FAST)" --numprocesses auto --dist loadfile --ignore tests/static \
+	  --cov --cov-report term:skip-covered
 
 test-slow: install ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow -rs

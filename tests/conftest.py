@@ -7,6 +7,23 @@ import os
 from hypothesis import settings
 
 from pipeline.runtime.torch_settings import settle_torch
+from tests.support.programs import (
+    pytest_collection_finish,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_runtest_call,
+    pytest_runtest_setup,
+    pytest_runtest_teardown,
+)
+
+__all__ = [  # pytest's hooks
+    "pytest_collection_finish",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_runtest_call",
+    "pytest_runtest_setup",
+    "pytest_runtest_teardown",
+]
 
 # Beside other test processes a core each: torch is not imported yet, and programs inherit it.
 if "PYTEST_XDIST_WORKER" in os.environ:

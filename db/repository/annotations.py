@@ -12,7 +12,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from db.ledger_errors import LedgerError
-from db.repository.insert_once import add_once, member
+from db.repository.insert_once import Recorded, add_once, member
 from db.repository.queries import query_items, rounds
 from db.tables import Annotation, ItemState, QueryItem, Verdict
 
@@ -55,8 +55,8 @@ def record_annotation(  # noqa: PLR0913 - one keyword per column
     corrected_pixels: int | None = None,
     ground_truth: bool = False,
     sequence: int | None = None,
-) -> tuple[Annotation, bool]:
-    """The row and whether it is new; identity is the tool's id, `updated_at` and the raw JSON.
+) -> Recorded[Annotation]:
+    """The version; its identity is the tool's id, `updated_at` and the raw JSON.
 
     `sequence` is the place that the version had in the ledger it was first recorded in; without
     one, and where another version has that place, it comes last.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -16,14 +16,22 @@ Row = TypeVar("Row", bound=Base)
 Member = TypeVar("Member", bound=StrEnum)
 
 
+class Recorded(NamedTuple, Generic[Row]):
+    """A fact as it stands in the ledger."""
+
+    row: Row
+    is_new: bool
+    """False where the same was recorded before."""
+
+
 def add_once(
     session: Session,
     table: type[Row],
     key: Mapping[str, Any],
     content: Mapping[str, Any],
     first: Mapping[str, Any] | None = None,
-) -> tuple[Row, bool]:
-    """The row with this key and whether it is new; LedgerConflictError where content differs.
+) -> Recorded[Row]:
+    """The row with this key, added unless it is there; LedgerConflictError where content differs.
 
     `first` is written with a new row and never compared. Safe against a second process, since
     writers take turns (`db.session`).
@@ -31,11 +39,11 @@ def add_once(
     found = session.scalars(select(table).filter_by(**key)).one_or_none()
     if found is not None:
         refuse_difference(found, key, content)
-        return found, False
+        return Recorded(found, is_new=False)
     row = table(**key, **content, **(first or {}))
     session.add(row)
     session.flush()
-    return row, True
+    return Recorded(row, is_new=True)
 
 
 def refuse_difference(row: Base, key: Mapping[str, Any], content: Mapping[str, Any]) -> None:

@@ -33,4 +33,4 @@ def record_ls_project(
             return False
         number = len(known)
     key = {"workspace_id": workspace_id, "domain": domain, "number": number}
-    return add_once(session, LsProject, key, {"project_id": project_id})[1]
+    return add_once(session, LsProject, key, {"project_id": project_id}).is_new

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db.ledger_errors import LedgerError
-from db.repository.insert_once import add_once, member, refuse_difference
+from db.repository.insert_once import Recorded, add_once, member, refuse_difference
 from db.tables import Domain, LedgerSample, LsTask, QueryItem, QuerySource, Round
 
 
@@ -32,8 +32,8 @@ def item_id_of(sample_id: str, round_index: int) -> str:
     return f"{sample_id}/r{round_index}"
 
 
-def add_domain(session: Session, *, name: str) -> tuple[Domain, bool]:
-    """The domain and whether it is new; it arrives after those already there."""
+def add_domain(session: Session, *, name: str) -> Recorded[Domain]:
+    """The domain; a new one arrives after those already there."""
     arrival = session.scalar(select(func.count()).select_from(Domain))
     return add_once(session, Domain, {"name": name}, {}, first={"arrival": arrival})
 
@@ -72,8 +72,8 @@ def sample_hashes(session: Session, domain: str) -> dict[str, str]:
     return dict(session.execute(statement).tuples().all())
 
 
-def add_round(session: Session, *, domain: str, round_index: int) -> tuple[Round, bool]:
-    """The round and whether it is new; rounds of a domain count from 0 without gaps."""
+def add_round(session: Session, *, domain: str, round_index: int) -> Recorded[Round]:
+    """The round; rounds of a domain count from 0 without gaps."""
     _require_domain(session, domain)
     expected = len(rounds(session, domain))
     if round_index > expected or round_index < 0:
@@ -129,8 +129,8 @@ def record_ls_task(  # noqa: PLR0913 - one keyword per column
     task_id: int,
     prediction_id: int | None,
     pre_annotation: Any | None,
-) -> tuple[LsTask, bool]:
-    """The task and whether it is new; the same prediction with other content is refused."""
+) -> Recorded[LsTask]:
+    """The task; the same prediction with other content is refused."""
     if session.get(QueryItem, item_id) is None:
         raise LedgerError(f"query item {item_id!r} is not in the ledger: record the query first")
     key = {

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.ledger_errors import LedgerError
-from db.repository.insert_once import add_once, member
+from db.repository.insert_once import Recorded, add_once, member
 from db.tables import Checkpoint, CheckpointKind, Domain, EvaluatedSplit, Measurement, Round
 
 
@@ -22,8 +22,8 @@ def record_checkpoint(  # noqa: PLR0913 - one keyword per column
     params_sha256: str,
     weights_sha256: str,
     trained_on: Mapping[str, str],
-) -> tuple[Checkpoint, bool]:
-    """The checkpoint and whether it is new; `trained_on` is `sample_id -> hash of its mask`.
+) -> Recorded[Checkpoint]:
+    """The checkpoint; `trained_on` is `sample_id -> hash of its mask`.
 
     A round in which nothing could be trained has none.
     """
@@ -52,8 +52,8 @@ def record_measurement(  # noqa: PLR0913 - one keyword per column
     split: str,
     metric: str,
     value: float,
-) -> tuple[Measurement, bool]:
-    """The measurement and whether it is new; what is not yet measurable is not recorded."""
+) -> Recorded[Measurement]:
+    """The measurement; what is not yet measurable is not recorded."""
     checkpoint = (domain, round_index, member(CheckpointKind, kind, "checkpoint kind"))
     if session.get(Checkpoint, checkpoint) is None:
         raise LedgerError(f"checkpoint {checkpoint} is not in the ledger: record it first")

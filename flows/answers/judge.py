@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from flows.annotators.annotator import Project, PulledAnnotation, Region
-from flows.annotators.masks import changed_pixels, read_annotation
+from flows.annotators.masks import Reading, changed_pixels, read_annotation
 from flows.ledger.records import AnnotationRecord
 from flows.loop import Loop, keep_mask
 from pipeline.errors import AnnotationError
@@ -20,8 +19,6 @@ from pipeline.plain_text import plain
 from pipeline.records.manifest import Sample
 from pipeline.records.regions import Box, inside
 from pipeline.types import IGNORE
-
-Mask = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +65,8 @@ def judge(
     )
 
 
-def decode(loop: Loop, pulled: PulledAnnotation, asked: Question) -> tuple[Mask, str]:
-    """The mask, and in words what is beside it or could not be read; AnnotationError if there is
-    no mask.
+def decode(loop: Loop, pulled: PulledAnnotation, asked: Question) -> Reading:
+    """What an answer says about the pixels that were asked for; AnnotationError for no mask.
 
     What is painted outside the regions that were asked for is left out: people go over the edge,
     and parts of an image that they chose would bias what is learnt.
@@ -89,7 +85,7 @@ def decode(loop: Loop, pulled: PulledAnnotation, asked: Question) -> tuple[Mask,
             f"no pixel{where} carries a label: paint at least one region, or skip"
             f"{f' ({beside})' if beside else ''}"
         )
-    return mask_HW, beside
+    return Reading(mask_HW, beside)
 
 
 def raw_digest(result: list[Region]) -> str:

@@ -7,7 +7,7 @@ export holds projects, tasks and answers as raw JSON; images are the workspace's
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from db.repository import domains, ls_projects
 from db.session import session_scope
@@ -23,18 +23,27 @@ from pipeline.files import write_json
 EXPORT = layout.PRIVATE / "label-studio-export"  # where a restored workspace has it
 
 
-def export_tool(loop: Loop, folder: Path) -> tuple[list[Path], str]:
-    """A file per project, and "" or why some of them are not there: a tool may be down."""
+class Exported(NamedTuple):
+    """What the annotation tool gave of a workspace's projects."""
+
+    files: list[Path]
+    """One per project."""
+    why_not: str
+    """Why some of them are not there; "" where all are."""
+
+
+def export_tool(loop: Loop, folder: Path) -> Exported:
+    """The workspace's projects in the annotation tool as files in `folder`; it may be down."""
     files: list[Path] = []
     why_not: list[str] = []
     try:
         identity = read_identity(loop.root)
         numbers = _projects(loop, identity) if identity else []
         if identity is None or not numbers:
-            return [], ""
+            return Exported([], "")
         http = Http(*stack.annotation_tool(loop.root, loop.read_params()))
     except SslLoopError as error:
-        return [], str(error)
+        return Exported([], str(error))
     for number in numbers:
         try:
             found = export_project(http, number, identity)
@@ -43,7 +52,7 @@ def export_tool(loop: Loop, folder: Path) -> tuple[list[Path], str]:
         else:
             write_json(folder / f"{number}.json", found)
             files.append(folder / f"{number}.json")
-    return files, "; ".join(why_not)
+    return Exported(files, "; ".join(why_not))
 
 
 def export_project(http: Http, number: int, identity: Identity) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import Any
 
 from db.copying import copy_ledger
 from flows.backup.archive import Writer
-from flows.backup.tool import export_tool
+from flows.backup.tool import Exported, export_tool
 from flows.loop import Loop
 from flows.services.stack import LABEL_STUDIO_DATA
 from flows.workspace.credentials import SECRETS
@@ -82,8 +82,8 @@ def _write(loop: Loop, writer: Writer, folder: Path, with_secrets: bool) -> dict
     copy_ledger(loop.ledger, folder / "ledger.db")
     writer.add("ledger.db", folder / "ledger.db")
     copied = with_secrets and _secrets(loop.root, writer, folder)
-    exported, why_not = ([], "") if copied else export_tool(loop, folder)
-    for path in exported:
+    exported = Exported([], "") if copied else export_tool(loop, folder)
+    for path in exported.files:
         writer.add(f"tool/{path.name}", path)
     for place in WAITING:
         _folder(writer, f"private/{place.name}", loop.root / place)
@@ -104,7 +104,7 @@ def _write(loop: Loop, writer: Writer, folder: Path, with_secrets: bool) -> dict
         "branch": loop.read_params().loop.branch,
         "tags": tags,
         "missing": missing,
-        "tool": why_not,
+        "tool": exported.why_not,
     }
 
 

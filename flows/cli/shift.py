@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from flows.cli.options import WORKSPACE, cache, file_to_write, settings
 from pipeline.runtime.torch_settings import settle_torch
+
+if TYPE_CHECKING:
+    from pipeline.shift.comparison import ShiftReport
 
 
 @click.command("shift")
@@ -57,16 +60,16 @@ def shift(a: str, b: str, **options: Any) -> None:
     from pipeline.files import write_json
     from pipeline.shift import shift_page
 
-    found, images = _fast(a, b, **options) if options["fast"] else _in_workspace(a, b, **options)
+    report = _fast(a, b, **options) if options["fast"] else _in_workspace(a, b, **options)
     if options["json_path"]:
-        write_json(options["json_path"], found)
+        write_json(options["json_path"], report.found)
     if options["html_path"]:
-        shift_page.render(found, images, options["html_path"])
-    for sentence in found["in_words"]:
+        shift_page.render(report.found, report.images, options["html_path"])
+    for sentence in report.found["in_words"]:
         click.echo(sentence)
 
 
-def _in_workspace(a: str, b: str, **options: Any) -> tuple[dict[str, Any], dict[str, Path]]:
+def _in_workspace(a: str, b: str, **options: Any) -> ShiftReport:
     for name in ("data", "check_on", "settings"):
         if options[name]:
             raise click.UsageError(f"--{name.replace('_', '-')} goes with --fast")
@@ -75,7 +78,7 @@ def _in_workspace(a: str, b: str, **options: Any) -> tuple[dict[str, Any], dict[
     return report(options["workspace"], a, b, run_length=options["run_length"])
 
 
-def _fast(a: str, b: str, **options: Any) -> tuple[dict[str, Any], dict[str, Path]]:
+def _fast(a: str, b: str, **options: Any) -> ShiftReport:
     if options["data"] is None:
         raise click.UsageError("--fast looks at a folder of labelled images: say --data DIR")
     settle_torch()

@@ -21,20 +21,20 @@ from pipeline.shift.verdict import LABELLED
 
 if TYPE_CHECKING:
     from flows.loop import Loop
+    from pipeline.shift.comparison import ShiftReport
     from pipeline.shift.forward import Picture
 
 SUFFIX = ".shift.json"
 
 
-def report(
-    root: Path, a: str, b: str, *, run_length: int | None = None
-) -> tuple[dict[str, Any], dict[str, Path]]:
-    """The shift report with the mIoU measured since, as JSON, and the images of `b` by their ids.
+def report(root: Path, a: str, b: str, *, run_length: int | None = None) -> ShiftReport:
+    """The shift report with the mIoU measured since.
 
     Of a domain that waits it is kept, to come into the workspace with the domain. DataError for
     domains that are not there.
     """
     settle_torch()
+    from pipeline.shift.comparison import ShiftReport
     from pipeline.shift.of_workspace import Asked, shift
 
     workspace = Workspace(root)
@@ -54,7 +54,7 @@ def report(
     found = shift(workspace.root, workspace.params(), asked)
     if waits:
         write_json(_beside(workspace.root, b), found)
-    return found, {picture.sample_id: picture.image for picture in target}
+    return ShiftReport(found, {picture.sample_id: picture.image for picture in target})
 
 
 def on_arrival(root: Path, name: str, say: Callable[[str], None]) -> None:
@@ -66,7 +66,7 @@ def on_arrival(root: Path, name: str, say: Callable[[str], None]) -> None:
         return
     say(f"shift report: how unlike {name} is, before any label (Ctrl-C leaves it out)")
     try:
-        found, _ = report(root, _reference(root), name)
+        found = report(root, _reference(root), name).found
     except (Exception, KeyboardInterrupt) as error:
         why = "left out" if isinstance(error, KeyboardInterrupt) else f"not made: {error}"
         say(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from db.repository import (
     accepted_items,
@@ -84,11 +85,11 @@ def collect(loop: Loop, here: Position) -> QueryProgress:
     absorb_inbox(loop)
     inputs = read_inputs(loop)
     _collect_others(loop, inputs, but=here.domain)
-    held, unreadable = collect_domain(loop, here.domain, inputs)
-    if held is not None:
-        send_back(loop, here, held)
+    given = collect_domain(loop, here.domain, inputs)
+    if given.held is not None:
+        send_back(loop, here, given.held)
     timeout = timedelta(hours=inputs.params.loop.round_timeout_h)
-    return progress(loop, here, held, unreadable, timeout=timeout)
+    return progress(loop, here, given.held, given.unreadable, timeout=timeout)
 
 
 def collect_late(loop: Loop) -> None:
@@ -106,20 +107,26 @@ def _collect_others(loop: Loop, inputs: Inputs, *, but: str | None) -> None:
                 loop.log(f"late answers to {domain} are not collected: {error}")
 
 
-def collect_domain(
-    loop: Loop, domain: str, inputs: Inputs, *, trust_gone: bool = False
-) -> tuple[Holdings | None, dict[int, str]]:
-    """What the tool holds of a domain, its new versions being in the ledger; None before it asked.
+class Given(NamedTuple):
+    """What the annotation tool gives of a domain."""
 
-    And the tasks that the tool could not give, with the reason. ToolStateError when so many answers
-    are gone at once that the tool looks as if set back to an older state, unless a person says
-    with `trust_gone` that it was not.
+    held: Holdings | None
+    """Its tasks and answers; None before it was asked."""
+    unreadable: dict[int, str]
+    """The tasks that it could not give, by their ids, with the reason."""
+
+
+def collect_domain(loop: Loop, domain: str, inputs: Inputs, *, trust_gone: bool = False) -> Given:
+    """What the tool gives of a domain, its new versions being in the ledger.
+
+    ToolStateError when so many answers are gone at once that the tool looks as if set back to an
+    older state, unless a person says with `trust_gone` that it was not.
     """
     if not sent_tasks(loop.ledger, domain):
-        return None, {}
+        return Given(None, {})
     project = loop.known_project(domain, inputs.params.classes)
     if project is None:
-        return None, {}
+        return Given(None, {})
     held, known = holdings(loop, domain, project), _collected(loop, domain, inputs)
     if not trust_gone:
         _require_not_set_back(held, known)
@@ -134,7 +141,7 @@ def collect_domain(
         _keep(loop, project, one, tasks[one.task_id], known)
     for row in _vanished(held, known):
         withdraw(loop, row, "deleted in the annotation tool")
-    return held, pulled.unreadable
+    return Given(held, pulled.unreadable)
 
 
 def _collected(loop: Loop, domain: str, inputs: Inputs) -> Collected:
@@ -212,8 +219,8 @@ def keep_record(loop: Loop, record: AnnotationRecord) -> None:
     """Into the inbox, then into the ledger, which never points to something that is not there."""
     write_record(loop.root, record)
     with session_scope(loop.ledger) as session:
-        _, is_new = record_annotation(session, **record.facts())
-    if is_new:
+        recorded = record_annotation(session, **record.facts())
+    if recorded.is_new:
         why = f" ({record.why})" if record.why else ""
         loop.log(f"{record.item_id}: {record.verdict} by {record.annotator}{why}")
 
@@ -250,7 +257,7 @@ def _keep(
     if before is not None:
         # Judged once: a later version of the decoder must not contradict what is recorded.
         if pulled.annotation_id in known.lost and before.mask_sha256:
-            keep_mask(loop.root, decode(loop, pulled, asked)[0])
+            keep_mask(loop.root, decode(loop, pulled, asked).mask_HW)
         if not known.is_withdrawn(pulled.annotation_id):
             return
         updated_at = known.newest[pulled.annotation_id].updated_at + _TICK  # it is back in the tool

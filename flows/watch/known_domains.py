@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,15 @@ NUM_LOOKED_AT = 32  # images per domain that say how sharp images are here
 TEST = "nearest image at each scale"  # said anew when the test is another: old suspicion is dropped
 
 
+class Fit(NamedTuple):
+    """How well one image fits the known domains."""
+
+    p_values: list[float]
+    """Of "it comes from a known domain", one per scale."""
+    domain: str
+    """The one that fits best."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Known:
     """The known domains, fitted, with the encoder that made their embeddings."""
@@ -42,10 +52,10 @@ class Known:
     """Median sharpness of the least sharp domain, by which blurred images are told."""
     embed: Callable[[Path], NDArray[np.float32]]
 
-    def judge(self, file: Path) -> tuple[list[float], str]:
-        """p-values of "it comes from a known domain", one per scale; the domain that fits best."""
-        p_1S, (domain,) = most_plausible(self.references, self.embed(file)[None])
-        return p_1S[0].tolist(), domain
+    def fit(self, file: Path) -> Fit:
+        """How well an image file fits them."""
+        found = most_plausible(self.references, self.embed(file)[None])
+        return Fit(found.p_MS[0].tolist(), found.domains[0])
 
 
 def fingerprint(loop: Loop) -> str:

@@ -173,8 +173,8 @@ class Watcher:
         why = content.why or _duplicate(content, log, lines)
         if why:
             return {"is": "left_out", **line, "why": why}
-        p_values, domain = known.judge(arrival.path)
-        return {"is": "image", **line, "p": p_values, "domain": domain}
+        fit = known.fit(arrival.path)
+        return {"is": "image", **line, "p": fit.p_values, "domain": fit.domain}
 
 
 def watched_folder(loop: Loop) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
@@ -44,6 +44,13 @@ class FeatureSettings(Block):
     acquire: AcquireParams = Field(default_factory=AcquireParams)
 
 
+class TrainedHead(NamedTuple):
+    """A head, and its mIoU on the images that judge."""
+
+    network: head.Head
+    miou: float
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FeatureBench:
     """Features and masks that all replays share."""
@@ -65,10 +72,10 @@ class FeatureBench:
         labelled_NW = self.start_set(plan, seed)
         found = []
         for place in range(plan.rounds + 1):
-            network, value = self.miou(labelled_NW, seed, place)
-            found.append(value)
+            trained = self.train(labelled_NW, seed, place)
+            found.append(trained.miou)
             if place < plan.rounds:
-                labelled_NW |= self._asked(network, name, plan, labelled_NW, seed)
+                labelled_NW |= self._asked(trained.network, name, plan, labelled_NW, seed)
         return found
 
     def start_set(self, plan: Plan, seed: int) -> NDArray[np.bool_]:
@@ -78,15 +85,14 @@ class FeatureBench:
         labelled_NW[plan.start_set(num, self.acquire, seed)] = True
         return labelled_NW
 
-    def miou(
-        self, labelled_NW: NDArray[np.bool_], seed: int, place: int
-    ) -> tuple[head.Head, float]:
-        """A head trained on these windows of the pool, and its mIoU; `place` counts the rounds."""
+    def train(self, labelled_NW: NDArray[np.bool_], seed: int, place: int) -> TrainedHead:
+        """A head trained on these windows of the pool; `place` counts the rounds."""
         cells_MD, classes_M = self._known(labelled_NW)
         own = training_seed(seed, place)
         network = head.fit(cells_MD, classes_M, self.num_classes, own, self.head_steps)
         scored = self.scored
-        return network, head.miou(network, scored.cells_NPD, scored.masks_NP, self.num_classes)
+        miou = head.miou(network, scored.cells_NPD, scored.masks_NP, self.num_classes)
+        return TrainedHead(network, miou)
 
     def _known(
         self, labelled_NW: NDArray[np.bool_]

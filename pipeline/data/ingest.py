@@ -34,7 +34,7 @@ from pipeline.data.formats.images import (
     value_counts,
 )
 from pipeline.data.known_images import KnownImages
-from pipeline.data.names import files_by_stem, leads_out
+from pipeline.data.names import NamedFiles, files_by_stem, leads_out
 from pipeline.data.painted_classes import write_classes
 from pipeline.data.quality import Look, in_words, look_at, to_leave_out
 from pipeline.errors import DataError, WorkspaceError
@@ -142,7 +142,7 @@ def _require_new(name: str, existing_domains: Collection[str], destination: Path
 def _plan(images: Path, masks: Path | None, splits: Path | None) -> list[_Item]:
     """What to ingest, decided by names alone; DataError lists every name that does not fit."""
     image_files, bad = files_by_stem(images)
-    mask_files, bad_masks = files_by_stem(masks) if masks else ({}, [])
+    mask_files, bad_masks = files_by_stem(masks) if masks else NamedFiles({}, [])
     if not image_files and not bad:
         raise DataError(f"{images}: no images there")
     if splits:

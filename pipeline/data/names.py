@@ -6,6 +6,7 @@ import errno
 import os
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.errors import DataError
 from pipeline.files import irregular
@@ -18,8 +19,17 @@ MAX_STEM = 200
 RESERVED_STEMS = ("tool.json",)
 
 
-def files_by_stem(folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """Files by stem, sorted, and complaints; hidden files are not looked at.
+class NamedFiles(NamedTuple):
+    """The files of a folder."""
+
+    by_stem: dict[str, Path]
+    """Sorted."""
+    complaints: list[str]
+    """One of each file that cannot be an image or a mask by its name or kind."""
+
+
+def files_by_stem(folder: Path) -> NamedFiles:
+    """The files of a folder by their names without endings; hidden ones are not looked at.
 
     DataError where there is no such folder.
     """
@@ -38,7 +48,7 @@ def files_by_stem(folder: Path) -> tuple[dict[str, Path], list[str]]:
             bad.append(f"{path}: same name as {other.name}; an image's name must be its own")
         else:
             files[path.stem] = path
-    return files, bad
+    return NamedFiles(files, bad)
 
 
 def bad_stem(stem: str) -> str:

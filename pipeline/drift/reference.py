@@ -148,10 +148,19 @@ def _fit_scale(rows_ND: Reals, fold_N: NDArray[np.intp]) -> ScaleReference:
     return ScaleReference(metric=metric, points_ND=metric(rows_ND), distances_N=np.sort(distance_N))
 
 
+class Plausibility(NamedTuple):
+    """How well images fit the known domains."""
+
+    p_MS: Reals
+    """p-values of the hypothesis that an image is from one of them, per scale."""
+    domains: list[str]
+    """The one that fits best, per image."""
+
+
 def most_plausible(
     references: Sequence[Reference], embeddings_MD: NDArray[np.floating]
-) -> tuple[Reals, list[str]]:
-    """p_MS of the hypothesis that an image is from one of the domains, and the best-fitting domain.
+) -> Plausibility:
+    """Of each image the p-values over all domains, and the domain that fits it best.
 
     Per scale the largest over the domains, which is a p-value whichever of them it is. What fits
     best has the largest geometric mean over the scales, without the floor that makes all of the
@@ -159,7 +168,10 @@ def most_plausible(
     """
     p_RMS = np.stack([reference.shares(embeddings_MD) for reference in references])
     best_M = np.log(p_RMS).mean(axis=2).argmax(axis=0)
-    return np.maximum(FLOOR, p_RMS.max(axis=0)), [references[index].domain for index in best_M]
+    return Plausibility(
+        p_MS=np.maximum(FLOOR, p_RMS.max(axis=0)),
+        domains=[references[index].domain for index in best_M],
+    )
 
 
 class DomainEmbeddings(NamedTuple):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -123,11 +124,16 @@ def key_of(data: LabelledSet, embed: EmbedParams, image: ImageParams) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
+class MoreFeatures(NamedTuple):
+    """Of images beside those that a `Features` was made of."""
+
+    cells_NPD: NDArray[np.float16]
+    embeddings_NE: NDArray[np.float32]
+
+
 @torch.inference_mode()
-def more_features(
-    features: Features, embed: EmbedParams, reads: Sequence[Read]
-) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
-    """(cells_NPD, embeddings_NE) of more images, by the components of `features`.
+def more_features(features: Features, embed: EmbedParams, reads: Sequence[Read]) -> MoreFeatures:
+    """Cells and embeddings of more images, by the components of `features`.
 
     `reads` give them as uint8 CHW at the network's size, each when it is needed.
     """
@@ -135,7 +141,7 @@ def more_features(
     components = torch.from_numpy(features.mean_C), torch.from_numpy(features.projection_CD)
     maps = _maps(seeded_encoder(embed), embed, reads, f"features of {len(reads)} altered images")
     cells, embeddings = zip(*_projected(maps, components), strict=True)
-    return np.concatenate(cells), np.concatenate(embeddings)
+    return MoreFeatures(np.concatenate(cells), np.concatenate(embeddings))
 
 
 @torch.inference_mode()

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,15 @@ from pipeline.shift.verdict import sentences, verdict
 
 NUM_UNLIKE = 12  # images shown
 FEWEST_RUNS = 4  # of validation images: an interval over fewer is none
+
+
+class ShiftReport(NamedTuple):
+    """How unlike domain B is from A."""
+
+    found: dict[str, Any]
+    """As the report's JSON has it."""
+    images: dict[str, Path]
+    """The image files of B by their ids, of which the page shows some."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -69,8 +70,17 @@ def altered_each_way(val: Sequence[Picture]) -> list[Picture]:
     return [each._replace(altered=way) for way in (None, *ALTERATIONS.values()) for each in few]
 
 
-def parted(found: Predictions) -> tuple[Predictions, dict[str, Predictions]]:
-    """(known, altered) of images in the order of `altered_each_way`."""
+class Parted(NamedTuple):
+    """Predictions on validation images."""
+
+    known: Predictions
+    """On the clean ones."""
+    altered: dict[str, Predictions]
+    """On the same under each corruption, by its name."""
+
+
+def parted(found: Predictions) -> Parted:
+    """The parts of predictions on images in the order of `altered_each_way`."""
     size = len(found.run_N) // (1 + len(ALTERATIONS))
     parts = [
         Predictions(
@@ -81,7 +91,7 @@ def parted(found: Predictions) -> tuple[Predictions, dict[str, Predictions]]:
         )
         for first in range(0, len(found.run_N), size)
     ]
-    return parts[0], dict(zip(ALTERATIONS, parts[1:], strict=True))
+    return Parted(parts[0], dict(zip(ALTERATIONS, parts[1:], strict=True)))
 
 
 def directions(

@@ -34,7 +34,7 @@ from pipeline.probe.features import (
     whole_images,
 )
 from pipeline.shift.channel_statistics import layer_distances
-from pipeline.shift.comparison import ModelSays, Setting, Side, compare, val_runs
+from pipeline.shift.comparison import ModelSays, Setting, ShiftReport, Side, compare, val_runs
 from pipeline.shift.corruption_calibration import NUM_IMAGES, directions, parted, rehearse
 from pipeline.shift.forward import Picture, Preprocessing, frozen_encoder, layer_moments, watched
 from pipeline.shift.predictions import Predictions, drawn, pixels_per_image
@@ -167,11 +167,12 @@ class DomainPair:
     rehearsal: Rehearsed
 
 
-def shift(request: ShiftRequest) -> tuple[dict[str, Any], dict[str, Path]]:
-    """The report as JSON has it, and the image files of `b` by their ids."""
+def shift(request: ShiftRequest) -> ShiftReport:
+    """How unlike `b` is from `a`, and what a head trained on `a` is worth there."""
     bench = bench_of(request)
     found = compared(bench, request)
-    return found, {bench.examples[row].name: bench.examples[row].image for row in bench.rows.target}
+    target = [bench.examples[row] for row in bench.rows.target]
+    return ShiftReport(found, {example.name: example.image for example in target})
 
 
 def with_seed(request: ShiftRequest, seed: int) -> ShiftRequest:
@@ -271,11 +272,11 @@ def _rehearsed(
 
     reads = [partial(read, val[n], way) for way in ALTERATIONS.values() for n in chosen]
     few_N = row_N[chosen]
-    cells_NPD, embeddings_NE = more_features(pool, settings.embed, reads)
+    more = more_features(pool, settings.embed, reads)
     return Rehearsed(
-        np.concatenate([pool.cells_NPD[few_N], cells_NPD]),
+        np.concatenate([pool.cells_NPD[few_N], more.cells_NPD]),
         np.tile(pool.masks_NP[few_N], (1 + len(ALTERATIONS), 1)),
-        np.concatenate([pool.embeddings_NE[few_N], embeddings_NE]),
+        np.concatenate([pool.embeddings_NE[few_N], more.embeddings_NE]),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import cache
 from types import SimpleNamespace
 
 import pytest
@@ -69,6 +70,12 @@ def train_steps(
     return method.student
 
 
+@cache
+def supervised_after(steps: int) -> nn.Module:
+    """The student of supervised learning, trained once for all methods."""
+    return train_steps(new_method("supervised"), steps)
+
+
 def assert_equal_weights(one: nn.Module, other: nn.Module) -> None:
     for (name, mine), yours in zip(one.named_parameters(), other.parameters(), strict=True):
         assert torch.equal(mine, yours), name
@@ -105,18 +112,18 @@ def test_an_all_ignored_batch_teaches_nothing(name: str) -> None:
 
 
 def test_without_unlabelled_images_it_is_supervised(name: str) -> None:
-    expected = train_steps(new_method("supervised"), 5)
+    expected = supervised_after(5)
     assert_equal_weights(train_steps(new_method(name, num_unlabelled=0), 5), expected)
 
 
 def test_with_weight_0_it_is_supervised(name: str) -> None:
-    expected = train_steps(new_method("supervised"), 5)
+    expected = supervised_after(5)
     assert_equal_weights(train_steps(new_method(name, consistency_weight=0.0), 5), expected)
 
 
 @pytest.mark.parametrize("name", SEMI_SUPERVISED)
 def test_unlabelled_images_change_what_is_learnt(name: str) -> None:
-    supervised = train_steps(new_method("supervised"), 5)
+    supervised = supervised_after(5)
     options = TEACHES_FROM_THE_START.get(name, {})
     other = train_steps(new_method(name, confidence_threshold=0.0, options=options), 5)
     pairs = zip(supervised.parameters(), other.parameters(), strict=True)
@@ -166,6 +173,7 @@ def test_its_state_is_whole(name: str) -> None:
     assert_equal_weights(method.result(), other.result())
 
 
+@pytest.mark.heavy
 def test_resumed_equals_uninterrupted(name: str) -> None:
     whole, method, other = (new_method(name, confidence_threshold=0.3) for _ in range(3))
     train_steps(whole, 6)

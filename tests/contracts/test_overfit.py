@@ -15,6 +15,8 @@ from pipeline.training import TrainingJob, train
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.domain_adaptation.enabled import Adaptation, enabled
 
+pytestmark = pytest.mark.heavy
+
 IN_CI = ("supervised", "fixmatch", "unimatch_v2")
 NUM_STEPS = 150
 

@@ -13,6 +13,8 @@ from pipeline.models import load_model
 from pipeline.stages import train_teacher
 from tests.support.model_variants import VARIANTS
 
+pytestmark = pytest.mark.heavy
+
 NUM_STEPS = 20
 
 

@@ -109,6 +109,7 @@ def test_going_back_is_refused(migrated: Engine) -> None:
         command.downgrade(alembic_config(connection), "base")
 
 
+@pytest.mark.programs
 def test_alembic_check_passes_from_the_command_line(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     open_ledger(path).close()

@@ -47,6 +47,7 @@ def test_a_path_is_a_new_sqlite_ledger_with_its_folder(tmp_path: Path) -> None:
     ledger.close()
 
 
+@pytest.mark.programs
 def test_an_existing_ledger_opens_without_alembic(ledger_target: str) -> None:
     code = OPEN + "open_ledger(sys.argv[1]); print('alembic' in sys.modules)"
     output, _ = python(code, ledger_target).communicate(timeout=60)
@@ -92,6 +93,7 @@ def test_an_unreachable_server_is_named_and_its_password_is_not() -> None:
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.programs
 def test_several_processes_may_make_the_same_ledger_at_once(empty_target: str) -> None:
     code = OPEN + "open_ledger(sys.argv[1]).close(); print('open')"
     opening = [python(code, empty_target) for _ in range(3)]
@@ -145,6 +147,7 @@ def test_nothing_is_seen_before_the_end_and_all_after(ledger: Ledger) -> None:
     assert names(ledger) == ["day"]
 
 
+@pytest.mark.programs
 def test_kill_between_flush_and_commit_leaves_nothing(ledger: Ledger, ledger_target: str) -> None:
     code = """
 import sys, time

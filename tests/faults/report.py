@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+from benchmarks.support import machine
 from tests.faults.driver import COUNTED, Outcome
 
 ROOT = Path(__file__).parents[2]
@@ -36,10 +36,6 @@ def markdown(outcomes: list[Outcome], revision: str, seed: int) -> str:
         *_not_held(outcomes),
     ]
     return "\n".join(lines) + "\n"
-
-
-def machine() -> str:
-    return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
 
 
 def _counts(outcomes: list[Outcome]) -> list[int]:

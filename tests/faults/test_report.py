@@ -9,6 +9,8 @@ import pytest
 
 from tests.faults.report import revision
 
+pytestmark = pytest.mark.programs
+
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:

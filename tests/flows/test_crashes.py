@@ -26,6 +26,8 @@ from tests.flows.conftest import CLASSES, make_toy_workspace, stage_domain, trut
 from tests.flows.crash_driver import POINTS, killed_at
 from tests.support.fake_annotator import FakeAnnotator
 
+pytestmark = pytest.mark.programs
+
 ROOT = Path(__file__).parents[2]
 AFTER_ANSWERS = list(POINTS)[list(POINTS).index("during collect") :]
 # Where work is half done in two places; a kill at the next seam could hide what was left.

@@ -31,6 +31,7 @@ def test_what_once_went_wrong_is_said_in_a_line(reader: Reader, path: Path, tmp_
     judge(reader, tmp_path, path.read_bytes())
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
 def test_a_value_or_one_line_whatever_lies_there(reader: Reader, tmp_path: Path) -> None:
     valid = reader.valid()

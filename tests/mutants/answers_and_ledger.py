@@ -171,8 +171,8 @@ LEDGER_FAULTS = (
     Mutant(
         "the same fact with other content is taken",
         "db/repository/insert_once.py",
-        "        refuse_difference(found, key, content)\n        return found, False",
-        "        return found, False",
+        "        refuse_difference(found, key, content)\n",
+        "",
         f"{REPOSITORY}/test_records.py",
     ),
     Mutant(

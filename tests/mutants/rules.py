@@ -247,9 +247,27 @@ READER_FAULTS = (
     ),
 )
 
+TEST_FAULTS = (
+    Mutant(
+        "a test starts a program and does not say so",
+        "tests/support/programs.py",
+        "    if _may_start(item):\n",
+        "    if item:\n",
+        "tests/support/test_programs.py",
+    ),
+    Mutant(
+        "a test starts a program, and catches that it is refused",
+        "tests/support/programs.py",
+        "    if tried:\n",
+        "    if not item:\n",
+        "tests/support/test_programs.py",
+    ),
+)
+
 RULES: dict[str, tuple[Mutant, ...]] = {
     "Layers": LAYER_FAULTS,
     "Docs": DOC_FAULTS,
     "Caps": CAP_FAULTS,
     "Readers": READER_FAULTS,
+    "Tests": TEST_FAULTS,
 }

@@ -30,6 +30,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         yield made
 
 
+@pytest.mark.programs
 def test_a_fault_is_caught_by_the_test_that_fails_and_taken_out_again(place: Bench) -> None:
     assert place.failing([TESTS]) == ""
     outcome = place.judged(Mutant("minus", FILE, "a + b", "a - b", TESTS))
@@ -39,10 +40,12 @@ def test_a_fault_is_caught_by_the_test_that_fails_and_taken_out_again(place: Ben
     assert not (place.root / "untracked.py").exists()
 
 
+@pytest.mark.programs
 def test_a_fault_that_nothing_notices_survives(place: Bench) -> None:
     assert place.judged(Mutant("times", FILE, "a + b", "a * b", TESTS)).caught_by == ""
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize(
     ("old", "new", "tests", "said"),
     [("a - b", "a + b", TESTS, "0 times"), ("a", "b", TESTS, r"\d times"),
@@ -58,6 +61,7 @@ def test_a_row_that_no_longer_fits_is_refused(
     assert (place.root / FILE).read_text() == SUM
 
 
+@pytest.mark.programs
 def test_tests_that_import_from_outside_the_copy_prove_nothing(place: Bench) -> None:
     with pytest.raises(RuntimeError, match="db was imported from"):
         place.failing(["test_foreign.py"])

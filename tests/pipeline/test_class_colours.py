@@ -40,6 +40,7 @@ def test_a_number_of_classes_out_of_range_is_refused(num_classes: int) -> None:
         class_colours(num_classes)
 
 
+@pytest.mark.programs
 def test_the_module_imports_nothing_heavy() -> None:
     heavy = "{'torch', 'numpy', 'matplotlib'}"
     code = f"import pipeline.class_colours, sys; print({heavy} & {{*sys.modules}})"

@@ -17,6 +17,7 @@ HOLD = (
 )
 
 
+@pytest.mark.programs
 def test_a_lock_is_exclusive_and_falls_with_a_killed_holder(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.write_text("what somebody wrote")

@@ -68,6 +68,7 @@ def test_what_a_file_is_made_of_is_not_mistaken_for_it(tmp_path: Path) -> None:
         (tmp_path / "from").read_bytes()
 
 
+@pytest.mark.programs
 def test_a_line_is_added_whole_or_not_at_all(tmp_path: Path) -> None:
     code = (
         "import resource, sys\n"

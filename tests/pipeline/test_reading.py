@@ -164,6 +164,7 @@ def test_a_file_without_end_is_refused_before_it_is_read(tmp_path: Path) -> None
         read(tmp_path / "big")
 
 
+@pytest.mark.programs
 def test_utf_8_whatever_the_locale_is(tmp_path: Path) -> None:
     """As of a terminal in Latin-1: class names with umlauts survive."""
     code = (

@@ -9,6 +9,10 @@ from collections.abc import Iterable
 import psutil
 
 
+class Killed(BaseException):
+    """Stands for a SIGKILL within a process: nothing of ours catches it."""
+
+
 def kill_family(pid: int, *, children: bool = True) -> None:
     """SIGKILL a process, then all that it started, so that it cannot tell of their end; wait.
 

@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
@@ -18,6 +19,7 @@ import pytest
 
 from flows.processes.command import child_environment
 from flows.workspace.workspace import Workspace
+from tests.support.programs import DVC_IN_PROCESS
 
 _program_dvc, _program_repro = Workspace.dvc, Workspace.repro
 
@@ -42,6 +44,7 @@ def _repro(self: Workspace, stage: str, on_line: Callable[[str], None] = print) 
 
 
 def _main(workspace: Workspace, *arguments: str) -> tuple[int, str]:
+    sys.audit(DVC_IN_PROCESS, f"dvc {' '.join(arguments)}")  # a test of this is no fast one
     from dvc.cli import main
 
     before, out = Path.cwd(), io.StringIO()

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from db import repository as ledger_repository
 from db.repository import NewQueryItem
+from db.repository.insert_once import Recorded
 from db.tables import Annotation
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -35,7 +36,7 @@ def prepare(session: Session, domain: str = "day") -> None:
 
 def answer(
     session: Session, item_id: str = "day/a/r0", minute: int = 0, **changes: Any
-) -> tuple[Annotation, bool]:
+) -> Recorded[Annotation]:
     """One answer, accepted unless told otherwise; its time is `minute` after noon."""
     verdict = changes.get("verdict", "accepted")
     given = {
@@ -74,7 +75,7 @@ MEASUREMENT = {
 
 def record_task(session: Session, **changes: Any) -> bool:
     given = {"item_id": "day/a/r0"} | TASK | changes
-    return ledger_repository.record_ls_task(session, **given)[1]
+    return ledger_repository.record_ls_task(session, **given).is_new
 
 
 def record_project(session: Session, **changes: Any) -> bool:
@@ -83,12 +84,12 @@ def record_project(session: Session, **changes: Any) -> bool:
 
 
 def record_checkpoint(session: Session, **changes: Any) -> bool:
-    return ledger_repository.record_checkpoint(session, **(CHECKPOINT | changes))[1]
+    return ledger_repository.record_checkpoint(session, **(CHECKPOINT | changes)).is_new
 
 
 def record_measurement(session: Session, **changes: Any) -> bool:
     record_checkpoint(session)
-    return ledger_repository.record_measurement(session, **(MEASUREMENT | changes))[1]
+    return ledger_repository.record_measurement(session, **(MEASUREMENT | changes)).is_new
 
 
 def add_samples(session: Session, sha256: str = "e") -> bool:

@@ -74,7 +74,7 @@ def test_each_part_of_the_identity_makes_a_new_version(
     session: Session, changes: dict[str, Any]
 ) -> None:
     answer(session, raw_sha256="raw")
-    assert answer(session, **({"raw_sha256": "raw"} | changes))[1]
+    assert answer(session, **({"raw_sha256": "raw"} | changes)).is_new
 
 
 ACCEPTED, SKIPPED = Verdict.ACCEPTED, Verdict.SKIPPED

@@ -35,9 +35,9 @@ RECORDS: list[tuple[Callable[..., bool], dict[str, Any]]] = [
     (record_checkpoint, {"weights_sha256": "other"}),
     (record_checkpoint, {"trained_on": {}}),
     (record_measurement, {"value": 0.51}),
-    (lambda session, **changes: answer(session, **changes)[1], {"annotator": "bo"}),
-    (lambda session, **changes: answer(session, **changes)[1], {"item_id": "day/b/r0"}),
-    (lambda session, **changes: answer(session, **changes)[1], {"verdict": "skipped"}),
+    (lambda session, **changes: answer(session, **changes).is_new, {"annotator": "bo"}),
+    (lambda session, **changes: answer(session, **changes).is_new, {"item_id": "day/b/r0"}),
+    (lambda session, **changes: answer(session, **changes).is_new, {"verdict": "skipped"}),
     (lambda session, **changes: record_event(session, key="k", **changes), {"subject": "embed"}),
 ]
 

@@ -256,6 +256,7 @@ def _damaged(entry: Any, rng: np.random.Generator) -> Any:
     return {**entry, key: _damaged(entry.get(key), rng)}
 
 
+@pytest.mark.heavy
 def test_whatever_comes_no_pixel_gets_a_class_that_nobody_gave_it(
     scene: np.ndarray, sent: list
 ) -> None:

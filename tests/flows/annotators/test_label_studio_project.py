@@ -140,6 +140,7 @@ def test_titles_fit_and_stay_apart() -> None:
     assert fit_title("exactly this") == "exactly this"
 
 
+@pytest.mark.programs
 def test_importing_the_table_and_the_adapter_stays_light() -> None:
     code = (
         "import sys; import flows.annotators; early = 'httpx' in sys.modules; "

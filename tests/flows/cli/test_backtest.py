@@ -34,6 +34,7 @@ def run(*words: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+@pytest.mark.programs
 def test_a_backtest_gives_a_verdict_figures_and_a_page(folder: Path, tmp_path: Path) -> None:
     out, page, cache = tmp_path / "out.json", tmp_path / "page.html", tmp_path / "cache"
     words = [str(folder), "--fast", "--strategies", "default,entropy,random", *SHAPE, *SMALL]
@@ -58,6 +59,7 @@ def test_a_backtest_gives_a_verdict_figures_and_a_page(folder: Path, tmp_path: P
     assert (page.read_bytes(), out.read_bytes()) == first
 
 
+@pytest.mark.programs
 def test_regions_cost_a_share_of_the_pixels(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     words = ["--query-unit", "region", "--region-size", "16", "--start", "1", "--rounds", "1"]
@@ -71,6 +73,7 @@ def test_regions_cost_a_share_of_the_pixels(folder: Path, tmp_path: Path) -> Non
     assert result["strategies"]["random"]["labels"] == [6.25, 9.375]  # of 16 images of 24 regions
 
 
+@pytest.mark.programs
 def test_real_trainings_give_the_same_figures_with_a_workspaces_knobs(
     folder: Path, tmp_path: Path
 ) -> None:

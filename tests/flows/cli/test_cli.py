@@ -39,6 +39,7 @@ def images(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.programs
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; from flows.cli import main\n"
@@ -53,6 +54,7 @@ def test_help_imports_nothing_heavy() -> None:
         assert command in done.stdout
 
 
+@pytest.mark.programs
 def test_a_workspace_from_init_to_status(tmp_path: Path, classes: Path, images: Path) -> None:
     root = tmp_path / "scene"
     made = ssl_loop("init", root, "--classes", classes, "--set", "train.steps=7")
@@ -70,6 +72,7 @@ def test_a_workspace_from_init_to_status(tmp_path: Path, classes: Path, images: 
     assert "waiting: day" in ssl_loop("status", "-w", root).output
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

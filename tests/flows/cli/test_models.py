@@ -45,6 +45,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profile, "MEASURED_S", 0.0)
 
 
+@pytest.mark.heavy
 @pytest.mark.timeout(120)
 def test_all_models_are_listed_with_what_they_cost(workspace: Path) -> None:
     result = ssl_loop("models", "--json", "--fps", "0.01", "-w", workspace)

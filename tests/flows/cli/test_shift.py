@@ -42,6 +42,7 @@ def run(*words: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+@pytest.mark.heavy
 def test_a_report_as_json_page_and_words(folder: Path, tmp_path: Path) -> None:
     out, page, cache = tmp_path / "out.json", tmp_path / "page.html", tmp_path / "cache"
     words = ["day", "dusk", "--fast", "--data", str(folder), *SMALL, "--json", str(out)]

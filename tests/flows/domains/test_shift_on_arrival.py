@@ -19,6 +19,7 @@ from flows.views.round_report import render_report
 from pipeline import layout
 from pipeline.errors import DataError
 from pipeline.files import write_json
+from pipeline.shift.comparison import ShiftReport
 from tests.flows.conftest import stage_domain
 
 Open = Callable[[Path], Loop]
@@ -128,11 +129,11 @@ def test_a_domain_that_came_before_a_teacher_is_compared_when_it_is_taken_in(
     loop = open_toy(toy)
     asked: list[tuple[str, str]] = []
 
-    def report(root: Path, a: str, b: str) -> tuple[dict[str, Any], dict[str, Path]]:
+    def report(root: Path, a: str, b: str) -> ShiftReport:
         asked.append((a, b))
         assert "dusk/ingest" not in loop.workspace.tags_merged()
         write_json(root / layout.INCOMING / f"{b}.shift.json", planted())
-        return planted() | {"in_words": ["A strong shift"]}, {}
+        return ShiftReport(planted() | {"in_words": ["A strong shift"]}, {})
 
     monkeypatch.setattr(shift_on_arrival, "report", report)
     loop.workspace.write_params({"loop": {"budget": 0}})

@@ -20,6 +20,8 @@ from flows.workspace.create import create_workspace
 from flows.workspace.workspace import Workspace
 from pipeline.files import write_json
 
+pytestmark = pytest.mark.programs
+
 PROGRAMS = {"chromium (tests)", "postgresql (tests)", "label studio"}  # may truly be missing here
 
 

@@ -34,6 +34,7 @@ def test_taken_port_is_left_alone() -> None:
     assert free_port(port) == port
 
 
+@pytest.mark.programs
 def test_stale_record_never_leads_to_a_stranger(tmp_path: Path) -> None:
     stranger = subprocess.Popen(["sleep", "300"])
     try:
@@ -49,6 +50,7 @@ def test_stale_record_never_leads_to_a_stranger(tmp_path: Path) -> None:
         stranger.wait()
 
 
+@pytest.mark.programs
 def test_down_ends_orphans_of_a_dead_worker_too(tmp_path: Path) -> None:
     env = os.environ | {MARK: str(tmp_path)}
     orphan = subprocess.Popen(["sleep", "300"], env=env, start_new_session=True)
@@ -64,6 +66,7 @@ def test_unreadable_record_is_named(tmp_path: Path) -> None:
         stack.status(tmp_path)
 
 
+@pytest.mark.programs
 def test_service_that_ends_at_once_is_told_with_its_last_words(tmp_path: Path) -> None:
     argv = [sys.executable, "-c", "import sys; sys.exit('the cause')"]
     daemon = launch(DaemonPlace(tmp_path, "webhook", 1), argv, env=dict(os.environ))

@@ -57,6 +57,7 @@ def test_the_remedy_when_it_is_not_installed(
         find_label_studio(tmp_path)
 
 
+@pytest.mark.programs
 def test_the_log_is_quoted_when_it_ends_while_starting(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("no space left on device\n")
@@ -65,6 +66,7 @@ def test_the_log_is_quoted_when_it_ends_while_starting(tmp_path: Path) -> None:
         wait_healthy(process, free_port(), log=log, timeout_s=30)
 
 
+@pytest.mark.programs
 def test_waiting_ends(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     waits: list[float] = []
@@ -79,6 +81,7 @@ def test_waiting_ends(tmp_path: Path) -> None:
     assert waits
 
 
+@pytest.mark.programs
 def test_an_answer_from_somebody_elses_server_is_not_taken_for_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

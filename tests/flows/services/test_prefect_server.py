@@ -6,12 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from flows.processes.command import child_environment
 from flows.services import prefect_server
 
 PROGRAM = str(Path(sys.executable).with_name("prefect"))
 
 
+@pytest.mark.programs
 def test_every_prefect_program_reads_the_workspaces_settings(tmp_path: Path) -> None:
     prefect_server.write_settings(tmp_path, 4444, "secret")
     assert prefect_server.settings_url(tmp_path) == "http://127.0.0.1:4444"

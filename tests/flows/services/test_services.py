@@ -131,6 +131,7 @@ def test_up_refuses_a_folder_that_is_no_workspace(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.programs
 def test_addresses_of_the_ledger_and_the_tool(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from flows.workspace.workspace import Workspace
 from pipeline import layout
 from tests.flows.conftest import stage_domain, truth
 from tests.support.fake_annotator import FakeAnnotator
+from tests.support.processes import Killed
 
 Open = Callable[[Path], Loop]
 POINTER = Path(f"{layout.PREVIOUS_TEACHER}.dvc")
@@ -76,10 +77,6 @@ def test_without_warm_starts_nothing_is_copied(
     assert handed_over(loop.workspace, "day/r1") == before
     config = json.loads((toy / layout.PREVIOUS_TEACHER / "config.json").read_text())
     assert config["trained"] is False
-
-
-class Killed(BaseException):
-    pass
 
 
 @pytest.mark.parametrize("point", ["during the copy", "after the copy", "before the commit"])

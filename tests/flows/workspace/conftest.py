@@ -19,16 +19,16 @@ def dvc_in_process() -> None:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fresh_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("made") / "workspace"
     return create_workspace(root, class_names=CLASSES, overrides={"train": {"steps": 7}}).root
 
 
 @pytest.fixture
-def workspace(made: Path, tmp_path: Path) -> Workspace:
+def workspace(fresh_workspace: Path, tmp_path: Path) -> Workspace:
     """A copy of a fresh workspace; making one takes seconds."""
     root = tmp_path / "workspace"
-    subprocess.run(["cp", "-a", made, root], check=True)
+    subprocess.run(["cp", "-a", fresh_workspace, root], check=True)
     return Workspace(root)
 
 

@@ -18,6 +18,7 @@ from tests.flows.workspace.conftest import CLASSES, git
 HIDING = "*.json\ndata/\n*.lock\n*.csv\n*.dvc\n.gitattributes\n"
 
 
+@pytest.mark.programs
 def test_a_list_of_ignored_files_of_all_repositories_hides_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

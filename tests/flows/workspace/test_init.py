@@ -16,10 +16,9 @@ from flows.workspace.git import commands as flows_git
 from flows.workspace.workspace import Workspace
 from pipeline.errors import ConfigError, WorkspaceError
 from tests.flows.workspace.conftest import CLASSES, git
+from tests.support.processes import Killed
 
-
-class KilledError(BaseException):
-    """Stands for a SIGKILL: nothing of ours catches it."""
+pytestmark = pytest.mark.programs
 
 
 def test_killed_at_each_of_its_steps_it_is_completed(
@@ -34,7 +33,7 @@ def test_killed_at_each_of_its_steps_it_is_completed(
                 return original(*args, **kwargs)  # looks only
             calls[0] += 1
             if calls[0] == limit[0]:
-                raise KilledError
+                raise Killed
             return original(*args, **kwargs)
 
         return step
@@ -54,7 +53,7 @@ def test_killed_at_each_of_its_steps_it_is_completed(
         try:
             create_workspace(root, class_names=CLASSES, overrides={"train": {"steps": 7}})
             break
-        except KilledError:
+        except Killed:
             with pytest.raises(WorkspaceError, match="init"):
                 Workspace(root).require()
     assert point > 5

@@ -284,6 +284,7 @@ def test_set_up_and_removed_again(
         remotes.remove(workspace)
 
 
+@pytest.mark.programs
 def test_what_hangs_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match="was ended after 1 s"):
         run(["sh", "-c", "sleep 4321 & wait"], cwd=tmp_path, limit_s=1)

@@ -74,6 +74,7 @@ def test_interrupted_creation_is_completed(workspace: Workspace) -> None:
     assert is_workspace(again.root)
 
 
+@pytest.mark.programs
 def test_tracked_folder_of_a_checkout_is_refused_but_an_ignored_one_is_fine(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     (tmp_path / ".gitignore").write_text("workspaces/\n")
@@ -87,6 +88,7 @@ def test_tracked_folder_of_a_checkout_is_refused_but_an_ignored_one_is_fine(tmp_
     assert around.stdout == "?? .gitignore\n"
 
 
+@pytest.mark.programs
 def test_here_uses_the_repository_that_is_there(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q", "-b", "main", tmp_path], check=True)
     (tmp_path / "own.txt").write_text("mine")

@@ -20,6 +20,8 @@ from pipeline.records.manifest import read_manifest
 from pipeline.training.curves import History
 from tests.pipeline.conftest import TINY_PARAMS, draw_square
 
+pytestmark = pytest.mark.heavy
+
 PLAN = Plan(strategies=("default", "random"), start=2, rounds=2, query_size=2, seeds=2)
 BLOCKS = ("image", "model", "train", "method")
 

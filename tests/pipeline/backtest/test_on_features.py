@@ -58,6 +58,7 @@ def bench() -> on_features.FeatureBench:
     )
 
 
+@pytest.mark.heavy
 def test_a_head_learns_what_cells_show_and_nothing_without_any() -> None:
     own, other = group(4, 0), group(4, 1)
     cells, classes = own.cells_NPD.reshape(-1, WIDTH), own.masks_NP.reshape(-1)
@@ -90,7 +91,7 @@ def test_regions_are_asked_for_and_learnt_from(bench: on_features.FeatureBench, 
     regions = replace(bench, windows=windows_of(SIZE, 8))
     start = regions.start_set(plan, seed=0)
     assert start.sum(axis=1).tolist().count(12) == 1  # 3 x 4 windows of one image, whole
-    network, _ = regions.miou(start, 0, 0)
+    network = regions.train(start, 0, 0).network
     asked = regions._asked(network, name, plan, start, seed=0)
     assert asked.sum() == 3
     assert not (asked & start).any()
@@ -124,6 +125,7 @@ def test_default_is_what_acquire_says(bench: on_features.FeatureBench) -> None:
     assert other.replay("default", PLAN, seed=0) == bench.replay("random", PLAN, seed=0)
 
 
+@pytest.mark.programs
 def test_finished_replays_are_kept_and_not_repeated(
     bench: on_features.FeatureBench, tmp_path: Path
 ) -> None:

@@ -83,6 +83,7 @@ def test_bad_points_are_refused(point: tuple[int, float]) -> None:
         forecast([*RISING, point], 10)
 
 
+@pytest.mark.heavy
 def test_the_forecast_holds_what_it_says() -> None:
     """Over curves as they come with few labels, noise between seeds included."""
     rng = np.random.default_rng(3)

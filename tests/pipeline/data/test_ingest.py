@@ -155,6 +155,7 @@ def test_all_is_kept_where_a_person_says_so(folder: Folder) -> None:
     assert staged(folder)["day/blank"].unlabelled
 
 
+@pytest.mark.programs
 def test_ingest_starts_without_torch() -> None:
     code = "import sys, pipeline.data.ingest, pipeline.data.formats; print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -167,6 +167,7 @@ def start(folder: Folder, how: str) -> "subprocess.Popen[str]":
     )
 
 
+@pytest.mark.programs
 def test_a_killed_ingest_leaves_only_a_hidden_folder_that_the_next_removes(folder: Folder) -> None:
     folder.image("a.png")
     with start(folder, "kill") as process:
@@ -179,6 +180,7 @@ def test_a_killed_ingest_leaves_only_a_hidden_folder_that_the_next_removes(folde
     ingest(folder)
 
 
+@pytest.mark.programs
 def test_two_ingests_at_once_do_not_meet(folder: Folder) -> None:
     folder.image("a.png")
     with start(folder, "wait") as process:

@@ -63,6 +63,7 @@ def test_names_are_free_until_something_is_painted(tmp_path: Path) -> None:
         require_painted(tmp_path, params)
 
 
+@pytest.mark.programs
 def test_a_stage_refuses_without_git(tmp_path: Path) -> None:
     painted(tmp_path, "a_mask.png")
     (tmp_path / "params.yaml").write_text("classes: [sky, car, road]\n")

@@ -21,6 +21,8 @@ from pipeline.models import build_model, load_model, save_model, save_untrained
 from pipeline.records.manifest import Sample, read_manifest, write_manifest
 from tests.support.model_variants import SMALL, VARIANTS
 
+pytestmark = pytest.mark.heavy
+
 SIZE = (64, 96)
 CLASSES = ["a", "b", "c"]
 

@@ -33,6 +33,7 @@ def test_as_many_parameters_as_published(encoder: str, millions: float) -> None:
     assert found / 1e6 == pytest.approx(millions, rel=0.03)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("encoder", "width"), WIDTHS.items())
 def test_shapes_of_the_layers(encoder: str, width: int) -> None:
     with torch.device("meta"):
@@ -58,6 +59,7 @@ def test_the_head_reads_all_resolutions_side_by_side() -> None:
     torch.testing.assert_close(fusion([torch.empty(1, 3, 16, 16), fine, coarse])[0], expected)
 
 
+@pytest.mark.heavy
 def test_a_file_of_the_classifier_fits(tmp_path: Path) -> None:
     torch.manual_seed(1)
     whole = timm.create_model(SMALL.removeprefix("tu-")).state_dict()

@@ -11,9 +11,19 @@ import pytest
 from PIL import Image
 
 from pipeline.class_colours import class_colours
+from pipeline.report import charts, training_charts
 from pipeline.report.data import ExampleFacts, QueryItemFacts, Report, RoundFacts
 
 CLASSES = ("road", "sky", "pole")
+DRAWN = (
+    (charts, "learning_curves"),
+    (charts, "coverage"),
+    (training_charts, "training_curves"),
+    (training_charts, "class_curves"),
+)
+Draw = Callable[..., str]
+Charts = dict[tuple[str, str], str]
+_charts: Charts = {}
 
 
 def _round_row(domain: str, index: int, **known: Any) -> RoundFacts:
@@ -48,6 +58,27 @@ def _evaluation(**mious: tuple[float | None, float | None]) -> dict[str, Any]:
             for domain, pair in mious.items()
         }
     return found
+
+
+def _once(draw: Draw) -> Draw:
+    def remembered(*facts: Any) -> str:
+        key = draw.__name__, repr(facts)
+        if key not in _charts:
+            _charts[key] = draw(*facts)
+        return _charts[key]
+
+    return remembered
+
+
+@pytest.fixture
+def charts_once(monkeypatch: pytest.MonkeyPatch) -> Charts:
+    """For tests of the page around its charts: of the same facts each is drawn once for all.
+
+    Four fifths of the time of a page goes into them. The charts drawn so far are returned.
+    """
+    for module, name in DRAWN:
+        monkeypatch.setattr(module, name, _once(getattr(module, name)))
+    return _charts
 
 
 @pytest.fixture

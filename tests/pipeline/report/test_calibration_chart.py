@@ -11,6 +11,8 @@ import pytest
 from pipeline.report import calibration_chart, render
 from pipeline.report.data import Report
 
+pytestmark = pytest.mark.usefixtures("charts_once")
+
 Make = Callable[..., Report]
 NEVER_WRONG = dict.fromkeys(("entropy", "margin", "least_confidence"))
 

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from xml.etree import ElementTree
 
+import pytest
+
 from pipeline.report import charts
 from pipeline.report.data import RoundFacts
 
@@ -80,6 +82,7 @@ def test_a_matplotlibrc_of_the_user_changes_nothing(round_row: Row) -> None:
         assert charts.learning_curves(rows) == first
 
 
+@pytest.mark.programs
 def test_matplotlib_is_imported_only_to_draw() -> None:
     code = "import pipeline.report, sys; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -40,6 +40,7 @@ def test_anywhere_is_fine() -> None:
         assert missing_device(TrainParams(device=device)) == ""  # type: ignore[arg-type]
 
 
+@pytest.mark.programs
 def test_a_stage_says_so_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("classes: [a, b]\ntrain: {device: cuda}\n")
     done = subprocess.run(

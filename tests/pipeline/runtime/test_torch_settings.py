@@ -74,6 +74,7 @@ def faults(first: str) -> int:
     return int(run.stdout)
 
 
+@pytest.mark.programs
 def test_large_blocks_are_mapped_once_and_only_when_asked() -> None:
     pages = 64 * 2**20 // resource.getpagesize()
     assert faults(SETTLED) < pages  # less than one block of the twenty
@@ -85,6 +86,7 @@ def test_memory_that_the_user_set_stays(name: str) -> None:
     assert not keep_freed_memory({name: "1"})
 
 
+@pytest.mark.programs
 def test_importing_the_package_changes_nothing() -> None:
     environ = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_"))}
     program = [sys.executable, "-c", IMPORTED]

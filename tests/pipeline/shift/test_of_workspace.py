@@ -21,6 +21,8 @@ from pipeline.shift.shift_page import render
 from pipeline.stages import train_baseline, train_teacher
 from tests.pipeline.conftest import draw_square
 
+pytestmark = pytest.mark.heavy
+
 HOSTILE = "<script>alert('x')</script>\"'&<img src=x onerror=alert(1)>{{ 7 * 7 }}"
 
 

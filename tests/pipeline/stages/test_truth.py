@@ -6,6 +6,7 @@ import csv
 import shutil
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from pipeline import layout
@@ -52,6 +53,7 @@ def train(root: Path, truth: Path, tiny_params, *, hide_truth: bool) -> dict[str
     return {str(folder): sha256_file(root / folder / "model.safetensors") for folder in folders}
 
 
+@pytest.mark.heavy
 def test_removing_the_truth_changes_no_training(tmp_path: Path, tiny_params) -> None:
     truth = tmp_path / "truth"
     draw_truth(truth)

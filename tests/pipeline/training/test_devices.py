@@ -18,6 +18,7 @@ from pipeline import layout
 REPOSITORY = Path(__file__).parents[3]
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize(
     ("knob", "said"),
     [({"precision": "bf16-mixed"}, "bfloat16"), ({"num_devices": 2}, "with 2 processes")],

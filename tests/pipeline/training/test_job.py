@@ -217,6 +217,7 @@ def write_params(root: Path, params) -> None:
         YAML(typ="safe").dump(knobs, file)
 
 
+@pytest.mark.programs
 def test_killed_and_started_again_it_ends_with_the_same_bytes(make_workspace, tiny_params) -> None:
     params = tiny_params(train={"steps": 30, "checkpoint_every_s": 0.0})
     roots = [make_workspace(3, 4, name=name) for name in ("whole", "killed")]
@@ -244,6 +245,7 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(make_workspace, ti
     assert curves[0] == curves[1]
 
 
+@pytest.mark.programs
 def test_several_processes_share_the_steps(make_workspace, tiny_params) -> None:
     root = make_workspace(4, 6)
     write_params(root, tiny_params(train={"steps": 2, "device": "cpu", "num_devices": 2}))

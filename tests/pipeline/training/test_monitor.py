@@ -19,11 +19,11 @@ from pipeline.methods.fixmatch import FixMatch
 from pipeline.methods.shared.protocol import Batch, Losses, Unlabelled
 from pipeline.records.manifest import Sample, read_manifest
 from pipeline.stages import train_teacher
-from pipeline.training import TrainingJob, train
+from pipeline.training import train
 from pipeline.training.checkpoints import Checkpoints
-from pipeline.training.domain_adaptation.enabled import Adaptation, enabled
 from pipeline.training.monitor import Monitor, named_points, spread
 from pipeline.types import IGNORE
+from tests.support.trainings import equal, killed_after, new_job
 
 TAU = 0.6
 
@@ -130,38 +130,19 @@ def test_the_file_names_classes_and_keeps_few_points_and_the_last() -> None:
     assert named_points([], ["road"]) == []
 
 
-def new_job(root: Path, params: Params, method_name: str = "fixmatch") -> TrainingJob:
-    samples = read_manifest(root / layout.MANIFEST)
-    return TrainingJob(
-        root=root,
-        stage="train_teacher",
-        params=enabled(params, Adaptation(), method_name=method_name, warm=False),
-        labelled=tuple(s for s in samples if s.labelled),
-        unlabelled=tuple(s for s in samples if s.unlabelled),
-        monitored=tuple(s for s in samples if s.split == "val"),
-    )
-
-
-def equal(one: nn.Module, other: nn.Module) -> bool:
-    mine, yours = one.state_dict(), other.state_dict()
-    return all(torch.equal(mine[key], yours[key]) for key in mine)
-
-
 @pytest.mark.parametrize("method_name", ["supervised", "fixmatch"])
 def test_monitoring_changes_no_bit(make_workspace, tiny_params, method_name: str) -> None:
     # Dropout would show numbers that were drawn, batch norm a mode that was not put back.
     blocks = {"name": "deeplabv3plus", "freeze_batch_norm": True}
-    root, networks = make_workspace(3, 4), []
+    root, states = make_workspace(3, 4), []
     for share in (0.0, 0.25):
         params = tiny_params(model=blocks, train={"monitor_share": share})
-        trained = train(new_job(root, params, method_name), Checkpoints(root, "train_teacher-0"))
+        trained = train(
+            new_job(root, params, method_name, monitored=True), Checkpoints(root, "train_teacher-0")
+        )
         assert [point["step"] for point in trained.monitor.points] == ([1, 2, 3, 4] * (share > 0))
-        networks.append(trained.network)
-    assert equal(*networks)
-
-
-class Killed(Exception):
-    pass
+        states.append(trained.network.state_dict())
+    assert equal(*states)
 
 
 class Collapsing(FixMatch):
@@ -191,6 +172,7 @@ def collapse(tiny_params, **method: object) -> Params:
     return tiny_params(train=COLLAPSE["train"], method={**COLLAPSE["method"], **method})
 
 
+@pytest.mark.heavy
 def test_a_collapse_is_halted(
     make_workspace, tiny_params, collapsing: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -208,55 +190,49 @@ def test_a_collapse_is_halted(
     assert len(mious) == 10
 
 
+@pytest.mark.heavy
 def test_a_guard_that_is_off_lets_it_happen(make_workspace, tiny_params, collapsing: str) -> None:
     root = make_workspace(3, 4, val=3)
     params = collapse(tiny_params, name=collapsing, guard=False)
-    trained = train(new_job(root, params, collapsing), Checkpoints(root, "a-0"))
+    trained = train(new_job(root, params, collapsing, monitored=True), Checkpoints(root, "a-0"))
     assert trained.guard.events == []
     mious = [point["miou"] for point in trained.monitor.points]
     assert mious[-1] < max(mious) - 0.1
 
 
+@pytest.mark.heavy
 def test_a_healthy_run_is_left_alone(make_workspace, tiny_params) -> None:
-    root, networks = make_workspace(3, 4, val=6), []
+    root, states = make_workspace(3, 4, val=6), []
     rates = {"learning_rate": 1e-3, "encoder_learning_rate": 1e-3}
     method = {"confidence_threshold": 0.95, "ema_decay": 0.9}
     for guard in (True, False):
         params = tiny_params(train={"steps": 40, **rates}, method={**method, "guard": guard})
-        trained = train(new_job(root, params), Checkpoints(root, "a-0"))
+        trained = train(new_job(root, params, monitored=True), Checkpoints(root, "a-0"))
         assert trained.guard.events == []
-        networks.append(trained.network)
+        states.append(trained.network.state_dict())
     assert trained.monitor.points[-1]["miou"] > 0.6
-    assert equal(*networks)
+    assert equal(*states)
 
 
+@pytest.mark.heavy
 def test_resumed_it_goes_on_with_the_same_points_and_the_same_guard(
-    make_workspace, tiny_params, monkeypatch: pytest.MonkeyPatch, collapsing: str
+    make_workspace, tiny_params, collapsing: str
 ) -> None:
     root = make_workspace(3, 4, val=3)
     params = collapse(tiny_params, name=collapsing)
     params = params.with_knobs(train={"checkpoint_every_s": 0.0})
-    job = new_job(root, params, collapsing)
+    job = new_job(root, params, collapsing, monitored=True)
     whole = train(job, Checkpoints(root, "train_teacher-0"))
     (first, *_) = whole.guard.events
-    save = Checkpoints.save
     # Once between two looks at a fall, once after the guard has acted.
     for cut in (first["step"] - 3, first["step"] + 1):  # looks are 4 steps apart
-
-        def save_and_die(self: Checkpoints, state, cut: float = cut) -> None:
-            save(self, state)
-            if state.step == cut:
-                raise Killed
-
         key = f"train_teacher-{cut}"
-        with monkeypatch.context() as patch:
-            patch.setattr(Checkpoints, "save", save_and_die)
-            with pytest.raises(Killed):
-                train(job, Checkpoints(root, key))
+        with killed_after(cut):
+            train(job, Checkpoints(root, key))
         resumed = train(job, Checkpoints(root, key))
         assert resumed.monitor.points == whole.monitor.points
         assert resumed.guard.events == whole.guard.events
-        assert equal(resumed.network, whole.network)
+        assert equal(resumed.network.state_dict(), whole.network.state_dict())
 
 
 def test_without_a_val_image_it_says_so_once(
@@ -273,13 +249,13 @@ def test_without_a_val_image_it_says_so_once(
 
 def test_the_val_masks_teach_nothing(make_workspace, tiny_params) -> None:
     """Other truths on val: other curves, the same weights, as long as the guard does not act."""
-    root, networks, curves = make_workspace(3, 4), [], []
-    job = new_job(root, tiny_params())
+    root, states, curves = make_workspace(3, 4), [], []
+    job = new_job(root, tiny_params(), monitored=True)
     for masks in (job.monitored, [job.labelled[0], job.labelled[1]]):
         pairs = zip(job.monitored, masks, strict=True)
         monitored = tuple(replace(one, mask=other.mask) for one, other in pairs)
         trained = train(replace(job, monitored=monitored), Checkpoints(root, "a-0"))
-        networks.append(trained.network)
+        states.append(trained.network.state_dict())
         curves.append(trained.monitor.points)
     assert curves[0] != curves[1]
-    assert equal(*networks)
+    assert equal(*states)

@@ -11,8 +11,8 @@ from torch import nn
 from pipeline import layout
 from pipeline.models import load_beside, load_model
 from pipeline.stages import train_baseline, train_teacher
-from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.snapshots import Snapshots
+from tests.support.trainings import equal, killed_after
 
 KEEP = {"steps": 6, "keep_snapshots": True, "checkpoint_every_s": 0.0}
 
@@ -54,6 +54,7 @@ def test_student_and_snapshots_lie_beside_the_teacher_alone(make_workspace, tiny
     assert len(list((root / layout.BASELINE).iterdir())) == 2
 
 
+@pytest.mark.heavy
 def test_keeping_changes_nothing_of_the_teacher_and_nothing_kept_stays(
     make_workspace, tiny_params
 ) -> None:
@@ -66,25 +67,15 @@ def test_keeping_changes_nothing_of_the_teacher_and_nothing_kept_stays(
     assert weights[0] == weights[1]
 
 
-def test_a_resumed_training_has_kept_the_same(
-    make_workspace, tiny_params, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.heavy
+def test_a_resumed_training_has_kept_the_same(make_workspace, tiny_params) -> None:
     root, params = make_workspace(2, 2), tiny_params(train=KEEP)
     train_teacher.run(root, params)
     whole = beside(root)
-    save = Checkpoints.save
-
-    def save_and_die(self: Checkpoints, state) -> None:
-        save(self, state)
-        if state.step == 3:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "save", save_and_die)
-        with pytest.raises(KeyboardInterrupt):
-            train_teacher.run(root, params)
+    with killed_after(3):
+        train_teacher.run(root, params)
     train_teacher.run(root, params)
     resumed = beside(root)
     assert sorted(resumed) == sorted(whole)
     for name, state in whole.items():
-        assert all(torch.equal(resumed[name][key], value) for key, value in state.items())
+        assert equal(resumed[name], state)

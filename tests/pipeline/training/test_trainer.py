@@ -7,57 +7,25 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline import layout
-from pipeline.config.params import Params
-from pipeline.records.manifest import read_manifest
 from pipeline.training import TrainingJob, train
 from pipeline.training.checkpoints import Checkpoints
-from pipeline.training.domain_adaptation.enabled import Adaptation, enabled
 from pipeline.training.trainer import learning_rate_share
-
-
-def new_job(root: Path, params: Params, method_name: str = "fixmatch") -> TrainingJob:
-    samples = read_manifest(root / layout.MANIFEST)
-    return TrainingJob(
-        root=root,
-        stage="train_teacher",
-        params=enabled(params, Adaptation(), method_name=method_name, warm=False),
-        labelled=tuple(s for s in samples if s.labelled),
-        unlabelled=tuple(s for s in samples if s.unlabelled),
-    )
+from tests.support.trainings import equal, killed_after, new_job
 
 
 def weights(job: TrainingJob, key: str = "train_teacher-0") -> dict[str, torch.Tensor]:
     return train(job, Checkpoints(job.root, key)).network.state_dict()
 
 
-def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return all(torch.equal(one[key], other[key]) for key in one)
-
-
-class Killed(Exception):
-    pass
-
-
+@pytest.mark.heavy
 @pytest.mark.parametrize("method_name", ["supervised", "fixmatch", "cct", "st_plus_plus"])
-def test_resumed_equals_uninterrupted(
-    make_workspace, tiny_params, monkeypatch: pytest.MonkeyPatch, method_name: str
-) -> None:
+def test_resumed_equals_uninterrupted(make_workspace, tiny_params, method_name: str) -> None:
     # DeepLabV3+ drops out: its masks, too, must be the same after resuming.
     blocks = {"model": {"name": "deeplabv3plus"}, "train": {"checkpoint_every_s": 0.0}}
     job = new_job(make_workspace(3, 4), tiny_params(**blocks), method_name)
     whole = weights(job)
-    save = Checkpoints.save
-
-    def save_and_die(self: Checkpoints, state) -> None:
-        save(self, state)
-        if state.step == 2:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "save", save_and_die)
-        with pytest.raises(Killed):
-            train(job, Checkpoints(job.root, "train_teacher-1"))
+    with killed_after(2):
+        train(job, Checkpoints(job.root, "train_teacher-1"))
     resumed = train(job, Checkpoints(job.root, "train_teacher-1"))
     assert equal(whole, resumed.network.state_dict())
     assert len(resumed.history.columns()["loss"]) == 4
@@ -91,6 +59,7 @@ def test_the_global_generator_is_given_back(make_workspace, tiny_params) -> None
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.heavy
 def test_it_learns(make_workspace, tiny_params) -> None:
     params = tiny_params(train={"steps": 40, "learning_rate": 3e-3, "encoder_learning_rate": 3e-3})
     trained = train(new_job(make_workspace(3, 4), params), Checkpoints(Path("x"), "a-0"))

@@ -29,6 +29,7 @@ def zombie() -> Iterator[int]:
     child.wait()
 
 
+@pytest.mark.programs
 def test_the_dead_hold_nothing_and_the_living_all(tmp_path: Path, zombie: int) -> None:
     alive, dead = ({"pid": pid, "cmd": "dvc repro"} for pid in (os.getpid(), zombie))
     path = tmp_path / RWLOCK
@@ -80,6 +81,7 @@ def test_while_a_dvc_writes_its_list_nobody_touches_it(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.programs
 def test_dvc_runs_again_after_its_list_was_emptied(tmp_path: Path) -> None:
     """The real one: `: > .dvc/tmp/rwlock`, as a killed one leaves it."""
     for command in ("git init --quiet", "dvc init --quiet"):

@@ -16,6 +16,7 @@ from pipeline.methods.shared.self_training import SelfTraining
 from pipeline.methods.st_plus_plus import STPlusPlus, mean_iou
 from pipeline.types import IGNORE
 from tests.support.tiny_network import NUM_CLASSES, TinySet, new_batch, tiny_network
+from tests.support.trainings import equal
 
 NUM_STEPS, NUM_IMAGES = 15, 5
 METHODS = [STPlusPlus, CBST]
@@ -51,10 +52,6 @@ def train_steps(method: SelfTraining, steps: range, optimizer=None) -> torch.opt
         optimizer.step()
         method.after_step(step)
     return optimizer
-
-
-def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return all(torch.equal(value, other[key]) for key, value in one.items())
 
 
 @torch.no_grad()

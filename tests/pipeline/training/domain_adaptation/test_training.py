@@ -20,6 +20,9 @@ from pipeline.training import TrainingJob, train
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.domain_adaptation.enabled import Adaptation, adaptation_in_force, enabled
 from tests.pipeline.training.domain_adaptation.conftest import ALL
+from tests.support.trainings import killed_after
+
+pytestmark = pytest.mark.heavy
 
 ONE_BY_ONE: list[dict[str, Any]] = [
     {"batch_norm": "adabn"},
@@ -109,27 +112,14 @@ def test_a_baseline_never_adapts(shifted: Path, dusk_params) -> None:
     assert weights_of(shifted, dusk_params(ALL), train_baseline.run) == plain
 
 
-class Killed(Exception):
-    pass
-
-
 def test_resumed_equals_uninterrupted_with_all_of_it(
     shifted: Path, dusk_params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     params = dusk_params(ALL, train={"checkpoint_every_s": 0.0, "rare_class_sampling": True})
     hand_over(shifted, params)
     whole = weights_of(shifted, params)
-    save = Checkpoints.save
-
-    def save_and_die(self: Checkpoints, state) -> None:
-        save(self, state)
-        if state.step == 2:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "save", save_and_die)
-        with pytest.raises(Killed):
-            train_teacher.run(shifted, params)
+    with killed_after(2):
+        train_teacher.run(shifted, params)
     said: list[str] = []
     monkeypatch.setattr("pipeline.training.trainer.say", said.append)
     assert weights_of(shifted, params) == whole
