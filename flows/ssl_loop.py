@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from prefect import Task, flow, get_run_logger, task
+from prefect import State, Task, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed
 from prefect.tasks import TaskRunNameCallbackWithParameters, TaskRunNameValueOrCallable
 
 from flows import run_page
 from flows.loop import open_loop
 from flows.tick import STEPS, Steps, tick
+from flows.workspace.workspace import WorkspaceBusyError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -85,8 +87,17 @@ TASKS = Steps(
 
 
 @flow(name="ssl-loop", flow_run_name=run_page.run_name, log_prints=False)
-def ssl_loop(workspace: str = ".") -> str:
-    """Carry the loop in `workspace` on; returns where it waits, such as 'waiting 3/8: 5 open'."""
+def ssl_loop(workspace: str = ".") -> str | State[str]:
+    """Carry the loop in `workspace` on; returns where it waits, such as 'waiting 3/8: 5 open'.
+
+    A run that finds another at work is completed with nothing done, its state named Busy.
+    """
     log = get_run_logger()
     with open_loop(Path(workspace), log=log.info) as loop:
-        return tick(loop, TASKS)
+        try:
+            return tick(loop, TASKS)
+        except WorkspaceBusyError as busy:
+            # No failure: on a busy machine Prefect gives a run's place to the next before it has
+            # begun, and then several begin.
+            log.info(str(busy))
+            return Completed(name="Busy", message=str(busy))

@@ -196,10 +196,10 @@ def size(path: Path) -> float:
 def ends_of_ticks(root: Path) -> list[float]:
     """Seconds since 1970 at which the flow's runs ended that did their work, in order.
 
-    Runs that found another at work are cancelled and do not count.
+    Runs that found another at work are cancelled, or named Busy, and do not count.
     """
     (file,) = (root / prefect_server.HOME).glob("prefect.db")
-    asked = "SELECT unixepoch(end_time) FROM flow_run WHERE state_type = 'COMPLETED' ORDER BY 1"
+    asked = "SELECT unixepoch(end_time) FROM flow_run WHERE state_name = 'Completed' ORDER BY 1"
     with contextlib.closing(sqlite3.connect(file, timeout=60)) as database:
         return [float(end) for (end,) in database.execute(asked)]
 

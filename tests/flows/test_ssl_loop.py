@@ -11,6 +11,7 @@ from prefect.testing.utilities import prefect_test_harness
 from flows import loop as loop_module
 from flows.ssl_loop import TASKS, StepTask, ssl_loop
 from flows.tick import STEPS
+from flows.workspace.workspace import Workspace
 from tests.flows.conftest import stage_domain, truth
 from tests.support.fake_annotator import FakeAnnotator
 
@@ -38,6 +39,11 @@ def test_the_flow_turns_a_round_and_shows_it(
         for seed, item_id in enumerate(people.open_items()):
             people.answer(item_id, truth(seed))
         assert ssl_loop(str(toy)) == "waiting 0/3: 3 open (day/r1)"
+        with Workspace(toy).lock():  # another run, or a person's command
+            state = ssl_loop(str(toy), return_state=True)
+        assert state.name == "Busy"
+        assert state.is_completed()
+        assert "in use by process" in state.message
         with get_client(sync_client=True) as client:
             artifacts = {a.key: a for a in client.read_artifacts(limit=50)}
             names = {run.name for run in client.read_task_runs(limit=200)}
