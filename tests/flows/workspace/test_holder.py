@@ -43,6 +43,7 @@ def test_the_holder_is_known_as_long_as_it_holds(lock: Path, record: Path) -> No
     assert find_holder(lock, record) is None  # though the process lives on
 
 
+@pytest.mark.programs
 def test_whoever_was_killed_holds_nothing(lock: Path, record: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()

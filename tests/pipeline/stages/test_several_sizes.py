@@ -28,6 +28,8 @@ from pipeline.shift.of_workspace import Asked, shift
 from pipeline.stages import acquire, embed, evaluate, predict, train_baseline, train_teacher
 from tests.pipeline.conftest import TINY_PARAMS, add_sample
 
+pytestmark = pytest.mark.heavy
+
 SIZES = [(60, 70), (70, 60), (100, 150), (64, 64), (90, 40)]
 PLAN = [("pool", True)] * 3 + [("pool", False)] * 7 + [("val", True)] * 3
 SCALES = [1.0, 0.5]
