@@ -15,6 +15,9 @@ import pytest
 from PIL import Image
 
 PATIENCE_MS = 90_000
+# Label Studio's editor as its page knows it: the annotation that is open, and the strokes in it.
+EDITED = "window.Htx.annotationStore.selected"
+STROKES = f"{EDITED}.regionStore.regions.reduce((sum, r) => sum + (r.touches || []).length, 0)"
 CHROMIUM = (
     "--no-sandbox",
     "--disable-gpu",
@@ -73,12 +76,15 @@ class Canvas:
     box: dict[str, float]
 
     def stroke(self, row: int, columns: tuple[int, int]) -> None:
-        """Press the mouse, draw a level line, release."""
+        """Press the mouse, draw a level line, release, and see the editor take it."""
+        before = self.page.evaluate(STROKES)
         mouse = self.page.mouse
         mouse.move(*self._at(row, columns[0]))
         mouse.down()
         mouse.move(*self._at(row, columns[1]), steps=12)
         mouse.up()
+        # A key pressed before would meet the region as it was; how long it takes is the machine's.
+        self.page.wait_for_function(f"before => {STROKES} > before", arg=before)
         self.page.wait_for_timeout(500)
 
     def colour(self, row: int, column: int) -> np.ndarray:
@@ -132,4 +138,9 @@ def select_region(page: Any, class_name: str) -> None:
 def choose_class(page: Any, class_index: int) -> None:
     """As the instruction says: nothing selected, then the class's key; strokes are a new region."""
     page.keyboard.press("Escape")
+    # With a region selected still, the key would turn all of it into that class.
+    page.wait_for_function(f"{EDITED}.selectedRegions.length == 0")
     page.keyboard.press(str(class_index + 1))
+    page.wait_for_function(
+        f"index => {EDITED}.names.get('label').children[index].selected", arg=class_index
+    )
