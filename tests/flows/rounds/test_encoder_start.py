@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -16,15 +15,13 @@ from flows.tick import tick
 from flows.views.status import describe, status
 from pipeline import layout
 from pipeline.config.params import load_params
-from pipeline.files import write_json
 from pipeline.runtime.weights_folder import (
     VARIABLE,
-    StoredWeights,
-    record_path,
     stored_path,
     stored_weights,
 )
 from tests.flows.conftest import stage_domain
+from tests.support.stored_weights import put_weights
 
 Open = Callable[[Path], Loop]
 ENCODER = "tu-mobilenetv2_100"
@@ -36,20 +33,6 @@ RANDOM = "starts from random weights; `ssl-loop weights fetch tu-mobilenetv2_100
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path / "weights"))
     monkeypatch.setattr(encoder_start, "_chosen", choice)
-
-
-def put(sha256: str, added: str) -> None:
-    stored = StoredWeights(
-        encoder=ENCODER,
-        sha256=sha256,
-        size_bytes=3,
-        source="file",
-        origin="/a/file",
-        origin_sha256=sha256,
-        added=added,
-    )
-    write_json(record_path(ENCODER, sha256), asdict(stored))
-    stored_path(ENCODER, sha256).write_bytes(b"abc")
 
 
 def choice(encoder: str) -> str:
@@ -86,7 +69,7 @@ def test_random_gives_way_to_weights_and_weights_stay(toy: Path, open_toy: Open)
     assert said[0] == "model.encoder_weights: auto stands for auto:random from this round on"
     assert RANDOM in said[-1]
     assert said[-1].startswith("WARNING: embed.encoder_weights: auto: encoder")
-    put(ONE, "2026-01-01")
+    put_weights(ENCODER, ONE, "2026-01-01")
     said.clear()
     choose_weights(loop)
     assert chosen(toy) == (f"auto:{ONE}", f"auto:{ONE}")
@@ -94,7 +77,7 @@ def test_random_gives_way_to_weights_and_weights_stay(toy: Path, open_toy: Open)
         f"{block}.encoder_weights: auto:random stands for auto:{ONE} from this round on"
         for block in ("model", "embed")
     ]
-    put(TWO, "2026-01-02")
+    put_weights(ENCODER, TWO, "2026-01-02")
     choose_weights(loop)
     assert chosen(toy) == (f"auto:{ONE}", f"auto:{ONE}")
     assert "# Every knob" in (toy / layout.PARAMS).read_text()
@@ -115,7 +98,7 @@ def test_the_tag_keeps_what_was_chosen_and_the_next_round_begins_from_what_came(
     assert not one.ok
     assert one.found.endswith("starts from random weights")
     assert one.remedy.startswith("`ssl-loop weights fetch")
-    put(ONE, "2026-01-01")
+    put_weights(ENCODER, ONE, "2026-01-01")
     assert "the next round begins from those" in describe(status(loop), [])
     choose_weights(loop)
     assert status(loop).weights == ()

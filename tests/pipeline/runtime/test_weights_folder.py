@@ -9,16 +9,15 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigError, DataError
-from pipeline.files import write_json
 from pipeline.runtime.weights_folder import (
     VARIABLE,
-    StoredWeights,
     record_path,
     stored_path,
     stored_weights,
     weights_folder,
     weights_warning,
 )
+from tests.support.stored_weights import put_weights
 
 ONE, TWO = "1" * 64, "2" * 64
 NAME = "tu-some.tag"
@@ -28,21 +27,6 @@ NAME = "tu-some.tag"
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(VARIABLE, str(tmp_path / "weights"))
     return tmp_path / "weights"
-
-
-def put(sha256: str, added: str, encoder: str = NAME) -> StoredWeights:
-    stored = StoredWeights(
-        encoder=encoder,
-        sha256=sha256,
-        size_bytes=3,
-        source="file",
-        origin="/a/file",
-        origin_sha256=sha256,
-        added=added,
-    )
-    write_json(record_path(encoder, sha256), asdict(stored))
-    stored_path(encoder, sha256).write_bytes(b"abc")
-    return stored
 
 
 def test_it_is_in_the_users_cache_unless_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,15 +41,15 @@ def test_it_is_in_the_users_cache_unless_named(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_of_one_encoder_the_newest_comes_first() -> None:
-    old, new = put(TWO, "2026-01-01"), put(ONE, "2026-01-02")
-    other = put(ONE, "2026-01-03", "tu-another")
+    old, new = put_weights(NAME, TWO, "2026-01-01"), put_weights(NAME, ONE, "2026-01-02")
+    other = put_weights("tu-another", ONE, "2026-01-03")
     assert stored_weights(NAME) == [new, old]
     assert stored_weights() == [other, new, old]
 
 
 def test_two_names_of_one_folder_are_two_encoders() -> None:
-    put(ONE, "2026-01-01", "a:b")
-    put(TWO, "2026-01-01", "a/b")
+    put_weights("a:b", ONE, "2026-01-01")
+    put_weights("a/b", TWO, "2026-01-01")
     assert [weights.sha256 for weights in stored_weights("a:b")] == [ONE]
 
 
@@ -76,14 +60,14 @@ def test_no_name_leads_out_of_the_folder(folder: Path) -> None:
 
 
 def test_a_record_without_weights_is_not_there() -> None:
-    put(ONE, "2026-01-01")
+    put_weights(NAME, ONE, "2026-01-01")
     stored_path(NAME, ONE).unlink()
     assert stored_weights() == []
 
 
 @pytest.mark.parametrize("changes", [{"sha256": TWO}, {"sha256": "x"}, {"source": "ether"}])
 def test_a_damaged_record_is_one_line(changes: dict[str, str]) -> None:
-    stored = put(ONE, "2026-01-01")
+    stored = put_weights(NAME, ONE, "2026-01-01")
     record_path(NAME, ONE).write_text(json.dumps(asdict(stored) | changes))
     with pytest.raises(DataError, match=r"1{16}\.json.*; remove it and add the weights again"):
         stored_weights(NAME)
@@ -99,7 +83,7 @@ def test_only_an_auto_without_its_weights_is_warned_of() -> None:
     lost = weights_warning(NAME, f"auto:{ONE}")
     assert "the weights 111111111111 that encoder tu-some.tag begins from are not on this" in lost
     assert lost.endswith(fetch)
-    put(ONE, "2026-01-01")
+    put_weights(NAME, ONE, "2026-01-01")
     assert not weights_warning(NAME, f"auto:{ONE}")
     assert not weights_warning(NAME, "auto")
     assert "the next round begins from those" in weights_warning(NAME, "auto:random")
