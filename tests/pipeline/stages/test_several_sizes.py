@@ -23,6 +23,8 @@ from pipeline.inference.tiles import TileSettings, tiled
 from pipeline.metrics.iou import confusion_matrix, iou_per_class
 from pipeline.models import load_model
 from pipeline.records.manifest import read_manifest, write_manifest
+from pipeline.records.query import read_query
+from pipeline.records.regions import Box
 from pipeline.shift.forward import Picture
 from pipeline.shift.of_workspace import Asked, shift
 from pipeline.stages import acquire, embed, evaluate, predict, train_baseline, train_teacher
@@ -127,8 +129,15 @@ def test_regions_are_asked_for_in_images_of_any_size(tmp_path: Path) -> None:
     )
     for stage in (embed, train_teacher, predict, acquire):
         stage.run(tmp_path, asked)
-    rows = [line.split(",") for line in (tmp_path / layout.QUERY).read_text().splitlines()[1:]]
-    assert rows
+    rows = read_query(tmp_path / layout.QUERY)
+    assert len(rows) == 6
+    for row in rows:
+        (box,) = row.regions
+        height, width = SIZES[int(row.sample_id.removeprefix("day/")) % len(SIZES)]
+        assert Box(0, 0, width, height).holds(box)
+        # A sixteenth of the image, as 16 pixels of a crop of 64 are.
+        assert abs(box.width - width / 4) < 1
+        assert abs(box.height - height / 4) < 1
 
 
 def test_a_shift_is_seen_through_the_same_tiles(after_a_round) -> None:
