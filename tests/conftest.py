@@ -7,6 +7,7 @@ import os
 from hypothesis import settings
 
 from pipeline.runtime.torch_settings import settle_torch
+from tests.support.process_state import leaves_the_process_as_it_was
 from tests.support.programs import (
     pytest_collection_finish,
     pytest_collection_modifyitems,
@@ -16,7 +17,8 @@ from tests.support.programs import (
     pytest_runtest_teardown,
 )
 
-__all__ = [  # pytest's hooks
+__all__ = [  # pytest's hooks, and a fixture of all tests
+    "leaves_the_process_as_it_was",
     "pytest_collection_finish",
     "pytest_collection_modifyitems",
     "pytest_configure",
@@ -25,9 +27,10 @@ __all__ = [  # pytest's hooks
     "pytest_runtest_teardown",
 ]
 
-# Beside other test processes a core each: torch is not imported yet, and programs inherit it.
+# Beside other test processes a core each: torch is not imported yet, and programs inherit it. Set
+# in any case: such a process inherits the number that the first one has settled for itself.
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ["OMP_NUM_THREADS"] = "1"
 settle_torch()
 
 # The same cases in every run, and no limit of time that a busy machine could break.

@@ -24,11 +24,6 @@ from pipeline.stages.embed import file_embedder, pooled, run
 PATH = layout.EMBEDDINGS / "day.npz"
 
 
-@pytest.fixture(autouse=True)
-def _few_threads() -> None:
-    torch.set_num_threads(1)
-
-
 def params() -> Params:
     return parse_params(
         {
