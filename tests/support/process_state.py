@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ OF_PYTEST = "PYTEST_CURRENT_TEST"  # pytest says in it which test and phase runs
 def process_state() -> dict[str, Any]:
     """Names and values; torch's only where something has imported it."""
     environ = {f"${name}": value for name, value in os.environ.items() if name != OF_PYTEST}
-    state: dict[str, Any] = {"working directory": os.getcwd(), **environ}
+    state: dict[str, Any] = {"working directory": str(Path.cwd()), **environ}
     torch = sys.modules.get("torch")
     if torch is not None:
         state["torch.get_num_threads()"] = torch.get_num_threads()
