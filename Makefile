@@ -63,7 +63,7 @@ test: install ## the tests but the static and the slow ones, on all cores; names
 # none that takes long by itself.
 FAST := not (programs or services or browser or postgres or data or heavy or slow)
 
-test-fast: .venv ## the tests without git, DVC, services and long trainings: about three minutes
+test-fast: .venv ## the tests without git, DVC, services and long trainings: 80 seconds
 	$(BIN)/python -m pytest -q -m "$(FAST)" --numprocesses auto --dist loadfile --ignore tests/static
 
 coverage: .venv ## lines of pipeline and db that `make test-fast` runs; ends below the floor in pyproject.toml

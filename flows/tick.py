@@ -15,6 +15,7 @@ from flows.guards.painted_guard import require_painted_classes
 from flows.guards.refusals import require_own_commits, require_own_data, require_sound
 from flows.loop import Loop
 from flows.rounds.encoder_start import choose_weights
+from flows.rounds.round_plan import choose_plan
 from flows.rounds.round_progress import QueryProgress
 from flows.situation import CampaignState, Situation, campaign_state, read_situation
 from flows.steps.collect import collect, collect_late
@@ -109,6 +110,7 @@ def _take_in(loop: Loop, steps: Steps, now: Situation) -> None:
 
 def _compute(loop: Loop, steps: Steps, now: Situation) -> None:
     require_own_data(loop)
+    choose_plan(loop)
     choose_weights(loop)
     for stage in stages():
         steps.reproduce_stage(loop, now.current, stage)

@@ -26,6 +26,7 @@ VAL_AREAS = Path("metrics/val_areas.npz")  # of the teacher, image by image
 BASELINE_TRAINING = Path("metrics/train_baseline.json")
 TEACHER_TRAINING = Path("metrics/train_teacher.json")
 STOP_SET = Path("metrics/stop_set.npz")
+PLAN = Path("metrics/plan.json")  # what every auto of params.yaml stands for, and why
 STOPPING = Path("metrics/stopping.json")
 FORGETTING = Path("metrics/forgetting.json")
 ANSWERS = Path("metrics/answers.csv")

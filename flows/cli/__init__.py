@@ -15,7 +15,7 @@ from flows.cli import (
     commit,
     domain,
     labelstudio,
-    methods,
+    learning,
     models,
     shift,
     verify,
@@ -288,8 +288,9 @@ def evaluate(workspace: Path, split: Literal["val", "test"]) -> None:
 main.add_command(domain.domain)
 main.add_command(labelstudio.labelstudio)
 main.add_command(commit.commit)
+main.add_command(learning.plan)
 main.add_command(models.models)
-main.add_command(methods.methods)
+main.add_command(learning.methods)
 main.add_command(models.export)
 main.add_command(models.weights)
 main.add_command(backtest.backtest)

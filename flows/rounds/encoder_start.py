@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flows.loop import Loop
-from pipeline.config.network import AUTO, AUTO_RANDOM
+from pipeline.config.network import AUTO_RANDOM
 from pipeline.config.params import EmbedParams, ModelParams, Params
+from pipeline.config.planned import AUTO
 from pipeline.runtime.torch_settings import settle_torch
 from pipeline.runtime.weights_folder import weights_warning
 

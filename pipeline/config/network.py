@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator
 
 from pipeline.config.block import Block
+from pipeline.config.planned import AUTO, Planned
 from pipeline.types import STRIDE_PX
 
-AUTO, AUTO_RANDOM = "auto", "auto:random"
+AUTO_RANDOM = f"{AUTO}:random"
 _CHOSEN = re.compile(r"auto:([0-9a-f]{64}|random)")
 
 
@@ -41,11 +42,11 @@ class ImageParams(Block):
     Training takes crops of height_px x width_px, prediction overlapping tiles of that size.
     """
 
-    height_px: Annotated[int, Field(ge=32, le=4096)] = 96
+    height_px: Planned[Annotated[int, Field(ge=32, le=4096)]] = 96
     """Of a crop and of a tile; must be divisible by 32, the deepest stride of the encoders."""
-    width_px: Annotated[int, Field(ge=32, le=4096)] = 128
+    width_px: Planned[Annotated[int, Field(ge=32, le=4096)]] = 128
     """Must be divisible by 32."""
-    scale: Annotated[float, Field(gt=0, le=1)] | None = None
+    scale: Planned[Annotated[float, Field(gt=0, le=1)] | None] = None
     """Pixels that networks see for one pixel of the image, along each side: 1 = all, .5 = a quarter
     of them. Images keep their shape. null = every image is squeezed whole to height_px x width_px,
     as in workspaces from before crops and tiles."""
@@ -90,12 +91,12 @@ def _strides(side_px: float) -> int:
 class ModelParams(Block):
     """Which network."""
 
-    name: str = "unet"
+    name: Planned[str] = "unet"
     """A row of pipeline.models.MODELS."""
     options: ModelOptions = Field(default_factory=dict)
     """What only this model knows (docs/models.md lists it), for example
     `{decoder_channels: [64, 48, 32, 24, 16]}` for a lighter unet."""
-    encoder: str = "tu-mobilenetv2_100"
+    encoder: Planned[str] = "tu-mobilenetv2_100"
     """An encoder of segmentation_models_pytorch, or `tu-` and any name of timm; hrnet, vit and
     dinov2_dpt need one of their family, ddrnet* have their own and do not look at it."""
     encoder_weights: EncoderWeights = None
@@ -108,7 +109,7 @@ class ModelParams(Block):
     normalisation: Normalisation = "imagenet"
     """imagenet = (x - mean) / std of ImageNet; symmetric = x / 127.5 - 1; auto = what the encoder's
     pretrained weights expect by its name."""
-    freeze_batch_norm: bool = False
+    freeze_batch_norm: Planned[bool] = False
     """Keep the encoder's batch-norm statistics; right for pretrained encoders and few labels."""
 
 
@@ -117,15 +118,15 @@ class TrainParams(Block):
 
     seed: Annotated[int, Field(ge=0)] = 0
     """The same seed gives the same weights on CPU."""
-    steps: PositiveInt = 300
+    steps: Planned[PositiveInt] = 300
     """Optimiser steps."""
-    batch_labelled: Annotated[int, Field(ge=2)] = 4
+    batch_labelled: Planned[Annotated[int, Field(ge=2)]] = 4
     """Labelled images per step, in each process."""
-    batch_unlabelled: Annotated[int, Field(ge=2)] = 4
+    batch_unlabelled: Planned[Annotated[int, Field(ge=2)]] = 4
     """Unlabelled images per step, in each process; at least 2, since CutMix needs a partner."""
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    learning_rate: Planned[Annotated[float, Field(gt=0, le=1)]] = 1e-3
     """AdamW, decoder; polynomial decay with power 0.9."""
-    encoder_learning_rate: Annotated[float, Field(ge=0, le=1)] = 1e-3
+    encoder_learning_rate: Planned[Annotated[float, Field(ge=0, le=1)]] = 1e-3
     """AdamW, encoder; lower (1e-4) when it is pretrained, 0 freezes it."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
     """AdamW's decoupled decay."""
@@ -152,16 +153,16 @@ class TrainParams(Block):
     """Where to train (Lightning Fabric's accelerator)."""
     num_devices: PositiveInt = 1
     """Processes, one device each."""
-    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
+    precision: Planned[Literal["32-true", "16-mixed", "bf16-mixed"]] = "32-true"
     """Lightning Fabric's precision."""
 
 
 class MethodParams(Block):
     """How unlabelled images teach."""
 
-    name: str = "mean_teacher"
+    name: Planned[str] = "mean_teacher"
     """A row of pipeline.methods.METHODS."""
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.96
+    ema_decay: Planned[Annotated[float, Field(ge=0, lt=1)]] = 0.96
     """Teacher's averaging a in min(1 - 1/(t+1), a), over about 1/(1-a) steps: .96 for 300 steps
     (.99 lags 1 to 3 points of mIoU behind there), .99 for 3,000, .996 for 20,000."""
     consistency_weight: Annotated[float, Field(ge=0, le=100)] = 1.0

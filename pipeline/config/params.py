@@ -25,6 +25,7 @@ from pipeline.config.network import (
     Share,
     TrainParams,
 )
+from pipeline.config.planned import Planned, auto_knobs, planned_knobs
 from pipeline.config.rounds import AnnotationParams, LoopParams, WatchParams
 from pipeline.errors import ConfigError
 from pipeline.reading import read
@@ -33,6 +34,7 @@ from pipeline.types import MAX_CLASSES
 
 __all__ = [
     "NO_ADAPTATION",
+    "PLANNED_KNOBS",
     "AcquireParams",
     "AdaptParams",
     "AnnotationParams",
@@ -49,6 +51,7 @@ __all__ = [
     "TrainParams",
     "WatchParams",
     "check_domain_name",
+    "left_to_the_plan",
     "load_params",
     "parse_params",
 ]
@@ -89,7 +92,7 @@ class AcquireParams(Block):
     region_size_px: Annotated[int, Field(ge=4)] = 16
     """Side of a region, about, where an image has image.height_px x width_px pixels, as in
     `ssl-loop backtest --region-size`: every image is cut evenly into as many as fit there."""
-    query_size: PositiveInt = 8
+    query_size: Planned[PositiveInt] = 8
     """Samples per query (b); with query_unit: region, regions."""
     audit_share: Share = 0.2
     """Share of a query drawn uniformly at random: an unbiased look at the domain."""
@@ -108,6 +111,8 @@ class Params(Block):
 
     classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=MAX_CLASSES)]
     """Class names; the position is the class index in every mask."""
+    profile: Literal["quick", "balanced", "best"] = "balanced"
+    """How much time a plan gives to a training, for every knob that stands at auto."""
     domain: str | None = None
     """The current domain; null until the first is taken in. Written by the loop."""
     domains: dict[str, DomainParams] = Field(default_factory=dict)
@@ -179,6 +184,15 @@ class Params(Block):
         """Answers allowed in `domain`; None where nobody set a budget."""
         own = self.domains[domain].budget
         return self.loop.budget if own is None else own
+
+
+PLANNED_KNOBS = planned_knobs(Params)
+"""What a plan may set, such as train.steps; each may stand at auto."""
+
+
+def left_to_the_plan(path: Path) -> dict[str, str]:
+    """Of PLANNED_KNOBS those that the file at `path` leaves to it, as they stand there."""
+    return auto_knobs(Params, read(path, error=ConfigError).yaml())
 
 
 def check_domain_name(name: str) -> str:

@@ -19,8 +19,9 @@ from timm.models.efficientnet import EfficientNetFeatures
 from timm.models.mobilenetv3 import MobileNetV3Features
 from torch import Tensor, nn
 
-from pipeline.config.network import AUTO, AUTO_RANDOM, chosen_sha256
+from pipeline.config.network import AUTO_RANDOM, chosen_sha256
 from pipeline.config.params import EmbedParams, ModelParams
+from pipeline.config.planned import AUTO
 from pipeline.errors import ModelError
 from pipeline.runtime.weights_folder import require_stored
 

@@ -24,8 +24,9 @@ from safetensors.torch import save
 from segmentation_models_pytorch.encoders import encoders as smp_encoders
 from torch import Tensor
 
-from pipeline.config.network import AUTO, AUTO_RANDOM, Normalisation, chosen_sha256
+from pipeline.config.network import AUTO_RANDOM, Normalisation, chosen_sha256
 from pipeline.config.params import EmbedParams, ModelParams
+from pipeline.config.planned import AUTO
 from pipeline.data.augment import NORMALISATIONS
 from pipeline.errors import ConfigError, ModelError, SslLoopError
 from pipeline.files import irregular, not_written, replacing, sha256_file, write_json

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline.config.network import AUTO, AUTO_RANDOM, chosen_sha256
+from pipeline.config.network import AUTO_RANDOM, chosen_sha256
+from pipeline.config.planned import AUTO
 from pipeline.errors import ConfigError, ModelError
 from pipeline.files import sha256_file
 from pipeline.reading import read

@@ -38,7 +38,8 @@ ORDER = {
         "errors", "types", "ids", "plain_text", "class_names", "class_colours", "files",
         "yaml_text", "reading", "array_files", "layout", "records", "config", "runtime", "data",
         "metrics", "campaign", "report", "acquisition", "models", "uncertainty", "inference",
-        "methods", "training", "stages", "probe", "backtest", "drift", "shift", "__main__",
+        "methods", "training", "planning", "stages", "probe", "backtest", "drift", "shift",
+        "__main__",
     ),
     "db": ("ledger_errors", "tables", "session", "copying", "migrations", "repository"),
     "flows": (
@@ -48,7 +49,7 @@ ORDER = {
     ),
     "benchmarks": (
         "support", "camvid", "methods", "backtest", "adaptation", "shift", "watch", "timings",
-        "robustness",
+        "robustness", "defaults",
     ),
 }  # fmt: skip
 

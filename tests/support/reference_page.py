@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from pipeline.config.params import PLANNED_KNOBS
 from tests.support import source_tree as source
 
 PAGE = Path(__file__).parents[2] / "docs/reference.md"
@@ -115,7 +116,8 @@ def _keys(prefix: str, block: Mapping[str, Any], blocks: Any) -> Iterator[tuple[
         if "$ref" not in key:
             default = _value(key["default"]) if "default" in key else "-"
             meaning = _line(key.get("description", ""))
-            yield f"`{prefix}{name}`", default, _allowed(key), meaning
+            allowed = _allowed(key) + (" or `auto`" if f"{prefix}{name}" in PLANNED_KNOBS else "")
+            yield f"`{prefix}{name}`", default, allowed, meaning
         if nested:
             yield from _keys(f"{own}.", blocks[nested.rsplit("/", 1)[-1]], blocks)
 

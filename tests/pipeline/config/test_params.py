@@ -14,7 +14,7 @@ from pipeline.types import MAX_CLASSES
 GOOD: dict[str, Any] = {"classes": ["road", "sky"]}
 BAD = {
     "unknown key": ({"train": {"stepz": 1}}, "train.stepz: unknown key; known here: seed, steps"),
-    "unknown block": ({"trian": {}}, "trian: unknown key; known here: classes, domain"),
+    "unknown block": ({"trian": {}}, "trian: unknown key; known here: classes, profile"),
     "unknown under a domain": (
         {"domains": {"day": {"size": 3}}},
         "domains.day.size: unknown key; known here: query_size, budget",

@@ -1,0 +1,90 @@
+"""A plan: what every `auto` of params.yaml stands for, why, and what a round will take."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline.config.params import Params
+from pipeline.planning.data_fingerprint import DataFingerprint
+from pipeline.planning.machine import Machine
+from pipeline.planning.plan_rules import RULES, Facts, Profile
+
+NO_BUDGET = "the loop asks until people or the stopping rule end it"
+OF_YOURS = "as params.yaml says"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One knob, what it is set to and why."""
+
+    knob: str
+    """As in params.yaml, such as train.steps."""
+    value: Any
+    reason: str
+    yours: bool
+    """Set by a person; the plan would not touch it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
+    """Choices for one workspace on one machine, and what they cost there."""
+
+    profile: Profile
+    data: DataFingerprint
+    machine: Machine
+    choices: tuple[Choice, ...]
+    minutes_per_round: float
+    """The baseline's training, the teacher's, and the prediction of every image."""
+    memory_mib: float
+    """Of a training: weights and activations."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    def values(self) -> dict[str, Any]:
+        """What the plan itself chose, by knob."""
+        return {choice.knob: choice.value for choice in self.choices if not choice.yours}
+
+
+def make_plan(facts: Facts, params: Params, free: frozenset[str]) -> TrainingPlan:
+    """Ask every rule in turn; knobs outside of `free` keep the value that `params` gives them.
+
+    A rule sees what was chosen before it, whoever chose it. ModelError where the network that is
+    chosen cannot be built.
+    """
+    choices = []
+    for knob, rule in RULES.items():
+        block, _, name = knob.partition(".")
+        if knob in free:
+            value, reason = rule(facts, params)
+            params = params.with_knobs(**{block: {name: value}})
+        else:
+            value, reason = getattr(getattr(params, block), name), OF_YOURS
+        choices.append(Choice(knob=knob, value=value, reason=reason, yours=knob not in free))
+    cost = facts.cost(params)
+    return TrainingPlan(
+        profile=facts.profile,
+        data=facts.data,
+        machine=facts.machine,
+        choices=(*choices, _budget(params)),
+        minutes_per_round=_minutes(facts, params),
+        memory_mib=cost.memory_mib,
+    )
+
+
+def _budget(params: Params) -> Choice:
+    """Never chosen: money is a person's to say."""
+    budget = params.loop.budget
+    reason = NO_BUDGET if budget is None else OF_YOURS
+    return Choice(knob="loop.budget", value=budget, reason=reason, yours=True)
+
+
+def _minutes(facts: Facts, params: Params) -> float:
+    cost, data = facts.cost(params), facts.data
+    trainings_s = params.train.steps * (cost.step_s + cost.supervised_step_s)
+    height, width = params.image.seen_size((data.height_px, data.width_px))
+    # Tiles overlap by a quarter of each side.
+    seen_px = height * width * (1.0 if params.image.scale is None else (4 / 3) ** 2)
+    return (trainings_s + data.num_images * seen_px / 1e6 * cost.megapixel_s) / 60

@@ -1,0 +1,177 @@
+"""What stands at `auto` is planned by the loop, written, told, and kept with the round's tag."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from flows.cli import main
+from flows.loop import Loop
+from flows.rounds import round_plan
+from flows.rounds.round_plan import choose_plan
+from flows.tick import tick
+from pipeline import layout
+from pipeline.config.params import Params, left_to_the_plan, load_params
+from pipeline.errors import SslLoopError
+from pipeline.planning import gather_facts
+from pipeline.planning.training_cost import TrainingCost
+from pipeline.runtime.weights_folder import VARIABLE
+from tests.flows.conftest import stage_domain
+from tests.support.stored_weights import put_weights
+
+Open = Callable[[Path], Loop]
+AUTO = {"image": ("scale",), "train": ("learning_rate", "batch_labelled"), "method": ("ema_decay",)}
+
+
+@pytest.fixture(autouse=True)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No hub, no weights, and steps that nobody has to take."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "weights"))
+    monkeypatch.setattr(round_plan, "bring_weights", lambda params: None)
+    monkeypatch.setattr(gather_facts, "measure_training", cost)
+
+
+def cost(params: Params, device: str) -> TrainingCost:
+    return TrainingCost(step_s=0.5, supervised_step_s=0.2, memory_mib=100, megapixel_s=0.1)
+
+
+@pytest.fixture
+def loop(toy: Path, open_toy: Open) -> Loop:
+    loop = open_toy(toy)
+    loop.workspace.write_params({b: dict.fromkeys(knobs, "auto") for b, knobs in AUTO.items()})
+    stage_domain(toy, "day", labelled=2, pool=4, val=2)
+    loop.log = said.append
+    said.clear()
+    return loop
+
+
+said: list[str] = []
+
+
+def left(loop: Loop) -> dict[str, str]:
+    return left_to_the_plan(loop.root / layout.PARAMS)
+
+
+def test_a_round_keeps_what_was_planned_and_why(loop: Loop) -> None:
+    tick(loop)
+    chosen = left(loop)
+    assert set(chosen) == {f"{block}.{knob}" for block, knobs in AUTO.items() for knob in knobs}
+    assert all(text.startswith("auto:") for text in chosen.values())
+    assert (
+        loop.workspace.file_at("day/r0", layout.PARAMS).yaml()["train"]["batch_labelled"]
+        == (chosen["train.batch_labelled"])
+    )
+    kept = json.loads(loop.workspace.show("day/r0", layout.PLAN))
+    (scale,) = [choice for choice in kept["choices"] if choice["knob"] == "image.scale"]
+    assert chosen["image.scale"] == f"auto:{json.dumps(scale['value'])}"
+    assert scale["reason"]
+    assert kept["data"]["num_images"] == 8
+    (line,) = [line for line in said if line.startswith("plan: image.scale")]
+    assert scale["reason"] in line
+    assert any("minutes a round on this machine" in line for line in said)
+    assert "# Every knob" in (loop.root / layout.PARAMS).read_text()
+
+
+def test_nothing_is_planned_where_nothing_stands_at_auto(toy: Path, open_toy: Open) -> None:
+    before = (toy / layout.PARAMS).read_bytes()
+    choose_plan(open_toy(toy))
+    assert (toy / layout.PARAMS).read_bytes() == before
+    assert not (toy / layout.PLAN).exists()
+
+
+def again(loop: Loop) -> list[str]:
+    said.clear()
+    choose_plan(loop)
+    return [line for line in said if line.startswith("plan:")]
+
+
+def test_a_plan_stands_until_there_is_more_to_know(loop: Loop) -> None:
+    tick(loop)
+    chosen = left(loop)
+    assert again(loop) == []
+    put_weights("resnet18", "1" * 64, "2026-01-01")
+    assert again(loop)
+    assert left(loop) == chosen  # the same, but looked at
+    assert again(loop) == []
+    loop.workspace.write_params({"profile": "quick"})
+    assert again(loop)
+    assert json.loads((loop.root / layout.PLAN).read_text())["profile"] == "quick"
+    loop.workspace.write_params({"train": {"learning_rate": "auto"}})
+    assert any("train.learning_rate = 0.001" in line for line in again(loop))
+    assert left(loop) == chosen
+
+
+def test_what_a_person_sets_meanwhile_is_theirs(loop: Loop) -> None:
+    tick(loop)
+    loop.workspace.write_params({"train": {"batch_labelled": 3}, "profile": "best"})
+    assert again(loop)
+    assert "train.batch_labelled" not in left(loop)
+    assert load_params(loop.root / layout.PARAMS).train.batch_labelled == 3
+
+
+def test_killed_between_the_reasons_and_the_params_it_plans_again(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(loop.workspace), "write_params", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tick(loop)
+    assert "auto" in left(loop).values()
+    tick(loop)
+    assert "auto" not in left(loop).values()
+    assert loop.workspace.exists_at("day/r0", layout.PLAN)
+
+
+def test_a_damaged_plan_says_what_to_do(loop: Loop) -> None:
+    tick(loop)
+    (loop.root / layout.PLAN).write_text("{")
+    with pytest.raises(SslLoopError, match=r"plan\.json.*write auto to a knob"):
+        choose_plan(loop)
+    loop.workspace.write_params({"train": {"learning_rate": "auto"}})
+    choose_plan(loop)
+    assert again(loop) == []
+
+
+def command(loop: Loop, *words: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, ["plan", "--workspace", str(loop.root), *words])
+    return result.exit_code, result.output
+
+
+def test_the_command_shows_and_changes_nothing(loop: Loop) -> None:
+    tick(loop)
+    before = (loop.root / layout.PARAMS).read_bytes()
+    code, text = command(loop)
+    assert code == 0
+    assert "8 images" in text
+    assert "image.scale" in text
+    assert "yours: as params.yaml says" in " ".join(text.split())
+    assert "minutes a round" in text
+    code, text = command(loop, "--json", "--profile", "best", "--all")
+    made = json.loads(text[text.index("{\n") :])
+    assert made["profile"] == "best"
+    assert not any(choice["yours"] for choice in made["choices"][:-1])
+    assert (loop.root / layout.PARAMS).read_bytes() == before
+
+
+def test_the_command_lets_the_next_round_plan_anew(loop: Loop) -> None:
+    tick(loop)
+    code, text = command(loop, "--write", "--profile", "quick")
+    assert code == 0
+    assert "4 knob(s) at auto" in text
+    assert set(left(loop).values()) == {"auto"}
+    assert load_params(loop.root / layout.PARAMS).profile == "quick"
+    command(loop, "--write", "--all")
+    assert len(left(loop)) == 15
+
+
+def test_without_an_image_the_command_says_how_to_bring_some(toy: Path) -> None:
+    result = CliRunner().invoke(main, ["plan", "--workspace", str(toy)])
+    assert result.exit_code == 1
+    assert "`ssl-loop domain add NAME --images DIR`" in result.output

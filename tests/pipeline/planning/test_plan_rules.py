@@ -1,0 +1,172 @@
+"""Each rule gives what docs/plan.md says, on twelve workspaces from three images to 100,000."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from pipeline.config.params import parse_params
+from pipeline.config.planned import in_blocks
+from pipeline.planning import plan_rules as rules
+from pipeline.planning.machine import Machine
+from pipeline.planning.plan_rules import coverage, worth_of_scale
+from tests.support.plans import (
+    FIXTURES,
+    LARGE_GPU,
+    SERVER,
+    data,
+    examples,
+    extents,
+    planned,
+    values,
+)
+
+PAGE = Path(__file__).parents[3] / "docs/plan.md"
+
+
+def test_the_page_shows_three_plans_as_they_are() -> None:
+    assert examples() in PAGE.read_text(), "python -m tests.support.plans prints them"
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_a_workspace_gets_what_the_rules_say(name: str) -> None:
+    of, machine, expected = FIXTURES[name]
+    found = values(planned(of, machine))
+    assert {knob: found[knob] for knob in expected} == expected
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+@pytest.mark.parametrize("profile", ["quick", "balanced", "best"])
+def test_every_plan_holds_as_params_and_gives_a_reason_for_each_choice(
+    name: str, profile: str
+) -> None:
+    of, machine, _ = FIXTURES[name]
+    plan = planned(of, machine, profile=profile)
+    parse_params({"classes": ["a", "b"], **in_blocks(plan.values())})
+    assert [choice.knob for choice in plan.choices] == [*rules.RULES, "loop.budget"]
+    assert all(len(choice.reason) > 15 for choice in plan.choices)
+    assert plan.minutes_per_round > 0
+
+
+def test_profiles_take_more_and_more() -> None:
+    of, machine, _ = FIXTURES["street scenes"]
+    plans = [planned(of, machine, profile=profile) for profile in ("quick", "balanced", "best")]
+    minutes = [plan.minutes_per_round for plan in plans]
+    sizes = [values(plan)["image.height_px"] * values(plan)["image.width_px"] for plan in plans]
+    assert minutes == sorted(minutes)
+    assert minutes[0] < minutes[1] < minutes[2]
+    assert sizes[0] < sizes[1] < sizes[2]
+
+
+def test_what_a_person_set_stands_and_later_rules_follow_it() -> None:
+    of, machine, _ = FIXTURES["street scenes"]
+    free = planned(of, machine)
+    mine = planned(of, machine, yours={"image.height_px": 96, "image.width_px": 128})
+    by_knob = {choice.knob: choice for choice in mine.choices}
+    assert by_knob["image.height_px"].yours
+    assert values(mine)["image.width_px"] == 128
+    assert "image.height_px" not in mine.values()
+    assert values(mine)["train.steps"] > values(free)["train.steps"]  # a step takes less
+    slow = planned(of, machine, yours={"train.steps": 12_000})
+    assert values(slow)["method.ema_decay"] > values(free)["method.ema_decay"]
+
+
+@pytest.mark.parametrize(
+    ("scale", "expected"),
+    [(1.0, 0.5 * 0.25), (0.5, 1.0), (0.25, 1.0), (0.75, (4 / 6) * (4 / 12))],
+)
+def test_coverage_is_what_of_the_image_fits_a_crop(scale: float, expected: float) -> None:
+    of = data((8, 16), 1)
+    assert coverage(scale, of, (4, 8 if scale != 1.0 and scale != 0.75 else 4)) == pytest.approx(
+        expected
+    )
+
+
+def test_the_worth_of_a_scale_is_that_of_the_page() -> None:
+    of = data((400, 400), 1, extents=extents(a=8, b=80))
+    small, large = (1 - math.exp(-((width * 0.5 / 4) ** 2)) for width in (8, 80))
+    by_hand = math.sqrt(small * large) * (1 / 4) ** 0.15
+    assert worth_of_scale(0.5, of, (100, 100)) == pytest.approx(by_hand)
+
+
+def test_small_things_ask_for_a_finer_scale_than_large_ones() -> None:
+    def scale(width: float) -> float:
+        of = data((1080, 1920), 100, num_labelled=9, extents=extents(a=width, b=width))
+        return float(values(planned(of, SERVER))["image.scale"])
+
+    chosen = [scale(width) for width in (2, 12, 40, 200, 900)]
+    assert chosen == sorted(chosen, reverse=True)
+    assert chosen[0] == 1.0
+    assert chosen[-1] < 0.4
+
+
+def test_a_smaller_crop_shows_as_much_at_a_coarser_scale() -> None:
+    of = data((360, 480), 400)
+    small = planned(of, SERVER, yours={"image.height_px": 96, "image.width_px": 128})
+    assert values(small)["image.scale"] < values(planned(of, SERVER))["image.scale"]
+
+
+def test_no_scale_is_finer_than_the_photographs_are_sharp() -> None:
+    sharp, blurred = (data((400, 400), 9, detail_scale=s) for s in (1.0, 0.35))
+    assert values(planned(blurred, LARGE_GPU))["image.scale"] <= 0.35
+    assert values(planned(sharp, LARGE_GPU))["image.scale"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("stored", "machine", "encoder", "model"),
+    [
+        ((), SERVER, "tu-mobilenetv2_100", "deeplabv3plus"),
+        (("resnet18", "tu-mobilenetv2_100"), SERVER, "tu-mobilenetv2_100", "deeplabv3plus"),
+        (("tu-hrnet_w18",), SERVER, "tu-hrnet_w18", "hrnet"),
+        (("tu-vit_small_patch14_dinov2", "resnet50"), LARGE_GPU, "tu-vit_small_patch14_dinov2",
+         "dinov2_dpt"),
+        (("tu-vit_tiny_patch16_224",), LARGE_GPU, "tu-vit_tiny_patch16_224", "vit"),
+    ],
+)  # fmt: skip
+def test_the_network_follows_the_weights_that_are_there(
+    stored: tuple[str, ...], machine: Machine, encoder: str, model: str
+) -> None:
+    found = values(planned(data((360, 480), 9), machine, stored=stored))
+    assert (found["model.encoder"], found["model.name"]) == (encoder, model)
+
+
+def test_without_weights_nothing_is_frozen_and_all_learns_alike() -> None:
+    found = values(planned(data((360, 480), 9), SERVER, stored=()))
+    assert not found["model.freeze_batch_norm"]
+    assert found["train.encoder_learning_rate"] == found["train.learning_rate"]
+
+
+@pytest.mark.parametrize(("steps", "decay"), [(300, 0.96), (3000, 0.987), (20_000, 0.995)])
+def test_the_teacher_averages_over_more_steps_of_a_longer_training(
+    steps: int, decay: float
+) -> None:
+    found = values(planned(data((360, 480), 9), SERVER, yours={"train.steps": steps}))
+    assert found["method.ema_decay"] == pytest.approx(decay, abs=5e-4)
+
+
+def test_a_few_labels_are_not_gone_over_for_ever() -> None:
+    few = planned(data((360, 480), 900, num_labelled=8), LARGE_GPU)
+    many = planned(data((360, 480), 900, num_labelled=500), LARGE_GPU)
+    assert values(few)["train.steps"] == 1000
+    assert values(many)["train.steps"] > 5000
+    (reason,) = [choice.reason for choice in few.choices if choice.knob == "train.steps"]
+    assert "8 labelled images" in reason
+
+
+def test_a_round_is_two_trainings_and_a_look_at_every_image() -> None:
+    of, machine, _ = FIXTURES["street scenes"]
+    plan = planned(of, machine)
+    found = values(plan)
+    pixels = found["image.height_px"] * found["image.width_px"] * 4
+    trained_s = found["train.steps"] * (2.5 + 1) * pixels * 1.5e-6
+    seen = (360 * found["image.scale"]) * (480 * found["image.scale"]) * 16 / 9
+    predicted_s = 400 * seen * 1.5e-6
+    assert plan.minutes_per_round == pytest.approx((trained_s + predicted_s) / 60, rel=0.01)
+
+
+def test_money_is_not_the_plans_to_spend() -> None:
+    (budget,) = [c for c in planned(data((64, 64), 9), SERVER).choices if c.knob == "loop.budget"]
+    assert (budget.value, budget.yours) == (None, True)
+    assert "until people or the stopping rule end it" in budget.reason
