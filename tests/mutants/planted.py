@@ -9,10 +9,17 @@ from tests.mutants.answers_and_ledger import ANSWERS_AND_LEDGER
 from tests.mutants.encoder_weights import ENCODER_WEIGHTS
 from tests.mutants.learning import LEARNING
 from tests.mutants.mutant import Mutant
+from tests.mutants.plans_made import PLANS_MADE
 from tests.mutants.rules import RULES
 from tests.mutants.tick import TICK_MUTANTS
 from tests.mutants.versions_and_services import VERSIONS_AND_SERVICES
 
 PLANTED: dict[str, tuple[Mutant, ...]] = (
-    RULES | TICK_MUTANTS | ANSWERS_AND_LEDGER | VERSIONS_AND_SERVICES | LEARNING | ENCODER_WEIGHTS
+    RULES
+    | TICK_MUTANTS
+    | ANSWERS_AND_LEDGER
+    | VERSIONS_AND_SERVICES
+    | LEARNING
+    | ENCODER_WEIGHTS
+    | PLANS_MADE
 )

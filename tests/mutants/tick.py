@@ -38,8 +38,8 @@ TICK_FAULTS = (
     Mutant(
         "rounds are computed from data that people edited",
         "flows/tick.py",
-        "    require_own_data(loop)\n    choose_weights(loop)",
-        "    choose_weights(loop)",
+        "    require_own_data(loop)\n    choose_plan(loop)",
+        "    choose_plan(loop)",
         f"{MEANWHILE}[False]",
     ),
     Mutant(
