@@ -51,12 +51,13 @@ def plan(profile: Any, every: bool, write: bool, as_json: bool, workspace: Path)
 
 
 def _plan(loop: Loop, profile: Any, *, every: bool) -> TrainingPlan:
+    from flows.domains.incoming import waiting_samples
     from flows.rounds.round_plan import bring_weights, plan_for
     from pipeline import layout
     from pipeline.config.params import PLANNED_KNOBS, left_to_the_plan
     from pipeline.errors import WorkspaceError
 
-    samples = loop.workspace.manifest()
+    samples = [*loop.workspace.manifest(), *waiting_samples(loop.root)]
     if not samples:
         raise WorkspaceError(
             f"{loop.root}: no image yet; `ssl-loop domain add NAME --images DIR` brings some"

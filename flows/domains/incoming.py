@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline import layout
+from pipeline.records.manifest import Sample, read_manifest
 
 OPTIONS = "domain.json"  # what `domain add` said beyond the images: query_size, budget
 
@@ -28,3 +30,17 @@ def waiting(root: Path) -> list[str]:
     staged = [path for path in folder.iterdir() if (path / "samples.csv").exists()]
     arrived = sorted(staged, key=lambda path: ((path / "samples.csv").stat().st_mtime_ns, path))
     return [path.name for path in arrived if not path.name.startswith(".")]
+
+
+def waiting_samples(root: Path) -> list[Sample]:
+    """Of all domains that wait, with image and mask where they lie until a tick takes them in."""
+    return [
+        replace(sample, image=_there(name, sample.image), mask=_there(name, sample.mask))
+        for name in waiting(root)
+        for sample in read_manifest(incoming_folder(root, name) / "samples.csv")
+    ]
+
+
+def _there(name: str, path: str) -> str:
+    inside = path.removeprefix(f"{layout.DATA}/{name}/")
+    return f"{layout.INCOMING / name / inside}" if path else ""

@@ -171,6 +171,17 @@ def test_the_command_lets_the_next_round_plan_anew(loop: Loop) -> None:
     assert len(left(loop)) == 15
 
 
+def test_images_that_wait_to_be_taken_in_are_planned_for(loop: Loop) -> None:
+    code, text = command(loop, "--json", "--all")
+    assert code == 0
+    waiting = json.loads(text[text.index("{\n") :])
+    tick(loop)
+    _, text = command(loop, "--json", "--all")
+    taken_in = json.loads(text[text.index("{\n") :])
+    assert waiting["data"] == taken_in["data"]
+    assert waiting["data"]["num_labelled"] == 2
+
+
 def test_without_an_image_the_command_says_how_to_bring_some(toy: Path) -> None:
     result = CliRunner().invoke(main, ["plan", "--workspace", str(toy)])
     assert result.exit_code == 1
