@@ -81,15 +81,25 @@ def main() -> None:
     help="A knob of params.yaml, such as train.steps=500; may be repeated.",
 )
 @click.option("--here", is_flag=True, help="Use the git repository that is there already.")
-def init(directory: Path, classes: Path, settings: tuple[str, ...], here: bool) -> None:
-    """Make a workspace: a git + DVC repository with params.yaml and dvc.yaml."""
+@click.option(
+    "--no-plan", is_flag=True, help="Fixed values for a quick look, instead of auto for the plan."
+)
+def init(
+    directory: Path, classes: Path, settings: tuple[str, ...], here: bool, no_plan: bool
+) -> None:
+    """Make a workspace: a git + DVC repository with params.yaml and dvc.yaml.
+
+    What images and machine can decide stands at `auto`: the loop plans it (`ssl-loop plan`).
+    """
     from flows.workspace.create import create_workspace
     from flows.workspace.settings import parse_settings
     from pipeline.data.formats import read_classes
 
     names = read_classes(classes)
     overrides = parse_settings(settings)
-    create_workspace(directory, class_names=names, overrides=overrides, here=here)
+    create_workspace(
+        directory, class_names=names, overrides=overrides, planned=not no_plan, here=here
+    )
     click.echo(f"{directory}: a workspace for {len(names)} classes: {', '.join(names)}")
     click.echo(f"Next: cd {directory} && ssl-loop domain add NAME --images DIR")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.cli.options import AS_JSON, WORKSPACE, echo_json
+from flows.cli.options import AS_JSON, WORKSPACE, echo_json, settings
 from pipeline.runtime.torch_settings import settle_torch
 
 if TYPE_CHECKING:
@@ -127,17 +127,34 @@ def weights() -> None:
 @weights.command("add")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--encoder", metavar="NAME", help="Whose weights (default: the model's encoder).")
+@click.option(
+    "--normalisation",
+    type=click.Choice(["imagenet", "symmetric"]),
+    help="What they were trained on, where it is another than the encoder's name says.",
+)
+@settings("What the encoder is to be built with, such as pad_type=same; may be repeated.")
 @WORKSPACE
-def weights_add(file: Path, encoder: str | None, workspace: Path) -> None:
+def weights_add(
+    file: Path, encoder: str | None, normalisation: Any, settings: tuple[str, ...], workspace: Path
+) -> None:
     """Keep a .safetensors or torch file, if it fits its encoder; `auto` takes the newest.
 
-    A torch file (.pth, .pt, .bin) is read as tensors alone and kept as safetensors.
+    A torch file (.pth, .pt, .bin) is read as tensors alone and kept as safetensors. Weights that
+    were converted from elsewhere may want other images than their name says: `--normalisation` and
+    `--set` go with them wherever `auto` takes them.
     """
     settle_torch()
+    from flows.workspace.settings import parse_settings
+    from pipeline.config.block import parse_block
+    from pipeline.config.params import ModelParams
     from pipeline.models.weights import add_weights
 
     name = encoder or _asked(workspace)[0].encoder
-    click.echo(_kept(add_weights(file, name)))
+    wants = parse_block(ModelParams, {"encoder_options": parse_settings(settings)}, source="--set")
+    kept = add_weights(
+        file, name, normalisation=normalisation, encoder_options=wants.encoder_options
+    )
+    click.echo(_kept(kept))
 
 
 @weights.command("fetch")
@@ -165,7 +182,9 @@ def weights_list(as_json: bool) -> None:
         click.echo(f"{weights_folder()}: no weights; `ssl-loop weights fetch NAME` or `add FILE`")
     for each in found:
         size = f"{each.size_bytes / 2**20:.1f} MiB"
-        click.echo(f"{each.encoder}  {each.sha256}  {size}  {each.added[:10]}  {each.origin}")
+        wants = [each.normalisation, *(f"{k}={v}" for k, v in each.encoder_options.items())]
+        told = f"  ({', '.join(filter(None, wants))})" if any(wants) else ""
+        click.echo(f"{each.encoder}  {each.sha256}  {size}  {each.added[:10]}  {each.origin}{told}")
 
 
 def _kept(stored: StoredWeights) -> str:

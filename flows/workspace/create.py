@@ -22,6 +22,8 @@ from flows.workspace.workspace import (
     tracked_by,
 )
 from pipeline import layout
+from pipeline.config.params import AUTO_KNOBS
+from pipeline.config.planned import AUTO, in_blocks
 from pipeline.errors import ConfigError, WorkspaceError
 from pipeline.files import write_json, write_text
 from pipeline.reading import AGAIN, read
@@ -68,16 +70,18 @@ def create_workspace(
     *,
     class_names: Sequence[str],
     overrides: Mapping[str, Any] | None = None,
+    planned: bool = False,
     here: bool = False,
 ) -> Workspace:
     """A new workspace with its first commit; nested `overrides` change the template's params.
 
+    `planned`: all that the loop can decide stands at auto, but for the overrides.
     An interrupted one is completed. WorkspaceError for a folder with other things in it, a finished
     workspace, or a folder that another git repository tracks unless `here` is set. ConfigError for
     params that do not hold.
     """
     workspace = Workspace(root)
-    changes = {"classes": list(class_names), **(overrides or {})}
+    changes = _changes(class_names, overrides or {}, planned=planned)
     # Before anything is written, so that a typing error leaves nothing behind.
     check_changes(template_file(layout.PARAMS), changes)
     _require_place(workspace, here)
@@ -87,6 +91,16 @@ def create_workspace(
     with workspace.lock():
         _lay_down(workspace, changes, branch)
     return workspace
+
+
+def _changes(
+    class_names: Sequence[str], overrides: Mapping[str, Any], *, planned: bool
+) -> dict[str, Any]:
+    """What the new params.yaml has other than the template; overrides go before the plan."""
+    changes: dict[str, Any] = {"classes": list(class_names), **overrides}
+    for block, knobs in in_blocks(dict.fromkeys(AUTO_KNOBS, AUTO)).items() if planned else ():
+        changes[block] = {**knobs, **changes.get(block, {})}
+    return changes
 
 
 def _require_place(workspace: Workspace, here: bool) -> None:

@@ -240,7 +240,7 @@ NO_ADAPTATION = AdaptParams(
 class EmbedParams(Block):
     """Features of whole images for diversity; a frozen encoder, so images alone decide."""
 
-    encoder: str = "tu-mobilenetv2_100"
+    encoder: Planned[str] = "tu-mobilenetv2_100"
     """As model.encoder."""
     encoder_weights: EncoderWeights = None
     """As model.encoder_weights; null = random features (still fine for telling images apart)."""

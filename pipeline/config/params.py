@@ -33,6 +33,7 @@ from pipeline.records.regions import Grid, grid_of
 from pipeline.types import MAX_CLASSES
 
 __all__ = [
+    "AUTO_KNOBS",
     "NO_ADAPTATION",
     "PLANNED_KNOBS",
     "AcquireParams",
@@ -56,6 +57,7 @@ __all__ = [
     "parse_params",
 ]
 
+WEIGHTS_KNOBS = ("encoder_weights", "normalisation")
 DOMAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
@@ -188,6 +190,11 @@ class Params(Block):
 
 PLANNED_KNOBS = planned_knobs(Params)
 """What a plan may set, such as train.steps; each may stand at auto."""
+AUTO_KNOBS = (
+    *PLANNED_KNOBS,
+    *(f"{block}.{name}" for block in ("model", "embed") for name in WEIGHTS_KNOBS),
+)
+"""Beside them what pretrained weights decide: all that a new workspace leaves to the loop."""
 
 
 def left_to_the_plan(path: Path) -> dict[str, str]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import huggingface_hub
 import timm
@@ -44,6 +44,7 @@ from pipeline.runtime.progress import say
 from pipeline.runtime.weights_folder import (
     SUFFIX,
     StoredWeights,
+    read_record,
     record_path,
     stored_path,
     stored_weights,
@@ -66,6 +67,8 @@ class Provenance:
     source: Literal["file", "hub"]
     origin: str
     origin_sha256: str
+    normalisation: Literal["imagenet", "symmetric"] | None = None
+    encoder_options: dict[str, bool | int | float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +84,9 @@ def settled(params: NetworkParams) -> NetworkParams:
     """The same with every `auto` replaced: by what an encoder begins from, and what it expects.
 
     `auto` weights become `auto:<sha256>` of the newest of the weights folder, else of the hub, else
-    `auto:random` with a line on stderr. ModelError for `auto` where no weights can be known.
+    `auto:random` with a line on stderr. What those weights were added with (normalisation,
+    encoder_options) stands where params leave it open. ModelError for `auto` where no weights can
+    be known.
     """
     weights, normalisation = params.encoder_weights, params.normalisation
     own = isinstance(params, ModelParams) and _has_its_own(params.name)
@@ -92,10 +97,25 @@ def settled(params: NetworkParams) -> NetworkParams:
         )
     if weights == AUTO:
         weights = chosen_weights(params.encoder)
+    options, known = params.encoder_options, _stored(params.encoder, weights)
+    if known is not None:
+        options = {**known.encoder_options, **options}
     if normalisation == "auto":
-        normalisation = "imagenet" if own else expected_normalisation(params.encoder)
-    changed = {"encoder_weights": weights, "normalisation": normalisation}
+        said = None if known is None else known.normalisation
+        normalisation = "imagenet" if own else said or expected_normalisation(params.encoder)
+    changed = {
+        "encoder_weights": weights,
+        "encoder_options": options,
+        "normalisation": normalisation,
+    }
     return params.model_copy(update=changed)
+
+
+def _stored(encoder: str, encoder_weights: str | None) -> StoredWeights | None:
+    """The record of chosen weights; None where none are chosen, or they are gone."""
+    sha256 = chosen_sha256(encoder_weights)
+    path = None if sha256 is None else record_path(encoder, sha256)
+    return read_record(path) if path is not None and path.is_file() else None
 
 
 def _name(params: ModelParams | EmbedParams) -> str:
@@ -150,9 +170,17 @@ def _close(ours: tuple[float, ...], theirs: tuple[float, ...]) -> bool:
     return all(abs(one - other) < _SAME for one, other in zip(ours, theirs, strict=True))
 
 
-def add_weights(file: Path, encoder: str) -> StoredWeights:
+def add_weights(
+    file: Path,
+    encoder: str,
+    *,
+    normalisation: Literal["imagenet", "symmetric"] | None = None,
+    encoder_options: Mapping[str, bool | int | float | str] | None = None,
+) -> StoredWeights:
     """Keep a safetensors or torch file as weights of `encoder`, which `auto` takes from then on.
 
+    `normalisation` and `encoder_options`: what they were trained with, where it is another than the
+    encoder's name says; whoever begins from them gets both.
     ModelError, and nothing is kept, for a file that is none or does not fit; WorkspaceError where
     the folder cannot be written.
     """
@@ -162,7 +190,13 @@ def add_weights(file: Path, encoder: str) -> StoredWeights:
         raise ModelError(f"{file}: {error.strerror}; name a {_forms()} file") from error
     if kind or file.suffix not in (SUFFIX, *TORCH_SUFFIXES):
         raise ModelError(f"{file}: {kind or 'an unknown form'}, expected a {_forms()} file")
-    origin = Provenance(source="file", origin=str(file.resolve()), origin_sha256=sha256_file(file))
+    origin = Provenance(
+        source="file",
+        origin=str(file.resolve()),
+        origin_sha256=sha256_file(file),
+        normalisation=normalisation,
+        encoder_options=dict(encoder_options or {}),
+    )
     return _add(file, encoder, origin)
 
 
@@ -171,16 +205,16 @@ def _forms() -> str:
 
 
 def _add(file: Path, encoder: str, origin: Provenance) -> StoredWeights:
-    _require_fit(file, encoder)
+    _require_fit(file, encoder, origin.encoder_options)
     if file.suffix == SUFFIX:
         return _keep(file, encoder, origin)
     with _as_safetensors(read_tensors(file)) as converted:
         return _keep(converted, encoder, origin)
 
 
-def _require_fit(file: Path, encoder: str) -> None:
+def _require_fit(file: Path, encoder: str, options: Mapping[str, Any]) -> None:
     """ModelError unless every tensor of the encoder is in the file, in its shape."""
-    choice = EncoderChoice(name=encoder, options={})
+    choice = EncoderChoice(name=encoder, options=options)
     load_encoder_weights(whole_encoder(choice), file, choice)
 
 
@@ -216,6 +250,7 @@ def _keep(file: Path, encoder: str, origin: Provenance) -> StoredWeights:
     """Copy a file that fits; its record comes last."""
     sha256 = sha256_file(file)
     path = stored_path(encoder, sha256)
+    _require_same(encoder, sha256, origin)
     size = file.stat().st_size
     with replacing(path, size) as unfinished:
         shutil.copyfile(file, unfinished)
@@ -230,6 +265,21 @@ def _keep(file: Path, encoder: str, origin: Provenance) -> StoredWeights:
     )
     write_json(record_path(encoder, sha256), asdict(kept))
     return kept
+
+
+def _require_same(encoder: str, sha256: str, origin: Provenance) -> None:
+    """ModelError where these weights are kept with another word on what they expect: rounds that
+    began from them would be computed otherwise, and nobody would see it."""
+    known = _stored(encoder, f"{AUTO}:{sha256}")
+    if known is None:
+        return
+    before = (known.normalisation, known.encoder_options)
+    if before != (origin.normalisation, origin.encoder_options):
+        raise ModelError(
+            f"{stored_path(encoder, sha256)}: kept already, with normalisation {before[0]} and "
+            f"encoder_options {before[1]}; remove it first if that was wrong, and start rounds "
+            "that began from it again"
+        )
 
 
 def fetch_weights(encoder: str, revision: str | None = None) -> StoredWeights:

@@ -19,7 +19,7 @@ from pipeline.types import STRIDE_PX
 
 Profile = Literal["quick", "balanced", "best"]
 
-TRAINING_MINUTES: Mapping[Profile, float] = {"quick": 3, "balanced": 8, "best": 40}
+TRAINING_MINUTES: Mapping[Profile, float] = {"quick": 2, "balanced": 5, "best": 30}
 CROP_PIXELS: Mapping[str, Mapping[Profile, int]] = {
     "cpu": {"quick": 128 * 160, "balanced": 192 * 256, "best": 256 * 320},
     "gpu": {"quick": 320 * 320, "balanced": 512 * 512, "best": 640 * 640},
@@ -68,18 +68,26 @@ Rule = Callable[[Facts, Params], Ruled]
 
 
 def encoder(facts: Facts, params: Params) -> Ruled:
-    """The first of a list by device that has weights here, else a small one the hub has."""
+    """The first of a list by device that has weights here, else a small one the hub has.
+
+    Of timm's names alone (`tu-*`): of others it is not known how their weights want images.
+    """
+    stored = [name for name in facts.stored_encoders if name.startswith("tu-")]
     for name in ENCODERS[facts.place]:
-        if name in facts.stored_encoders:
+        if name in stored:
             return Ruled(name, f"pretrained weights of it are here, and it suits a {_on(facts)}")
-    if facts.stored_encoders:
-        name = facts.stored_encoders[0]
-        return Ruled(name, "pretrained weights of it are on this machine")
+    if stored:
+        return Ruled(stored[0], "pretrained weights of it are on this machine")
     return Ruled(
         NO_WEIGHTS_ENCODER,
         "small, and the hub has weights of it; none are on this machine "
         f"(`ssl-loop weights fetch {NO_WEIGHTS_ENCODER}`)",
     )
+
+
+def embedding_encoder(facts: Facts, params: Params) -> Ruled:
+    """The network's, so that both begin from the same weights."""
+    return Ruled(params.model.encoder, "as the network's: the weights are there already")
 
 
 def model(facts: Facts, params: Params) -> Ruled:
@@ -240,6 +248,7 @@ def query_size(facts: Facts, params: Params) -> Ruled:
 
 RULES: dict[str, Rule] = {
     "model.encoder": encoder,
+    "embed.encoder": embedding_encoder,
     "model.name": model,
     "model.freeze_batch_norm": freeze_batch_norm,
     "image.height_px": crop_height,
@@ -259,12 +268,11 @@ RULES: dict[str, Rule] = {
 }
 ENCODERS: Mapping[str, tuple[str, ...]] = {
     "cpu": (
-        "tu-mobilenetv2_100", "tu-mobilenetv3_large_100", "tu-efficientnet_b0", "resnet18",
-        "tu-resnet18",
+        "tu-mobilenetv2_100", "tu-mobilenetv3_large_100", "tu-efficientnet_b0", "tu-resnet18",
     ),
     "gpu": (
         "tu-vit_small_patch14_dinov2", "tu-vit_base_patch14_dinov2", "tu-convnext_tiny",
-        "resnet50", "tu-resnet50", "tu-efficientnet_b0", "tu-mobilenetv2_100",
+        "tu-resnet50", "tu-efficientnet_b0", "tu-mobilenetv2_100",
     ),
 }  # fmt: skip
 

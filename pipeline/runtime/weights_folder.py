@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -42,6 +42,10 @@ class StoredWeights:
     """Of the file as it came; another one where it was converted."""
     added: str
     """ISO 8601, UTC."""
+    normalisation: Literal["imagenet", "symmetric"] | None = None
+    """What these weights expect, where it is another than their name says."""
+    encoder_options: dict[str, bool | int | float | str] = field(default_factory=dict)
+    """What the encoder must be built with for them, such as `pad_type: same`."""
 
 
 def weights_folder() -> Path:

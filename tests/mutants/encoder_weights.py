@@ -19,7 +19,7 @@ ENCODER_WEIGHTS: dict[str, tuple[Mutant, ...]] = {
         Mutant(
             "weights that do not fit are kept",
             "pipeline/models/weights.py",
-            "    _require_fit(file, encoder)\n",
+            "    _require_fit(file, encoder, origin.encoder_options)\n",
             "",
             f"{STORE}::test_what_is_no_weights_of_the_encoder_is_refused_and_nothing_kept",
         ),

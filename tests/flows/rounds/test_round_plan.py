@@ -168,7 +168,7 @@ def test_the_command_lets_the_next_round_plan_anew(loop: Loop) -> None:
     assert set(left(loop).values()) == {"auto"}
     assert load_params(loop.root / layout.PARAMS).profile == "quick"
     command(loop, "--write", "--all")
-    assert len(left(loop)) == 15
+    assert len(left(loop)) == 16
 
 
 def test_images_that_wait_to_be_taken_in_are_planned_for(loop: Loop) -> None:

@@ -118,9 +118,11 @@ def test_no_scale_is_finer_than_the_photographs_are_sharp() -> None:
     ("stored", "machine", "encoder", "model"),
     [
         ((), SERVER, "tu-mobilenetv2_100", "deeplabv3plus"),
-        (("resnet18", "tu-mobilenetv2_100"), SERVER, "tu-mobilenetv2_100", "deeplabv3plus"),
+        (("resnet18", "tu-resnet18", "tu-mobilenetv2_100"), SERVER,
+         "tu-mobilenetv2_100", "deeplabv3plus"),
         (("tu-hrnet_w18",), SERVER, "tu-hrnet_w18", "hrnet"),
-        (("tu-vit_small_patch14_dinov2", "resnet50"), LARGE_GPU, "tu-vit_small_patch14_dinov2",
+        (("resnet18",), SERVER, "tu-mobilenetv2_100", "deeplabv3plus"),
+        (("tu-vit_small_patch14_dinov2", "tu-resnet50"), LARGE_GPU, "tu-vit_small_patch14_dinov2",
          "dinov2_dpt"),
         (("tu-vit_tiny_patch16_224",), LARGE_GPU, "tu-vit_tiny_patch16_224", "vit"),
     ],
@@ -130,6 +132,7 @@ def test_the_network_follows_the_weights_that_are_there(
 ) -> None:
     found = values(planned(data((360, 480), 9), machine, stored=stored))
     assert (found["model.encoder"], found["model.name"]) == (encoder, model)
+    assert found["embed.encoder"] == encoder
 
 
 def test_without_weights_nothing_is_frozen_and_all_learns_alike() -> None:
