@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from db import repository
-from db.tables import QueryItem
+from db.tables import Annotation, QueryItem
 from flows.ledger.round_events import WHO, note
 from flows.workspace.position import ingest_tag, round_tag
 from flows.workspace.workspace import Workspace
@@ -75,6 +75,42 @@ class AnnotationRecord:
         facts["created_at"] = datetime.fromisoformat(self.created_at)
         facts["updated_at"] = datetime.fromisoformat(self.updated_at)
         return facts
+
+
+def record_of_row(
+    row: Annotation,
+    *,
+    project_id: int = 0,
+    task_id: int = 0,
+    result: Sequence[Mapping[str, Any]] = (),
+) -> AnnotationRecord:
+    """The record of a version that the ledger has, with what the tool alone knows of it."""
+    return AnnotationRecord(
+        item_id=row.item_id,
+        project_id=project_id,
+        task_id=task_id,
+        tool_annotation_id=row.tool_annotation_id,
+        annotator=row.annotator,
+        lead_time_s=row.lead_time_s,
+        created_at=row.created_at.isoformat(),
+        updated_at=row.updated_at.isoformat(),
+        verdict=row.verdict.value,
+        why=row.why,
+        corrected_pixels=row.corrected_pixels,
+        mask_sha256=row.mask_sha256,
+        raw_sha256=row.raw_sha256,
+        result=[dict(part) for part in result],
+        ground_truth=row.ground_truth,
+        sequence=row.sequence,
+    )
+
+
+def has_record(root: Path, row: Annotation) -> bool:
+    """Whether the record of a version lies in the inbox, or where a merge put it."""
+    name = record_of_row(row).file_name
+    older = name.partition("-")[2]  # without the order, as older versions of the loop wrote it
+    folders = (root / layout.INBOX, answers_dir(root, row.item_id))
+    return any((folder / one).exists() for folder in folders for one in (name, older))
 
 
 def write_record(root: Path, record: AnnotationRecord) -> None:

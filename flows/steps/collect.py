@@ -27,7 +27,15 @@ from flows.answers.holdings import Holdings, holdings
 from flows.answers.judge import Question, decode, judge, raw_digest
 from flows.answers.send_back import send_back
 from flows.ledger.domain_projects import sent_tasks
-from flows.ledger.records import AnnotationRecord, boxes_of, mask_file, read_records, write_record
+from flows.ledger.records import (
+    AnnotationRecord,
+    boxes_of,
+    has_record,
+    mask_file,
+    read_records,
+    record_of_row,
+    write_record,
+)
 from flows.loop import Loop, keep_mask
 from flows.rounds.round_progress import QueryProgress, progress
 from flows.workspace.position import Position
@@ -63,7 +71,8 @@ class Collected:
     versions: set[tuple[int, datetime]]
     """(annotation id, `updated_at`) of every version."""
     lost: set[int]
-    """Annotation ids of answers that count, whose mask is not at hand."""
+    """Annotation ids of which the newest version's record is not at hand, or the mask of an answer
+    that counts."""
     inputs: Inputs
 
     def lacks(self, annotation_id: int, updated_at: datetime) -> bool:
@@ -141,6 +150,9 @@ def collect_domain(loop: Loop, domain: str, inputs: Inputs, *, trust_gone: bool 
         _keep(loop, project, one, tasks[one.task_id], known)
     for row in _vanished(held, known):
         withdraw(loop, row, "deleted in the annotation tool")
+    for row in known.newest.values():  # of these the tool has nothing to give
+        if row.verdict is Verdict.WITHDRAWN and not has_record(loop.root, row):
+            write_record(loop.root, record_of_row(row))
     return Given(held, pulled.unreadable)
 
 
@@ -149,16 +161,18 @@ def _collected(loop: Loop, domain: str, inputs: Inputs) -> Collected:
         versions = annotation_versions(session, domain)
         counting = accepted_items(session)
     in_data = {sample.mask_sha256 for sample in inputs.samples.values()}
+    # Masks that people committed by hand have negative numbers: the tool never had them.
+    newest = {row.tool_annotation_id: row for row in versions if row.tool_annotation_id > 0}
     return Collected(
-        # Masks that people committed by hand have negative numbers: the tool never had them.
-        newest={row.tool_annotation_id: row for row in versions if row.tool_annotation_id > 0},
+        newest=newest,
         versions={(row.tool_annotation_id, row.updated_at) for row in versions},
         lost={
             row.tool_annotation_id
             for row in counting.values()
             if row.mask_sha256 not in in_data
             and mask_file(loop.root, row.item_id, str(row.mask_sha256)) is None
-        },
+        }
+        | {number for number, row in newest.items() if not has_record(loop.root, row)},
         inputs=inputs,
     )
 
@@ -195,21 +209,14 @@ def withdraw(loop: Loop, row: Annotation, why: str) -> None:
     """Record that an answer counts no more; it stays in the ledger."""
     with session_scope(loop.ledger, read_only=True) as session:
         sequence = next_sequence(session)
-    record = AnnotationRecord(
-        item_id=row.item_id,
-        project_id=0,
-        task_id=0,
-        tool_annotation_id=row.tool_annotation_id,
-        annotator=row.annotator,
-        lead_time_s=row.lead_time_s,
-        created_at=row.created_at.isoformat(),
+    record = replace(
+        record_of_row(row),
         updated_at=(row.updated_at + _TICK).isoformat(),
-        verdict="withdrawn",
+        verdict=Verdict.WITHDRAWN.value,
         why=why,
         corrected_pixels=None,
         mask_sha256=None,
-        raw_sha256=row.raw_sha256,
-        result=[],
+        ground_truth=False,
         sequence=sequence,
     )
     keep_record(loop, record)
@@ -256,10 +263,26 @@ def _keep(
     updated_at = pulled.updated_at
     if before is not None:
         # Judged once: a later version of the decoder must not contradict what is recorded.
-        if pulled.annotation_id in known.lost and before.mask_sha256:
-            keep_mask(loop.root, decode(loop, pulled, asked).mask_HW)
+        if pulled.annotation_id in known.lost:
+            _bring_back(loop, project, pulled, before, asked)
         if not known.is_withdrawn(pulled.annotation_id):
             return
         updated_at = known.newest[pulled.annotation_id].updated_at + _TICK  # it is back in the tool
     record = judge(loop, project, pulled, asked)
     keep_record(loop, replace(record, updated_at=updated_at.isoformat(), sequence=sequence))
+
+
+def _bring_back(
+    loop: Loop, project: Project, pulled: PulledAnnotation, row: Annotation, asked: Question
+) -> None:
+    """Mask and record of a version that was collected before, into the inbox they are gone from."""
+    if row.mask_sha256:
+        keep_mask(loop.root, decode(loop, pulled, asked).mask_HW)
+    if not has_record(loop.root, row):
+        loop.log(
+            f"{row.item_id}: the record of annotation {row.tool_annotation_id} was gone; kept again"
+        )
+        record = record_of_row(
+            row, project_id=project.project_id, task_id=pulled.task_id, result=pulled.result
+        )
+        write_record(loop.root, record)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -19,6 +22,7 @@ from flows.rounds import round_progress as progress_module
 from flows.rounds.close import close_round
 from flows.steps.merge import merge
 from flows.tick import tick
+from flows.verify import verify
 from flows.views.status import status
 from pipeline import layout
 from pipeline.errors import WorkspaceError
@@ -102,6 +106,43 @@ def test_a_mask_that_was_damaged_in_the_inbox_is_not_merged(desk: Desk) -> None:
     Image.fromarray(truth(9)).save(desk.loop.root / layout.INBOX / f"{digest}.png")
     with pytest.raises(WorkspaceError, match=rf"{digest}\.png is missing or damaged"):
         merge(desk.loop, desk.loop.require_position())
+
+
+def records_in(inbox: Path) -> dict[str, dict[str, Any]]:
+    """By file name; of a withdrawal the loop says itself that no task is meant."""
+    found = {path.name: json.loads(path.read_bytes()) for path in inbox.glob("*.json")}
+    return {name: {**said, "project_id": 0, "task_id": 0} for name, said in found.items()}
+
+
+def test_an_inbox_that_is_gone_is_filled_again_from_the_tool(desk: Desk) -> None:
+    desk.people.answer(desk.items[0], truth(1))
+    desk.people.skip(desk.items[1])
+    taken_back = desk.people.answer(desk.items[2], truth(3))
+    desk.look()
+    desk.people.delete_annotation(taken_back)
+    desk.look()
+    inbox = desk.loop.root / layout.INBOX
+    before = records_in(inbox)
+    shutil.rmtree(inbox)
+    desk.look()
+    # What was said before it was taken back is gone with the inbox, here and in the tool.
+    (gone,) = [name for name in before if f"-{taken_back}-" in name and "accepted" in name]
+    assert records_in(inbox) == {name: said for name, said in before.items() if name != gone}
+    assert same(desk.kept(desk.items[0]), 1)
+    desk.said.clear()
+    desk.look()
+    assert desk.said == []
+
+
+def test_a_round_merges_whole_after_its_inbox_was_deleted(desk: Desk) -> None:
+    desk.people.answer(desk.items[0], truth(1))
+    tick(desk.loop)
+    shutil.rmtree(desk.loop.root / layout.INBOX)
+    for seed, item in enumerate(desk.items[1:], start=2):
+        desk.people.answer(item, truth(seed))
+    tick(desk.loop)
+    assert same(desk.mask(desk.items[0]), 1)
+    assert verify(desk.loop).findings == ()
 
 
 def test_a_spoilt_answer_stays_in_the_tool_and_says_why(desk: Desk) -> None:
