@@ -23,8 +23,9 @@ STARTS |= {"os.system", DVC_IN_PROCESS}
 MAY_START = ("programs", "services", "browser", "postgres")
 # Fixtures whose making starts git and DVC; tests with one of them are marked by it.
 WORKSPACES = frozenset(("blank_toy", "fresh_workspace"))
-# matplotlib asks for the machine's fonts when it first draws on it.
-LET_BE = frozenset(("fc-list",))
+# matplotlib asks for the machine's fonts when it first draws on it, ctypes for its libraries when a
+# file of tests is run alone and is the first to import torch.
+LET_BE = frozenset(("fc-list", "ldconfig"))
 
 _NONE_MAY = pytest.StashKey[bool]()
 _refusals: list[list[str]] = []  # what each of the refusing blocks around us has refused

@@ -5,16 +5,18 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from ruamel.yaml import YAML
 
 from flows.cli import main
 from flows.workspace.settings import parse_settings
-from pipeline.config.params import load_params
+from pipeline.config.params import AUTO_KNOBS, TrainParams, load_params
 from pipeline.errors import ConfigError
 
 
@@ -70,6 +72,25 @@ def test_a_workspace_from_init_to_status(tmp_path: Path, classes: Path, images: 
     assert found["domain"] is None
     assert not found["finished"]
     assert "waiting: day" in ssl_loop("status", "-w", root).output
+
+
+@pytest.mark.programs
+def test_a_new_workspace_leaves_to_the_plan_what_nobody_set(tmp_path: Path, classes: Path) -> None:
+    root = tmp_path / "scene"
+    made = ssl_loop("init", root, "--classes", classes, "--set", "train.steps=7")
+    assert made.exit_code == 0, made.output
+    written = YAML(typ="safe").load(root / "params.yaml")
+    at_auto = {knob for knob in AUTO_KNOBS if value_of(written, knob) == "auto"}
+    assert at_auto == set(AUTO_KNOBS) - {"train.steps"}
+    assert ssl_loop("init", tmp_path / "fixed", "--classes", classes, "--no-plan").exit_code == 0
+    fixed = YAML(typ="safe").load(tmp_path / "fixed/params.yaml")
+    assert not [knob for knob in AUTO_KNOBS if value_of(fixed, knob) == "auto"]
+    assert load_params(tmp_path / "fixed/params.yaml").train == TrainParams()
+
+
+def value_of(written: dict[str, Any], knob: str) -> Any:
+    block, name = knob.split(".")
+    return written[block][name]
 
 
 @pytest.mark.programs
