@@ -1,0 +1,198 @@
+"""What a newcomer gets beside a plain script: equal labels, equal CPU time, nothing set by hand.
+
+`python -m benchmarks.defaults --data DIR`: for each set, number of labels and seed the plan is made
+as the loop makes it, baseline and teacher are trained, and a script of 80 lines (plain_script.py)
+gets the same labelled images and as many CPU seconds as the two trainings took. The newcomer has
+added the encoder file and nothing else. Both are judged on the official test split. A finished
+cell is kept, so it can be interrupted; writes defaults.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.camvid.day_and_dusk import ENCODER, CamVid, locate, stage
+from benchmarks.support import RESULTS, machine, read_json, spread, table
+from pipeline import layout
+from pipeline.backtest import take_in
+from pipeline.config.params import AUTO_KNOBS, PLANNED_KNOBS, Params, parse_params
+from pipeline.config.planned import AUTO, in_blocks
+from pipeline.files import write_json, write_text
+from pipeline.models.weights import add_weights
+from pipeline.planning.gather_facts import gather_facts
+from pipeline.planning.training_plan import make_plan
+from pipeline.records.manifest import read_manifest
+from pipeline.runtime.weights_folder import VARIABLE
+from pipeline.stages.evaluate import evaluate_split
+from pipeline.training import train_stage
+
+# Set -> the one domain of it that is looked at, and its blocks of val: every fifth of so many.
+SETS = {"camvid": ("day", 20), "dsb2018": ("fluorescence", 1)}
+PLAIN = Path(__file__).with_name("plain_script.py")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DefaultsCell:
+    """One comparison."""
+
+    data: str
+    labels: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """For files."""
+        return f"{self.data}-{self.labels}-seed-{self.seed}"
+
+
+def main() -> None:
+    """Compare what is missing, then write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="holds the sets and encoders/")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--labels", nargs="+", type=int, default=[12, 28, 60])
+    parser.add_argument("--seeds", type=int, default=3)
+    args = parser.parse_args()
+    cells = [
+        DefaultsCell(data=data, labels=labels, seed=seed)
+        for seed in range(args.seeds)
+        for labels in args.labels
+        for data in args.sets
+    ]
+    for number, cell in enumerate(cells, start=1):
+        kept = RESULTS / f"defaults/{cell.name}.json"
+        if not kept.exists():
+            print(f"{number}/{len(cells)} {cell.name}", flush=True)
+            write_json(kept, compared(args.data, cell))
+        write_text(RESULTS / "defaults.md", report())
+
+
+def compared(data: Path, cell: DefaultsCell) -> dict[str, Any]:
+    """mIoU on test of the plan's teacher and baseline and of the plain script, and the CPU time."""
+    domain, block = SETS[cell.data]
+    weights = locate(data).weights
+    pictures = CamVid(data=data / cell.data, weights=weights)
+    rows = with_labels(splits_of(pictures.data, domain, block), cell.labels, cell.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "root"
+        take_in(root, stage(pictures, domain, Path(folder), rows))
+        os.environ[VARIABLE] = str(Path(folder) / "weights")
+        add_weights(
+            weights, ENCODER, normalisation="symmetric", encoder_options={"pad_type": "same"}
+        )
+        params = newcomers_params(root, pictures.classes, domain, cell.seed)
+        begun = time.process_time()
+        train_stage("train_baseline", root, params, method_name="supervised", model=layout.BASELINE)
+        train_stage(
+            "train_teacher", root, params, method_name=params.method.name, model=layout.TEACHER
+        )
+        cpu_s = time.process_time() - begun
+        found = evaluate_split(root, params, "test")
+        chosen = params.model_dump(mode="json", include=set(in_blocks(dict.fromkeys(AUTO_KNOBS))))
+        return {
+            **{who: found[who][domain]["test"]["miou"] for who in ("teacher", "baseline")},
+            "plain": plain(pictures, Path(folder) / "plain", rows, cpu_s, cell.seed),
+            "cpu_s": round(cpu_s),
+            "params": chosen,
+        }
+
+
+def splits_of(data: Path, domain: str, block: int) -> dict[str, str]:
+    """`id -> pool | val | test`: of the official train images, in their order, every fifth block
+    of `block` is val."""
+    with (data / "splits.csv").open(newline="") as file:
+        known = [row for row in csv.DictReader(file) if row["domain"] == domain]
+    train = sorted(row["id"] for row in known if row["split"] == "train")
+    found = {row["id"]: "test" for row in known if row["split"] == "test"}
+    return found | {
+        stem: "val" if place // block % 5 == 2 else "pool" for place, stem in enumerate(train)
+    }
+
+
+def with_labels(rows: Mapping[str, str], count: int, seed: int) -> dict[str, str]:
+    """`count` images of the pool, drawn uniformly by the seed, with labels."""
+    pool = sorted(stem for stem, split in rows.items() if split == "pool")
+    drawn = np.random.default_rng([seed, count]).choice(pool, size=count, replace=False)
+    return {**rows, **dict.fromkeys(drawn.tolist(), "labelled")}
+
+
+def newcomers_params(root: Path, classes: tuple[str, ...], domain: str, seed: int) -> Params:
+    """What `ssl-loop init` writes, planned."""
+    blocks: dict[str, Any] = in_blocks(dict.fromkeys(AUTO_KNOBS, AUTO))
+    blocks["train"]["seed"] = seed
+    params = parse_params(
+        {"classes": list(classes), "domain": domain, "domains": {domain: {}}, **blocks}
+    )
+    facts = gather_facts(root, params, read_manifest(root / layout.MANIFEST))
+    made = make_plan(facts, params, frozenset(PLANNED_KNOBS))
+    return params.with_knobs(**in_blocks(made.values()))
+
+
+def plain(
+    pictures: CamVid, folder: Path, rows: Mapping[str, str], cpu_s: float, seed: int
+) -> float:
+    """mIoU of the script in a process of its own."""
+    folder.mkdir()
+    for name in ("images", "masks"):
+        (folder / name).symlink_to((pictures.data / name).resolve())
+    with (folder / "splits.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("id", "split"), *rows.items()])
+    options = {
+        "--encoder": pictures.weights,
+        "--classes": len(pictures.classes),
+        "--cpu-minutes": cpu_s / 60,
+        "--seed": seed,
+    }
+    words = [str(word) for pair in options.items() for word in pair]
+    done = subprocess.run(
+        [sys.executable, PLAIN, folder, *words], check=True, stdout=subprocess.PIPE, text=True
+    )
+    found: dict[str, float] = json.loads(done.stdout)
+    return found["miou"]
+
+
+def report() -> str:
+    """A row for each set and number of labels, of all cells that are kept."""
+    cells: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for path in sorted((RESULTS / "defaults").glob("*.json")):
+        data, labels, *_ = path.stem.split("-")
+        cells.setdefault((data, int(labels)), []).append(read_json(path))
+    rows = [
+        {
+            "set": data,
+            "labels": labels,
+            **{who: spread(run[who] for run in runs) for who in ("teacher", "baseline", "plain")},
+            "teacher - plain": spread((run["teacher"] - run["plain"] for run in runs), sign=True),
+            "CPU minutes": round(sum(run["cpu_s"] for run in runs) / 60 / len(runs)),
+            "seeds": len(runs),
+        }
+        for (data, labels), runs in sorted(cells.items())
+    ]
+    lines = [
+        "# What a newcomer gets, beside a plain script",
+        "",
+        "`python -m benchmarks.defaults`: mIoU in points on the official test split, mean +- "
+        "standard deviation over seeds; the script has the CPU time of both of our trainings. "
+        f"{machine()}.",
+        "",
+        *table(rows),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
