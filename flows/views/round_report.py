@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from typing_extensions import TypedDict
 
 from flows.domains.shift_on_arrival import images_of, kept_report
 from flows.loop import Loop
 from flows.rounds.encoder_start import weights_warnings
 from flows.rounds.offered_teacher import judgement_here
 from flows.rounds.round_facts import audit_of, curves_in, evaluation_in, round_facts
+from flows.rounds.round_plan import REMADE
 from flows.services import stack
 from flows.versions.pushes import last_failure, unpushed
 from flows.watch.alarm import alarm_facts
@@ -20,11 +24,13 @@ from pipeline import layout
 from pipeline.campaign.spending import spending
 from pipeline.campaign.stopping import Advice, parse_advice, why_finished
 from pipeline.class_colours import class_colours
+from pipeline.config.params import left_to_the_plan
 from pipeline.reading import read
 from pipeline.records.query import by_image, read_query
 from pipeline.report.data import (
     ExampleFacts,
     LeftOutFacts,
+    PlannedKnob,
     QueryItemFacts,
     Report,
     RoundFacts,
@@ -77,6 +83,7 @@ def render_report(loop: Loop) -> Path:
         not_pushed=tuple(not_pushed),
         push_failure=last_failure(loop, not_pushed),
         weights=tuple(weights_warnings(params)),
+        plan=_plan(loop),
         why_finished=why_finished(advice, spending(loop.workspace.manifest(), params, here.domain)),
     )
     path = loop.root / layout.REPORT
@@ -117,6 +124,37 @@ def _shifts(loop: Loop) -> tuple[ShiftFacts, ...]:
 def _advice(loop: Loop) -> Advice | None:
     path = loop.root / layout.STOPPING
     return parse_advice(read(path)) if path.exists() else None
+
+
+class _Choice(TypedDict):
+    knob: str
+    value: Any
+    reason: str
+    yours: bool
+
+
+class _Plan(TypedDict):
+    choices: list[_Choice]
+
+
+def _plan(loop: Loop) -> tuple[PlannedKnob, ...]:
+    path = loop.root / layout.PLAN
+    if not (path.exists() and left_to_the_plan(loop.root / layout.PARAMS)):
+        return ()
+    kept = read(path, remedy=REMADE).json(_Plan)
+    return tuple(
+        PlannedKnob(
+            knob=choice["knob"],
+            value=_as_in_yaml(choice["value"]),
+            reason=choice["reason"],
+            yours=choice["yours"],
+        )
+        for choice in kept["choices"]
+    )
+
+
+def _as_in_yaml(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _query(loop: Loop) -> tuple[QueryItemFacts, ...]:

@@ -114,6 +114,18 @@ class ShiftFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlannedKnob:
+    """One choice of the plan."""
+
+    knob: str
+    """As in params.yaml, such as train.steps."""
+    value: str
+    reason: str
+    yours: bool
+    """Whether a person set it, so that the plan let it be."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """Everything on the page."""
 
@@ -157,6 +169,8 @@ class Report:
     """Why it failed; "" where none did."""
     weights: tuple[str, ...] = ()
     """What is amiss with the weights that encoders begin from."""
+    plan: tuple[PlannedKnob, ...] = ()
+    """What stood at auto in params.yaml and what stood beside it; none without a plan."""
     why_finished: str = ""
     """Why the round asks for nothing, where it does."""
 

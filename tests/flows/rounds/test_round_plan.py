@@ -14,8 +14,10 @@ from flows.loop import Loop
 from flows.rounds import round_plan
 from flows.rounds.round_plan import choose_plan
 from flows.tick import tick
+from flows.views.round_report import render_report
 from pipeline import layout
 from pipeline.config.params import Params, left_to_the_plan, load_params
+from pipeline.config.planned import in_blocks
 from pipeline.errors import SslLoopError
 from pipeline.planning import gather_facts
 from pipeline.planning.training_cost import TrainingCost
@@ -74,6 +76,24 @@ def test_a_round_keeps_what_was_planned_and_why(loop: Loop) -> None:
     assert scale["reason"] in line
     assert any("minutes a round on this machine" in line for line in said)
     assert "# Every knob" in (loop.root / layout.PARAMS).read_text()
+
+
+def test_the_report_says_what_was_planned_and_what_was_yours(loop: Loop) -> None:
+    tick(loop)
+    page = (loop.root / layout.REPORT).read_text()
+    assert "What was planned, and why" in page
+    kept = json.loads((loop.root / layout.PLAN).read_text())
+    for choice in kept["choices"]:
+        assert choice["knob"] in page
+    (steps,) = [row for row in page.split("<tr>") if "train.steps" in row]
+    assert "yours" in steps
+    (scale,) = [row for row in page.split("<tr>") if "image.scale" in row]
+    assert "yours" not in scale
+    values = {knob: text.removeprefix("auto:") for knob, text in left(loop).items()}
+    blocks = in_blocks({knob: json.loads(value) for knob, value in values.items()})
+    loop.workspace.write_params(blocks)  # all of it a person's now
+    render_report(loop)
+    assert "What was planned" not in (loop.root / layout.REPORT).read_text()
 
 
 def test_nothing_is_planned_where_nothing_stands_at_auto(toy: Path, open_toy: Open) -> None:
