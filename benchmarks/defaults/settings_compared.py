@@ -43,6 +43,10 @@ SETTINGS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "model": {"options": NARROW},
         "train": {**FASTER, "steps": 600},
     },
+    "Mean Teacher, 2 unlabelled images a step": {
+        "method": {"name": "mean_teacher"},
+        "train": {"batch_unlabelled": 2},
+    },
 }
 
 

@@ -108,7 +108,7 @@ def _show_plan(made: TrainingPlan) -> None:
 
 
 def _reason(choice: Choice) -> str:
-    return f"yours: {choice.reason}" if choice.yours and choice.value is not None else choice.reason
+    return f"yours: {choice.reason}" if choice.yours else choice.reason
 
 
 @click.command("methods")

@@ -198,6 +198,15 @@ def batch(facts: Facts, params: Params) -> Ruled:
     return Ruled(chosen, f"more do not fit the memory of {facts.machine.memory_gib:.0f} GiB")
 
 
+def batch_unlabelled(facts: Facts, params: Params) -> Ruled:
+    """As many as labelled ones where a device is fast, half of them on a CPU."""
+    labelled = params.train.batch_labelled
+    if facts.place == "gpu":
+        return Ruled(labelled, "as many as labelled ones")
+    reason = "half of the labelled: each costs more than a labelled one, and a CPU takes few steps"
+    return Ruled(max(2, labelled // 2), reason)
+
+
 def learning_rate(facts: Facts, params: Params) -> Ruled:
     """Of the decoder, which always starts at random."""
     if params.model.name == "dinov2_dpt":
@@ -257,9 +266,7 @@ RULES: dict[str, Rule] = {
     "method.name": method,
     "train.precision": precision,
     "train.batch_labelled": batch,
-    "train.batch_unlabelled": lambda facts, params: Ruled(
-        params.train.batch_labelled, "as many as labelled ones"
-    ),
+    "train.batch_unlabelled": batch_unlabelled,
     "train.learning_rate": learning_rate,
     "train.encoder_learning_rate": encoder_learning_rate,
     "train.steps": steps,

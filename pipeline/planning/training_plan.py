@@ -45,7 +45,11 @@ class TrainingPlan:
 
     def values(self) -> dict[str, Any]:
         """What the plan itself chose, by knob."""
-        return {choice.knob: choice.value for choice in self.choices if not choice.yours}
+        return {
+            choice.knob: choice.value
+            for choice in self.choices
+            if choice.knob in RULES and not choice.yours
+        }
 
 
 def make_plan(facts: Facts, params: Params, free: frozenset[str]) -> TrainingPlan:
@@ -75,10 +79,10 @@ def make_plan(facts: Facts, params: Params, free: frozenset[str]) -> TrainingPla
 
 
 def _budget(params: Params) -> Choice:
-    """Never chosen: money is a person's to say."""
+    """Never chosen, only shown: money is a person's to say."""
     budget = params.loop.budget
     reason = NO_BUDGET if budget is None else OF_YOURS
-    return Choice(knob="loop.budget", value=budget, reason=reason, yours=True)
+    return Choice(knob="loop.budget", value=budget, reason=reason, yours=budget is not None)
 
 
 def _minutes(facts: Facts, params: Params) -> float:

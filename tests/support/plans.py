@@ -74,6 +74,7 @@ FIXTURES: dict[str, tuple[DataFingerprint, Machine, dict[str, Any]]] = {
             "image.height_px": 192,
             "image.width_px": 256,
             "train.batch_labelled": 4,
+            "train.batch_unlabelled": 2,
             "train.precision": "32-true",
             "model.encoder": "tu-mobilenetv2_100",
             "model.freeze_batch_norm": True,

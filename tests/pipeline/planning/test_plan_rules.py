@@ -170,6 +170,8 @@ def test_a_round_is_two_trainings_and_a_look_at_every_image() -> None:
 
 
 def test_money_is_not_the_plans_to_spend() -> None:
-    (budget,) = [c for c in planned(data((64, 64), 9), SERVER).choices if c.knob == "loop.budget"]
-    assert (budget.value, budget.yours) == (None, True)
+    plan = planned(data((64, 64), 9), SERVER)
+    (budget,) = [choice for choice in plan.choices if choice.knob == "loop.budget"]
+    assert (budget.value, budget.yours) == (None, False)
+    assert "loop.budget" not in plan.values()
     assert "until people or the stopping rule end it" in budget.reason
