@@ -2,7 +2,7 @@
 
 The loop writes the choices into params.yaml, as `auto:<value>`, and the reasons beside the round's
 metrics. So DVC runs again what depends on them, and the round's tag keeps both. Choices stand until
-the plan would know more: another domain, the first masks, pretrained weights where there were none.
+the plan would know more: another domain, its first masks, other pretrained weights.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _Known(TypedDict):
 
     profile: str
     domain: str | None
-    masks: bool
+    labelled_domains: list[str]
     stored_encoders: list[str]
 
 
@@ -90,7 +90,7 @@ def _known(params: Params, samples: Sequence[Sample]) -> _Known:
     return {
         "profile": params.profile,
         "domain": params.domain,
-        "masks": any(sample.labelled for sample in samples),
+        "labelled_domains": sorted({sample.domain for sample in samples if sample.labelled}),
         "stored_encoders": sorted({weights.encoder for weights in stored_weights()}),
     }
 

@@ -93,7 +93,7 @@ class ModelParams(Block):
 
     name: Planned[str] = "unet"
     """A row of pipeline.models.MODELS."""
-    options: ModelOptions = Field(default_factory=dict)
+    options: Planned[ModelOptions] = Field(default_factory=dict)
     """What only this model knows (docs/models.md lists it), for example
     `{decoder_channels: [64, 48, 32, 24, 16]}` for a lighter unet."""
     encoder: Planned[str] = "tu-mobilenetv2_100"

@@ -48,6 +48,8 @@ class DataFingerprint:
     """In the pool, with a mask."""
     num_unlabelled: int
     """In the pool, with pixels that nobody was asked for."""
+    shifted: bool
+    """Whether other domains have labelled images and the current one has none."""
     num_classes: int
     height_px: int
     """The median; the widths likewise."""
@@ -63,9 +65,11 @@ class DataFingerprint:
 
 
 def data_fingerprint(
-    root: Path, samples: Sequence[Sample], class_names: Sequence[str]
+    root: Path, samples: Sequence[Sample], class_names: Sequence[str], domain: str | None
 ) -> DataFingerprint:
     """Look at headers, some images and some masks of the workspace at `root`, evenly chosen.
+
+    `domain` is the current one; None before the first is taken in.
 
     DataError where a file cannot be read; ValueError where there is no sample.
     """
@@ -90,6 +94,7 @@ def data_fingerprint(
         num_images=len(samples),
         num_labelled=len(labelled),
         num_unlabelled=sum(sample.unlabelled for sample in samples),
+        shifted=bool(labelled and domain) and domain not in {sample.domain for sample in labelled},
         num_classes=len(class_names),
         height_px=round(statistics.median(height for height, _ in sizes)),
         width_px=round(statistics.median(width for _, width in sizes)),

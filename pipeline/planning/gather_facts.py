@@ -25,7 +25,7 @@ def gather_facts(
     """
     machine = this_machine(params.train.device)
     return Facts(
-        data=data_fingerprint(root, samples, params.classes),
+        data=data_fingerprint(root, samples, params.classes, params.domain),
         machine=machine,
         profile=profile or params.profile,
         stored_encoders=tuple(dict.fromkeys(weights.encoder for weights in stored_weights())),

@@ -1,4 +1,4 @@
-"""Twelve workspaces to plan for, from three images to 100,000; `python -m tests.support.plans`.
+"""Workspaces to plan for, from three images to 100,000; `python -m tests.support.plans`.
 
 The command prints three of the plans as docs/plan.md shows them.
 """
@@ -27,8 +27,9 @@ def cost(params: Params) -> TrainingCost:
     """As two cores take it for a small network, and a GPU a hundred times faster."""
     pixels = math.prod(params.image.crop_size) * params.train.batch_labelled
     per_pixel_s = 1.5e-8 if params.train.precision == "bf16-mixed" else 1.5e-6
+    passes = 1 if params.method.name == "supervised" else 2.5
     return TrainingCost(
-        step_s=2.5 * pixels * per_pixel_s,
+        step_s=passes * pixels * per_pixel_s,
         supervised_step_s=pixels * per_pixel_s,
         memory_mib=pixels * 8000 / 2**20,
         megapixel_s=1e6 * per_pixel_s,
@@ -40,6 +41,7 @@ def data(size: tuple[int, int], number: int, **others: Any) -> DataFingerprint:
         "num_images": number,
         "num_labelled": 0,
         "num_unlabelled": number,
+        "shifted": False,
         "num_classes": 3,
         "height_px": size[0],
         "width_px": size[1],
@@ -78,13 +80,21 @@ FIXTURES: dict[str, tuple[DataFingerprint, Machine, dict[str, Any]]] = {
             "train.precision": "32-true",
             "model.encoder": "tu-mobilenetv2_100",
             "model.freeze_batch_norm": True,
-            "train.encoder_learning_rate": 1e-4,
+            "train.learning_rate": 2e-3,
+            "train.encoder_learning_rate": 5e-4,
+            "model.options": {"encoder_depth": 4, "decoder_channels": 64},
         },
     ),
     "4K street, no mask yet": (
         data((2160, 3840), 1000),
         LARGE_GPU,
-        {"image.height_px": 384, "image.width_px": 672, "train.precision": "bf16-mixed"},
+        {
+            "image.height_px": 384,
+            "image.width_px": 672,
+            "train.precision": "bf16-mixed",
+            "train.encoder_learning_rate": 1e-4,
+            "model.options": {},
+        },
     ),
     "photographs that are blurred": (
         data((512, 512), 1000, detail_scale=0.25),
@@ -106,7 +116,16 @@ FIXTURES: dict[str, tuple[DataFingerprint, Machine, dict[str, Any]]] = {
         LAPTOP,
         {"method.name": "supervised", "acquire.query_size": 1},
     ),
-    "100,000 images": (data((512, 512), 100_000), LARGE_GPU, {"acquire.query_size": 32}),
+    "a second domain without a label": (
+        data((360, 480), 400, num_labelled=28, extents=STREET, shifted=True, num_classes=11),
+        SERVER,
+        {"method.name": "mean_teacher", "train.batch_unlabelled": 2},
+    ),
+    "100,000 images": (
+        data((512, 512), 100_000),
+        LARGE_GPU,
+        {"acquire.query_size": 32, "method.name": "mean_teacher"},
+    ),
     "150 classes": (
         data((512, 683), 2000, num_classes=150, num_labelled=300, extents=extents(a=80, b=30)),
         LARGE_GPU,
@@ -120,7 +139,7 @@ FIXTURES: dict[str, tuple[DataFingerprint, Machine, dict[str, Any]]] = {
     "a portrait on a laptop": (
         data((640, 360), 40, num_labelled=4, extents=extents(a=60, b=20), num_classes=2),
         LAPTOP,
-        {"image.height_px": 288, "image.width_px": 160, "method.name": "mean_teacher"},
+        {"image.height_px": 288, "image.width_px": 160, "method.name": "supervised"},
     ),
 }
 

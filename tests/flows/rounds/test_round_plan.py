@@ -121,7 +121,7 @@ def test_a_plan_stands_until_there_is_more_to_know(loop: Loop) -> None:
     assert again(loop)
     assert json.loads((loop.root / layout.PLAN).read_text())["profile"] == "quick"
     loop.workspace.write_params({"train": {"learning_rate": "auto"}})
-    assert any("train.learning_rate = 0.001" in line for line in again(loop))
+    assert any("train.learning_rate = 0.002" in line for line in again(loop))
     assert left(loop) == chosen
 
 
@@ -188,7 +188,7 @@ def test_the_command_lets_the_next_round_plan_anew(loop: Loop) -> None:
     assert set(left(loop).values()) == {"auto"}
     assert load_params(loop.root / layout.PARAMS).profile == "quick"
     command(loop, "--write", "--all")
-    assert len(left(loop)) == 16
+    assert len(left(loop)) == 17
 
 
 def test_images_that_wait_to_be_taken_in_are_planned_for(loop: Loop) -> None:

@@ -19,7 +19,7 @@ VALUES: dict[str, Any] = {
     "train.batch_labelled": 2, "train.batch_unlabelled": 3, "train.learning_rate": 1e-05,
     "train.encoder_learning_rate": 0.0, "train.precision": "bf16-mixed",
     "method.name": "supervised", "method.ema_decay": 0.99, "acquire.query_size": 5,
-    "embed.encoder": "tu-resnet18",
+    "embed.encoder": "tu-resnet18", "model.options": {"encoder_depth": 4, "dropout": 0.1},
 }  # fmt: skip
 
 

@@ -100,18 +100,21 @@ def test_sizes_masks_and_shapes_are_those_of_the_samples(tmp_path: Path) -> None
         sample(tmp_path, "b", (40, 60)),
         sample(tmp_path, "c", (80, 40)),
     ]
-    found = data_fingerprint(tmp_path, samples, ("ground", "never", "crack"))
+    found = data_fingerprint(tmp_path, samples, ("ground", "never", "crack"), "day")
     assert (found.num_images, found.num_labelled, found.num_unlabelled) == (3, 1, 2)
     assert (found.height_px, found.width_px, found.largest_px) == (40, 60, 3200)
     assert found.several_shapes
     assert found.num_classes == 3
     assert found.detail_scale == 1.0
     assert list(found.extents) == ["ground", "crack"]
+    assert not found.shifted
+    assert data_fingerprint(tmp_path, samples, ("a", "b", "c"), "dusk").shifted
+    assert not data_fingerprint(tmp_path, samples[1:], ("a", "b", "c"), "dusk").shifted
     assert found.extents["crack"].share == pytest.approx(300 / 1800)
     assert found.extents["crack"].width_px == pytest.approx(5, abs=1)
-    assert not data_fingerprint(tmp_path, samples[:2], ("a", "b", "c")).several_shapes
+    assert not data_fingerprint(tmp_path, samples[:2], ("a", "b", "c"), "day").several_shapes
 
 
 def test_without_an_image_there_is_nothing_to_plan_for(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no image"):
-        data_fingerprint(tmp_path, [], ("a", "b"))
+        data_fingerprint(tmp_path, [], ("a", "b"), None)
