@@ -8,6 +8,7 @@ config.json is written last and holds no times, so equal trainings give equal by
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,14 @@ def save_model(
         with replacing(folder / f"{name}{SUFFIX}") as unfinished:
             save_file(tensors, unfinished)
     write_json(folder / CONFIG, {**config, "trained": True})
+
+
+def copy_model(source: Path, folder: Path) -> None:
+    """The same model in another folder, its config.json last."""
+    _remove_weights(folder)
+    for name in (WEIGHTS, CONFIG):
+        with replacing(folder / name) as unfinished:
+            shutil.copyfile(source / name, unfinished)
 
 
 def save_untrained(folder: Path, *, why: str) -> None:

@@ -87,7 +87,9 @@ def _budget(params: Params) -> Choice:
 
 def _minutes(facts: Facts, params: Params) -> float:
     cost, data = facts.cost(params), facts.data
-    trainings_s = params.train.steps * (cost.step_s + cost.supervised_step_s)
+    # A teacher of labels alone is the baseline, and trained once.
+    alone = params.method.name == "supervised" and not data.shifted
+    trainings_s = params.train.steps * (cost.step_s + (0 if alone else cost.supervised_step_s))
     height, width = params.image.seen_size((data.height_px, data.width_px))
     # Tiles overlap by a quarter of each side.
     seen_px = height * width * (1.0 if params.image.scale is None else (4 / 3) ** 2)

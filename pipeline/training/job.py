@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from pipeline.config.network import AUTO_RANDOM, chosen_sha256
 from pipeline.config.params import Params
 from pipeline.errors import ModelError
 from pipeline.files import sha256_file, write_json
-from pipeline.models import save_model, save_untrained, settled
+from pipeline.models import load_model, save_model, save_untrained, settled
+from pipeline.models.checkpoint import CONFIG, copy_model
+from pipeline.reading import REMADE, read
 from pipeline.records.manifest import Sample, check_files, read_manifest
 from pipeline.runtime.progress import say
 from pipeline.runtime.weights_folder import read_record, record_path
@@ -54,6 +57,13 @@ def train_stage(stage: str, root: Path, params: Params, *, method_name: str, mod
     check_files(root, [*read, *job.adaptation.target])
     encoder_sha256 = _encoder_sha256(params)
     followed = _followed(job)
+    identity = training_key("training", job.params, read, encoder_sha256, followed)
+    config = _config(job, {**_facts(job), **followed}, encoder_sha256)
+    if stage == TEACHER_STAGE and not job.keep_snapshots and _is_baselines(root, identity, config):
+        say(f"{stage}: the training of the baseline, step by step; its result is taken")
+        copy_model(root / layout.BASELINE, root / model)
+        shutil.copyfile(root / layout.BASELINE_TRAINING, metrics)
+        return
     key = training_key(stage, job.params, read, encoder_sha256, followed)
     checkpoints = Checkpoints(root, key)
     trained = train(job, checkpoints)
@@ -62,10 +72,22 @@ def train_stage(stage: str, root: Path, params: Params, *, method_name: str, mod
     if job.initial is not None and job.params.adapt.warm_start_share:
         average_with(trained.network, job.initial, job.params.adapt.warm_start_share)
     follow_in_batch_norm(job, trained.network)
-    facts = {**_facts(job), **followed}
-    save_model(root / model, trained.network, _config(job, facts, encoder_sha256), trained.beside)
+    save_model(root / model, trained.network, config, trained.beside)
+    facts = {**_facts(job), **followed, "training": identity}
     write_json(metrics, {**facts, **_told(job, trained), "trained": True})
     checkpoints.remove()
+
+
+def _is_baselines(root: Path, identity: str, config: Mapping[str, Any]) -> bool:
+    """Whether the baseline that lies there is what this training would give, curves included.
+
+    So it is where the method is `supervised` and nothing is adapted to: one training is enough.
+    """
+    curves = root / layout.BASELINE_TRAINING
+    if not (curves.exists() and (root / layout.BASELINE / CONFIG).exists()):
+        return False
+    same = read(curves, remedy=REMADE).json(dict[str, Any]).get("training") == identity
+    return same and load_model(root / layout.BASELINE).config == {**config, "trained": True}
 
 
 def _job(

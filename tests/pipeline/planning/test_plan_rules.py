@@ -158,12 +158,16 @@ def test_a_few_labels_are_not_gone_over_for_ever() -> None:
     assert "8 labelled images" in reason
 
 
-def test_a_round_is_two_trainings_and_a_look_at_every_image() -> None:
-    of, machine, _ = FIXTURES["street scenes"]
+@pytest.mark.parametrize(
+    ("name", "passes"), [("street scenes", 1), ("a second domain without a label", 2.5 + 1)]
+)
+def test_a_round_is_its_trainings_and_a_look_at_every_image(name: str, passes: float) -> None:
+    """One training where labels alone teach, else the baseline's and the teacher's."""
+    of, machine, _ = FIXTURES[name]
     plan = planned(of, machine)
     found = values(plan)
     pixels = found["image.height_px"] * found["image.width_px"] * 4
-    trained_s = found["train.steps"] * (1 + 1) * pixels * 1.5e-6
+    trained_s = found["train.steps"] * passes * pixels * 1.5e-6
     seen = (360 * found["image.scale"]) * (480 * found["image.scale"]) * 16 / 9
     predicted_s = 400 * seen * 1.5e-6
     assert plan.minutes_per_round == pytest.approx((trained_s + predicted_s) / 60, rel=0.01)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from pipeline.models.weights import add_weights
 from pipeline.records.manifest import read_manifest
 from pipeline.runtime.weights_folder import VARIABLE
 from pipeline.stages import train_baseline, train_teacher
+from pipeline.training import job as job_module
 
 REPOSITORY = Path(pipeline.__file__).parents[1]
 
@@ -58,6 +60,56 @@ def test_equal_trainings_write_equal_bytes(make_workspace, tiny_params) -> None:
     one, two = (files_of(root, layout.TEACHER) for root in roots)
     assert one == two
     assert sorted(one) == ["config.json", "model.safetensors"]
+
+
+def metrics_of(root: Path, stage: Path) -> dict[str, object]:
+    return dict(json.loads((root / stage).read_text()))
+
+
+def test_a_teacher_of_labels_alone_is_the_baseline_and_trained_once(
+    make_workspace, tiny_params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = tiny_params(method={"name": "supervised"})
+    once, alone = make_workspace(2, 3, name="once"), make_workspace(2, 3, name="alone")
+    train_baseline.run(once, params)
+    with monkeypatch.context() as patch:
+        patch.setattr(job_module, "train", None)
+        train_teacher.run(once, params)
+    train_teacher.run(alone, params)
+    assert files_of(once, layout.TEACHER) == files_of(alone, layout.TEACHER)
+    mine, theirs = (metrics_of(root, layout.TEACHER_TRAINING) for root in (once, alone))
+    assert mine["loss"] == theirs["loss"]
+    assert mine["labelled"] == theirs["labelled"]
+    assert mine["monitor"] == theirs["monitor"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train": {"learning_rate": 0.005}},
+        {"train": {"seed": 5}},
+        {"train": {"keep_snapshots": True}},
+        {"method": {"name": "fixmatch"}},
+    ],
+    ids=str,
+)
+def test_a_baseline_of_another_training_is_not_taken(make_workspace, tiny_params, changes) -> None:
+    root = make_workspace(2, 3)
+    supervised = {"method": {"name": "supervised"}}
+    train_baseline.run(root, tiny_params(**supervised))
+    train_teacher.run(root, tiny_params(**{**supervised, **changes}))
+    assert files_of(root, layout.BASELINE) != files_of(root, layout.TEACHER)
+
+
+def test_a_baseline_of_other_labels_is_not_taken(make_workspace, tiny_params) -> None:
+    root, other = make_workspace(2, 3, name="root"), make_workspace(3, 3, name="other")
+    params = tiny_params(method={"name": "supervised"})
+    train_baseline.run(other, params)
+    shutil.copytree(other / layout.BASELINE, root / layout.BASELINE)
+    (root / layout.METRICS).mkdir(exist_ok=True)
+    shutil.copyfile(other / layout.BASELINE_TRAINING, root / layout.BASELINE_TRAINING)
+    train_teacher.run(root, params)
+    assert len(load_model(root / layout.TEACHER).config["labelled"]) == 2
 
 
 def test_without_labels_there_is_a_marker(make_workspace, tiny_params) -> None:
