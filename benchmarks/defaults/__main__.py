@@ -2,7 +2,7 @@
 
 `python -m benchmarks.defaults --data DIR`: for each set, number of labels and seed the plan is made
 as the loop makes it, baseline and teacher are trained, and a script of 80 lines (plain_script.py)
-gets the same labelled images and as many CPU seconds as the two trainings took. The newcomer has
+gets the same labelled images and as many CPU seconds as our trainings took. The newcomer has
 added the encoder file and nothing else. Both are judged on the official test split. A finished
 cell is kept, so it can be interrupted; writes defaults.md.
 """
@@ -185,7 +185,7 @@ def report() -> str:
         "# What a newcomer gets, beside a plain script",
         "",
         "`python -m benchmarks.defaults`: mIoU in points on the official test split, mean +- "
-        "standard deviation over seeds; the script has the CPU time of both of our trainings. "
+        "standard deviation over seeds; the script has the CPU time of our trainings. "
         f"{machine()}.",
         "",
         *table(rows),

@@ -53,8 +53,6 @@ def plan(profile: Any, every: bool, write: bool, as_json: bool, workspace: Path)
 def _plan(loop: Loop, profile: Any, *, every: bool) -> TrainingPlan:
     from flows.domains.incoming import waiting_samples
     from flows.rounds.round_plan import bring_weights, plan_for
-    from pipeline import layout
-    from pipeline.config.params import PLANNED_KNOBS, left_to_the_plan
     from pipeline.errors import WorkspaceError
 
     samples = [*loop.workspace.manifest(), *waiting_samples(loop.root)]
@@ -64,17 +62,23 @@ def _plan(loop: Loop, profile: Any, *, every: bool) -> TrainingPlan:
         )
     params = loop.read_params()
     bring_weights(params)
-    free = PLANNED_KNOBS if every else tuple(left_to_the_plan(loop.root / layout.PARAMS))
-    return plan_for(loop, params, samples, frozenset(free), profile)
+    return plan_for(loop, params, samples, frozenset(_knobs(loop, every=every)), profile)
+
+
+def _knobs(loop: Loop, *, every: bool) -> tuple[str, ...]:
+    """What the plan may set: what stands at auto, or all that could."""
+    from pipeline import layout
+    from pipeline.config.params import PLANNED_KNOBS, left_to_the_plan
+
+    return PLANNED_KNOBS if every else tuple(left_to_the_plan(loop.root / layout.PARAMS))
 
 
 def _write(loop: Loop, profile: Any, *, every: bool) -> None:
     from pipeline import layout
-    from pipeline.config.params import PLANNED_KNOBS, left_to_the_plan
     from pipeline.config.planned import AUTO, in_blocks
 
     with loop.workspace.lock():
-        knobs = PLANNED_KNOBS if every else tuple(left_to_the_plan(loop.root / layout.PARAMS))
+        knobs = _knobs(loop, every=every)
         changes: dict[str, Any] = in_blocks(dict.fromkeys(knobs, AUTO))
         loop.workspace.write_params(changes | ({"profile": profile} if profile else {}))
     click.echo(f"{layout.PARAMS}: {len(knobs)} knob(s) at auto; the next round plans them anew")

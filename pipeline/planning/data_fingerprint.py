@@ -69,14 +69,13 @@ def data_fingerprint(
 ) -> DataFingerprint:
     """Look at headers, some images and some masks of the workspace at `root`, evenly chosen.
 
-    `domain` is the current one; None before the first is taken in.
-
-    DataError where a file cannot be read; ValueError where there is no sample.
+    `domain` is the current one; None before the first is taken in. DataError where a file cannot be
+    read; ValueError where there is no sample.
     """
     if not samples:
         raise ValueError("no image: a plan needs at least one")
     sizes = [image_size(root / sample.image) for sample in _some(samples, SIZES_READ)]
-    labelled = [sample for sample in samples if sample.split == "pool" and sample.mask]
+    labelled = [sample for sample in samples if sample.labelled]
     looked_at = _some(samples, IMAGES_LOOKED_AT)
     masks = _some(labelled, MASKS_LOOKED_AT)
     with Progress("fingerprint", len(looked_at) + len(masks)) as progress:

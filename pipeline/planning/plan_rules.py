@@ -251,7 +251,7 @@ def steps(facts: Facts, params: Params) -> Ruled:
     cost = facts.cost(params)
     minutes = TRAINING_MINUTES[facts.profile]
     possible = minutes * 60 / max(1e-6, cost.step_s)
-    labels = max(1, facts.data.num_labelled)
+    labels = facts.data.num_labelled
     useful = max(1000.0, MOST_EPOCHS * labels / params.train.batch_labelled)
     chosen = _two_digits(min(max(possible, FEWEST_STEPS), useful, MOST_STEPS))
     took = f"a step takes {cost.step_s:.2g} s here"

@@ -17,6 +17,7 @@ import pytest
 from flows.processes.command import child_environment, wait_until
 from flows.services import prefect_server, stack
 from flows.services.daemon import read_daemons
+from flows.services.label_studio_server import free_port
 from flows.workspace.create import create_workspace
 from flows.workspace.workspace import template_file
 
@@ -112,7 +113,9 @@ def place() -> Iterator[Place]:
         made = Place(folder)
         patch.setenv("PYTHONPATH", str(folder))
         patch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")  # a stranger's, to be ignored
-        patch.setattr(stack, "PREFECT_PORT", 4310)
+        # Each test process has a place of its own, and two may come up at the same moment.
+        patch.setattr(stack, "PREFECT_PORT", free_port())
+        patch.setattr(stack, "HOOK_PORT", free_port())
         made.up()
         patch.delenv("PREFECT_API_URL")
         yield made
