@@ -34,6 +34,7 @@ SHIFT = Path("metrics/shift")  # one <domain>.json: how unlike it was when it ar
 REPORT = Path("report/index.html")
 PRIVATE = Path(".ssl-loop")  # git-ignored: ledger.db, inbox, incoming, checkpoints, lock, logs
 CHECKPOINTS = Path(".ssl-loop/checkpoints")
+FEATURES = Path(".ssl-loop/features")  # of tiles, by a probe's frozen encoder; made again at need
 INCOMING = Path(".ssl-loop/incoming")
 INBOX = Path(".ssl-loop/inbox")
 WATCH = Path(".ssl-loop/watch")  # <hash of the folder>.jsonl: what arrived there, and was said

@@ -26,9 +26,15 @@ from pipeline.metrics.iou import iou_per_class, mean_iou
 from pipeline.planning.plan_rules import NARROW
 from pipeline.stages.evaluate import teacher_confusions
 from pipeline.training import train_stage
+from pipeline.training.probes.probe_choice import LEARNING_RATE, STEPS
 
 DOMAIN, NUM_LABELLED = "day", 28
 FASTER = {"learning_rate": 2e-3, "encoder_learning_rate": 5e-4}
+PROBE: Mapping[str, Mapping[str, Any]] = {
+    "image": {"height_px": 384, "width_px": 480, "scale": 1.0},
+    "model": {"name": "probe"},
+    "train": {"steps": STEPS, "learning_rate": LEARNING_RATE},
+}
 # What each changes in the first: DeepLabV3+, whole images squeezed, labels alone.
 SETTINGS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "whole images, squeezed to 192x256": {},
@@ -47,6 +53,10 @@ SETTINGS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "method": {"name": "mean_teacher"},
         "train": {"batch_unlabelled": 2},
     },
+    "a probe of all pixels": PROBE,
+    "a probe at scale .75": {**PROBE, "image": {**PROBE["image"], "scale": 0.75}},
+    "a probe at scale .5": {**PROBE, "image": {**PROBE["image"], "scale": 0.5}},
+    "a probe, 2,000 steps": {**PROBE, "train": {**PROBE["train"], "steps": 2000}},
 }
 
 
@@ -55,6 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="holds camvid/ and encoders/")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--only", default="", help="settings whose name has this, such as probe")
     parser.add_argument("--steps", type=int, default=300, help="per training")
     args = parser.parse_args()
     camvid = locate(args.data)
@@ -63,6 +74,8 @@ def main() -> None:
         for number, (name, changes) in enumerate(SETTINGS.items()):
             kept = RESULTS / f"plan_settings/{args.steps}-steps-{number}-seed-{seed}.json"
             if not kept.exists():
+                if args.only not in name:
+                    continue
                 print(f"seed {seed}: {name}", flush=True)
                 params = params_of(camvid, changes, seed=seed, steps=args.steps)
                 write_json(kept, {"setting": name, "seed": seed, **judge(camvid, params)})
@@ -126,8 +139,9 @@ def report(found: Mapping[str, list[dict[str, Any]]], steps: int) -> str:
         f"`python -m benchmarks.defaults.settings_compared`: CamVid day, {NUM_LABELLED} labelled "
         f"images, {steps} steps of batch 4 unless said otherwise, DeepLabV3+ on MobileNetV2 with "
         f"ImageNet weights, encoder's rate 1e-4, labels alone; other rows change what they say "
-        f"(faster: rates of 2e-3 and 5e-4). mIoU in points, mean +- standard deviation over "
-        f"seeds. {machine()}.",
+        f"(faster: rates of 2e-3 and 5e-4; a probe: {STEPS} steps of its head at "
+        f"{LEARNING_RATE:g}, features included in the time). mIoU in points, mean +- standard "
+        f"deviation over seeds. {machine()}.",
         "",
         *table(rows),
         "",

@@ -47,7 +47,7 @@ class FeatureSettings(Block):
 class TrainedHead(NamedTuple):
     """A head, and its mIoU on the images that judge."""
 
-    network: head.Head
+    network: head.HeadWithPast
     miou: float
 
 
@@ -102,7 +102,7 @@ class FeatureBench:
 
     def _asked(
         self,
-        network: head.Head,
+        network: head.HeadWithPast,
         name: str,
         plan: Plan,
         labelled_NW: NDArray[np.bool_],

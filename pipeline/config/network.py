@@ -93,6 +93,9 @@ class ModelParams(Block):
 
     name: Planned[str] = "unet"
     """A row of pipeline.models.MODELS."""
+    contender: Planned[Literal["none", "probe"]] = "none"
+    """probe = a probe is trained from the same labels too, in seconds, and where its mIoU on the
+    labelled val images of the current domain is above the network's, it is the model."""
     options: Planned[ModelOptions] = Field(default_factory=dict)
     """What only this model knows (docs/models.md lists it), for example
     `{decoder_channels: [64, 48, 32, 24, 16]}` for a lighter unet."""
@@ -149,6 +152,9 @@ class TrainParams(Block):
     """Seconds between checkpoints for resuming; 0 = at every step."""
     cache_mib: Annotated[int, Field(ge=0)] = 2048
     """Memory for decoded images; beyond it they are read again."""
+    features_gib: Annotated[float, Field(ge=0)] = 20.0
+    """Disk for what a probe's frozen encoder says about images; beyond it they are computed again
+    each time."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train (Lightning Fabric's accelerator)."""
     num_devices: PositiveInt = 1

@@ -15,9 +15,10 @@ from lightning_fabric import Fabric
 from PIL import Image
 from torch import Tensor, nn
 
-from pipeline.config.params import TrainParams
+from pipeline.config.params import Params, TrainParams
 from pipeline.data.dataset import ImageStore
 from pipeline.errors import ConfigError, ModelError
+from pipeline.inference.kept_features import KeptFeatures, kept_features
 from pipeline.inference.tiles import TileSettings, View, tiled
 from pipeline.models import LoadedModel
 from pipeline.records.manifest import Sample
@@ -35,12 +36,20 @@ def pick_device(device: str) -> torch.device:
 
 
 def logits_of(
-    model: LoadedModel, samples: Sequence[Sample], store: ImageStore, device: torch.device
+    model: LoadedModel,
+    samples: Sequence[Sample],
+    store: ImageStore,
+    device: torch.device,
+    kept: KeptFeatures | None = None,
 ) -> Iterator[tuple[Sample, Tensor]]:
-    """Each sample with its float32 logits_KHW at the size it is seen at, on `device`."""
+    """Each sample with its float32 logits_KHW at the size it is seen at, on `device`.
+
+    `kept`, of the same model, saves its encoder what it saw before.
+    """
     network = network_of(model, device)
-    for sample, logits in views_of(model, [network], samples, store, device):
-        yield sample, logits[network]
+    view: View = network if kept is None else kept.view
+    for sample, logits in views_of(model, [view], samples, store, device):
+        yield sample, logits[view]
 
 
 def views_of(
@@ -55,6 +64,17 @@ def views_of(
     return tiled(((sample, store.image(sample)) for sample in samples), views, settings)
 
 
+def kept_features_of(model: LoadedModel, root: Path, params: Params) -> KeptFeatures | None:
+    """What is kept in the workspace `root` of a trained probe's features; None for other models."""
+    return kept_features(
+        root,
+        model.network,
+        model.image,
+        model.config.get("normalisation", "imagenet"),
+        params.train.features_gib,
+    )
+
+
 def network_of(model: LoadedModel, device: torch.device) -> nn.Module:
     """The network on `device`; ModelError without one."""
     if model.network is None:
@@ -63,12 +83,12 @@ def network_of(model: LoadedModel, device: torch.device) -> nn.Module:
 
 
 def flips(network: nn.Module) -> list[View]:
-    """The network's view of the image as it is, mirrored, smaller and larger."""
-    return [network, _mirrored(network), *(_scaled(network, scale) for scale in SCALES)]
+    """The network's views of the image beside the one as it is: mirrored, smaller and larger."""
+    return [_mirrored(network), *(_scaled(network, scale) for scale in SCALES)]
 
 
 def dropout(network: nn.Module) -> list[View]:
-    """The network as it is, and with 8 draws of its dropout, the same for every image.
+    """The network with 8 draws of its dropout, the same for every image.
 
     ConfigError where it has none.
     """
@@ -82,7 +102,7 @@ def dropout(network: nn.Module) -> list[View]:
             "predict.members = 'dropout': this model has no dropout; use flips or snapshots, or a "
             "model with dropout such as deeplabv3plus"
         )
-    return [network, *(_dropped(network, layers, seed) for seed in range(DROPOUT_PASSES))]
+    return [_dropped(network, layers, seed) for seed in range(DROPOUT_PASSES)]
 
 
 def _mirrored(network: nn.Module) -> View:

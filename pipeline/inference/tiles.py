@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -21,9 +22,29 @@ from pipeline.types import STRIDE_PX
 OVERLAP = 0.25  # of a tile's side, at least: near its border a network sees half of what is around
 BATCH = 8  # tiles per pass; more saves no time on a CPU
 
+Key = TypeVar("Key")
 View = Callable[[Tensor], Tensor]
 """One way to look: normalised images_BCHW to logits_BKHW of the same height and width."""
-Key = TypeVar("Key")
+
+
+class TilePlace(NamedTuple):
+    """Where a tile was cut."""
+
+    key: Any
+    """Of the image."""
+    top: int
+    left: int
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedView:
+    """A view that is told which tiles it is shown, for who remembers them."""
+
+    at: Callable[[Sequence[TilePlace], Tensor], Tensor]
+
+    def __call__(self, images_BCHW: Tensor) -> Tensor:
+        """Only with places: TypeError."""
+        raise TypeError("a PlacedView looks at tiles by `at`")
 
 
 class TileSettings(NamedTuple):
@@ -49,7 +70,7 @@ def tiled(
 
     def tiles() -> Iterator[_Tile]:
         for key, image_CHW in images:
-            mosaic = _Mosaic(image_CHW, settings.tile)
+            mosaic = _Mosaic(key, image_CHW, settings.tile)
             waiting.append((key, mosaic))
             yield from mosaic.tiles()
 
@@ -58,7 +79,10 @@ def tiled(
         normalised_BCHW = normalise(pixels_BCHW, settings.normalisation)
         for view in views:
             with torch.inference_mode():
-                values_BKHW = view(normalised_BCHW).float()
+                if isinstance(view, PlacedView):
+                    values_BKHW = view.at([tile.place for tile in group], normalised_BCHW)
+                else:
+                    values_BKHW = view(normalised_BCHW).float()
             for tile, values_KHW in zip(group, values_BKHW, strict=True):
                 tile.mosaic.add(tile, view, values_KHW)
         while waiting and waiting[0][1].complete(views):
@@ -77,18 +101,23 @@ def starts(side_px: int, tile_px: int) -> list[int]:
     return [0] + [round(number * steps / gaps) * STRIDE_PX for number in range(1, gaps + 1)]
 
 
+def cut(key: Any, image_CHW: Tensor, tile: tuple[int, int]) -> Iterator[tuple[TilePlace, Tensor]]:
+    """The tiles of an image, padded bottom and right by its last pixels, as `tiled` shows them."""
+    for part in _Mosaic(key, image_CHW, tile).tiles():
+        yield part.place, part.pixels_CHW
+
+
 class _Tile(NamedTuple):
     mosaic: _Mosaic
-    top: int
-    left: int
+    place: TilePlace
     pixels_CHW: Tensor
 
 
 class _Mosaic:
     """One image's tiles, and what was seen in them so far."""
 
-    def __init__(self, image_CHW: Tensor, tile: tuple[int, int]) -> None:
-        self._image_CHW, self._tile = image_CHW, tile
+    def __init__(self, key: Any, image_CHW: Tensor, tile: tuple[int, int]) -> None:
+        self._key, self._image_CHW, self._tile = key, image_CHW, tile
         height, width = image_CHW.shape[-2:]
         self._tops, self._lefts = starts(height, tile[0]), starts(width, tile[1])
         self._means: dict[View, _Mean] = {}
@@ -96,12 +125,12 @@ class _Mosaic:
     def tiles(self) -> Iterator[_Tile]:
         for top in self._tops:
             for left in self._lefts:
-                yield _Tile(self, top, left, self._pixels(top, left))
+                yield _Tile(self, TilePlace(self._key, top, left), self._pixels(top, left))
 
     def add(self, tile: _Tile, view: View, values_KHW: Tensor) -> None:
         if view not in self._means:
             self._means[view] = _Mean(self._tops, self._lefts, self._tile)
-        self._means[view].add(tile.top, tile.left, values_KHW)
+        self._means[view].add(tile.place.top, tile.place.left, values_KHW)
 
     def complete(self, views: Sequence[View]) -> bool:
         return all(view in self._means and self._means[view].missing == 0 for view in views)

@@ -32,6 +32,12 @@ class Areas(NamedTuple):
     truth_NK: Floats
     predicted_NK: Floats
 
+    @classmethod
+    def of_counts(cls, counts_NKK: Floats) -> Areas:
+        """Of confusion matrices, row = truth, column = prediction."""
+        hits_NK = counts_NKK.diagonal(axis1=1, axis2=2).copy()
+        return cls(hits_NK, counts_NKK.sum(axis=2), counts_NKK.sum(axis=1))
+
     def rows(self, order: Sequence[int]) -> Areas:
         """Some of the images."""
         return Areas(*(values_NK[list(order)] for values_NK in self))

@@ -10,9 +10,10 @@ import torch
 
 from pipeline.config.params import ModelParams
 from pipeline.errors import ModelError
-from pipeline.models import ddrnet, hrnet, smp, vit
+from pipeline.models import ddrnet, hrnet, probe, smp
 from pipeline.models.encoders import EncoderChoice, initialise_encoder
 from pipeline.models.segmenter import Segmenter
+from pipeline.models.transformers import vit
 
 Builder = Callable[[EncoderChoice, int, Mapping[str, Any]], Segmenter]
 """(encoder, num_classes, options) -> a network, the encoder's weights not loaded."""
@@ -42,6 +43,7 @@ MODELS: dict[str, ModelEntry] = {
     "ddrnet39": ModelEntry(ddrnet.ddrnet39, None),
     "vit": ModelEntry(vit.vit, "tu-vit_tiny_patch16_224"),
     "dinov2_dpt": ModelEntry(vit.dinov2_dpt, "tu-vit_small_patch14_dinov2"),
+    "probe": ModelEntry(probe.probe, DEFAULT),
 }
 
 

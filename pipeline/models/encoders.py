@@ -72,7 +72,7 @@ def build_encoder(params: ModelParams | EmbedParams) -> nn.Module:
     """
     hub = params.encoder_weights == "hub"
     choice = EncoderChoice(name=params.encoder, options=params.encoder_options, hub=hub)
-    encoder = _whole(choice)
+    encoder = feature_encoder(choice)
     initialise_encoder(encoder, params)
     return encoder.eval()
 
@@ -144,14 +144,18 @@ def freeze_batch_norm(encoder: nn.Module) -> None:
 def whole_encoder(choice: EncoderChoice) -> nn.Module:
     """Every layer that any model takes of this encoder; a ViT, of which smp knows none, whole."""
     try:
-        return _whole(choice)
+        return feature_encoder(choice)
     except ModelError:
         if not (choice.name.startswith(TIMM) and timm.is_model(choice.name.removeprefix(TIMM))):
             raise
     return timm_network(choice, num_classes=0)
 
 
-def _whole(choice: EncoderChoice) -> nn.Module:
+def feature_encoder(choice: EncoderChoice) -> nn.Module:
+    """A convolutional encoder with its five maps; `hub` of the choice fetches its weights.
+
+    ModelError for a name that neither library has, or whose network gives no maps.
+    """
     try:
         return get_encoder(choice.name, depth=5, weights=choice.hub_weights, **choice.options)
     except OSError as error:
@@ -193,7 +197,7 @@ def no_hub(choice: EncoderChoice) -> str:
 def _names_of_whole(choice: EncoderChoice) -> frozenset[str]:
     """Every tensor the complete network of this name has, classifier included where known."""
     if not choice.name.startswith(TIMM):
-        return frozenset(map(_plain, _whole(choice).state_dict()))
+        return frozenset(map(_plain, feature_encoder(choice).state_dict()))
     with torch.device("meta"):
         network = timm.create_model(choice.name.removeprefix(TIMM), **choice.options)
     return frozenset(map(_plain, network.state_dict()))

@@ -15,6 +15,9 @@ from pipeline.config.params import Params
 from pipeline.planning.data_fingerprint import DataFingerprint
 from pipeline.planning.machine import Machine
 from pipeline.planning.training_cost import TrainingCost
+from pipeline.training.probes.probe_choice import LEARNING_RATE as PROBE_RATE
+from pipeline.training.probes.probe_choice import PROBE, TILE_PX, probe_image
+from pipeline.training.probes.probe_choice import STEPS as PROBE_STEPS
 from pipeline.types import STRIDE_PX
 
 Profile = Literal["quick", "balanced", "best"]
@@ -92,8 +95,10 @@ def embedding_encoder(facts: Facts, params: Params) -> Ruled:
 
 
 def model(facts: Facts, params: Params) -> Ruled:
-    """The decoder that fits the encoder."""
+    """The decoder that fits the encoder; where a round is to take seconds, none."""
     name = params.model.encoder
+    if facts.place == "cpu" and facts.profile == "quick" and _pretrained(facts, params):
+        return Ruled(PROBE, "pretrained features with a small head, trained in seconds")
     if "dinov2" in name or "dinov3" in name:
         return Ruled("dinov2_dpt", f"made for encoders such as {name}")
     if name.startswith("tu-vit"):
@@ -101,6 +106,15 @@ def model(facts: Facts, params: Params) -> Ruled:
     if name.startswith("tu-hrnet"):
         return Ruled("hrnet", f"{name} brings its maps of several sizes")
     return Ruled("deeplabv3plus", "sees far around a pixel and takes any convolutional encoder")
+
+
+def contender(facts: Facts, params: Params) -> Ruled:
+    """A probe costs seconds, and neither it nor a network wins always (docs/decisions/009)."""
+    if params.model.name == PROBE:
+        return Ruled("none", "the model is a probe itself")
+    if not _pretrained(facts, params):
+        return Ruled("none", "features of an encoder that starts at random hold little")
+    return Ruled(PROBE, "it takes seconds, and on val the better of the two is kept")
 
 
 def model_options(facts: Facts, params: Params) -> Ruled:
@@ -120,6 +134,8 @@ def freeze_batch_norm(facts: Facts, params: Params) -> Ruled:
 def crop(facts: Facts, params: Params) -> tuple[int, int]:
     """(height, width): as many pixels as the profile allows, in the images' usual shape."""
     data, pixels = facts.data, CROP_PIXELS[facts.place][facts.profile]
+    if params.model.name == PROBE:
+        return probe_image((data.height_px, data.width_px)).crop_size
     ratio = 1.0 if data.several_shapes else data.width_px / data.height_px
     ratio = min(2.0, max(0.5, ratio))
     height = _strides(math.sqrt(pixels / ratio))
@@ -130,17 +146,20 @@ def crop(facts: Facts, params: Params) -> tuple[int, int]:
 
 def crop_height(facts: Facts, params: Params) -> Ruled:
     """The first of `crop`."""
-    return Ruled(crop(facts, params)[0], _crop_reason(facts))
+    return Ruled(crop(facts, params)[0], _crop_reason(facts, params))
 
 
 def crop_width(facts: Facts, params: Params) -> Ruled:
     """The second of `crop`."""
-    return Ruled(crop(facts, params)[1], _crop_reason(facts))
+    return Ruled(crop(facts, params)[1], _crop_reason(facts, params))
 
 
 def scale(facts: Facts, params: Params) -> Ruled:
     """The one at which objects are best seen while a crop still shows their surroundings."""
     data = facts.data
+    if params.model.name == PROBE:
+        chosen = round(probe_image((data.height_px, data.width_px)).scale or 1.0, 3)
+        return Ruled(chosen, "frozen features are best of all pixels, of which 2 million are taken")
     by_masks = bool(data.extents)
     allowed = [s for s in SCALES if by_masks or s <= data.detail_scale] or [SCALES[-1]]
     chosen = max(allowed, key=lambda s: worth_of_scale(s, data, params.image.crop_size))
@@ -183,6 +202,8 @@ def method(facts: Facts, params: Params) -> Ruled:
 
     In few steps on a CPU, labels alone reach more in the same time (docs/decisions/008).
     """
+    if params.model.name == PROBE:
+        return Ruled("supervised", "a probe learns from labels, each image seen once")
     if not facts.data.num_unlabelled:
         return Ruled("supervised", "no unlabelled image is there to learn from")
     if facts.data.shifted:
@@ -206,6 +227,8 @@ def precision(facts: Facts, params: Params) -> Ruled:
 def batch(facts: Facts, params: Params) -> Ruled:
     """The profile's, halved until it fits the memory."""
     usual = chosen = BATCHES[facts.place][facts.profile]
+    if params.model.name == PROBE:
+        return Ruled(usual, "a probe draws cells of all labelled images, whatever this says")
     available = facts.machine.memory_gib * 1024 * SHARE_OF_MEMORY
     while chosen > 2:
         trial = params.with_knobs(train={"batch_labelled": chosen, "batch_unlabelled": chosen})
@@ -228,6 +251,8 @@ def batch_unlabelled(facts: Facts, params: Params) -> Ruled:
 
 def learning_rate(facts: Facts, params: Params) -> Ruled:
     """Of the decoder, which always starts at random."""
+    if params.model.name == PROBE:
+        return Ruled(PROBE_RATE, "few weights, thousands of cells a step: a high rate is safe")
     if params.model.name == "dinov2_dpt":
         return Ruled(2e-4, "as UniMatch V2 trains the decoder of DPT")
     if facts.place == "cpu":
@@ -248,6 +273,8 @@ def encoder_learning_rate(facts: Facts, params: Params) -> Ruled:
 
 def steps(facts: Facts, params: Params) -> Ruled:
     """As many as the profile's minutes allow, to two digits."""
+    if params.model.name == PROBE:
+        return Ruled(PROBE_STEPS, "seconds on a CPU; three times as many gained nothing")
     cost = facts.cost(params)
     minutes = TRAINING_MINUTES[facts.profile]
     possible = minutes * 60 / max(1e-6, cost.step_s)
@@ -282,6 +309,7 @@ RULES: dict[str, Rule] = {
     "model.encoder": encoder,
     "embed.encoder": embedding_encoder,
     "model.name": model,
+    "model.contender": contender,
     "model.options": model_options,
     "model.freeze_batch_norm": freeze_batch_norm,
     "image.height_px": crop_height,
@@ -319,7 +347,9 @@ def _on(facts: Facts) -> str:
     return "CPU" if facts.place == "cpu" else "GPU"
 
 
-def _crop_reason(facts: Facts) -> str:
+def _crop_reason(facts: Facts, params: Params) -> str:
+    if params.model.name == PROBE:
+        return f"a frozen encoder has room for tiles of up to {TILE_PX} pixels"
     shape = "square, for shapes differ" if facts.data.several_shapes else "in the images' shape"
     return f"as large as profile {facts.profile} allows on a {_on(facts)}, {shape}"
 

@@ -12,14 +12,19 @@ import torch
 from torch import Tensor
 
 from pipeline.config.params import Params
+from pipeline.inference.tiles import BATCH
 from pipeline.methods import Batch, MethodSetup, StrongView, Unlabelled, build_method
 from pipeline.methods.shared.losses import labelled_loss
 from pipeline.models import build_model
+from pipeline.models.probe import CELL_PX, Probe
 from pipeline.models.segmenter import Segmenter
 from pipeline.planning.machine import Device
+from pipeline.training.probes.probe_choice import PROBE
+from pipeline.training.probes.probe_training import BATCH_CELLS, HeadTraining, train_head
 
 WARM_UPS, COUNTED = 1, 3
 HELD_PER_WEIGHT = 5  # the student's weight, its gradient, AdamW's two moments, the teacher's weight
+PROBE_STEPS = 10  # of a head: one is too short to time
 PLANNED_STEPS = 1000  # methods ask for a number; what a step costs does not hang on it
 
 
@@ -44,6 +49,8 @@ def measure_training(params: Params, device: Device) -> TrainingCost:
     ModelError where the network cannot be built.
     """
     place = torch.device(device)
+    if params.model.name == PROBE and params.method.name == "supervised":
+        return _probe_cost(params, place)
     supervised = params.with_knobs(method={"name": "supervised"})
     whole = _Trial(params, place)
     plain = _Trial(supervised, place)
@@ -53,6 +60,28 @@ def measure_training(params: Params, device: Device) -> TrainingCost:
         supervised_step_s=_median_s(plain.step, place),
         memory_mib=memory_mib,
         megapixel_s=_prediction_s(params, place),
+    )
+
+
+def _probe_cost(params: Params, device: torch.device) -> TrainingCost:
+    """Steps of a head on random cells; the encoder is asked once, as in prediction."""
+    network = build_model(params.model, params.num_classes, pretrained=False)
+    assert isinstance(network, Probe)
+    cells_MD = torch.randn(BATCH_CELLS, network.decoder.projection_CD.shape[1])
+    classes_M = torch.zeros(BATCH_CELLS, dtype=torch.uint8)
+    how = HeadTraining(steps=PROBE_STEPS, learning_rate=1e-6, weight_decay=0.0)
+    step_s = (
+        _median_s(lambda: train_head(network.cell_head(), cells_MD, classes_M, how), device)
+        / PROBE_STEPS
+    )
+    height, width = params.image.crop_size
+    maps = len(network.decoder.mean_C) * height * width // CELL_PX**2
+    weights = sum(each.numel() for each in network.state_dict().values())
+    return TrainingCost(
+        step_s=step_s,
+        supervised_step_s=step_s,
+        memory_mib=4 * (weights + BATCH * maps) / 2**20,
+        megapixel_s=_prediction_s(params, device),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,6 +10,8 @@ from pipeline.config.params import Params
 from pipeline.planning.data_fingerprint import DataFingerprint
 from pipeline.planning.machine import Machine
 from pipeline.planning.plan_rules import RULES, Facts, Profile
+from pipeline.training.probes.contest import MOST_JUDGED
+from pipeline.training.probes.probe_choice import probe_params
 
 NO_BUDGET = "the loop asks until people or the stopping rule end it"
 OF_YOURS = "as params.yaml says"
@@ -93,4 +96,17 @@ def _minutes(facts: Facts, params: Params) -> float:
     height, width = params.image.seen_size((data.height_px, data.width_px))
     # Tiles overlap by a quarter of each side.
     seen_px = height * width * (1.0 if params.image.scale is None else (4 / 3) ** 2)
+    if params.model.contender != "none":
+        trainings_s += _contest_s(facts, params)
     return (trainings_s + data.num_images * seen_px / 1e6 * cost.megapixel_s) / 60
+
+
+def _contest_s(facts: Facts, params: Params) -> float:
+    """Of a probe's training, and of both models on the val images that decide."""
+    size = (facts.data.height_px, facts.data.width_px)
+    probe = probe_params(params, size)
+    cost, whole = facts.cost(probe), facts.cost(params)
+    seen, network = (math.prod(each.image.seen_size(size)) / 1e6 for each in (probe, params))
+    judged = min(MOST_JUDGED, facts.data.num_images)
+    looks = (facts.data.num_labelled + judged) * seen * cost.megapixel_s
+    return probe.train.steps * cost.step_s + looks + judged * network * whole.megapixel_s

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
@@ -30,13 +29,13 @@ from pipeline.data.formats.images import load_mask
 from pipeline.data.labelled_folder import Example, LabelledSet
 from pipeline.files import replacing
 from pipeline.models import settled
+from pipeline.models.probe import CELL_PX, NUM_COMPONENTS, side_by_side
 from pipeline.reading import REMADE
 from pipeline.runtime.progress import Progress, say
 from pipeline.runtime.weights_folder import SHOWN
 from pipeline.stages.embed import pooled, seeded_encoder
+from pipeline.training.probes.probe_components import principal_components
 
-CELL_PX = 4  # a cell's side at the network's size: thin things are one or two cells wide
-NUM_FEATURES = 64  # principal components kept of all scales side by side
 NUM_FITTED = 64  # images the components are fitted on, evenly over the pool
 BATCH = 8
 
@@ -119,7 +118,7 @@ def key_of(data: LabelledSet, embed: EmbedParams, image: ImageParams) -> str:
         "classes": data.classes,
         "embed": embed.model_dump(),
         "image": image.model_dump(exclude_none=True),
-        "shape": [CELL_PX, NUM_FEATURES, NUM_FITTED, "components kept"],
+        "shape": [CELL_PX, NUM_COMPONENTS, NUM_FITTED, "components kept"],
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -149,9 +148,8 @@ def _make(data: LabelledSet, embed: EmbedParams, size: tuple[int, int], file: Pa
     encoder = seeded_encoder(embed)
     every = max(1, len(data.pool) // NUM_FITTED)
     fitted_on = _reads(data.pool[::every], size)
-    components = _components(
-        features for _, features in _maps(encoder, embed, fitted_on, "features, 1 of 2")
-    )
+    maps = _maps(encoder, embed, fitted_on, "features, 1 of 2")
+    components = principal_components((features for _, features in maps), NUM_COMPONENTS)
     made: dict[str, NDArray[np.generic]] = {
         "mean": components[0].numpy(),
         "projection": components[1].numpy(),
@@ -179,27 +177,9 @@ def _maps(
     with Progress(label, len(reads)) as progress:
         for first in range(0, len(reads), BATCH):
             images_BCHW = torch.stack([read() for read in reads[first : first + BATCH]])
-            cells = (images_BCHW.shape[-2] // CELL_PX, images_BCHW.shape[-1] // CELL_PX)
-            _, *maps = encoder(normalise(images_BCHW, embed.normalisation))
-            coarse = [each for each in maps if each.shape[-2] <= cells[0]]
-            resized = [F.interpolate(each, cells, mode="bilinear") for each in coarse]
-            yield pooled(maps), torch.cat(resized, dim=1)
+            found = encoder(normalise(images_BCHW, embed.normalisation))
+            yield pooled(found[1:]), side_by_side(found)
             progress.advance(len(images_BCHW))
-
-
-def _components(batches: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
-    """(mean_C, projection_CD) onto principal components of variance 1."""
-    total, squares, count = torch.zeros(()), torch.zeros(()), 0
-    for features_BCHW in batches:
-        rows_MC = features_BCHW.movedim(1, -1).flatten(0, 2).double()
-        total = total + rows_MC.sum(0)
-        squares = squares + rows_MC.T @ rows_MC
-        count += len(rows_MC)
-    mean_C = total / count
-    values_C, vectors_CC = torch.linalg.eigh(squares / count - torch.outer(mean_C, mean_C))
-    kept = min(NUM_FEATURES, len(values_C))
-    scale_D = values_C[-kept:].clamp(min=1e-8).rsqrt()
-    return mean_C.float(), (vectors_CC[:, -kept:] * scale_D).float()
 
 
 def _projected(

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from pipeline.inference.gradients import GRADIENT_SIZE, projection
 from pipeline.metrics.information import entropy_nats, js_divergence_nats
-from pipeline.probe.head import Head, probs_of
+from pipeline.models.probe import Head
+from pipeline.probe.head import HeadWithPast, probs_of
 from pipeline.probe.windows import Windows
 
 MEMBERS = ("bald", "disagreement", "instability")  # need the head at earlier steps too
@@ -40,7 +41,7 @@ class Scores:
 
 
 def score(
-    head: Head,
+    head: HeadWithPast,
     cells_NPD: NDArray[np.float16],
     windows: Windows,
     top_share: float,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.probe.features import CELL_PX
+from pipeline.models.probe import CELL_PX
 from pipeline.records.regions import Grid, grid_of
 
 

@@ -110,6 +110,7 @@ def findings(report: Report) -> list[str]:
         _unsafe(report),
         *(f"Warning: {sentence}." for sentence in report.weights),
         _teacher_against_baseline(report),
+        _contest(report),
         _transductive(report),
         _audit(report),
         _guard(report),
@@ -146,7 +147,23 @@ def _teacher_against_baseline(report: Report) -> str:
     side = (
         f"{abs(gap):.2f} {'above' if gap > 0 else 'below'}" if abs(gap) >= 0.005 else "level with"
     )
+    method = (report.training.get("teacher") or {}).get("method")
+    if method == "supervised":
+        return "The teacher learns from labels alone, as the baseline does: unlabelled images wait."
     return f"The teacher, which also learns from unlabelled images, is {side} the baseline."
+
+
+def _contest(report: Report) -> str:
+    found = (report.training.get("teacher") or {}).get("contest")
+    if not found:
+        return ""
+    interval = found["gain_interval"]
+    gain = "" if interval is None else f" (it gains {interval[0]:+.2f} to {interval[1]:+.2f})"
+    return (
+        f"Two models learnt from these labels: on {count(found['num_images'], 'val image')} "
+        f"{found['name']} has {found['miou']:.2f} mIoU, a probe of the frozen encoder "
+        f"{found['miou_probe']:.2f}{gain}. Kept is {found['kept']}."
+    )
 
 
 def _transductive(report: Report) -> str:

@@ -254,7 +254,7 @@ def _rows(known: Sequence[str], target: Sequence[str], truth: frozenset[str]) ->
     )
 
 
-def _head(bench: DomainPair, seed: int) -> head.Head:
+def _head(bench: DomainPair, seed: int) -> head.HeadWithPast:
     cells_NPD, masks_NP = (
         values[bench.rows.fit] for values in (bench.features.cells_NPD, bench.features.masks_NP)
     )
@@ -281,7 +281,7 @@ def _rehearsed(
 
 
 def _said(
-    heads: Sequence[head.Head],
+    heads: Sequence[head.HeadWithPast],
     cells_NPD: NDArray[np.float16],
     masks_NP: NDArray[np.uint8] | None,
     run_N: Runs,

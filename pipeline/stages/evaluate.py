@@ -20,7 +20,7 @@ from pipeline.data.dataset import ImageStore
 from pipeline.data.formats.images import load_mask
 from pipeline.files import write_json
 from pipeline.ids import domain_of
-from pipeline.inference.logits import logits_of, pick_device, resize_logits
+from pipeline.inference.logits import kept_features_of, logits_of, pick_device, resize_logits
 from pipeline.metrics.iou import confusion_matrix, iou_per_class, mean_iou
 from pipeline.metrics.per_image import Areas, write_areas
 from pipeline.models import load_model
@@ -148,7 +148,8 @@ def _judge(root: Path, params: Params, folder: Path, split: Split) -> Evaluated:
         store = ImageStore(root, model.image, cache_mib=0)  # each image is seen once
         device = pick_device(params.train.device)
         with Progress("evaluate", len(samples)) as progress:
-            for sample, logits_KHW in logits_of(model, samples, store, device):
+            kept = kept_features_of(model, root, params)
+            for sample, logits_KHW in logits_of(model, samples, store, device, kept):
                 mask_HW = torch.tensor(load_mask(root / sample.mask, params.num_classes))
                 resized_KHW = resize_logits(logits_KHW, (mask_HW.shape[0], mask_HW.shape[1]))
                 if pixels is not None and sample.domain == params.domain:
@@ -186,10 +187,8 @@ def _areas_by_domain(by_image: dict[str, Tensor]) -> dict[str, tuple[list[str], 
     found = {}
     for domain in dict.fromkeys(domain_of(name) for name in by_image):
         ids = [name for name in by_image if domain_of(name) == domain]
-        counts_NKK = torch.stack([by_image[name] for name in ids]).double().numpy()
-        hits_NK = counts_NKK.diagonal(axis1=1, axis2=2).copy()
-        areas = Areas(hits_NK, counts_NKK.sum(axis=2), counts_NKK.sum(axis=1))
-        found[domain] = (ids, areas)
+        counts_NKK = torch.stack([by_image[name] for name in ids])
+        found[domain] = (ids, Areas.of_counts(counts_NKK.double().numpy()))
     return found
 
 

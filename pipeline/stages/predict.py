@@ -28,6 +28,7 @@ from pipeline.inference.logits import (
     dropout,
     flips,
     image_size,
+    kept_features_of,
     network_of,
     pick_device,
     resize_rows,
@@ -125,6 +126,8 @@ def _gradients(views: Views, logits: dict[View, Tensor], grid: Grid) -> list[Col
 def _views(root: Path, params: Params, model: LoadedModel, device: torch.device) -> Views:
     """Whom to ask, by what params want and what the training kept."""
     network = network_of(model, device)
+    kept = kept_features_of(model, root, params)
+    as_it_is: View = network if kept is None else kept.view
     beside = load_beside(root / layout.TEACHER, model)
     student = beside.pop("student", None)
     snapshots = [snapshot.to(device) for snapshot in beside.values()]
@@ -134,10 +137,10 @@ def _views(root: Path, params: Params, model: LoadedModel, device: torch.device)
             "`dvc repro --force train_teacher` with train.keep_snapshots: true"
         )
     members: dict[str, Callable[[], list[View]]] = {
-        "none": lambda: [network],
-        "flips": lambda: flips(network),
-        "dropout": lambda: dropout(network),
-        "snapshots": lambda: [network, *snapshots],
+        "none": lambda: [as_it_is],
+        "flips": lambda: [as_it_is, *flips(network)],
+        "dropout": lambda: [as_it_is, *dropout(network)],
+        "snapshots": lambda: [as_it_is, *snapshots],
     }
     return Views(
         members=tuple(members[params.predict.members]()),

@@ -24,7 +24,7 @@ from pipeline.records.manifest import Sample
 from pipeline.runtime.progress import say
 
 # Knobs of train that change how a training runs but not what comes out.
-WITHOUT_EFFECT = {"checkpoint_every_s", "cache_mib"}
+WITHOUT_EFFECT = {"checkpoint_every_s", "cache_mib", "features_gib"}
 
 
 class State(NamedTuple):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 import pipeline
 from pipeline import layout
@@ -14,7 +16,7 @@ from pipeline.config.network import AUTO_RANDOM, chosen_sha256
 from pipeline.config.params import Params
 from pipeline.errors import ModelError
 from pipeline.files import sha256_file, write_json
-from pipeline.models import load_model, save_model, save_untrained, settled
+from pipeline.models import LoadedModel, load_model, save_model, save_untrained, settled
 from pipeline.models.checkpoint import CONFIG, copy_model
 from pipeline.reading import REMADE, read
 from pipeline.records.manifest import Sample, check_files, read_manifest
@@ -30,6 +32,10 @@ from pipeline.training.domain_adaptation.warm_start import (
     last_teacher_sha256,
 )
 from pipeline.training.monitor import named_points, spread
+from pipeline.training.probes.contest import contender_of, contest, has_contender, judges
+from pipeline.training.probes.probe_choice import PROBE
+from pipeline.training.probes.probe_components import MOST_IMAGES
+from pipeline.training.probes.probe_training import train_probe, trains_on_features
 from pipeline.training.trainer import Trained, TrainingJob, train
 
 TEACHER_STAGE = "train_teacher"
@@ -53,33 +59,53 @@ def train_stage(stage: str, root: Path, params: Params, *, method_name: str, mod
         return
     params = params.model_copy(update={"model": settled(params.model)})
     job = _job(stage, root, params, samples, method_name)
-    read = [*job.labelled, *job.unlabelled, *job.monitored]
+    read = [*job.labelled, *job.unlabelled, *job.monitored, *job.judged, *job.described]
     check_files(root, [*read, *job.adaptation.target])
     encoder_sha256 = _encoder_sha256(params)
     followed = _followed(job)
     identity = training_key("training", job.params, read, encoder_sha256, followed)
     config = _config(job, {**_facts(job), **followed}, encoder_sha256)
-    if stage == TEACHER_STAGE and not job.keep_snapshots and _is_baselines(root, identity, config):
+    if stage == TEACHER_STAGE and not job.keep_snapshots and _is_baselines(root, identity):
         say(f"{stage}: the training of the baseline, step by step; its result is taken")
         copy_model(root / layout.BASELINE, root / model)
         shutil.copyfile(root / layout.BASELINE_TRAINING, metrics)
         return
     key = training_key(stage, job.params, read, encoder_sha256, followed)
     checkpoints = Checkpoints(root, key)
-    trained = train(job, checkpoints)
+    trained = train_probe(job) if trains_on_features(job) else train(job, checkpoints)
     if not trained.main:
         return
     if job.initial is not None and job.params.adapt.warm_start_share:
         average_with(trained.network, job.initial, job.params.adapt.warm_start_share)
     follow_in_batch_norm(job, trained.network)
-    save_model(root / model, trained.network, config, trained.beside)
+    kept = LoadedModel(trained.network.eval(), config)
     facts = {**_facts(job), **followed, "training": identity}
+    if has_contender(job):
+        kept, facts["contest"] = _contested(job, kept, encoder_sha256)
+    save_model(root / model, _network(kept), kept.config, trained.beside)
     write_json(metrics, {**facts, **_told(job, trained), "trained": True})
     checkpoints.remove()
 
 
-def _is_baselines(root: Path, identity: str, config: Mapping[str, Any]) -> bool:
-    """Whether the baseline that lies there is what this training would give, curves included.
+def _contested(
+    job: TrainingJob, network: LoadedModel, encoder_sha256: str | None
+) -> tuple[LoadedModel, dict[str, Any]]:
+    """The better of the network and a probe, and what their contest said."""
+    other = contender_of(job)
+    trained = train_probe(other)
+    config = _config(other, _facts(other), encoder_sha256)
+    probe = LoadedModel(trained.network, config)
+    found = contest(job, network, probe)
+    return (probe if found.kept == PROBE else network), found.facts()
+
+
+def _network(model: LoadedModel) -> nn.Module:
+    assert model.network is not None  # just trained
+    return model.network
+
+
+def _is_baselines(root: Path, identity: str) -> bool:
+    """Whether the baseline that lies there is what this training would give, and can be read.
 
     So it is where the method is `supervised` and nothing is adapted to: one training is enough.
     """
@@ -87,7 +113,7 @@ def _is_baselines(root: Path, identity: str, config: Mapping[str, Any]) -> bool:
     if not (curves.exists() and (root / layout.BASELINE / CONFIG).exists()):
         return False
     same = read(curves, remedy=REMADE).json(dict[str, Any]).get("training") == identity
-    return same and load_model(root / layout.BASELINE).config == {**config, "trained": True}
+    return same and load_model(root / layout.BASELINE).trained
 
 
 def _job(
@@ -108,6 +134,8 @@ def _job(
         labelled=tuple(sample for sample in samples if sample.labelled),
         unlabelled=unlabelled,
         monitored=_monitored(stage, samples, params),
+        judged=judges(samples, params.domain) if params.model.contender != "none" else (),
+        described=_described(samples, params),
         keep_snapshots=params.train.keep_snapshots and is_teacher,
         adaptation=adaptation,
         initial=initial,
@@ -138,6 +166,13 @@ def _monitored(stage: str, samples: Sequence[Sample], params: Params) -> tuple[S
     if not chosen:
         say(f"{stage}: no validation image yet; the training is neither monitored nor guarded")
     return chosen
+
+
+def _described(samples: Sequence[Sample], params: Params) -> tuple[Sample, ...]:
+    """Of the pool alone, and labelled or not, so that they are the same until a domain is added."""
+    if PROBE not in (params.model.name, params.model.contender):
+        return ()
+    return spread([sample for sample in samples if sample.split == "pool"], MOST_IMAGES)
 
 
 def _facts(job: TrainingJob) -> dict[str, Any]:

@@ -13,12 +13,14 @@ from pipeline.config.params import Params
 from pipeline.data.dataset import ImageStore
 from pipeline.methods import Method, MethodSetup, build_method
 from pipeline.models import build_model
+from pipeline.models.probe import Probe
 from pipeline.records.manifest import Sample
 from pipeline.runtime.progress import say
 from pipeline.training.batches import INITIAL_WEIGHTS, WholeSet, derive_seed
 from pipeline.training.class_balance import class_weights
 from pipeline.training.domain_adaptation.class_mix import CrossDomainMix
 from pipeline.training.domain_adaptation.enabled import Adaptation
+from pipeline.training.probes.probe_components import fit_components
 from pipeline.training.supervised_loss import build_labelled_loss
 
 
@@ -37,6 +39,10 @@ class TrainingJob:
     keep_snapshots: bool = False
     """Whether `Trained.beside` is wanted."""
     adaptation: Adaptation = field(default_factory=Adaptation)
+    judged: tuple[Sample, ...] = ()
+    """Labelled val images that decide between a network and a probe (model.contender)."""
+    described: tuple[Sample, ...] = ()
+    """Images of the pool that the components of a probe's features are taken from."""
     initial: Mapping[str, Tensor] | None = None
     """Weights that the first network starts from; None = as `build_model` initialises it."""
 
@@ -49,6 +55,8 @@ def new_method(job: TrainingJob, store: ImageStore, device: torch.device) -> Met
     def new_network(number: int) -> nn.Module:
         torch.manual_seed(derive_seed(params.train.seed, INITIAL_WEIGHTS, number))
         network = build_model(params.model, params.num_classes)
+        if isinstance(network, Probe):
+            fit_components(network, job.root, params, job.described)
         # A second network has to be another than the first, or they teach each other nothing.
         if job.initial is not None and number == 0:
             network.load_state_dict(job.initial)

@@ -34,13 +34,19 @@ def build_labelled_loss(
 
     With the defaults it is `pipeline.methods.shared.losses.labelled_loss` itself.
     """
-    if params.loss == "cross_entropy" and not params.ohem and weights_K is None:
+    pixel_loss = build_pixel_loss(params, weights_K)
+    if pixel_loss is cross_entropy:
         return labelled_loss
+    return partial(labelled_loss, pixel_loss=pixel_loss)
+
+
+def build_pixel_loss(params: TrainParams, weights_K: Tensor | None) -> PixelLoss:
+    """The same of logits that are there already."""
+    if params.loss == "cross_entropy" and not params.ohem and weights_K is None:
+        return cross_entropy
     symmetric = params.loss == "symmetric_cross_entropy"
-    return partial(labelled_loss, pixel_loss=_chosen_loss(symmetric, params.ohem, weights_K))
+    ohem = params.ohem
 
-
-def _chosen_loss(symmetric: bool, ohem: bool, weights_K: Tensor | None) -> PixelLoss:
     def loss(logits_BKHW: Tensor, masks_BHW: Tensor) -> Tensor:
         logits_BKHW = logits_BKHW.float()
         kept_BHW = hard_pixels(logits_BKHW, masks_BHW) if ohem else masks_BHW

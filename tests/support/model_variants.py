@@ -25,6 +25,8 @@ SMALL = {
     "dinov2_dpt": ModelParams(
         name="dinov2_dpt", encoder=DINOV2_S, encoder_options={**SMALL_VIT, "img_size": 70}
     ),
+    "probe": ModelParams(name="probe", encoder=CNN),
+    "probe, ViT": ModelParams(name="probe", encoder=VIT, options={"hidden": 8}),
 }
 """The smallest of each family; seconds for all."""
 

@@ -15,6 +15,7 @@ from pipeline.planning.machine import Machine
 from pipeline.planning.plan_rules import Facts
 from pipeline.planning.training_cost import TrainingCost
 from pipeline.planning.training_plan import TrainingPlan, make_plan
+from pipeline.training.probes.probe_choice import PROBE
 
 LAPTOP = Machine(device="cpu", name="CPU", memory_gib=8, cores=4)
 SERVER = Machine(device="cpu", name="CPU", memory_gib=24, cores=2)
@@ -25,6 +26,8 @@ MOBILENET = ("tu-mobilenetv2_100",)
 
 def cost(params: Params) -> TrainingCost:
     """As two cores take it for a small network, and a GPU a hundred times faster."""
+    if params.model.name == PROBE:
+        return TrainingCost(step_s=0.01, supervised_step_s=0.01, memory_mib=600, megapixel_s=0.6)
     pixels = math.prod(params.image.crop_size) * params.train.batch_labelled
     per_pixel_s = 1.5e-8 if params.train.precision == "bf16-mixed" else 1.5e-6
     passes = 1 if params.method.name == "supervised" else 2.5
@@ -83,6 +86,7 @@ FIXTURES: dict[str, tuple[DataFingerprint, Machine, dict[str, Any]]] = {
             "train.learning_rate": 2e-3,
             "train.encoder_learning_rate": 5e-4,
             "model.options": {"encoder_depth": 4, "decoder_channels": 64},
+            "model.contender": "probe",
         },
     ),
     "4K street, no mask yet": (

@@ -20,6 +20,8 @@ from pipeline.errors import ConfigError
 from pipeline.reading import AGAIN, IN_GIT, Document, read
 
 CONFIG, LOCAL_CONFIG = Path(".dvc/config"), Path(".dvc/config.local")
+# Beyond, configobj's patterns take seconds for one line, of blanks with the cube of their number.
+LONGEST_LINE, DEEPEST_INDENT = 2000, 100
 _REMOTE = re.compile(r'\s*remote\s*"(.*)"\s*')
 
 RemoteSettings = dict[str, str]
@@ -91,6 +93,7 @@ def _parsed(root: Path, *names: Path) -> DvcConfig:
 def _sections(document: Document) -> dict[str, RemoteSettings]:
     """Sections and keys in lower case, as DVC has them."""
     document = replace(document, error=ConfigError, secret=True)
+    _refuse_long_lines(document)
     try:
         found = ConfigObj(io.StringIO(document.text())).dict()
     except ConfigObjError as error:  # what it says may quote a secret
@@ -104,6 +107,17 @@ def _sections(document: Document) -> dict[str, RemoteSettings]:
         if name in ("core", "cache") or _REMOTE.fullmatch(name)
     }
     return document.typed(used, dict[str, RemoteSettings])
+
+
+def _refuse_long_lines(document: Document) -> None:
+    for number, line in enumerate(document.text().splitlines(), start=1):
+        indent = len(line) - len(line.lstrip())
+        if len(line) > LONGEST_LINE or indent > DEEPEST_INDENT:
+            raise document.wrong(
+                f"is {len(line)} characters long, indented by {indent}: expected [SECTION] or "
+                f"KEY = VALUE, at most {LONGEST_LINE} and {DEEPEST_INDENT}",
+                number,
+            )
 
 
 def _lowered(value: Any) -> Any:

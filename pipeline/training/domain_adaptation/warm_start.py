@@ -68,4 +68,4 @@ def _is_mended(then: ModelParams, now: ModelParams) -> bool:
 
 def _shape(model: ModelParams) -> dict[str, Any]:
     """What decides which weights there are, and what they expect of an image."""
-    return model.model_dump(exclude={"encoder_weights", "freeze_batch_norm"})
+    return model.model_dump(exclude={"encoder_weights", "freeze_batch_norm", "contender"})

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from pipeline.config.params import ModelParams
 from pipeline.errors import ConfigError, ModelError
 from pipeline.models import build_model
-from pipeline.models.dpt import DPT
 from pipeline.models.segmenter import Segmenter
-from pipeline.models.vit_parts import ConvolutionalStem, sincos_1d, sincos_2d
+from pipeline.models.transformers.dpt import DPT
+from pipeline.models.transformers.vit_parts import ConvolutionalStem, sincos_1d, sincos_2d
 from tests.support.model_variants import DINOV2_S, DINOV3, SMALL_VIT, VIT
 
 SMALL_DINOV2 = {**SMALL_VIT, "img_size": 70}

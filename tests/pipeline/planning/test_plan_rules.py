@@ -54,10 +54,38 @@ def test_profiles_take_more_and_more() -> None:
     of, machine, _ = FIXTURES["street scenes"]
     plans = [planned(of, machine, profile=profile) for profile in ("quick", "balanced", "best")]
     minutes = [plan.minutes_per_round for plan in plans]
-    sizes = [values(plan)["image.height_px"] * values(plan)["image.width_px"] for plan in plans]
+    steps = [values(plan)["train.steps"] for plan in plans[1:]]
+    sizes = [values(plan)["image.height_px"] * values(plan)["image.width_px"] for plan in plans[1:]]
     assert minutes == sorted(minutes)
     assert minutes[0] < minutes[1] < minutes[2]
-    assert sizes[0] < sizes[1] < sizes[2]
+    assert sizes[0] < sizes[1]
+    assert steps[0] < steps[1]
+
+
+def test_a_quick_round_on_a_cpu_is_a_probes() -> None:
+    of, machine, _ = FIXTURES["street scenes"]
+    found = values(planned(of, machine, profile="quick"))
+    wanted = {
+        "model.name": "probe",
+        "model.contender": "none",
+        "model.options": {},
+        "method.name": "supervised",
+        "image.height_px": 384,
+        "image.width_px": 480,
+        "image.scale": 1.0,
+        "train.steps": 600,
+        "train.learning_rate": 1e-2,
+    }
+    assert {knob: found[knob] for knob in wanted} == wanted
+    assert values(planned(of, LARGE_GPU, profile="quick"))["model.name"] == "deeplabv3plus"
+    unknown = planned(of, machine, profile="quick", stored=())
+    assert values(unknown)["model.name"] == "deeplabv3plus", "random features hold little"
+
+
+def test_a_pretrained_network_meets_a_probe() -> None:
+    of, machine, _ = FIXTURES["street scenes"]
+    assert values(planned(of, LARGE_GPU))["model.contender"] == "probe"
+    assert values(planned(of, machine, stored=()))["model.contender"] == "none"
 
 
 def test_what_a_person_set_stands_and_later_rules_follow_it() -> None:
@@ -162,7 +190,7 @@ def test_a_few_labels_are_not_gone_over_for_ever() -> None:
     ("name", "passes"), [("street scenes", 1), ("a second domain without a label", 2.5 + 1)]
 )
 def test_a_round_is_its_trainings_and_a_look_at_every_image(name: str, passes: float) -> None:
-    """One training where labels alone teach, else the baseline's and the teacher's."""
+    """One training where labels alone teach, else the baseline's and the teacher's; and a probe."""
     of, machine, _ = FIXTURES[name]
     plan = planned(of, machine)
     found = values(plan)
@@ -170,7 +198,11 @@ def test_a_round_is_its_trainings_and_a_look_at_every_image(name: str, passes: f
     trained_s = found["train.steps"] * passes * pixels * 1.5e-6
     seen = (360 * found["image.scale"]) * (480 * found["image.scale"]) * 16 / 9
     predicted_s = 400 * seen * 1.5e-6
-    assert plan.minutes_per_round == pytest.approx((trained_s + predicted_s) / 60, rel=0.01)
+    unblended = seen * 9 / 16
+    probe_s = 600 * 0.01 + (28 + 64) * 0.1728 * 0.6 + 64 * unblended * 1.5e-6
+    assert plan.minutes_per_round == pytest.approx(
+        (trained_s + predicted_s + probe_s) / 60, rel=0.01
+    )
 
 
 def test_money_is_not_the_plans_to_spend() -> None:

@@ -6,16 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.probe.head import HIDDEN, Head
+from pipeline.models.probe import HIDDEN, Head
+from pipeline.probe.head import HeadWithPast
 from pipeline.probe.uncertainty import GRADIENT_SIZE, score
 from pipeline.probe.windows import windows_of
 
 
-class Fixed(Head):
+def layers() -> tuple[torch.nn.Sequential, torch.nn.Linear]:
+    return torch.nn.Sequential(torch.nn.Linear(2, 2)), torch.nn.Linear(2, 2)
+
+
+class Fixed(HeadWithPast):
     """Features are probabilities."""
 
     def __init__(self, *earlier: Head) -> None:
-        super().__init__(2, 2)
+        super().__init__(*layers())
         self.earlier = list(earlier)
 
     def forward(self, cells: torch.Tensor) -> torch.Tensor:
@@ -45,7 +50,7 @@ class Turned(Head):
     """Says the opposite."""
 
     def __init__(self) -> None:
-        super().__init__(2, 2)
+        super().__init__(*layers())
 
     def forward(self, cells: torch.Tensor) -> torch.Tensor:
         return cells.flip(-1).log()
@@ -73,7 +78,7 @@ def test_margin_is_what_the_second_class_lacks() -> None:
 
 def test_gradients_are_those_of_autograd() -> None:
     torch.manual_seed(0)
-    head = Head(3, 4)
+    head = HeadWithPast.of_size(3, 4)
     cells = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float16)
     found = score(head, cells, windows_of((8, 8), None), 0.5, ("gradients",)).gradients_NWG
     assert found is not None

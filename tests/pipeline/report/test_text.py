@@ -88,6 +88,30 @@ def test_findings_of_an_ordinary_round(make_report: Make) -> None:
     ]
 
 
+def test_findings_say_what_a_teacher_learnt_from_and_which_model_was_kept(
+    make_report: Make,
+) -> None:
+    contest = {
+        "kept": "probe",
+        "name": "deeplabv3plus",
+        "miou": 0.472,
+        "miou_probe": 0.51,
+        "gain_interval": [0.01, 0.066],
+        "num_images": 60,
+    }
+    training = {"teacher": {"method": "supervised", "contest": contest}}
+    assert text.findings(make_report(training=training))[:2] == [
+        "The teacher learns from labels alone, as the baseline does: unlabelled images wait.",
+        "Two models learnt from these labels: on 60 val images deeplabv3plus has 0.47 mIoU, a "
+        "probe of the frozen encoder 0.51 (it gains +0.01 to +0.07). Kept is probe.",
+    ]
+    training["teacher"]["contest"] = {**contest, "gain_interval": None, "num_images": 1}
+    assert (
+        "on 1 val image deeplabv3plus has 0.47 mIoU, a probe of the frozen encoder 0.51. Kept"
+        in (text.findings(make_report(training=training))[1])
+    )
+
+
 def test_findings_begin_with_weights_that_are_amiss(make_report: Make) -> None:
     report = make_report(weights=("embed.encoder_weights: auto: encoder e starts from random",))
     assert text.findings(report)[0] == (

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from pipeline.config.block import Block, parse_block
 from pipeline.errors import ModelError
-from pipeline.models.dpt import DPT, NUM_MAPS, LastMap
 from pipeline.models.encoders import TIMM, EncoderChoice, timm_network
 from pipeline.models.segmenter import Segmenter
-from pipeline.models.vit_parts import SINCOS, ConvolutionalStem, FixedPositions
+from pipeline.models.transformers.dpt import DPT, NUM_MAPS, LastMap
+from pipeline.models.transformers.vit_parts import SINCOS, ConvolutionalStem, FixedPositions
 
 FIT = (
     "tu-vit_tiny_patch16_224, tu-vit_small_patch14_dinov2, tu-vit_base_patch14_dinov2, "
@@ -68,11 +68,7 @@ def dinov2_dpt(encoder: EncoderChoice, num_classes: int, options: Mapping[str, A
 
 
 def _build(encoder: EncoderChoice, num_classes: int, options: ViTOptions) -> Segmenter:
-    network = _network(encoder, options)
-    depth, channels = len(network.blocks), network.embed_dim
-    taken = [depth - 1] if options.decoder == "linear" else _evenly(depth)
-    network.prune_intermediate_layers(taken)
-    tokens = TokenMaps(network, taken, options.token)
+    tokens, channels = _token_maps(encoder, options)
     tokens.requires_grad_(not options.freeze_encoder)
     if options.decoder == "linear":
         head = nn.Conv2d(channels, num_classes, 1)
@@ -80,6 +76,26 @@ def _build(encoder: EncoderChoice, num_classes: int, options: ViTOptions) -> Seg
     width = next(width for limit, width in WIDTHS if channels <= limit)
     head = nn.Conv2d(width, num_classes, 1)
     return Segmenter(encoder=tokens, decoder=DPT(channels, width), head=head)
+
+
+def is_vit(name: str) -> bool:
+    """Whether an encoder's name is that of a ViT of timm."""
+    bare = name.removeprefix(TIMM)
+    return name.startswith(TIMM) and timm.models.is_model_in_modules(bare, FAMILIES)
+
+
+def vit_maps(encoder: EncoderChoice) -> nn.Module:
+    """The maps that DPT reads of a ViT, as they are: four, all of the size in patches."""
+    return _token_maps(encoder, ViTOptions(token="none"))[0]
+
+
+def _token_maps(encoder: EncoderChoice, options: ViTOptions) -> tuple[TokenMaps, int]:
+    """The encoder, and the channels of each of its maps."""
+    network = _network(encoder, options)
+    depth = len(network.blocks)
+    taken = [depth - 1] if options.decoder == "linear" else _evenly(depth)
+    network.prune_intermediate_layers(taken)
+    return TokenMaps(network, taken, options.token), network.embed_dim
 
 
 def _evenly(depth: int) -> list[int]:
@@ -94,7 +110,7 @@ def _evenly(depth: int) -> list[int]:
 def _network(encoder: EncoderChoice, options: ViTOptions) -> Any:
     """timm's network with the parts that `options` exchange."""
     name = encoder.name.removeprefix(TIMM)
-    other = timm.is_model(name) and not timm.models.is_model_in_modules(name, FAMILIES)
+    other = timm.is_model(name) and not is_vit(encoder.name)
     if other or not encoder.name.startswith(TIMM):
         raise _no_vit(encoder)
     table = {"pos_embed": "learn"} if options.positions == "learned" else {}

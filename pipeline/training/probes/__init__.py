@@ -1,0 +1,1 @@
+"""Training a probe, and a probe beside a network: whichever is better on val is kept."""

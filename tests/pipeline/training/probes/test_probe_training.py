@@ -1,0 +1,336 @@
+"""A probe: its formula, its training on kept features, and what is kept of them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+from torch.nn.functional import cross_entropy
+
+from pipeline import layout
+from pipeline.config.params import ImageParams, ModelParams
+from pipeline.data.dataset import ImageStore
+from pipeline.data.formats.images import load_mask, save_mask
+from pipeline.errors import ModelError
+from pipeline.files import sha256_file
+from pipeline.inference.kept_features import KeptFeatures
+from pipeline.inference.logits import kept_features_of, logits_of
+from pipeline.inference.tiles import TilePlace, starts
+from pipeline.models import build_model, load_model
+from pipeline.models.probe import Head, Probe
+from pipeline.records.manifest import read_manifest, write_manifest
+from pipeline.stages import evaluate, predict, train_baseline, train_teacher
+from pipeline.training.probes import probe_training
+from pipeline.training.probes.probe_components import principal_components
+from pipeline.training.probes.probe_training import HeadTraining, train_head
+
+ENCODER = "tu-test_efficientnet"
+PROBE = {
+    "model": {"name": "probe", "encoder": ENCODER},
+    "method": {"name": "supervised"},
+    "image": {"height_px": 64, "width_px": 96, "scale": 1.0},
+    "train": {"steps": 150, "learning_rate": 0.01},
+}
+
+
+def new_probe(seed: int = 0, **options: int) -> Probe:
+    torch.manual_seed(seed)
+    network = build_model(ModelParams(name="probe", encoder=ENCODER, options=dict(options)), 3)
+    assert isinstance(network, Probe)
+    return network.eval()
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_its_formula_cell_by_cell() -> None:
+    network = new_probe(hidden=5, components=7)
+    images_BCHW = torch.rand(1, 3, 64, 96)
+    maps = [each for each in network.encode(images_BCHW)[1:] if each.shape[-2] <= 16]
+    decoder, head = network.decoder, network.head.layer
+    hidden = decoder.hidden[0]
+    decoder.mean_C.uniform_()
+    resized = [
+        torch.nn.functional.interpolate(each, (16, 24), mode="bilinear")[0].numpy() for each in maps
+    ]
+    features_Chw = np.concatenate(resized)
+    logits_Khw = np.zeros((3, 16, 24), np.float32)
+    for row in range(16):
+        for column in range(24):
+            x_C = features_Chw[:, row, column] - decoder.mean_C.numpy()
+            z_D = decoder.projection_CD.numpy().T @ x_C
+            h_J = np.maximum(0, hidden.weight.detach().numpy() @ z_D + hidden.bias.detach().numpy())
+            logits_Khw[:, row, column] = (
+                head.weight.detach().numpy() @ h_J + head.bias.detach().numpy()
+            )
+    whole = torch.nn.functional.interpolate(
+        torch.from_numpy(logits_Khw)[None], (64, 96), mode="bilinear"
+    )
+    torch.testing.assert_close(network(images_BCHW).detach(), whole, atol=1e-4, rtol=1e-4)
+
+
+def test_components_are_those_of_a_whitened_pca() -> None:
+    rng = np.random.default_rng(0)
+    rows = (rng.normal(size=(2 * 4 * 6, 5)) * [9, 5, 3, 2, 1]).astype(np.float32)
+    features_BChw = torch.from_numpy(rows).reshape(2, 4, 6, 5).movedim(-1, 1)
+    mean_C, projection_CD = principal_components(iter(features_BChw.split(1)), 3)
+    ours = (rows - mean_C.numpy()) @ projection_CD.numpy()
+    theirs = PCA(3, whiten=True).fit_transform(rows)[:, ::-1]
+    theirs *= np.sqrt(len(rows) / (len(rows) - 1))  # theirs divides by N - 1
+    np.testing.assert_allclose(np.abs(ours), np.abs(theirs), atol=1e-3)
+
+
+def test_fewer_directions_than_components_leave_the_rest_at_zero() -> None:
+    decoder = new_probe().decoder
+    width = len(decoder.mean_C)
+    decoder.set_components(torch.zeros(width), torch.ones(width, 2))
+    assert decoder.projection_CD[:, :2].eq(1).all()
+    assert decoder.projection_CD[:, 2:].eq(0).all()
+
+
+def test_a_head_learns_by_adamw_on_random_cells() -> None:
+    """One step, written out: w - rate (g / (|g| + eps) + decay w)."""
+    cells_MD, classes_M = torch.randn(40, 4), torch.randint(3, (40,)).byte()
+    head = Head.of_size(4, 3, hidden=5)
+    before = {name: value.detach().clone() for name, value in head.named_parameters()}
+    torch.manual_seed(1)
+    rows = torch.randint(40, (probe_training.BATCH_CELLS,))
+    loss = cross_entropy(head(cells_MD[rows]), classes_M[rows].long())
+    gradients = dict(zip(before, torch.autograd.grad(loss, head.parameters()), strict=True))
+    torch.manual_seed(1)
+    told: list[float] = []
+    how = HeadTraining(steps=1, learning_rate=0.1, weight_decay=0.01)
+    train_head(head, cells_MD, classes_M, how, lambda done, seen: told.append(float(seen)))
+    assert told == pytest.approx([loss.item()], rel=1e-5)
+    for name, value in head.named_parameters():
+        g = gradients[name]
+        expected = before[name] * (1 - 0.1 * 0.01) - 0.1 * g / (g.abs() + 1e-8)
+        torch.testing.assert_close(value.detach(), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_without_a_label_a_head_stays_as_it_was() -> None:
+    head = Head.of_size(4, 3)
+    before = [value.clone() for value in head.parameters()]
+    how = HeadTraining(steps=3, learning_rate=0.1, weight_decay=0.01)
+    train_head(head, torch.zeros(0, 4), torch.zeros(0).byte(), how)
+    assert all(map(torch.equal, before, head.parameters()))
+
+
+@pytest.mark.parametrize("options", [{"hidden": 0}, {"components": "many"}, {"width": 3}])
+def test_options_that_make_no_sense_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(ModelError, match=r"probe: (unknown )?option"):
+        build_model(ModelParams.model_construct(name="probe", encoder=ENCODER, options=options), 3)
+
+
+def test_training_mode_leaves_the_encoders_statistics() -> None:
+    network = new_probe().train()
+    before = {name: value.clone() for name, value in network.encoder.state_dict().items()}
+    network(torch.rand(2, 3, 64, 64)).sum().backward()
+    after = network.encoder.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    learning = {name for name, p in network.named_parameters() if p.grad is not None}
+    assert {name.rpartition(".")[0] for name in learning} == {"decoder.hidden.0", "head.layer"}
+
+
+def test_a_workspace_gets_a_probe_that_learns(make_workspace, tiny_params) -> None:
+    root = make_workspace(4, 3, val=3)
+    params = tiny_params(**PROBE)
+    train_baseline.run(root, params)
+    train_teacher.run(root, params)
+    assert files_of(root / layout.BASELINE) == files_of(root / layout.TEACHER)
+    metrics = json.loads((root / layout.TEACHER_TRAINING).read_text())
+    assert metrics["loss"][-1] < 0.5 * metrics["loss"][0]
+    assert [point["step"] for point in metrics["monitor"]] == list(range(15, 151, 15))
+    assert metrics["monitor"][-1]["miou"] > metrics["monitor"][0]["miou"]
+    predict.run(root, params)
+    evaluate.run(root, params)
+    facts = json.loads((root / layout.EVALUATION).read_text())
+    assert facts["teacher"]["day"]["val"]["miou"] > 0.6
+    assert facts["teacher"] == facts["baseline"]
+
+
+def test_equal_trainings_give_equal_bytes_kept_features_or_not(make_workspace, tiny_params) -> None:
+    roots = [make_workspace(3, 2, name=name) for name in ("kept", "again", "not_kept")]
+    params = tiny_params(**PROBE)
+    train_teacher.run(roots[0], params)
+    train_teacher.run(roots[0], params)  # now with all features on disk
+    train_teacher.run(roots[1], params)
+    none_kept = params.with_knobs(train={"features_gib": 0.0})
+    train_teacher.run(roots[2], none_kept)
+    kept, again, not_kept = (files_of(root / layout.TEACHER) for root in roots)
+    assert kept == again == not_kept
+    assert list((roots[0] / layout.FEATURES).rglob("*.npy"))
+    assert not list((roots[2] / layout.FEATURES).rglob("*.npy"))
+    predictions = []
+    for root, knobs in ((roots[0], params), (roots[2], none_kept)):
+        predict.run(root, knobs)
+        folder = root / layout.PSEUDO_LABELS / "day"
+        predictions.append({each.name: load_mask(each, 255) for each in folder.glob("*.png")})
+    assert predictions[0].keys() == predictions[1].keys()
+    assert all(
+        np.array_equal(predictions[0][name], predictions[1][name]) for name in predictions[0]
+    )
+
+
+def test_killed_in_the_training_its_features_are_there_and_the_result_the_same(
+    make_workspace, tiny_params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, other = make_workspace(3, 2, name="killed"), make_workspace(3, 2, name="whole")
+    params = tiny_params(**PROBE)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(probe_training, "train_head", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train_teacher.run(root, params)
+    assert not (root / layout.TEACHER).exists()
+    kept = {file: file.stat().st_mtime_ns for file in (root / layout.FEATURES).rglob("*.np?")}
+    assert len(kept) == 4  # three images and the components
+    train_teacher.run(root, params)
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+    train_teacher.run(other, params)
+    assert files_of(root / layout.TEACHER) == files_of(other / layout.TEACHER)
+
+
+def test_only_labelled_pixels_teach(make_workspace, tiny_params) -> None:
+    """One image, of which the square alone is labelled: everything becomes square."""
+    root = make_workspace(1, 1)
+    samples = read_manifest(root / layout.MANIFEST)
+    mask = root / samples[0].mask
+    mask_HW = load_mask(mask, 3).copy()
+    mask_HW[mask_HW == 0] = 255
+    save_mask(mask, mask_HW)
+    changed = [
+        type(samples[0])(**{**samples[0].__dict__, "mask_sha256": sha256_file(mask)}),
+        *samples[1:],
+    ]
+    write_manifest(root / layout.MANIFEST, changed)
+    params = tiny_params(**PROBE)
+    train_teacher.run(root, params)
+    predict.run(root, params)
+    seen_HW = load_mask(root / layout.sample_png(layout.PSEUDO_LABELS, "day/01"), 3)
+    assert set(np.unique(seen_HW)) == {1}
+
+
+def test_large_images_are_learnt_from_in_tiles(make_workspace, tiny_params) -> None:
+    root = make_workspace(4, 2, val=3)
+    params = tiny_params(**{**PROBE, "image": {"height_px": 32, "width_px": 32, "scale": 1.0}})
+    train_teacher.run(root, params)
+    places = {
+        tuple(map(int, file.stem.split("-")[1:]))
+        for file in (root / layout.FEATURES).rglob("*.npy")
+    }
+    assert places == set(itertools.product(starts(60, 32), starts(70, 32)))
+    assert len(places) > 4
+    iou = evaluate.teacher_confusions(root, params, "val")["day"]
+    assert iou.diagonal().sum() > 0.8 * iou.sum()
+
+
+class TestKept:
+    """`KeptFeatures` alone."""
+
+    @pytest.fixture
+    def network(self) -> Probe:
+        return new_probe()
+
+    @pytest.fixture
+    def sample(self, make_workspace):
+        self.root = make_workspace(1, 0, val=0)
+        return read_manifest(self.root / layout.MANIFEST)[0]
+
+    def kept(self, network: Probe, limit_gib: float = 1.0, height_px: int = 64) -> KeptFeatures:
+        image = ImageParams(height_px=height_px, width_px=64, scale=1.0)
+        return KeptFeatures(self.root, network, image, "imagenet", limit_gib)
+
+    def test_the_encoder_sees_a_tile_once(self, network: Probe, sample, monkeypatch) -> None:
+        images_BCHW = torch.rand(2, 3, 64, 64)
+        places = [TilePlace(sample, 0, 0), TilePlace(sample, 0, 32)]
+        first = self.kept(network).cells(places, images_BCHW)
+        torch.testing.assert_close(first, network.cells(images_BCHW).half().float())
+        monkeypatch.setattr(network, "cells", None)
+        assert torch.equal(self.kept(network).cells(places, images_BCHW), first)
+
+    @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"not an array at all"])
+    def test_a_damaged_file_is_made_again(self, network: Probe, sample, damage: bytes) -> None:
+        images_BCHW = torch.rand(1, 3, 64, 64)
+        first = self.kept(network).cells([TilePlace(sample, 0, 0)], images_BCHW)
+        (file,) = (self.root / layout.FEATURES).rglob("*.npy")
+        whole = file.read_bytes()
+        file.write_bytes(damage)
+        assert torch.equal(self.kept(network).cells([TilePlace(sample, 0, 0)], images_BCHW), first)
+        assert file.read_bytes() == whole
+
+    def test_an_array_of_another_shape_is_made_again(self, network: Probe, sample) -> None:
+        images_BCHW = torch.rand(1, 3, 64, 64)
+        first = self.kept(network).cells([TilePlace(sample, 0, 0)], images_BCHW)
+        (file,) = (self.root / layout.FEATURES).rglob("*.npy")
+        np.save(file, np.zeros((1, 2, 3), np.float16))
+        again = self.kept(network).cells([TilePlace(sample, 0, 0)], images_BCHW)
+        assert torch.equal(again, first)
+
+    def test_another_encoder_size_or_image_is_another_file(self, network: Probe, sample) -> None:
+        images_BCHW = torch.rand(1, 3, 64, 64)
+        place = TilePlace(sample, 0, 0)
+        self.kept(network).cells([place], images_BCHW)
+        self.kept(new_probe(seed=1)).cells([place], images_BCHW)
+        self.kept(network, height_px=96).cells([place], images_BCHW)
+        assert len(list((self.root / layout.FEATURES).rglob("*.npy"))) == 3
+        self.kept(network).drop_others()
+        assert len(list((self.root / layout.FEATURES).rglob("*.npy"))) == 1
+
+    def test_no_more_is_written_than_the_limit(self, network: Probe, sample) -> None:
+        one_gib = (16 * 16 * network.decoder.projection_CD.shape[1] * 2) / 2**30
+        kept = self.kept(network, limit_gib=1.5 * one_gib)
+        for left in (0, 32, 64):
+            kept.cells([TilePlace(sample, 0, left)], torch.rand(1, 3, 64, 64))
+        assert len(list((self.root / layout.FEATURES).rglob("*.npy"))) == 1
+
+
+def test_kept_features_say_what_the_network_says(make_workspace, tiny_params) -> None:
+    root = make_workspace(3, 2)
+    params = tiny_params(**PROBE)
+    train_teacher.run(root, params)
+    model = load_model(root / layout.TEACHER)
+    assert model.network is not None
+    samples = read_manifest(root / layout.MANIFEST)
+    store = ImageStore(root, model.image, cache_mib=0)
+    device = torch.device("cpu")
+    kept = kept_features_of(model, root, params)
+    for (_, by_kept), (_, by_network) in zip(
+        logits_of(model, samples, store, device, kept),
+        logits_of(model, samples, store, device),
+        strict=True,
+    ):
+        torch.testing.assert_close(by_kept, by_network, atol=0.05, rtol=0.01)
+
+
+def test_other_methods_train_a_probe_like_any_network(make_workspace, tiny_params) -> None:
+    root = make_workspace(3, 4)
+    params = tiny_params(**{**PROBE, "method": {"name": "mean_teacher"}, "train": {"steps": 3}})
+    train_teacher.run(root, params)
+    model = load_model(root / layout.TEACHER)
+    assert isinstance(model.network, Probe)
+    assert model.network.decoder.mean_C.abs().sum() > 0, "components were fitted"
+    assert json.loads((root / layout.TEACHER_TRAINING).read_text())["unlabelled"] == 4
+
+
+def test_the_components_are_the_same_whoever_is_labelled(make_workspace, tiny_params) -> None:
+    root = make_workspace(3, 2)
+    params = tiny_params(**PROBE)
+    train_teacher.run(root, params)
+    samples = read_manifest(root / layout.MANIFEST)
+    first = sorted((root / layout.FEATURES).glob("components-*.npz"))
+    one = samples[0]
+    (root / one.mask).unlink()
+    unlabelled = type(one)(**{**one.__dict__, "mask": "", "mask_sha256": "", "origin": ""})
+    write_manifest(root / layout.MANIFEST, [unlabelled, *samples[1:]])
+    train_teacher.run(root, params)
+    assert sorted((root / layout.FEATURES).glob("components-*.npz")) == first
