@@ -20,7 +20,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from pipeline.config.planned import AUTO, in_blocks
 from pipeline.files import write_json, write_text
 from pipeline.models.weights import add_weights
 from pipeline.planning.gather_facts import gather_facts
+from pipeline.planning.plan_rules import Profile
 from pipeline.planning.training_plan import make_plan
 from pipeline.records.manifest import read_manifest
 from pipeline.runtime.weights_folder import VARIABLE
@@ -51,11 +52,12 @@ class DefaultsCell:
     data: str
     labels: int
     seed: int
+    profile: Profile
 
     @property
     def name(self) -> str:
         """For files."""
-        return f"{self.data}-{self.labels}-seed-{self.seed}"
+        return f"{self.data}-{self.labels}-{self.profile}-seed-{self.seed}"
 
 
 def main() -> None:
@@ -65,9 +67,11 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--labels", nargs="+", type=int, default=[12, 28, 60])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--profiles", nargs="+", choices=get_args(Profile), default=["balanced"])
     args = parser.parse_args()
     cells = [
-        DefaultsCell(data=data, labels=labels, seed=seed)
+        DefaultsCell(data=data, labels=labels, seed=seed, profile=profile)
+        for profile in args.profiles
         for seed in range(args.seeds)
         for labels in args.labels
         for data in args.sets
@@ -93,7 +97,7 @@ def compared(data: Path, cell: DefaultsCell) -> dict[str, Any]:
         add_weights(
             weights, ENCODER, normalisation="symmetric", encoder_options={"pad_type": "same"}
         )
-        params = newcomers_params(root, pictures.classes, domain, cell.seed)
+        params = newcomers_params(root, pictures.classes, domain, cell)
         begun = time.process_time()
         train_stage("train_baseline", root, params, method_name="supervised", model=layout.BASELINE)
         train_stage(
@@ -106,6 +110,7 @@ def compared(data: Path, cell: DefaultsCell) -> dict[str, Any]:
             **{who: found[who][domain]["test"]["miou"] for who in ("teacher", "baseline")},
             "plain": plain(pictures, Path(folder) / "plain", rows, cpu_s, cell.seed),
             "cpu_s": round(cpu_s),
+            "contest": read_json(root / layout.TEACHER_TRAINING).get("contest"),
             "params": chosen,
         }
 
@@ -129,13 +134,14 @@ def with_labels(rows: Mapping[str, str], count: int, seed: int) -> dict[str, str
     return {**rows, **dict.fromkeys(drawn.tolist(), "labelled")}
 
 
-def newcomers_params(root: Path, classes: tuple[str, ...], domain: str, seed: int) -> Params:
+def newcomers_params(
+    root: Path, classes: tuple[str, ...], domain: str, cell: DefaultsCell
+) -> Params:
     """What `ssl-loop init` writes, planned."""
     blocks: dict[str, Any] = in_blocks(dict.fromkeys(AUTO_KNOBS, AUTO))
-    blocks["train"]["seed"] = seed
-    params = parse_params(
-        {"classes": list(classes), "domain": domain, "domains": {domain: {}}, **blocks}
-    )
+    blocks["train"]["seed"] = cell.seed
+    known = {"classes": list(classes), "domain": domain, "domains": {domain: {}}}
+    params = parse_params({**known, "profile": cell.profile, **blocks})
     facts = gather_facts(root, params, read_manifest(root / layout.MANIFEST))
     made = make_plan(facts, params, frozenset(PLANNED_KNOBS))
     return params.with_knobs(**in_blocks(made.values()))
@@ -166,20 +172,22 @@ def plain(
 
 def report() -> str:
     """A row for each set and number of labels, of all cells that are kept."""
-    cells: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    cells: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
     for path in sorted((RESULTS / "defaults").glob("*.json")):
-        data, labels, *_ = path.stem.split("-")
-        cells.setdefault((data, int(labels)), []).append(read_json(path))
+        data, labels, profile, *_ = path.stem.split("-")
+        cells.setdefault((profile, data, int(labels)), []).append(read_json(path))
     rows = [
         {
+            "profile": profile,
             "set": data,
             "labels": labels,
             **{who: spread(run[who] for run in runs) for who in ("teacher", "baseline", "plain")},
             "teacher - plain": spread((run["teacher"] - run["plain"] for run in runs), sign=True),
-            "CPU minutes": round(sum(run["cpu_s"] for run in runs) / 60 / len(runs)),
+            "probe kept": _kept(runs),
+            "CPU minutes": f"{sum(run['cpu_s'] for run in runs) / 60 / len(runs):.1f}",
             "seeds": len(runs),
         }
-        for (data, labels), runs in sorted(cells.items())
+        for (profile, data, labels), runs in sorted(cells.items())
     ]
     lines = [
         "# What a newcomer gets, beside a plain script",
@@ -192,6 +200,15 @@ def report() -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _kept(runs: list[dict[str, Any]]) -> str:
+    """How often a probe was the model, of how many trainings."""
+    probes = sum(
+        run["params"]["model"]["name"] == "probe" or (run["contest"] or {}).get("kept") == "probe"
+        for run in runs
+    )
+    return f"{probes} of {len(runs)}"
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from tests.mutants.encoder_weights import ENCODER_WEIGHTS
 from tests.mutants.learning import LEARNING
 from tests.mutants.mutant import Mutant
 from tests.mutants.plans_made import PLANS_MADE
+from tests.mutants.probes import PROBES
 from tests.mutants.rules import RULES
 from tests.mutants.tick import TICK_MUTANTS
 from tests.mutants.versions_and_services import VERSIONS_AND_SERVICES
@@ -22,4 +23,5 @@ PLANTED: dict[str, tuple[Mutant, ...]] = (
     | LEARNING
     | ENCODER_WEIGHTS
     | PLANS_MADE
+    | PROBES
 )

@@ -48,8 +48,14 @@ def test_a_row_compares_what_had_the_same_labels(
 ) -> None:
     monkeypatch.setattr(defaults, "RESULTS", tmp_path)
     for seed, (teacher, plain) in enumerate([(0.50, 0.45), (0.54, 0.47)]):
-        found = {"teacher": teacher, "baseline": 0.4, "plain": plain, "cpu_s": 600}
-        write_json(tmp_path / f"defaults/camvid-28-seed-{seed}.json", found)
-    assert "| camvid | 28 | 52.0 +- 2.8 | 40.0 +- 0.0 | 46.0 +- 1.4 | +6.0 +- 1.4 | 10 | 2 |" in (
-        report()
-    )
+        found = {
+            "teacher": teacher,
+            "baseline": 0.4,
+            "plain": plain,
+            "cpu_s": 660,
+            "contest": {"kept": ("probe", "unet")[seed]},
+            "params": {"model": {"name": "unet"}},
+        }
+        write_json(tmp_path / f"defaults/camvid-28-quick-seed-{seed}.json", found)
+    row = "| quick | camvid | 28 | 52.0 +- 2.8 | 40.0 +- 0.0 | 46.0 +- 1.4 | +6.0 +- 1.4 | 1 of 2 |"
+    assert f"{row} 11.0 | 2 |" in (report())

@@ -13,14 +13,13 @@ from sklearn.decomposition import PCA
 from torch.nn.functional import cross_entropy
 
 from pipeline import layout
-from pipeline.config.params import ImageParams, ModelParams
+from pipeline.config.params import ModelParams
 from pipeline.data.dataset import ImageStore
 from pipeline.data.formats.images import load_mask, save_mask
 from pipeline.errors import ModelError
 from pipeline.files import sha256_file
-from pipeline.inference.kept_features import KeptFeatures
 from pipeline.inference.logits import kept_features_of, logits_of
-from pipeline.inference.tiles import TilePlace, starts
+from pipeline.inference.tiles import starts
 from pipeline.models import build_model, load_model
 from pipeline.models.probe import Head, Probe
 from pipeline.records.manifest import read_manifest, write_manifest
@@ -232,66 +231,6 @@ def test_large_images_are_learnt_from_in_tiles(make_workspace, tiny_params) -> N
     assert len(places) > 4
     iou = evaluate.teacher_confusions(root, params, "val")["day"]
     assert iou.diagonal().sum() > 0.8 * iou.sum()
-
-
-class TestKept:
-    """`KeptFeatures` alone."""
-
-    @pytest.fixture
-    def network(self) -> Probe:
-        return new_probe()
-
-    @pytest.fixture
-    def sample(self, make_workspace):
-        self.root = make_workspace(1, 0, val=0)
-        return read_manifest(self.root / layout.MANIFEST)[0]
-
-    def kept(self, network: Probe, limit_gib: float = 1.0, height_px: int = 64) -> KeptFeatures:
-        image = ImageParams(height_px=height_px, width_px=64, scale=1.0)
-        return KeptFeatures(self.root, network, image, "imagenet", limit_gib)
-
-    def test_the_encoder_sees_a_tile_once(self, network: Probe, sample, monkeypatch) -> None:
-        images_BCHW = torch.rand(2, 3, 64, 64)
-        places = [TilePlace(sample, 0, 0), TilePlace(sample, 0, 32)]
-        first = self.kept(network).cells(places, images_BCHW)
-        torch.testing.assert_close(first, network.cells(images_BCHW).half().float())
-        monkeypatch.setattr(network, "cells", None)
-        assert torch.equal(self.kept(network).cells(places, images_BCHW), first)
-
-    @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"not an array at all"])
-    def test_a_damaged_file_is_made_again(self, network: Probe, sample, damage: bytes) -> None:
-        images_BCHW = torch.rand(1, 3, 64, 64)
-        first = self.kept(network).cells([TilePlace(sample, 0, 0)], images_BCHW)
-        (file,) = (self.root / layout.FEATURES).rglob("*.npy")
-        whole = file.read_bytes()
-        file.write_bytes(damage)
-        assert torch.equal(self.kept(network).cells([TilePlace(sample, 0, 0)], images_BCHW), first)
-        assert file.read_bytes() == whole
-
-    def test_an_array_of_another_shape_is_made_again(self, network: Probe, sample) -> None:
-        images_BCHW = torch.rand(1, 3, 64, 64)
-        first = self.kept(network).cells([TilePlace(sample, 0, 0)], images_BCHW)
-        (file,) = (self.root / layout.FEATURES).rglob("*.npy")
-        np.save(file, np.zeros((1, 2, 3), np.float16))
-        again = self.kept(network).cells([TilePlace(sample, 0, 0)], images_BCHW)
-        assert torch.equal(again, first)
-
-    def test_another_encoder_size_or_image_is_another_file(self, network: Probe, sample) -> None:
-        images_BCHW = torch.rand(1, 3, 64, 64)
-        place = TilePlace(sample, 0, 0)
-        self.kept(network).cells([place], images_BCHW)
-        self.kept(new_probe(seed=1)).cells([place], images_BCHW)
-        self.kept(network, height_px=96).cells([place], images_BCHW)
-        assert len(list((self.root / layout.FEATURES).rglob("*.npy"))) == 3
-        self.kept(network).drop_others()
-        assert len(list((self.root / layout.FEATURES).rglob("*.npy"))) == 1
-
-    def test_no_more_is_written_than_the_limit(self, network: Probe, sample) -> None:
-        one_gib = (16 * 16 * network.decoder.projection_CD.shape[1] * 2) / 2**30
-        kept = self.kept(network, limit_gib=1.5 * one_gib)
-        for left in (0, 32, 64):
-            kept.cells([TilePlace(sample, 0, left)], torch.rand(1, 3, 64, 64))
-        assert len(list((self.root / layout.FEATURES).rglob("*.npy"))) == 1
 
 
 def test_kept_features_say_what_the_network_says(make_workspace, tiny_params) -> None:
