@@ -37,11 +37,11 @@ PROBES: dict[str, tuple[Mutant, ...]] = {
             f"{PROBE_TESTS}::test_components_are_those_of_a_whitened_pca",
         ),
         Mutant(
-            "what nobody labelled teaches",
+            "every tile is taught the mask of the first row of tiles",
             TRAINING_FILE,
-            "        labelled_hw = classes_hw != IGNORE\n",
-            "        labelled_hw = classes_hw >= 0\n",
-            f"{PROBE_TESTS}::test_only_labelled_pixels_teach",
+            "mask_HW[place.top : place.top + height, ",
+            "mask_HW[:height, ",
+            f"{PROBE_TESTS}::test_large_images_are_learnt_from_in_tiles",
         ),
         Mutant(
             "features on disk are more exact than those just made",

@@ -20,6 +20,7 @@ from pipeline.errors import ModelError
 from pipeline.files import sha256_file
 from pipeline.inference.logits import kept_features_of, logits_of
 from pipeline.inference.tiles import starts
+from pipeline.metrics.iou import iou_per_class
 from pipeline.models import build_model, load_model
 from pipeline.models.probe import Head, Probe
 from pipeline.records.manifest import read_manifest, write_manifest
@@ -229,8 +230,11 @@ def test_large_images_are_learnt_from_in_tiles(make_workspace, tiny_params) -> N
     }
     assert places == set(itertools.product(starts(60, 32), starts(70, 32)))
     assert len(places) > 4
-    iou = evaluate.teacher_confusions(root, params, "val")["day"]
-    assert iou.diagonal().sum() > 0.8 * iou.sum()
+    counts_KK = evaluate.teacher_confusions(root, params, "val")["day"]
+    ground, square, _ = iou_per_class(counts_KK)
+    assert ground is not None
+    assert square is not None
+    assert min(ground, square) > 0.6
 
 
 def test_kept_features_say_what_the_network_says(make_workspace, tiny_params) -> None:
