@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from ruamel.yaml import YAML
 
 from flows.cli import main
 from flows.loop import Loop
 from flows.rounds import round_plan
 from flows.rounds.round_plan import choose_plan
 from flows.tick import tick
+from flows.versions.restore import restore
 from flows.views.round_report import render_report
 from pipeline import layout
-from pipeline.config.params import Params, left_to_the_plan, load_params
+from pipeline.config.params import PLANNED_KNOBS, Params, left_to_the_plan, load_params
 from pipeline.config.planned import in_blocks
 from pipeline.errors import SslLoopError
 from pipeline.planning import gather_facts
@@ -26,6 +28,13 @@ from tests.flows.conftest import stage_domain
 from tests.support.stored_weights import put_weights
 
 Open = Callable[[Path], Loop]
+# Knobs that workspaces of the first release do not have.
+SINCE = {
+    "image": ("scale",),
+    "model": ("contender",),
+    "train": ("features_gib",),
+    "loop": ("branch",),
+}
 AUTO = {"image": ("scale",), "train": ("learning_rate", "batch_labelled"), "method": ("ema_decay",)}
 
 
@@ -188,7 +197,40 @@ def test_the_command_lets_the_next_round_plan_anew(loop: Loop) -> None:
     assert set(left(loop).values()) == {"auto"}
     assert load_params(loop.root / layout.PARAMS).profile == "quick"
     command(loop, "--write", "--all")
-    assert len(left(loop)) == 17
+    assert set(left(loop)) == set(PLANNED_KNOBS)
+
+
+def test_a_workspace_from_before_plans_comes_to_auto_and_its_tags_stay_as_they_were(
+    toy: Path, open_toy: Open, tmp_path: Path
+) -> None:
+    """Params without any knob of since: they are read, tagged, brought to auto, and come back."""
+    loop = open_toy(toy)
+    params = toy / layout.PARAMS
+    raw = YAML(typ="safe").load(params)
+    raw.pop("profile", None)
+    for block, knobs in SINCE.items():
+        for knob in knobs:
+            raw.get(block, {}).pop(knob, None)
+    with params.open("w") as file:
+        YAML().dump(raw, file)
+    loop.workspace.git.run("add", "--", str(layout.PARAMS))
+    loop.workspace.git.run("commit", "-qm", "as it was then", "--allow-empty")
+    then = load_params(params)
+    stage_domain(toy, "day", labelled=2, pool=4, val=2)
+    tick(loop)
+    assert not left(loop)
+    code, text = command(loop, "--write", "--all")
+    assert code == 0
+    assert f"{len(PLANNED_KNOBS)} knob(s) at auto" in text
+    choose_plan(loop)
+    now = load_params(params)
+    assert now.image.scale is not None
+    assert now.train.learning_rate != then.train.learning_rate
+    restore(str(toy), "day/r0", tmp_path / "old", lambda line: None)
+    restored = load_params(tmp_path / "old" / layout.PARAMS)
+    same = {"image", "train", "model", "method", "embed", "acquire"}
+    assert restored.model_dump(include=same) == then.model_dump(include=same)
+    assert (tmp_path / "old" / layout.TEACHER / "config.json").exists()
 
 
 def test_images_that_wait_to_be_taken_in_are_planned_for(loop: Loop) -> None:
