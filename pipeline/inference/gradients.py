@@ -15,12 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.acquisition import resolved, strategy
+from pipeline.acquisition.gradient_columns import GRADIENT_SIZE
 from pipeline.config.params import Params
 from pipeline.inference.tiles import View
 from pipeline.models.segmenter import Segmenter
 from pipeline.records.regions import Grid
 
-GRADIENT_SIZE = 64  # a random projection of all weights, which keeps distances about
 WHOLE = Grid(1, 1)
 
 
@@ -62,11 +62,6 @@ def mean_gradients(gradients_Ghw: Tensor, grid: Grid) -> Tensor:
     """gradients_RG of an image's regions: means over their cells, or those that they lie in."""
     means_Grc = F.adaptive_avg_pool2d(gradients_Ghw, (grid.rows, grid.columns))
     return means_Grc.flatten(1).T
-
-
-def columns() -> list[str]:
-    """Of predictions/scores.parquet."""
-    return [f"gradient_{index}" for index in range(GRADIENT_SIZE)]
 
 
 def projection(num_weights: int) -> Tensor:

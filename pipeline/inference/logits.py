@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
-from PIL import Image
 from torch import Tensor, nn
 
 from pipeline.config.params import Params, TrainParams
@@ -165,9 +164,3 @@ def resize_rows(logits_KHW: Tensor, size: tuple[int, int], rows: slice) -> Tenso
     between_KHW = torch.lerp(logits_KHW[:, above], logits_KHW[:, below], part)
     shape = (len(wanted), size[1])
     return F.interpolate(between_KHW[None], shape, mode="bilinear", align_corners=False)[0]
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image file, read from its header."""
-    with Image.open(path) as image:
-        return image.height, image.width

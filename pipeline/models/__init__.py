@@ -11,6 +11,7 @@ from pipeline.models.checkpoint import (
     LoadedModel,
     load_beside,
     load_model,
+    same_model,
     save_model,
     save_untrained,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "load_beside",
     "load_encoder_weights",
     "load_model",
+    "same_model",
     "save_model",
     "save_untrained",
     "settled",

@@ -8,6 +8,7 @@ config.json is written last and holds no times, so equal trainings give equal by
 from __future__ import annotations
 
 import copy
+import filecmp
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -70,6 +71,12 @@ def copy_model(source: Path, folder: Path) -> None:
     for name in (WEIGHTS, CONFIG):
         with replacing(folder / name) as unfinished:
             shutil.copyfile(source / name, unfinished)
+
+
+def same_model(one: Path, other: Path) -> bool:
+    """Whether two trained models have equal files, weights and config.json."""
+    pairs = [(one / name, other / name) for name in (CONFIG, WEIGHTS)]
+    return all(a.exists() and b.exists() and filecmp.cmp(a, b, shallow=False) for a, b in pairs)
 
 
 def save_untrained(folder: Path, *, why: str) -> None:

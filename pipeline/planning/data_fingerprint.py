@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from pipeline.data.formats.images import load_image, load_mask
-from pipeline.inference.logits import image_size
+from pipeline.data.formats.images import image_size, load_image, load_mask
 from pipeline.records.manifest import Sample
 from pipeline.runtime.progress import Progress
 from pipeline.types import IGNORE, MAX_CLASSES

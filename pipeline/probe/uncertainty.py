@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.inference.gradients import GRADIENT_SIZE, projection
+from pipeline.acquisition.gradient_columns import GRADIENT_SIZE
+from pipeline.inference.gradients import projection
 from pipeline.metrics.information import entropy_nats, js_divergence_nats
 from pipeline.models.probe import Head
 from pipeline.probe.head import HeadWithPast, probs_of

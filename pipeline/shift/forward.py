@@ -21,8 +21,7 @@ from pipeline.config.params import EmbedParams, ImageParams
 from pipeline.data.augment import middle_view, normalise
 from pipeline.data.corruptions import Alteration, altered
 from pipeline.data.dataset import read_overview, read_seen
-from pipeline.data.formats.images import load_mask
-from pipeline.inference.logits import image_size
+from pipeline.data.formats.images import image_size, load_mask
 from pipeline.inference.tiles import TileSettings, View, tiled
 from pipeline.runtime.progress import Progress
 from pipeline.shift.channel_statistics import LayerMoments, watching

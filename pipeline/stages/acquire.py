@@ -10,6 +10,7 @@ import pandas as pd
 
 from pipeline import layout
 from pipeline.acquisition import query, resolved, strategy
+from pipeline.acquisition.gradient_columns import gradient_columns
 from pipeline.acquisition.pool import ByClass, Floats, Pool
 from pipeline.acquisition.strategies import SCORES
 from pipeline.array_files import array_of, read_arrays
@@ -18,7 +19,6 @@ from pipeline.campaign.spending import Spending, spending
 from pipeline.config.params import Params
 from pipeline.data.formats.images import load_mask
 from pipeline.errors import ConfigError, DataError
-from pipeline.inference.gradients import columns
 from pipeline.records.answers import read_answers
 from pipeline.records.manifest import Sample, read_manifest
 from pipeline.records.query import write_query
@@ -91,11 +91,12 @@ def _scored(
 ) -> Pool:
     """With what the teacher says; the rows of `table` are in the order of the pool's ids."""
     table = table.loc[list(pool.sample_ids)]
+    gradients = gradient_columns()
     return replace(
         pool,
         scores={name: table[name].to_numpy(np.float64) for name in SCORES if name in table},
         by_class=_by_class(root, table, samples, params.classes),
-        gradients_NG=table[columns()].to_numpy(np.float64) if columns()[0] in table else None,
+        gradients_NG=(table[gradients].to_numpy(np.float64) if gradients[0] in table else None),
     )
 
 

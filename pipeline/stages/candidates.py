@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.config.params import Params
-from pipeline.inference.logits import image_size
+from pipeline.data.formats.images import image_size
 from pipeline.records.manifest import Sample
 from pipeline.records.query import Region
 from pipeline.records.regions import Grid

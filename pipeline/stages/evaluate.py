@@ -23,7 +23,7 @@ from pipeline.ids import domain_of
 from pipeline.inference.logits import kept_features_of, logits_of, pick_device, resize_logits
 from pipeline.metrics.iou import confusion_matrix, iou_per_class, mean_iou
 from pipeline.metrics.per_image import Areas, write_areas
-from pipeline.models import load_model
+from pipeline.models import load_model, same_model
 from pipeline.records.manifest import Sample, check_files, read_manifest
 from pipeline.runtime.progress import Progress
 from pipeline.types import Split
@@ -84,9 +84,11 @@ class Evaluated:
 
 
 def judge_split(root: Path, params: Params, split: Split) -> tuple[Evaluated, Evaluated]:
-    """Baseline and teacher on a split."""
-    baseline, teacher = (_judge(root, params, folder, split) for folder in JUDGED.values())
-    return baseline, teacher
+    """Baseline and teacher on a split; judged once where they are the same, byte for byte."""
+    baseline = _judge(root, params, layout.BASELINE, split)
+    if same_model(root / layout.BASELINE, root / layout.TEACHER):
+        return baseline, baseline
+    return baseline, _judge(root, params, layout.TEACHER, split)
 
 
 def evaluate_split(root: Path, params: Params, split: Split) -> dict[str, Any]:

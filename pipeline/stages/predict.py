@@ -6,9 +6,11 @@ K classes, H height, W width.
 from __future__ import annotations
 
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -17,17 +19,17 @@ from PIL import Image
 from torch import Tensor
 
 from pipeline import layout
+from pipeline.acquisition.gradient_columns import gradient_columns
 from pipeline.campaign.annotation_time import shape_of
 from pipeline.config.params import Params
 from pipeline.data.dataset import ImageStore
-from pipeline.data.formats.images import save_mask
+from pipeline.data.formats.images import image_size, save_mask
 from pipeline.errors import ModelError
 from pipeline.files import replacing
-from pipeline.inference.gradients import WHOLE, columns, gradient_view, mean_gradients, wanted
+from pipeline.inference.gradients import WHOLE, gradient_view, mean_gradients, wanted
 from pipeline.inference.logits import (
     dropout,
     flips,
-    image_size,
     kept_features_of,
     network_of,
     pick_device,
@@ -77,9 +79,9 @@ def run(root: Path, params: Params) -> None:
         pool = []
     check_files(root, pool)
     rows: list[dict[str, object]] = []
-    with Progress("predict", len(pool)) as progress:
+    with Progress("predict", len(pool)) as progress, _Writer() as writer:
         for sample, predicted, regions, gradients in _predictions(root, params, model, pool):
-            _write_images(root, sample, predicted)
+            writer.start(_write_images, root, sample, predicted)
             if params.grid is None:
                 found: Iterable[dict[str, object]] = [_scores(sample, predicted, params)]
             else:
@@ -120,7 +122,7 @@ def _gradients(views: Views, logits: dict[View, Tensor], grid: Grid) -> list[Col
     if views.gradients is None:
         return [{}] * grid.count
     means_RG = mean_gradients(logits.pop(views.gradients), grid)
-    return [dict(zip(columns(), row, strict=True)) for row in means_RG.cpu().tolist()]
+    return [dict(zip(gradient_columns(), row, strict=True)) for row in means_RG.cpu().tolist()]
 
 
 def _views(root: Path, params: Params, model: LoadedModel, device: torch.device) -> Views:
@@ -199,6 +201,35 @@ def _scores(sample: Sample, predicted: Prediction, params: Params) -> dict[str, 
     }
 
 
+class _Writer:
+    """Writes while the next image is looked at: compressing a PNG lets other threads work.
+
+    A few at a time, so that a slow disk does not fill the memory; leaving waits for all.
+    """
+
+    MOST = 4
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(max_workers=2)
+        self._under_way: deque[Future[None]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            while self._under_way:
+                self._under_way.popleft().result()
+        finally:
+            self._threads.shutdown(cancel_futures=True)
+
+    def start(self, write: Callable[..., None], *about: object) -> None:
+        """Begin to write; what an earlier one raised is raised here."""
+        if len(self._under_way) >= self.MOST:
+            self._under_way.popleft().result()
+        self._under_way.append(self._threads.submit(write, *about))
+
+
 def _write_images(root: Path, sample: Sample, predicted: Prediction) -> None:
     save_mask(
         root / layout.sample_png(layout.PSEUDO_LABELS, sample.sample_id), predicted.classes_HW
@@ -221,7 +252,7 @@ def _empty_folders(root: Path) -> None:
 
 
 def _write_scores(root: Path, rows: list[dict[str, object]], num_classes: int) -> None:
-    more = [name for name in (*MORE_COLUMNS, *columns()) if rows and name in rows[0]]
+    more = [name for name in (*MORE_COLUMNS, *gradient_columns()) if rows and name in rows[0]]
     by_class = [f"{name}_{index}" for name in ("class", "entropy") for index in range(num_classes)]
     types = COLUMNS | dict.fromkeys([*more, *by_class], "float64")
     table = pd.DataFrame(rows, columns=list(types)).astype(types)

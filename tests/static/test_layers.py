@@ -61,6 +61,7 @@ LIGHT_IN_PIPELINE = (
     "pipeline.data.formats",
     "pipeline.data.ingest",
     "pipeline.stages",
+    "pipeline.stages.acquire",  # between predict and the query people wait for it
 )
 
 

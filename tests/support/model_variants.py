@@ -25,6 +25,9 @@ SMALL = {
     "dinov2_dpt": ModelParams(
         name="dinov2_dpt", encoder=DINOV2_S, encoder_options={**SMALL_VIT, "img_size": 70}
     ),
+    "dinov2_dpt, DINOv3": ModelParams(
+        name="dinov2_dpt", encoder=DINOV3, encoder_options={**SMALL_VIT}
+    ),
     "probe": ModelParams(name="probe", encoder=CNN),
     "probe, ViT": ModelParams(name="probe", encoder=VIT, options={"hidden": 8}),
 }

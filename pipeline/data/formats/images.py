@@ -226,3 +226,9 @@ def _png_header(path: Path) -> tuple[int, int]:
     if len(head) < 26 or not head.startswith(PNG_SIGNATURE):
         return 0, NO_PNG
     return head[24], head[25]
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image file, read from its header."""
+    with Image.open(path) as image:
+        return image.height, image.width

@@ -27,7 +27,10 @@ FIT = (
     "tu-vit_small_patch16_dinov3 and others of timm's vit_*"
 )
 FAMILIES = ("vision_transformer", "vision_transformer_hybrid", "deit", "eva")  # modules of timm
-DINOV2_FIT = "tu-vit_small_patch14_dinov2, tu-vit_base_patch14_dinov2"
+DINO_FIT = (
+    "tu-vit_small_patch14_dinov2, tu-vit_base_patch14_dinov2, tu-vit_small_patch16_dinov3, "
+    "tu-vit_base_patch16_dinov3"
+)
 WIDTHS = ((384, 64), (768, 128), (float("inf"), 256))  # of DPT, for tokens up to S, B, and above
 
 
@@ -58,10 +61,11 @@ def vit(encoder: EncoderChoice, num_classes: int, options: Mapping[str, Any]) ->
 
 
 def dinov2_dpt(encoder: EncoderChoice, num_classes: int, options: Mapping[str, Any]) -> Segmenter:
-    """UniMatch V2's network: DINOv2-S or -B and DPT, the encoder trained or frozen."""
-    if not (encoder.name.startswith("tu-vit_") and "_dinov2" in encoder.name):
+    """UniMatch V2's network: DINOv2-S or -B (or DINOv3) and DPT, encoder trained or frozen."""
+    is_dino = any(generation in encoder.name for generation in ("_dinov2", "_dinov3"))
+    if not (encoder.name.startswith("tu-vit_") and is_dino):
         raise ModelError(
-            f"dinov2_dpt needs a DINOv2 encoder, not {encoder.name!r}; fit: {DINOV2_FIT}"
+            f"dinov2_dpt needs a DINOv2 or DINOv3 encoder, not {encoder.name!r}; fit: {DINO_FIT}"
         )
     given = parse_block(DINOv2Options, options, source="model.options")
     return _build(encoder, num_classes, ViTOptions(token="none", **given.model_dump()))

@@ -14,9 +14,8 @@ import numpy as np
 import torch
 
 from pipeline.data.dataset import ImageStore
-from pipeline.data.formats.images import load_mask
+from pipeline.data.formats.images import image_size, load_mask
 from pipeline.inference.logits import (
-    image_size,
     kept_features_of,
     logits_of,
     pick_device,

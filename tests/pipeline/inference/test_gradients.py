@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline import layout
+from pipeline.acquisition.gradient_columns import gradient_columns
 from pipeline.errors import ConfigError
 from pipeline.inference.gradients import (
     GRADIENT_SIZE,
     WHOLE,
-    columns,
     gradient_view,
     mean_gradients,
     projection,
@@ -75,8 +75,8 @@ def test_badge_asks_in_the_loop(make_workspace, tiny_params, unit: str) -> None:
     embed.run(root, params, domain="day")
     predict.run(root, params)
     table = pd.read_parquet(root / layout.SCORES)
-    assert [name for name in table.columns if name.startswith("gradient_")] == columns()
-    gradients = table[columns()].to_numpy()
+    assert [name for name in table.columns if name.startswith("gradient_")] == gradient_columns()
+    gradients = table[gradient_columns()].to_numpy()
     assert gradients.shape == (6 * (1 if unit == "image" else 4), GRADIENT_SIZE)
     assert len({row.tobytes() for row in gradients}) == len(gradients)
     acquire.run(root, params)
@@ -92,6 +92,6 @@ def test_without_being_asked_for_they_are_not_made_and_badge_says_how(
     train_teacher.run(root, tiny_params())
     embed.run(root, tiny_params(), domain="day")
     predict.run(root, tiny_params())
-    assert not set(columns()) & set(pd.read_parquet(root / layout.SCORES).columns)
+    assert not set(gradient_columns()) & set(pd.read_parquet(root / layout.SCORES).columns)
     with pytest.raises(ConfigError, match=r"needs gradients.*dvc repro --force predict"):
         acquire.run(root, tiny_params(acquire={"strategy": "badge"}))

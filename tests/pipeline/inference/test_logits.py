@@ -10,11 +10,11 @@ from PIL import Image
 
 from pipeline.config.params import ImageParams
 from pipeline.data.dataset import ImageStore
+from pipeline.data.formats.images import image_size
 from pipeline.errors import ConfigError, ModelError
 from pipeline.inference.logits import (
     dropout,
     flips,
-    image_size,
     logits_of,
     pick_device,
     resize_logits,

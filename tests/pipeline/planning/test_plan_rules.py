@@ -153,6 +153,7 @@ def test_no_scale_is_finer_than_the_photographs_are_sharp() -> None:
         (("tu-vit_small_patch14_dinov2", "tu-resnet50"), LARGE_GPU, "tu-vit_small_patch14_dinov2",
          "dinov2_dpt"),
         (("tu-vit_tiny_patch16_224",), LARGE_GPU, "tu-vit_tiny_patch16_224", "vit"),
+        (("tu-vit_small_patch16_dinov3",), LARGE_GPU, "tu-vit_small_patch16_dinov3", "dinov2_dpt"),
     ],
 )  # fmt: skip
 def test_the_network_follows_the_weights_that_are_there(

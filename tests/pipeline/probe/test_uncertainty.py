@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.acquisition.gradient_columns import GRADIENT_SIZE
 from pipeline.models.probe import HIDDEN, Head
 from pipeline.probe.head import HeadWithPast
-from pipeline.probe.uncertainty import GRADIENT_SIZE, score
+from pipeline.probe.uncertainty import score
 from pipeline.probe.windows import windows_of
 
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from pipeline import layout
 from pipeline.metrics.per_image import mious, read_areas
-from pipeline.models import LoadedModel, save_untrained
+from pipeline.models import LoadedModel, same_model, save_untrained
 from pipeline.records.manifest import read_manifest
-from pipeline.stages import evaluate
+from pipeline.stages import evaluate, train_baseline, train_teacher
 
 
 class Bright(nn.Module):
@@ -133,3 +133,28 @@ def test_the_stage_opens_no_test_image(make_workspace, tiny_params) -> None:
         if sample.split == "test":
             (root / sample.image).unlink()
     evaluate.run(root, tiny_params())
+
+
+def test_a_teacher_that_is_the_baseline_is_judged_once(
+    make_workspace, tiny_params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root: Path = make_workspace(2, 2, val=2)
+    params = tiny_params(method={"name": "supervised"})
+    train_baseline.run(root, params)
+    train_teacher.run(root, params)
+    judged: list[Path] = []
+    judge = evaluate._judge
+    monkeypatch.setattr(evaluate, "_judge", lambda *about: judged.append(about[2]) or judge(*about))
+    evaluate.run(root, params)
+    once = json.loads((root / layout.EVALUATION).read_text())
+    assert judged == [layout.BASELINE]
+    monkeypatch.setattr(evaluate, "same_model", lambda one, other: False)
+    evaluate.run(root, params)
+    assert json.loads((root / layout.EVALUATION).read_text()) == once
+    weights = root / layout.TEACHER / "model.safetensors"
+    assert same_model(root / layout.BASELINE, root / layout.TEACHER)
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\0\0")
+    assert not same_model(root / layout.BASELINE, root / layout.TEACHER)
+    weights.unlink()
+    assert not same_model(root / layout.BASELINE, root / layout.TEACHER)
+    assert not same_model(root / "nowhere", root / "nowhere")

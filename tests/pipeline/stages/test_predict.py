@@ -135,3 +135,27 @@ def test_untrained_writes_empty_outputs(make_workspace, tiny_params) -> None:
     assert table.empty
     for folder in predict.FOLDERS:
         assert [path.name for path in (root / folder).iterdir()] == [".empty"]
+
+
+def test_a_picture_that_cannot_be_written_stops_it_with_its_words(
+    make_workspace, tiny_params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writing goes on beside the next image; the first, the last and all between are heard of."""
+    root: Path = make_workspace(2, 5)
+    params: Params = tiny_params()
+    train_teacher.run(root, params)
+    writes = predict._write_images
+    for broken in ("day/00", "day/03", "day/06"):
+
+        def full(where: Path, sample, predicted, broken: str = broken) -> None:
+            if sample.sample_id == broken:
+                raise OSError(28, "No space left on device")
+            writes(where, sample, predicted)
+
+        monkeypatch.setattr(predict, "_write_images", full)
+        with pytest.raises(OSError, match="No space left"):
+            predict.run(root, params)
+        assert not (root / layout.SCORES).exists(), "no table speaks of what is not there"
+    monkeypatch.setattr(predict, "_write_images", writes)
+    predict.run(root, params)
+    assert len(list((root / layout.PSEUDO_LABELS / "day").glob("*.png"))) == 7
