@@ -9,6 +9,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self, cast
 
@@ -60,6 +61,7 @@ COLUMNS = {
     "regions": "int64",
 }
 Columns = dict[str, float]
+Rows = list[dict[str, object]]
 # Only where they can be had: with members, with the student, with snapshots of the teacher.
 MORE_COLUMNS = ("bald", "disagreement", "instability")
 
@@ -78,16 +80,14 @@ def run(root: Path, params: Params) -> None:
         say("predict: the teacher is not trained yet; no predictions")
         pool = []
     check_files(root, pool)
-    rows: list[dict[str, object]] = []
-    with Progress("predict", len(pool)) as progress, _Writer() as writer:
-        for sample, predicted, regions, gradients in _predictions(root, params, model, pool):
-            writer.start(_write_images, root, sample, predicted)
-            if params.grid is None:
-                found: Iterable[dict[str, object]] = [_scores(sample, predicted, params)]
-            else:
-                found = _region_scores(sample, regions, params)
-            rows += [row | more for row, more in zip(found, gradients, strict=True)]
+    rows: Rows = []
+    with Progress("predict", len(pool)) as progress, _Beside() as beside:
+        for predicted in _predictions(root, params, model, pool):
+            for done in beside.start(partial(_told, root, params, predicted)):
+                rows += done
             progress.advance()
+        for done in beside.rest():
+            rows += done
     _write_scores(root, rows, params.num_classes)
 
 
@@ -201,33 +201,44 @@ def _scores(sample: Sample, predicted: Prediction, params: Params) -> dict[str, 
     }
 
 
-class _Writer:
-    """Writes while the next image is looked at: compressing a PNG lets other threads work.
+class _Beside:
+    """Scores and writes while the next image is looked at: PNGs are packed without Python's lock.
 
-    A few at a time, so that a slow disk does not fill the memory; leaving waits for all.
+    A few at a time, so that a slow disk does not fill the memory; results come in order.
     """
 
     MOST = 4
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(max_workers=2)
-        self._under_way: deque[Future[None]] = deque()
+        self._under_way: deque[Future[Rows]] = deque()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
-            while self._under_way:
-                self._under_way.popleft().result()
-        finally:
-            self._threads.shutdown(cancel_futures=True)
+        self._threads.shutdown(cancel_futures=True)
 
-    def start(self, write: Callable[..., None], *about: object) -> None:
-        """Begin to write; what an earlier one raised is raised here."""
-        if len(self._under_way) >= self.MOST:
-            self._under_way.popleft().result()
-        self._under_way.append(self._threads.submit(write, *about))
+    def start(self, work: Callable[[], Rows]) -> Iterator[Rows]:
+        """Begin with it; the oldest result first where there is no room, or what it raised."""
+        while len(self._under_way) >= self.MOST:
+            yield self._under_way.popleft().result()
+        self._under_way.append(self._threads.submit(work))
+
+    def rest(self) -> Iterator[Rows]:
+        """The results that nobody had yet."""
+        while self._under_way:
+            yield self._under_way.popleft().result()
+
+
+def _told(root: Path, params: Params, predicted: Predicted) -> Rows:
+    """The rows of one sample, its pictures written."""
+    _write_images(root, predicted.sample, predicted.whole)
+    if params.grid is None:
+        found: Iterable[dict[str, object]] = [_scores(predicted.sample, predicted.whole, params)]
+    else:
+        found = _region_scores(predicted.sample, predicted.regions, params)
+    return [row | more for row, more in zip(found, predicted.gradients, strict=True)]
 
 
 def _write_images(root: Path, sample: Sample, predicted: Prediction) -> None:
@@ -251,7 +262,7 @@ def _empty_folders(root: Path) -> None:
         (root / folder / ".empty").touch()
 
 
-def _write_scores(root: Path, rows: list[dict[str, object]], num_classes: int) -> None:
+def _write_scores(root: Path, rows: Rows, num_classes: int) -> None:
     more = [name for name in (*MORE_COLUMNS, *gradient_columns()) if rows and name in rows[0]]
     by_class = [f"{name}_{index}" for name in ("class", "entropy") for index in range(num_classes)]
     types = COLUMNS | dict.fromkeys([*more, *by_class], "float64")
