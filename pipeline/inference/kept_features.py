@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from pipeline import layout
 from pipeline.config.network import Normalisation
 from pipeline.config.params import ImageParams
+from pipeline.errors import WorkspaceError
 from pipeline.files import replacing
 from pipeline.inference.tiles import PlacedView, TilePlace
 from pipeline.models.probe import CELL_PX, Probe
+from pipeline.runtime.progress import say
 
 KEPT = "*.npy"
 
@@ -88,8 +90,12 @@ class KeptFeatures:
         if size > self._free_bytes:
             return
         self._free_bytes -= size
-        with replacing(file) as beside, beside.open("wb") as out:
-            np.save(out, cells_Dhw.numpy())
+        try:
+            with replacing(file) as beside, beside.open("wb") as out:
+                np.save(out, cells_Dhw.numpy())
+        except WorkspaceError as error:  # a help, and no reason to lose a training
+            self._free_bytes = 0
+            say(f"{error}; no more features are kept until then")
 
 
 def features_key(network: Probe, image: ImageParams, normalisation: Normalisation) -> str:

@@ -14,6 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from pipeline.config.network import AUTO_RANDOM
 from pipeline.data.augment import normalise
 from pipeline.data.dataset import ImageStore
 from pipeline.inference.kept_features import KeptFeatures
@@ -91,6 +92,11 @@ def train_probe(job: TrainingJob) -> Trained:
     """
     params = job.params
     require_device(params.train)
+    if params.model.encoder_weights in (None, AUTO_RANDOM):
+        say(
+            f"{job.stage}: model.encoder_weights: a probe of a random encoder learns little; "
+            "`ssl-loop weights add FILE`, or fetch NAME"
+        )
     device = Fabric(accelerator=params.train.device, devices=1).device
     store = ImageStore(job.root, params.image, params.train.cache_mib)
     with torch.random.fork_rng():

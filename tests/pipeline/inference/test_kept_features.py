@@ -125,3 +125,24 @@ def test_no_more_is_written_than_the_limit(tmp_path: Path, network: Probe) -> No
             here.cells([TilePlace(SAMPLE, 0, left)], images_BCHW)
         assert sum(file.stat().st_size for file in files(tmp_path)) < limit * 2**30 * one_gib * 1.1
         assert len(files(tmp_path)) == expected
+
+
+def test_a_full_disk_costs_time_and_no_training(
+    tmp_path: Path,
+    network: Probe,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    images_BCHW = torch.rand(2, 3, 64, 64)
+    places = [PLACE, TilePlace(SAMPLE, 0, 32)]
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    here = kept(tmp_path, network)
+    monkeypatch.setattr(np, "save", full)
+    found = here.cells(places, images_BCHW)
+    torch.testing.assert_close(found, network.cells(images_BCHW).half().float())
+    assert not files(tmp_path)
+    said = capsys.readouterr().err
+    assert said.count("No space left on device") == said.count("no more features are kept") == 1

@@ -138,10 +138,11 @@ def test_training_mode_leaves_the_encoders_statistics() -> None:
     assert {name.rpartition(".")[0] for name in learning} == {"decoder.hidden.0", "head.layer"}
 
 
-def test_a_workspace_gets_a_probe_that_learns(make_workspace, tiny_params) -> None:
+def test_a_workspace_gets_a_probe_that_learns(make_workspace, tiny_params, capsys) -> None:
     root = make_workspace(4, 3, val=3)
     params = tiny_params(**PROBE)
     train_baseline.run(root, params)
+    assert "a probe of a random encoder learns little" in capsys.readouterr().err
     train_teacher.run(root, params)
     assert files_of(root / layout.BASELINE) == files_of(root / layout.TEACHER)
     metrics = json.loads((root / layout.TEACHER_TRAINING).read_text())
