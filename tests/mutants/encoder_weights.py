@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 STORE = "tests/pipeline/models/test_weights.py"
+HUB = "tests/pipeline/models/test_hub_weights.py"
 FOLDER = "tests/pipeline/runtime/test_weights_folder.py"
 
 ENCODER_WEIGHTS: dict[str, tuple[Mutant, ...]] = {
@@ -28,14 +29,14 @@ ENCODER_WEIGHTS: dict[str, tuple[Mutant, ...]] = {
             "pipeline/models/weights.py",
             "told.etag is None or told.etag != sha256",
             "told.etag is None",
-            f"{STORE}::test_another_hash_than_announced_is_refused",
+            f"{HUB}::test_another_hash_than_announced_is_refused",
         ),
         Mutant(
             "a hub that never answers is waited for",
             "pipeline/models/weights.py",
             "get_hf_file_metadata(url, timeout=HUB_WAIT_S)",
             "get_hf_file_metadata(url)",
-            f"{STORE}::test_a_hub_that_never_answers_is_given_up",
+            f"{HUB}::test_a_hub_that_never_answers_is_given_up",
         ),
         Mutant(
             "what a torch file brings is run",
