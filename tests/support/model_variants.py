@@ -29,7 +29,7 @@ SMALL = {
         name="dinov2_dpt", encoder=DINOV3, encoder_options={**SMALL_VIT}
     ),
     "probe": ModelParams(name="probe", encoder=CNN),
-    "probe, ViT": ModelParams(name="probe", encoder=VIT, options={"hidden": 8}),
+    "probe, ViT": ModelParams(name="probe", encoder=VIT),
 }
 """The smallest of each family; seconds for all."""
 
