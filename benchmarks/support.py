@@ -6,7 +6,8 @@ import json
 import os
 import platform
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +79,12 @@ def save_plot(figure: Any, path: Path) -> None:
     """An SVG without a date."""
     figure.savefig(path, metadata={"Date": None})
     pyplot().close(figure)
+
+
+def wait_until(holds: Callable[[], bool], limit_s: float = 600.0, every_s: float = 0.2) -> None:
+    """Ask every so often; SystemExit where it does not come to hold within `limit_s`."""
+    deadline = time.monotonic() + limit_s
+    while not holds():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"nothing happened for {limit_s:.0f} s")
+        time.sleep(every_s)

@@ -12,7 +12,6 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from itertools import pairwise
@@ -22,7 +21,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.camvid.day_and_dusk import DOMAINS, ENCODER, CamVid, evenly, locate
-from benchmarks.support import RESULTS, machine, table
+from benchmarks.support import RESULTS, machine, table, wait_until
 from db.repository import events
 from db.session import session_scope
 from flows.annotators.simulated import SimulatedAnnotator
@@ -70,8 +69,9 @@ def main() -> None:
 
 def prepare(root: Path, camvid: CamVid, num_images: int, profile: str) -> None:
     """A workspace of so many images, evenly taken, with what a newcomer sets."""
-    pretrained_as = {"normalisation": "symmetric", "encoder_options": {"pad_type": "same"}}
-    add_weights(camvid.weights, ENCODER, **pretrained_as)  # type: ignore[arg-type]
+    add_weights(
+        camvid.weights, ENCODER, normalisation="symmetric", encoder_options={"pad_type": "same"}
+    )
     rows = {id_: split for id_, split in camvid.rows(DAY).items() if split != "test"}
     chosen = set(evenly(sorted(rows), min(num_images, len(rows))))
     knobs = {"profile": profile, "acquire": {"query_size": QUERY_SIZE}}
@@ -91,7 +91,7 @@ def measure(root: Path, camvid: CamVid, rounds: int) -> list[float]:
     waits = []
     for number in range(rounds + 1):
         started = time.monotonic()
-        _wait(partial(_is_open, root, number))
+        wait_until(partial(_is_open, root, number), LIMIT_S, every_s=0.5)
         taken = time.monotonic() - started
         print(f"round {number} is open after {taken:.0f} s", flush=True)
         if number:
@@ -121,14 +121,6 @@ def _is_open(root: Path, number: int) -> bool:
         now = status(loop)
         tags = loop.workspace.tags_merged()
     return round_tag(DAY, number) in tags and now.published - now.answered == QUERY_SIZE
-
-
-def _wait(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not holds():
-        if time.monotonic() > deadline:
-            raise SystemExit(f"nothing happened for {LIMIT_S:.0f} s")
-        time.sleep(0.5)
 
 
 def report(found: dict[str, Any]) -> str:

@@ -14,12 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 
-from benchmarks.support import RESULTS, machine
+from benchmarks.support import RESULTS, machine, wait_until
 from flows.annotators.simulated import SimulatedAnnotator
 from flows.domains.add import add_domain
 from flows.loop import open_loop
@@ -34,7 +33,6 @@ from pipeline.files import write_json, write_text
 
 QUERY_SIZE, ANSWERED, TRIGGERS = 8, 3, 5
 NEVER_S, SCHEDULE_S = 86_400, 10
-LIMIT_S = 600.0
 SETTINGS = {
     "image": {"height_px": 64, "width_px": 96},
     "train": {"steps": 4},
@@ -68,7 +66,7 @@ def measure(root: Path, truth: Path) -> dict[str, list[float] | float]:
     for line in stack.up(root, schedule_s=NEVER_S):
         print(line)
     _trigger(root)
-    _wait(lambda: "day/r0" in _tags(root) and _open_tasks(root) == QUERY_SIZE)
+    wait_until(lambda: "day/r0" in _tags(root) and _open_tasks(root) == QUERY_SIZE)
     with open_loop(root) as loop:
         project_id = loop.project("day").project_id
         person = SimulatedAnnotator(*stack.annotation_tool(root, loop.read_params()), truth)
@@ -76,7 +74,7 @@ def measure(root: Path, truth: Path) -> dict[str, list[float] | float]:
     time.sleep(30)  # the ticks that these answers woke are over
     by_hand = [_time_trigger(root) for _ in range(TRIGGERS)]
     by_event = _answer_and_time(root, person, project_id, "day/r0-labels")
-    _wait(lambda: "day/r1" in _tags(root) and _open_tasks(root) == QUERY_SIZE)
+    wait_until(lambda: "day/r1" in _tags(root) and _open_tasks(root) == QUERY_SIZE)
     end([psutil.Process(read_daemons(root)[stack.HOOK].pid)])
     prefect_server.deploy(root, _server(root), schedule_s=SCHEDULE_S, watched=False)
     by_schedule = _answer_and_time(root, person, project_id, "day/r1-labels")
@@ -94,7 +92,7 @@ def _time_trigger(root: Path) -> float:
     before = _completed(root)
     started = time.monotonic()
     _trigger(root)
-    _wait(lambda: len(_completed(root)) > len(before))
+    wait_until(lambda: len(_completed(root)) > len(before))
     taken = time.monotonic() - started
     print(f"by hand: {taken:.1f} s")
     log = log_of(root, stack.WORKER).read_text()
@@ -107,7 +105,7 @@ def _answer_and_time(root: Path, person: SimulatedAnnotator, project_id: int, ta
     """From the last answer to the tag of the merge: the tick has found them and acted."""
     person.answer(project_id)
     started = time.monotonic()
-    _wait(lambda: tag in _tags(root))
+    wait_until(lambda: tag in _tags(root))
     taken = time.monotonic() - started
     print(f"{tag}: {taken:.1f} s")
     return round(taken, 2)
@@ -134,14 +132,6 @@ def _open_tasks(root: Path) -> int:
 
 def _tags(root: Path) -> list[str]:
     return Workspace(root).tags_merged()
-
-
-def _wait(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not holds():
-        if time.monotonic() > deadline:
-            raise SystemExit(f"nothing happened for {LIMIT_S:.0f} s")
-        time.sleep(0.2)
 
 
 def _markdown(found: dict[str, list[float] | float]) -> str:

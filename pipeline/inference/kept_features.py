@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline import layout
 from pipeline.config.network import Normalisation
@@ -123,19 +123,6 @@ def digest(said: object, tensors: Iterable[tuple[str, Tensor]]) -> str:
         found.update(name.encode())
         found.update(value.detach().cpu().contiguous().numpy().tobytes())
     return found.hexdigest()[:16]
-
-
-def kept_features(
-    root: Path,
-    network: nn.Module | None,
-    image: ImageParams,
-    normalisation: Normalisation,
-    limit_gib: float,
-) -> KeptFeatures | None:
-    """For a probe; None for all other networks, whose encoders learn."""
-    if not isinstance(network, Probe):
-        return None
-    return KeptFeatures(root, network, image, normalisation, limit_gib)
 
 
 def _read(file: Path, shape: tuple[int, ...]) -> Tensor | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,12 +17,15 @@ from torch import Tensor, nn
 
 from pipeline.config.params import Params, TrainParams
 from pipeline.data.dataset import ImageStore
+from pipeline.data.formats.images import load_mask
 from pipeline.errors import ConfigError, ModelError
-from pipeline.inference.kept_features import KeptFeatures, kept_features
+from pipeline.inference.kept_features import KeptFeatures
 from pipeline.inference.tiles import TileSettings, View, tiled
 from pipeline.models import LoadedModel
+from pipeline.models.probe import Probe
 from pipeline.records.manifest import Sample
 from pipeline.runtime.devices import require_device
+from pipeline.runtime.progress import Progress
 from pipeline.types import STRIDE_PX
 
 SCALES = (0.75, 1.25)
@@ -64,14 +68,37 @@ def views_of(
 
 
 def kept_features_of(model: LoadedModel, root: Path, params: Params) -> KeptFeatures | None:
-    """What is kept in the workspace `root` of a trained probe's features; None for other models."""
-    return kept_features(
-        root,
-        model.network,
-        model.image,
-        model.config.get("normalisation", "imagenet"),
-        params.train.features_gib,
-    )
+    """What is kept in the workspace `root` of a probe's features; None where the encoder learns."""
+    if not isinstance(model.network, Probe):
+        return None
+    normalisation, limit_gib = model.config["normalisation"], params.train.features_gib
+    return KeptFeatures(root, model.network, model.image, normalisation, limit_gib)
+
+
+class MaskedLogits(NamedTuple):
+    """What a model says about a sample, beside what is true."""
+
+    sample: Sample
+    logits_KHW: Tensor
+    mask_HW: Tensor
+
+
+def logits_and_masks(
+    root: Path, model: LoadedModel, samples: Sequence[Sample], params: Params, label: str
+) -> Iterator[MaskedLogits]:
+    """Samples that have a mask, with logits_KHW on the device and the mask_HW, at its own size.
+
+    ModelError where the model is not trained; `label` is shown beside the progress.
+    """
+    store = ImageStore(root, model.image, cache_mib=0)  # each image is seen once
+    device = pick_device(params.train.device)
+    kept = kept_features_of(model, root, params)
+    with Progress(label, len(samples)) as progress:
+        for sample, logits_KHW in logits_of(model, samples, store, device, kept):
+            mask_HW = torch.tensor(load_mask(root / sample.mask, params.num_classes))
+            size = (mask_HW.shape[0], mask_HW.shape[1])
+            yield MaskedLogits(sample, resize_logits(logits_KHW, size), mask_HW)
+            progress.advance()
 
 
 def network_of(model: LoadedModel, device: torch.device) -> nn.Module:

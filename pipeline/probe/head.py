@@ -15,12 +15,14 @@ from torch import Tensor, nn
 
 from pipeline.metrics.iou import confusion_matrix, iou_per_class, mean_iou
 from pipeline.models.probe import HIDDEN, Head
+from pipeline.training.probes.probe_choice import LEARNING_RATE
+from pipeline.training.probes.probe_choice import STEPS as STEPS
 from pipeline.training.probes.probe_training import BATCH_CELLS, HeadTraining, train_head
 
 # On CamVid's val with all 295 masks, one thread: mIoU .47 after 300 steps with 64 hidden units,
 # .49 after 600, .51 with 128 (2 s), .50 after 1,200 with 64; .42 without hidden units.
-STEPS, RATE, WEIGHT_DECAY = 600, 1e-2, 1e-4
-SETTING = (HIDDEN, BATCH_CELLS, RATE, WEIGHT_DECAY)
+WEIGHT_DECAY = 1e-4
+SETTING = (HIDDEN, BATCH_CELLS, LEARNING_RATE, WEIGHT_DECAY)
 IMAGES_AT_ONCE = 32
 
 
@@ -49,7 +51,7 @@ def fit(
             if done in (steps // 3, 2 * steps // 3):
                 earlier.append(copy.deepcopy(head).eval())
 
-        how = HeadTraining(steps=steps, learning_rate=RATE, weight_decay=WEIGHT_DECAY)
+        how = HeadTraining(steps=steps, learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
         train_head(head, torch.from_numpy(cells_MD), torch.from_numpy(classes_M), how, told)
     head.earlier = earlier
     return head.eval()

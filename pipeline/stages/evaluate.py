@@ -16,16 +16,13 @@ from torch import Tensor
 
 from pipeline import layout
 from pipeline.config.params import Params
-from pipeline.data.dataset import ImageStore
-from pipeline.data.formats.images import load_mask
 from pipeline.files import write_json
 from pipeline.ids import domain_of
-from pipeline.inference.logits import kept_features_of, logits_of, pick_device, resize_logits
+from pipeline.inference.logits import logits_and_masks
 from pipeline.metrics.iou import confusion_matrix, iou_per_class, mean_iou
 from pipeline.metrics.per_image import Areas, write_areas
 from pipeline.models import load_model, same_model
 from pipeline.records.manifest import Sample, check_files, read_manifest
-from pipeline.runtime.progress import Progress
 from pipeline.types import Split
 from pipeline.uncertainty.calibration import (
     Bin,
@@ -147,20 +144,13 @@ def _judge(root: Path, params: Params, folder: Path, split: Split) -> Evaluated:
     pixels = PixelSample(own) if own else None
     counts: dict[str, Tensor] = {}
     if model.trained:
-        store = ImageStore(root, model.image, cache_mib=0)  # each image is seen once
-        device = pick_device(params.train.device)
-        with Progress("evaluate", len(samples)) as progress:
-            kept = kept_features_of(model, root, params)
-            for sample, logits_KHW in logits_of(model, samples, store, device, kept):
-                mask_HW = torch.tensor(load_mask(root / sample.mask, params.num_classes))
-                resized_KHW = resize_logits(logits_KHW, (mask_HW.shape[0], mask_HW.shape[1]))
-                if pixels is not None and sample.domain == params.domain:
-                    pixels.add(resized_KHW.cpu().numpy(), mask_HW.numpy())
-                predicted_HW = resized_KHW.argmax(dim=0).cpu()
-                counts[sample.sample_id] = confusion_matrix(
-                    predicted_HW, mask_HW, params.num_classes
-                )
-                progress.advance()
+        for sample, logits_KHW, mask_HW in logits_and_masks(
+            root, model, samples, params, "evaluate"
+        ):
+            if pixels is not None and sample.domain == params.domain:
+                pixels.add(logits_KHW.cpu().numpy(), mask_HW.numpy())
+            predicted_HW = logits_KHW.argmax(dim=0).cpu()
+            counts[sample.sample_id] = confusion_matrix(predicted_HW, mask_HW, params.num_classes)
     transductive = bool(model.config.get("transductive", False))
     return Evaluated(counts_KK=counts, pixels=pixels, transductive=transductive)
 

@@ -83,11 +83,9 @@ def run(root: Path, params: Params) -> None:
     rows: Rows = []
     with Progress("predict", len(pool)) as progress, _Beside() as beside:
         for predicted in _predictions(root, params, model, pool):
-            for done in beside.start(partial(_told, root, params, predicted)):
-                rows += done
+            rows += beside.start(partial(_told, root, params, predicted))
             progress.advance()
-        for done in beside.rest():
-            rows += done
+        rows += beside.rest()
     _write_scores(root, rows, params.num_classes)
 
 
@@ -219,16 +217,21 @@ class _Beside:
     def __exit__(self, *_: object) -> None:
         self._threads.shutdown(cancel_futures=True)
 
-    def start(self, work: Callable[[], Rows]) -> Iterator[Rows]:
-        """Begin with it; the oldest result first where there is no room, or what it raised."""
-        while len(self._under_way) >= self.MOST:
-            yield self._under_way.popleft().result()
+    def start(self, work: Callable[[], Rows]) -> Rows:
+        """Begin with it; what older work gave that had to make room, or raise what it raised."""
+        done = self._down_to(self.MOST - 1)
         self._under_way.append(self._threads.submit(work))
+        return done
 
-    def rest(self) -> Iterator[Rows]:
-        """The results that nobody had yet."""
-        while self._under_way:
-            yield self._under_way.popleft().result()
+    def rest(self) -> Rows:
+        """What nobody had yet."""
+        return self._down_to(0)
+
+    def _down_to(self, left: int) -> Rows:
+        done: Rows = []
+        while len(self._under_way) > left:
+            done += self._under_way.popleft().result()
+        return done
 
 
 def _told(root: Path, params: Params, predicted: Predicted) -> Rows:

@@ -13,19 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from pipeline.data.dataset import ImageStore
-from pipeline.data.formats.images import image_size, load_mask
-from pipeline.inference.logits import (
-    kept_features_of,
-    logits_of,
-    pick_device,
-    resize_logits,
-)
+from pipeline.data.formats.images import image_size
+from pipeline.inference.logits import logits_and_masks
 from pipeline.metrics.iou import confusion_matrix
 from pipeline.metrics.per_image import Areas, Judged, drop_interval, mious
 from pipeline.models import LoadedModel
 from pipeline.records.manifest import Sample
-from pipeline.runtime.progress import Progress, say
+from pipeline.runtime.progress import say
 from pipeline.training.domain_adaptation.enabled import Adaptation
 from pipeline.training.method_setup import TrainingJob
 from pipeline.training.monitor import spread
@@ -106,17 +100,13 @@ def judges(samples: Sequence[Sample], domain: str | None) -> tuple[Sample, ...]:
 
 
 def _judged(job: TrainingJob, model: LoadedModel) -> Judged:
-    num_classes = job.params.num_classes
-    device = pick_device(job.params.train.device)
-    store = ImageStore(job.root, model.image, cache_mib=0)
-    kept = kept_features_of(model, job.root, job.params)
-    counts = []
-    with Progress(f"contest, {model.config['model']['name']}", len(job.judged)) as progress:
-        for sample, logits_KHW in logits_of(model, job.judged, store, device, kept):
-            mask_HW = torch.tensor(load_mask(job.root / sample.mask, num_classes))
-            resized_KHW = resize_logits(logits_KHW, (mask_HW.shape[0], mask_HW.shape[1]))
-            counts.append(confusion_matrix(resized_KHW.argmax(dim=0).cpu(), mask_HW, num_classes))
-            progress.advance()
+    label = f"contest, {model.config['model']['name']}"
+    counts = [
+        confusion_matrix(logits_KHW.argmax(dim=0).cpu(), mask_HW, job.params.num_classes)
+        for _, logits_KHW, mask_HW in logits_and_masks(
+            job.root, model, job.judged, job.params, label
+        )
+    ]
     areas = Areas.of_counts(torch.stack(counts).double().numpy())
     return [sample.sample_id for sample in job.judged], areas
 
