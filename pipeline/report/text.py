@@ -147,9 +147,10 @@ def _teacher_against_baseline(report: Report) -> str:
     side = (
         f"{abs(gap):.2f} {'above' if gap > 0 else 'below'}" if abs(gap) >= 0.005 else "level with"
     )
-    method = (report.training.get("teacher") or {}).get("method")
-    if method == "supervised":
-        return "The teacher learns from labels alone, as the baseline does: unlabelled images wait."
+    training = report.training.get("teacher") or {}
+    is_probe = (training.get("contest") or {}).get("kept") == "probe"
+    if is_probe or training.get("method") == "supervised":
+        return f"The teacher, which learns from labels alone here, is {side} the baseline."
     return f"The teacher, which also learns from unlabelled images, is {side} the baseline."
 
 

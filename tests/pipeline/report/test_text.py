@@ -101,10 +101,16 @@ def test_findings_say_what_a_teacher_learnt_from_and_which_model_was_kept(
     }
     training = {"teacher": {"method": "supervised", "contest": contest}}
     assert text.findings(make_report(training=training))[:2] == [
-        "The teacher learns from labels alone, as the baseline does: unlabelled images wait.",
+        "The teacher, which learns from labels alone here, is 0.02 above the baseline.",
         "Two models learnt from these labels: on 60 val images deeplabv3plus has 0.47 mIoU, a "
         "probe of the frozen encoder 0.51 (it gains +0.01 to +0.07). Kept is probe.",
     ]
+    training["teacher"]["method"] = "mean_teacher"
+    assert "labels alone here" in text.findings(make_report(training=training))[0], (
+        "a probe is kept"
+    )
+    training["teacher"]["contest"] = {**contest, "kept": "deeplabv3plus"}
+    assert "also learns from unlabelled" in text.findings(make_report(training=training))[0]
     training["teacher"]["contest"] = {**contest, "gain_interval": None, "num_images": 1}
     assert (
         "on 1 val image deeplabv3plus has 0.47 mIoU, a probe of the frozen encoder 0.51. Kept"
