@@ -9,7 +9,6 @@ import sys
 import time
 import tomllib
 import uuid
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,8 +16,14 @@ from typing import Any
 
 import httpx
 
-from flows.processes.command import LAST_LINES, child_environment, failure
-from flows.services.daemon import HOST
+from flows.processes.command import (
+    LAST_LINES,
+    carriers,
+    child_environment,
+    failure,
+    started_with,
+)
+from flows.services.daemon import HOST, MARK
 from flows.services.databases import PREFECT_VARIABLE, prefect_database
 from flows.workspace.credentials import PREFECT_TOML, write_private
 from flows.workspace.workspace import template_file
@@ -35,6 +40,7 @@ WATCH_DEPLOYMENT = "ssl-watch/ssl-watch"
 OWN_HOSTS = (HOST, "localhost")  # the names under which its pages are asked for
 EVENT = "ssl-loop.annotation"
 EVENT_RESOURCE = "ssl-loop.workspace"
+FLOW_RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"  # in the environment of a run's process
 HEARTBEAT_S = 30  # the shortest that Prefect allows
 BUSY, BUSY_WAIT_S = 503, 0.5  # its answer when SQLite was locked: to be asked again
 _SETTINGS = """\
@@ -167,8 +173,8 @@ def server_command(port: int) -> list[str]:
 
 
 def worker_command() -> list[str]:
-    """The worker that runs ticks; makes its pool when it is not there."""
-    return [_program(), "worker", "start", "--pool", POOL, "--type", "process", "--name", POOL]
+    """The worker that runs ticks; its settings come from prefect.toml."""
+    return [sys.executable, "-m", "flows.services.prefect_worker"]
 
 
 def make_pool(server: Api, root: Path) -> None:
@@ -198,18 +204,23 @@ def worker_is_ready(server: Api) -> bool:
     return bool(request("GET", server, f"/work_pools/{POOL}")["status"] == "READY")
 
 
-def crash_lost_runs(server: Api, running: Collection[str]) -> list[str]:
-    """Names of unfinished runs whose id is not in `running`, now in state Crashed.
+def unfinished_runs(server: Api) -> list[dict[str, Any]]:
+    """Runs that are under way, or that a worker has taken, as the server knows them."""
+    states = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}
+    found: list[dict[str, Any]] = request(
+        "POST", server, "/flow_runs/filter", {"flow_runs": states}
+    )
+    return found
+
+
+def crash_lost_runs(server: Api, root: Path) -> list[str]:
+    """Names of unfinished runs that no process of the workspace is at, now in state Crashed.
 
     After a worker was killed together with its runs they would look alive, and hold the
     deployment's limit, until their heartbeat is missed.
     """
-    states = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}
-    lost = [
-        run
-        for run in request("POST", server, "/flow_runs/filter", {"flow_runs": states})
-        if run["id"] not in running
-    ]
+    found = {started_with(process, FLOW_RUN_VARIABLE) for process in carriers(MARK, str(root))}
+    lost = [run for run in unfinished_runs(server) if run["id"] not in found]
     crashed = {"type": "CRASHED", "name": "Crashed", "message": "its worker was gone"}
     for run in lost:
         body = {"state": crashed, "force": True}

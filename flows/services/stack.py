@@ -16,11 +16,10 @@ from pathlib import Path
 import psutil
 
 from flows.annotators.annotator import Annotator, Project
-from flows.processes.command import carriers, end, started_with, wait_until
+from flows.processes.command import end, started_with, wait_until
 from flows.services import label_studio_server, prefect_server, webhook
 from flows.services.daemon import (
     LOGS,
-    MARK,
     OWN_UMASK,
     Daemon,
     DaemonPlace,
@@ -50,7 +49,6 @@ LABEL_STUDIO_DATA = layout.PRIVATE / "label-studio"
 LEDGER_VARIABLE = "SSL_LOOP_LEDGER_URL"
 # In the environment of Prefect's programs: which settings they were started with.
 SETTINGS_VARIABLE = "SSL_LOOP_PREFECT_SETTINGS"
-FLOW_RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"  # in the environment of a run's process
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +101,7 @@ def up(
         yield ready(server, "Prefect server")
         api = _api(root)
         prefect_server.make_pool(api, root)
-        prefect_server.crash_lost_runs(api, _running_flows(root))
+        prefect_server.crash_lost_runs(api, root)
         _keep_or_start_worker(root)
         prefect_server.watch_for_lost_runs(api)
         _deploy(workspace, api, schedule_s, prefect_file)
@@ -303,11 +301,6 @@ def _await_worker(root: Path, server: prefect_server.Api, on_wait: Callable[[str
     ready = wait_until(settled, PATIENCE_S[WORKER], every_s=0.2)
     if not ready or not worker.alive:
         raise ServiceError(f"the worker did not start; {log} ends with:\n{tail(log)}")
-
-
-def _running_flows(root: Path) -> set[str]:
-    found = {started_with(process, FLOW_RUN_VARIABLE) for process in carriers(MARK, str(root))}
-    return {run_id for run_id in found if run_id}
 
 
 def _answers(daemon: Daemon) -> bool:

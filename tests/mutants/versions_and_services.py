@@ -57,6 +57,13 @@ VERSION_FAULTS = (
         f"{WORKSPACE}, {TICK}::test_the_lock_keeps_a_second_tick_out",
     ),
     Mutant(
+        "the worker begins again while a run is under way",
+        "flows/services/prefect_worker.py",
+        " or process.children():",
+        ":",
+        f"{FLOWS}/services/test_prefect_worker.py::test_run_in_a_child_keeps_the_process",
+    ),
+    Mutant(
         "locks of living DVCs are released",
         "flows/workspace/dvc/dvc_locks.py",
         '        return bool(psutil.Process(holder["pid"]).status() != psutil.STATUS_ZOMBIE)',

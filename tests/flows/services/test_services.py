@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from flows.processes.command import wait_until
-from flows.services import prefect_server, stack
+from flows.services import prefect_server, prefect_worker, stack
 from flows.services.daemon import Daemon, read_daemons, taken
 from flows.services.webhook import PATH, SECRET_HEADER
 from flows.workspace.create import create_workspace
@@ -156,3 +156,24 @@ def test_links_carry_no_password(tmp_path: Path) -> None:
     password = credentials(tmp_path).label_studio_password
     assert stack.links(tmp_path) == {"Label Studio": "http://127.0.0.1:8080"}
     assert password in stack.addresses(tmp_path)[0]
+
+
+@pytest.mark.services
+def test_worker_begins_again_where_it_holds_too_much_memory(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its own process, between two runs, which both end well."""
+    assert place.settled()
+    kill_family(place.pid(stack.WORKER))
+    monkeypatch.setenv(prefect_worker.LIMIT_VARIABLE, "20")
+    place.up()
+    worker, log = place.pid(stack.WORKER), stack.log_of(place.root, stack.WORKER)
+    said = log.stat().st_size
+    assert wait_until(lambda: log.read_bytes()[said:].count(b"begins again at") > 1, RUN_S)
+
+    completed, before = len(place.states("COMPLETED")), len(place.runs())
+    place.type_in("deployment", "run", "ssl-loop")
+    assert place.ran_again(before)
+    assert wait_until(lambda: len(place.states("COMPLETED")) > completed, RUN_S)
+    assert place.pid(stack.WORKER) == worker
+    assert {row.name: row.alive for row in stack.status(place.root)}[stack.WORKER]
