@@ -11,7 +11,7 @@ from flows.domains.incoming import waiting
 from flows.ledger.records import advice_at, query_at
 from flows.ledger.round_events import find_note
 from flows.loop import Loop, position_in
-from flows.rounds.reopening import would_ask
+from flows.rounds.reopening import answers_came, would_ask
 from flows.workspace.position import Position, ingest_tag
 from pipeline.campaign.stopping import Advice
 from pipeline.records.query import QueryImage, by_image
@@ -26,7 +26,7 @@ class CampaignState(Enum):
     ASKING = "the round asks people, or merges what they answered"
     CLOSED = "people closed the last round and none is computed since: the next domain may come"
     ANSWERED = "the newest round asks nothing: the budget or the pool is spent, or a rule closed it"
-    REOPENED = "the newest round asked nothing, and by the budget as it is now there is to ask"
+    REOPENED = "the newest round asked nothing, and now there is to ask, or to learn from"
     SUPERSEDED = "the next domain takes its place"
 
 
@@ -50,7 +50,8 @@ class Situation:
     closed: bool
     """People closed the round before one that is not computed."""
     reopened: bool
-    """The computed round asks for nothing, and would ask for something now."""
+    """The computed round asks for nothing, and would ask for something now; or the last answers to
+    what earlier rounds had asked for have come."""
     waiting: tuple[str, ...]
     """Domains in .ssl-loop/incoming, first come first."""
 
@@ -82,8 +83,9 @@ def read_situation(loop: Loop) -> Situation:
     if here and not computed and here.round_index > 0:
         with session_scope(loop.ledger, read_only=True) as session:
             closed = find_note(session, "closed", here.domain, here.round_index - 1) is not None
-    if here and computed and not query and not (advice and advice.closes):
-        reopened = would_ask(loop, here)
+    if here and computed and not query:
+        stopped = advice is not None and advice.closes
+        reopened = answers_came(loop, here) or (not stopped and would_ask(loop, here))
     return Situation(
         here=here,
         domains=tuple(params.domains),

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from db.session import session_scope
 from flows.answers.unmerged import unmerged
 from flows.guards.painted_guard import require_painted_classes
 from flows.guards.refusals import require_own_commits, require_own_data, require_sound
 from flows.loop import Loop
 from flows.rounds.encoder_start import choose_weights
+from flows.rounds.open_questions import open_questions
 from flows.rounds.round_plan import choose_plan
 from flows.rounds.round_progress import QueryProgress
 from flows.situation import CampaignState, Situation, campaign_state, read_situation
@@ -145,7 +147,7 @@ def _rest(loop: Loop, steps: Steps, now: Situation) -> str:
     _collect_late(loop, steps, here)
     spent = spending(loop.workspace.manifest(), loop.read_params(), here.domain)
     why = why_finished(now.advice, spent)
-    return f"finished {here.domain} at {here.tag}: {why}{_late(loop)}"
+    return f"finished {here.domain} at {here.tag}: {why}{_late(loop, here)}"
 
 
 def _reopen(loop: Loop, steps: Steps, now: Situation) -> None:
@@ -160,10 +162,16 @@ def _collect_late(loop: Loop, steps: Steps, here: Position) -> None:
     steps.collect_late(loop)
 
 
-def _late(loop: Loop) -> str:
-    """What came after the campaign ended."""
+def _late(loop: Loop, here: Position) -> str:
+    """What came after the campaign ended, and what may still come."""
+    with session_scope(loop.ledger, read_only=True) as session:
+        left = len(open_questions(session, here.domain))
     count = len(unmerged(loop))
-    return f"; {count} answer(s) came late and wait for the next merge" if count else ""
+    said = f"; {count} answer(s) came late and wait for the next merge" if count else ""
+    if left:
+        said += f"; {left} question(s) are open, and with the last answer it goes on (`ssl-loop "
+        said += "round close`: without)"
+    return said
 
 
 NEXT: dict[CampaignState, Callable[[Loop, Steps, Situation], str | None]] = {

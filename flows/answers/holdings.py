@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from db.repository import query_items, rounds, sample_hashes
 from db.session import session_scope
@@ -33,6 +34,15 @@ class Holdings:
     def all(self) -> Iterable[ToolTask]:
         """Our tasks."""
         return (task for tasks in self.tasks.values() for task in tasks)
+
+
+class Given(NamedTuple):
+    """What the annotation tool gives of a domain."""
+
+    held: Holdings | None
+    """Its tasks and answers; None before it was asked."""
+    unreadable: dict[int, str]
+    """The tasks that it could not give, by their ids, with the reason."""
 
 
 def holdings(loop: Loop, domain: str, project: Project) -> Holdings:

@@ -22,9 +22,8 @@ from db.repository import (
     rounds,
 )
 from db.session import session_scope
-from db.tables import QueryItem
 from flows.annotators.masks import decode_annotation
-from flows.ledger.records import asked_at, boxes_of
+from flows.ledger.records import asked_at, boxes_of, is_audit
 from flows.loop import Loop
 from flows.workspace.position import Position, round_tag
 from pipeline import layout
@@ -67,20 +66,15 @@ def _asked(loop: Loop, session: Session, domain: str, round_index: int) -> list[
     return [
         Answer(
             item_id=item.item_id,
-            source="audit" if _is_audit(item) else item.source.value,
+            source="audit" if is_audit(item) else item.source.value,
             chance=chances.get(item.sample_id),
             mask_sha256=(given[item.item_id].mask_sha256 or "") if item.item_id in given else "",
             counts=(),
             lead_s=lead_time(given[item.item_id].lead_time_s) if item.item_id in given else None,
         )
         for item in query_items(session, domain, round_index)
-        if item.item_id in given or _is_audit(item)
+        if item.item_id in given or is_audit(item)
     ]
-
-
-def _is_audit(item: QueryItem) -> bool:
-    """Whether it, or one of its regions, was drawn at random."""
-    return bool(boxes_of(item, source="audit")) if item.regions else item.source == "audit"
 
 
 def _compared(

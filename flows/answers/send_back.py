@@ -6,7 +6,13 @@ it and presses Update.
 
 from __future__ import annotations
 
-from db.repository import annotation_versions, find_query_item, item_states, record_event
+from db.repository import (
+    annotation_versions,
+    find_query_item,
+    item_states,
+    record_event,
+    rounds,
+)
 from db.session import session_scope
 from db.tables import Annotation, ItemState, Verdict
 from flows.annotators.annotator import ToolTask
@@ -16,18 +22,20 @@ from flows.answers.holdings import Holdings
 from flows.ledger.records import boxes_of, returned_key
 from flows.ledger.round_events import WHO
 from flows.loop import Loop
-from flows.workspace.position import Position
 from pipeline.ids import domain_of
 
 
-def send_back(loop: Loop, here: Position, held: Holdings) -> None:
-    """Say on the tasks of a round which answers could not be read, and take it back once they can.
+def send_back(loop: Loop, domain: str, held: Holdings) -> None:
+    """Say on a domain's tasks which answers could not be read, and take it back once they can.
 
-    An item that was answered in one of several tasks says so in the others.
+    Of all rounds, since questions stay open while the next are asked. An item that was answered in
+    one of several tasks says so in the others.
     """
+    states: dict[str, ItemState] = {}
     with session_scope(loop.ledger, read_only=True) as session:
-        states = item_states(session, here.domain, here.round_index)
-        versions = annotation_versions(session, here.domain, here.round_index)
+        for round_index in rounds(session, domain):
+            states |= item_states(session, domain, round_index)
+        versions = annotation_versions(session, domain)
     unreadable = {row.item_id: row for row in versions if row.verdict is Verdict.QUARANTINED}
     for item_id, state in states.items():
         for task in held.tasks.get(item_id, []):

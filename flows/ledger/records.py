@@ -238,6 +238,11 @@ def boxes_of(item: QueryItem, *, source: str | None = None) -> tuple[Box, ...]:
     )
 
 
+def is_audit(item: QueryItem) -> bool:
+    """Whether it, or one of its regions, was drawn at random."""
+    return bool(boxes_of(item, source="audit")) if item.regions else item.source == "audit"
+
+
 def record_round(session: Session, workspace: Workspace, domain: str, round_index: int) -> None:
     """Query, checkpoints, measurements and completed stages, all from the tag `<domain>/r<k>`."""
     tag = round_tag(domain, round_index)

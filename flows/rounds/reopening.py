@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from db.session import session_scope
 from flows.loop import Loop
+from flows.rounds.open_questions import open_questions
 from flows.workspace.dvc.dvc_files import DVC_LOCK, locked_stages
 from flows.workspace.position import Position
 from flows.workspace.workspace import Workspace
@@ -23,6 +25,18 @@ def would_ask(loop: Loop, here: Position) -> bool:
     params = loop.read_params()
     now = spending(loop.workspace.manifest_at("HEAD"), params, here.domain)
     return now.may_ask and not _then(loop.workspace, params, here).may_ask
+
+
+def answers_came(loop: Loop, here: Position) -> bool:
+    """Whether nothing of what the rounds before `here` left open, as merged, is open any more.
+
+    A campaign's end so has all its answers in the models, as far as people gave them.
+    """
+    manifest = loop.workspace.manifest_at("HEAD")
+    if not any(sample.asked for sample in manifest if sample.domain == here.domain):
+        return False
+    with session_scope(loop.ledger, read_only=True) as session:
+        return not open_questions(session, here.domain)
 
 
 def _then(workspace: Workspace, params: Params, here: Position) -> Spending:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from db.repository import events, item_states
+from db.repository import events, query_items
 from db.session import session_scope
-from flows.answers.holdings import Holdings
+from flows.answers.holdings import Given
 from flows.ledger.round_events import find_note, note
 from flows.loop import Loop
+from flows.rounds.open_questions import goes_on, open_questions, unanswered
 from flows.workspace.position import Position
+from pipeline.campaign.spending import Spending
+from pipeline.config.rounds import LoopParams
 
 # Seen late twice, so far apart: a clock that jumps for one tick closes no round.
 LATE_AGAIN = timedelta(seconds=60)
@@ -27,14 +29,18 @@ class QueryProgress:
     missing: int  # not answered, and without a task in the tool
     unreadable: tuple[int, ...] = ()  # tasks that the tool itself cannot give
     closed: bool  # by `round close` or by the timeout
+    enough: bool = False  # answers to go on with, by loop.close_at
+    earlier: int = 0  # questions of earlier rounds that are open
 
     @property
     def settled(self) -> bool:
         """Nothing more to wait for."""
-        return self.closed or self.answered == self.total
+        return self.closed or self.enough or self.answered == self.total
 
     def __str__(self) -> str:
         said = f"{self.answered}/{self.total}: {self.open} open"
+        if self.earlier:
+            said += f" and {self.earlier} of earlier rounds"
         if self.missing:
             said += (
                 f", {self.missing} missing from Label Studio (`ssl-loop labelstudio restore` puts "
@@ -47,21 +53,22 @@ class QueryProgress:
 
 
 def progress(
-    loop: Loop,
-    here: Position,
-    held: Holdings | None,
-    unreadable: Mapping[int, str],
-    *,
-    timeout: timedelta,
+    loop: Loop, here: Position, given: Given, rules: LoopParams, spent: Spending
 ) -> QueryProgress:
     """How far people are, by the ledger; a task that is not there settles nothing.
 
-    What is left after `timeout` is not waited for.
+    What is left after `rules.round_timeout_h` is not waited for, nor what `rules.close_at` leaves
+    open. `spent` is as the round began.
     """
     with session_scope(loop.ledger, read_only=True) as session:
-        states = item_states(session, here.domain, here.round_index)
+        items = query_items(session, here.domain, here.round_index)
+        left = unanswered(session, here.domain, here.round_index)
+        open_now = open_questions(session, here.domain)
         closed = find_note(session, "closed", here.domain, here.round_index) is not None
-    unanswered = [item_id for item_id, state in states.items() if not state.settled]
+        enough = goes_on(items, left, rules.close_at, spent)
+        waiting = [item.item_id for item in left]
+        earlier = sum(item.round_index < here.round_index for item in open_now)
+    held, unreadable = given
     tasks = held.tasks if held else {}
     for task in held.foreign if held else ():
         loop.log(
@@ -71,18 +78,20 @@ def progress(
     for task_id, why in unreadable.items():
         loop.log(f"task {task_id} is set aside: {why}")
     return QueryProgress(
-        total=len(states),
-        answered=len(states) - len(unanswered),
-        open=sum(item_id in tasks for item_id in unanswered),
-        missing=sum(item_id not in tasks for item_id in unanswered),
+        total=len(items),
+        answered=len(items) - len(waiting),
+        open=sum(item_id in tasks for item_id in waiting),
+        missing=sum(item_id not in tasks for item_id in waiting),
         unreadable=(*unreadable, *(held.unlisted if held else ())),
-        closed=closed or (bool(unanswered) and _is_late(loop, here, timeout)),
+        closed=closed or (bool(waiting) and not enough and _is_late(loop, here, rules)),
+        enough=enough,
+        earlier=earlier,
     )
 
 
-def _is_late(loop: Loop, here: Position, timeout: timedelta) -> bool:
+def _is_late(loop: Loop, here: Position, rules: LoopParams) -> bool:
     """Whether the round is over its time, as seen twice some time apart by a clock that agrees."""
-    now = datetime.now(UTC)
+    now, timeout = datetime.now(UTC), timedelta(hours=rules.round_timeout_h)
     with session_scope(loop.ledger) as session:
         published = find_note(session, "published", here.domain, here.round_index)
         if published is None or now - published.at <= timeout:

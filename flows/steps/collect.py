@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 from db.repository import (
     accepted_items,
@@ -23,7 +22,7 @@ from db.repository import (
 from db.session import session_scope
 from db.tables import Annotation, Verdict
 from flows.annotators.annotator import Project, PulledAnnotation, ToolStateError
-from flows.answers.holdings import Holdings, holdings
+from flows.answers.holdings import Given, Holdings, holdings
 from flows.answers.judge import Question, decode, judge, raw_digest
 from flows.answers.send_back import send_back
 from flows.ledger.domain_projects import sent_tasks
@@ -39,6 +38,7 @@ from flows.ledger.records import (
 from flows.loop import Loop, keep_mask
 from flows.rounds.round_progress import QueryProgress, progress
 from flows.workspace.position import Position
+from pipeline.campaign.spending import spending
 from pipeline.config.params import Params
 from pipeline.errors import ServiceError
 from pipeline.ids import sample_of
@@ -95,10 +95,8 @@ def collect(loop: Loop, here: Position) -> QueryProgress:
     inputs = read_inputs(loop)
     _collect_others(loop, inputs, but=here.domain)
     given = collect_domain(loop, here.domain, inputs)
-    if given.held is not None:
-        send_back(loop, here, given.held)
-    timeout = timedelta(hours=inputs.params.loop.round_timeout_h)
-    return progress(loop, here, given.held, given.unreadable, timeout=timeout)
+    spent = spending(inputs.samples.values(), inputs.params, here.domain)
+    return progress(loop, here, given, inputs.params.loop, spent)
 
 
 def collect_late(loop: Loop) -> None:
@@ -114,15 +112,6 @@ def _collect_others(loop: Loop, inputs: Inputs, *, but: str | None) -> None:
                 collect_domain(loop, domain, inputs)
             except ServiceError as error:
                 loop.log(f"late answers to {domain} are not collected: {error}")
-
-
-class Given(NamedTuple):
-    """What the annotation tool gives of a domain."""
-
-    held: Holdings | None
-    """Its tasks and answers; None before it was asked."""
-    unreadable: dict[int, str]
-    """The tasks that it could not give, by their ids, with the reason."""
 
 
 def collect_domain(loop: Loop, domain: str, inputs: Inputs, *, trust_gone: bool = False) -> Given:
@@ -153,6 +142,7 @@ def collect_domain(loop: Loop, domain: str, inputs: Inputs, *, trust_gone: bool 
     for row in known.newest.values():  # of these the tool has nothing to give
         if row.verdict is Verdict.WITHDRAWN and not has_record(loop.root, row):
             write_record(loop.root, record_of_row(row))
+    send_back(loop, domain, held)
     return Given(held, pulled.unreadable)
 
 

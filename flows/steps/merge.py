@@ -38,6 +38,7 @@ from flows.ledger.records import (
 )
 from flows.ledger.round_events import note
 from flows.loop import Loop, inbox
+from flows.rounds.open_questions import open_answers
 from flows.steps.keep_teacher import hand_over_teacher
 from flows.steps.region_masks import audit_picks, partial_answers, place_pieces, with_regions
 from flows.workspace.position import Position
@@ -72,6 +73,7 @@ def _merge(loop: Loop, here: Position) -> int:
         withdrawn = withdrawn_samples(session)
         skips = _skips(session, domains)
         partial = partial_answers(session, domains)
+        asked = open_answers(session, domains)
     answered = [sample_id for sample_id in random_picks if sample_id in accepted]
     val_ids = _val_picks(answered, before, loop.read_params().loop.val_share)
     after = [
@@ -94,8 +96,10 @@ def _merge(loop: Loop, here: Position) -> int:
     place_pieces(loop.root, partial.values())
     left_out = _left_out(loop)
     after = [
-        replace(sample, skips=skips[sample.sample_id], left_out=left_out[sample.sample_id])
-        for sample in after
+        replace(
+            s, skips=skips[s.sample_id], left_out=left_out[s.sample_id], asked=asked[s.sample_id]
+        )
+        for s in after
     ]
     write_manifest(loop.root / layout.MANIFEST, after)
     write_answers(loop.root / layout.ANSWERS, answers_so_far(loop, here, after))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from db.repository import item_states
 from db.session import session_scope
 from db.tables import Verdict
 from flows.annotators.annotator import ToolStateError
 from flows.answers.holdings import Holdings, holdings
 from flows.ledger.domain_projects import sent_tasks
+from flows.rounds.open_questions import open_questions, unanswered
 from flows.verify.evidence import Evidence, Finding
 
 _PUT_RIGHT = (
@@ -19,7 +19,7 @@ _PUT_RIGHT = (
 
 
 def tasks(evidence: Evidence) -> Iterator[Finding]:
-    """Every open question of the current round has one task in the tool, and nobody else claims
+    """Every open question of the current domain has one task in the tool, and nobody else claims
     it."""
     for domain, held in _held(evidence):
         if isinstance(held, Finding):
@@ -35,8 +35,9 @@ def tasks(evidence: Evidence) -> Iterator[Finding]:
         if here is None or not here.computed or here.domain != domain:
             continue
         with session_scope(evidence.loop.ledger, read_only=True) as session:
-            states = item_states(session, domain, here.round_index)
-        for item_id in (name for name, state in states.items() if not state.settled):
+            left = unanswered(session, domain, here.round_index)
+            names = {item.item_id for item in (*open_questions(session, domain), *left)}
+        for item_id in sorted(names):
             number = len(held.tasks.get(item_id, ()))
             if number != 1:
                 yield Finding(

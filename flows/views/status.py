@@ -158,7 +158,7 @@ def _stands(found: Status) -> str:
         computing = found.running and found.running.stage
         return "being computed now" if computing else "to be computed by the next tick"
     if found.state == "reopened":
-        return "finished before, and there is to ask again: the next tick goes on"
+        return "finished before, and there is to ask or to learn from: the next tick goes on"
     if not found.asked and found.spending:
         return f"finished: {why_finished(found.stopping, found.spending)}"
     minutes = found.expected_minutes

@@ -22,16 +22,22 @@ class Spending:
     """The key of params.yaml that sets it."""
     candidates: int
     """Images, or regions of them, that may be asked for."""
+    open: int = 0
+    """Answers that earlier rounds asked for and that are still to come."""
 
     @property
     def left(self) -> int | None:
         """Answers that may still be asked for; None without a budget, never below 0."""
-        return None if self.budget is None else max(0, self.budget - self.spent)
+        return None if self.budget is None else max(0, self.budget - self.spent - self.open)
 
     @property
     def may_ask(self) -> bool:
         """Whether a query has anything in it."""
-        return self.candidates > 0 and self.left != 0
+        return self.may_ask_beyond(0)
+
+    def may_ask_beyond(self, size: int) -> bool:
+        """Whether anything may be asked after a query for `size` answers."""
+        return self.candidates > size and (self.left is None or self.left > size)
 
 
 def spending(samples: Iterable[Sample], params: Params, domain: str) -> Spending:
@@ -39,6 +45,7 @@ def spending(samples: Iterable[Sample], params: Params, domain: str) -> Spending
     own = [sample for sample in samples if sample.domain == domain]
     return Spending(
         spent=sum(sample.num_answers for sample in own),
+        open=sum(sample.asked for sample in own),
         budget=params.budget(domain),
         knob="loop.budget" if params.domains[domain].budget is None else f"domains.{domain}.budget",
         candidates=sum(_num_candidates(sample, params.grid) for sample in own),
@@ -55,10 +62,11 @@ def _num_candidates(sample: Sample, grid: Grid | None) -> int:
 
 def describe(found: Spending) -> str:
     """`12 merged of a budget of 16 (loop.budget)`, or that there is none."""
+    merged = f"{found.spent} merged" + (f" and {found.open} still open" if found.open else "")
     if found.budget is None:
-        return f"{found.spent} merged, no budget set"
+        return f"{merged}, no budget set"
     over = "" if found.left else ": no later round asks for more"
-    return f"{found.spent} merged of a budget of {found.budget} ({found.knob}){over}"
+    return f"{merged} of a budget of {found.budget} ({found.knob}){over}"
 
 
 def why_spent(found: Spending) -> str:
@@ -68,4 +76,5 @@ def why_spent(found: Spending) -> str:
     if found.candidates == 0:
         return "nothing left to ask"
     more = f", with {found.spent} answers" if found.spent != found.budget else ""
+    more += f" and {found.open} open questions" if found.open else ""
     return f"budget of {found.budget} spent{more}; raise {found.knob} in params.yaml to go on"

@@ -19,6 +19,10 @@ class LoopParams(Block):
     rule end it; a budget that is raised or taken away opens a campaign again that had spent it."""
     val_share: Annotated[float, Field(ge=0, le=0.9)] = 0.5
     """Where a domain has no val split: share of its random picks that becomes val on arrival."""
+    close_at: Annotated[float, Field(gt=0, le=1)] = 0.75
+    """Share of a query with whose answers the next round is computed, if the random picks are among
+    them; the rest stays open meanwhile and counts when it comes. 1 = everything is waited for, as
+    for a domain's last query always."""
     round_timeout_h: Annotated[float, Field(gt=0)] = 168.0
     """A round closes after this long with what is there."""
     stop: Literal["advise", "auto"] = "advise"

@@ -20,6 +20,10 @@ def _boxes_text(row: Row, column: str) -> str:
     return row[column]
 
 
+def _count(row: Row, column: str) -> int:
+    return row.whole(column) if row[column] else 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sample:
     """One image of one domain; `sample_id` is `<domain>/<stem>` for life."""
@@ -36,6 +40,8 @@ class Sample:
     left_out: str = ""  # why no label of it would help, by pipeline.data.quality; "" = it may
     regions: Annotated[str, Column(_boxes_text)] = ""
     """Boxes that people answered or refused, where not asked for as a whole."""
+    asked: Annotated[int, Column(_count)] = 0
+    """Answers to it that people were asked for and still may give; none more is asked meanwhile."""
 
     @property
     def labelled(self) -> bool:
@@ -51,8 +57,8 @@ class Sample:
 
     @property
     def candidate(self) -> bool:
-        """Unlabelled and never refused by a person: people may be asked for it."""
-        return self.unlabelled and not self.skips
+        """Unlabelled, never refused by a person, no question of it open: people may be asked."""
+        return self.unlabelled and not self.skips and not self.asked
 
     @property
     def boxes(self) -> tuple[Box, ...]:
@@ -65,8 +71,8 @@ class Sample:
         return len(self.boxes) or int(self.origin == "annotated" or self.skips > 0)
 
 
-_REGIONS = ("regions",)  # a column that is there once regions were asked for
-_TABLE = CsvCodec(Sample, optional=_REGIONS)
+_LATER = ("regions", "asked")  # columns that are there once there is something in them
+_TABLE = CsvCodec(Sample, optional=_LATER)
 
 
 def read_manifest(path: Path) -> list[Sample]:
@@ -91,7 +97,7 @@ def _samples(document: Document) -> list[Sample]:
 def write_manifest(path: Path, samples: Iterable[Sample]) -> None:
     """Write samples sorted by domain and id, so that equal contents are equal files."""
     rows = sorted(samples, key=lambda sample: (sample.domain, sample.sample_id))
-    without = () if any(row.regions for row in rows) else _REGIONS
+    without = [name for name in _LATER if not any(getattr(row, name) for row in rows)]
     write_text(path, _TABLE.text(rows, without=without))
 
 

@@ -127,7 +127,9 @@ def test_a_domain_that_waits_for_one_without_a_budget_is_told_how_to_get_its_tur
 def test_a_larger_budget_opens_the_campaign_again(spent: Loop, people: FakeAnnotator) -> None:
     assert f"finished: {SPENT}\n" in said(spent)
     set_budget(spent, 5)
-    assert "finished before, and there is to ask again: the next tick goes on" in said(spent)
+    assert "finished before, and there is to ask or to learn from: the next tick goes on" in said(
+        spent
+    )
     assert not status(spent).finished
     assert tick(spent) == "waiting 0/2: 2 open (day/r2)"
     assert "campaign ended (day/final), and was opened again\n" in in_words(history(spent))

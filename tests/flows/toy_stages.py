@@ -102,7 +102,7 @@ def acquire(params: Params) -> None:
     candidates = [
         (s.sample_id, box)
         for s in sorted(samples, key=lambda s: s.sample_id)
-        if s.unlabelled and not s.skips
+        if s.candidate
         for box in boxes(params, s)
     ]
     size = params.query_size(domain)

@@ -6,6 +6,7 @@ from tests.mutants.mutant import Mutant
 
 FLOWS = "tests/flows"
 TICK = f"{FLOWS}/test_tick.py"
+OPEN = "tests/flows/rounds/test_open_questions.py"
 BUDGET = f"{FLOWS}/test_budget.py"
 SITUATION = f"{FLOWS}/test_situation.py"
 VERSIONS = f"{FLOWS}/answers/test_versions.py"
@@ -87,8 +88,8 @@ TICK_FAULTS = (
     Mutant(
         "a larger budget opens nothing",
         "flows/situation.py",
-        "        reopened = would_ask(loop, here)\n",
-        "        reopened = here is None\n",
+        "or (not stopped and would_ask(loop, here))",
+        "or (not stopped and here is None)",
         f"{BUDGET}::test_a_larger_budget_opens_the_campaign_again",
     ),
     Mutant(
@@ -97,6 +98,34 @@ TICK_FAULTS = (
         "    return now.may_ask and not _then(loop.workspace, params, here).may_ask\n",
         "    return now.may_ask\n",
         f"{BUDGET}::test_a_query_that_is_empty_for_another_reason_is_not_made_again_and_again",
+    ),
+    Mutant(
+        "a question that is open is asked again",
+        "pipeline/records/manifest.py",
+        "not self.skips and not self.asked",
+        "not self.skips",
+        f"{OPEN}::test_half_of_the_answers_begin_the_next_round",
+    ),
+    Mutant(
+        "a round goes on without its random picks",
+        "flows/rounds/open_questions.py",
+        "any(map(is_audit, left)) or not",
+        "not",
+        f"{OPEN}::test_random_picks_are_waited_for_since_they_judge",
+    ),
+    Mutant(
+        "a campaign ends without the answers to what it left open",
+        "flows/situation.py",
+        "answers_came(loop, here) or (",
+        "(",
+        f"{OPEN}::test_campaign_that_ended_goes_on_with_the_last_open_answer",
+    ),
+    Mutant(
+        "a domain's last query is not waited for",
+        "flows/rounds/open_questions.py",
+        " or not spent.may_ask_beyond(sum(map(num_answers, items)))",
+        "",
+        f"{OPEN}::test_last_query_of_a_budget_is_waited_for",
     ),
     Mutant(
         "the second end of a campaign is not named",

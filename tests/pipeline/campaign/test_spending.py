@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from pipeline.campaign.spending import Spending, describe, spending, why_spent
-from pipeline.config.params import parse_params
+from pipeline.config.params import Params, parse_params
 from pipeline.records.manifest import Sample
 
 SAMPLES = [
@@ -24,21 +25,21 @@ SAMPLES = [
 ]
 
 
-def of_day(general: int | None, own: int | None = None, **acquire: Any) -> Spending:
-    return spending(
-        SAMPLES,
-        parse_params(
-            {
-                "classes": ["a", "b"],
-                "domain": "day",
-                "domains": {"day": {"budget": own}, "dusk": {}},
-                "image": {"height_px": 64, "width_px": 64},
-                "acquire": acquire,
-                "loop": {"budget": general},
-            }
-        ),
-        "day",
+def params_of(general: int | None, own: int | None = None, **acquire: Any) -> Params:
+    return parse_params(
+        {
+            "classes": ["a", "b"],
+            "domain": "day",
+            "domains": {"day": {"budget": own}, "dusk": {}},
+            "image": {"height_px": 64, "width_px": 64},
+            "acquire": acquire,
+            "loop": {"budget": general},
+        }
     )
+
+
+def of_day(general: int | None, own: int | None = None, **acquire: Any) -> Spending:
+    return spending(SAMPLES, params_of(general, own, **acquire), "day")
 
 
 def test_answers_candidates_and_the_budget_are_the_domain_s() -> None:
@@ -72,3 +73,22 @@ def test_it_is_told_in_words() -> None:
     for budget in (None, 4):
         nothing = Spending(spent=4, budget=budget, knob="loop.budget", candidates=0)
         assert why_spent(nothing) == "nothing left to ask"
+
+
+def test_questions_that_are_open_take_their_part_of_the_budget() -> None:
+    asked = replace(SAMPLES[-1], sample_id="day/asked", domain="day", asked=2)
+    found = spending([*SAMPLES, asked], params_of(9), "day")
+    assert found == replace(of_day(9), open=2)
+    assert (found.left, of_day(9).left) == (3, 5)
+    assert describe(found) == "4 merged and 2 still open of a budget of 9 (loop.budget)"
+    spent = spending([*SAMPLES, asked], params_of(6), "day")
+    assert why_spent(spent).startswith("budget of 6 spent, with 4 answers and 2 open questions;")
+
+
+def test_another_query_follows_where_candidates_and_budget_are_left() -> None:
+    one = of_day(9)
+    assert one.may_ask_beyond(0)
+    assert not one.may_ask_beyond(1)  # its only candidate is asked for then
+    assert replace(one, candidates=20).may_ask_beyond(4)
+    assert not replace(one, candidates=20).may_ask_beyond(5)
+    assert replace(one, candidates=20, budget=None).may_ask_beyond(19)

@@ -37,6 +37,18 @@ def test_the_column_of_regions_is_there_where_regions_were_asked_for(tmp_path: P
     assert known.boxes == (Box(0, 0, 8, 6), Box(8, 0, 8, 6))
 
 
+def test_the_column_of_open_questions_is_there_where_there_are_some(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.csv"
+    asked = replace(PLAIN, asked=2)
+    write_manifest(path, [asked])
+    assert path.read_text() == f"{HEADER},asked\n{ROW},2\n"
+    assert read_manifest(path) == [asked]
+    assert PLAIN.candidate
+    assert not asked.candidate
+    with pytest.raises(DataError, match=r"data/manifest.csv:2: asked '-1', expected a whole"):
+        parse_manifest(f"{HEADER},asked\n{ROW},-1\n")
+
+
 def test_regions_that_are_no_boxes_are_refused_with_their_line() -> None:
     with pytest.raises(DataError, match=r"data/manifest.csv:2: regions '1,2', expected x,y,w,h"):
         parse_manifest(f'{HEADER},regions\n{ROW},"1,2"\n')
