@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from db.repository import RoundAnswers, answers, domains
+from db.repository import (
+    RoundAnswers,
+    annotation_versions,
+    answers,
+    domains,
+    query_items,
+    rounds,
+)
 from db.session import session_scope
+from db.tables import Annotation, Verdict
+from flows.ledger.round_events import find_note
 from flows.loop import Loop
 from flows.workspace.position import round_tags
 from pipeline import layout
+from pipeline.campaign.idle_time import Asked, IdleTime, idle_time
 from pipeline.metrics.audit_estimate import AuditEstimate, audit_estimate
 from pipeline.reading import read
 from pipeline.records.answers import read_answers
@@ -46,6 +58,28 @@ def round_facts(loop: Loop) -> tuple[RoundFacts, ...]:
         else row
         for row in rows
     )
+
+
+def idle_time_of(loop: Loop, domain: str) -> IdleTime | None:
+    """How long a domain's annotators had no open question; None before anything was asked."""
+    queries = []
+    with session_scope(loop.ledger, read_only=True) as session:
+        for round_index in rounds(session, domain):
+            published = find_note(session, "published", domain, round_index)
+            items = query_items(session, domain, round_index)
+            if published is not None and items:
+                answered = _first_answers(annotation_versions(session, domain, round_index))
+                queries.append(Asked(at=published.at, size=len(items), answered=answered))
+    return idle_time(queries)
+
+
+def _first_answers(versions: Sequence[Annotation]) -> tuple[datetime, ...]:
+    """When each item was first answered or refused."""
+    found: dict[str, datetime] = {}
+    for row in versions:
+        if row.verdict in (Verdict.ACCEPTED, Verdict.SKIPPED):
+            found[row.item_id] = min(row.created_at, found.get(row.item_id, row.created_at))
+    return tuple(found.values())
 
 
 def pool_pixels(loop: Loop, domain: str) -> int:

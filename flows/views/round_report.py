@@ -14,7 +14,13 @@ from flows.domains.shift_on_arrival import images_of, kept_report
 from flows.loop import Loop
 from flows.rounds.encoder_start import weights_warnings
 from flows.rounds.offered_teacher import judgement_here
-from flows.rounds.round_facts import audit_of, curves_in, evaluation_in, round_facts
+from flows.rounds.round_facts import (
+    audit_of,
+    curves_in,
+    evaluation_in,
+    idle_time_of,
+    round_facts,
+)
 from flows.rounds.round_plan import REMADE
 from flows.services import stack
 from flows.versions.pushes import last_failure, unpushed
@@ -84,6 +90,7 @@ def render_report(loop: Loop) -> Path:
         push_failure=last_failure(loop, not_pushed),
         weights=tuple(weights_warnings(params)),
         plan=_plan(loop),
+        idle=idle_time_of(loop, here.domain),
         why_finished=why_finished(advice, spending(loop.workspace.manifest(), params, here.domain)),
     )
     path = loop.root / layout.REPORT

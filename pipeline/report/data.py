@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.campaign.forgetting import Judgement
+from pipeline.campaign.idle_time import IdleTime
 from pipeline.campaign.stopping import Advice
 from pipeline.metrics.audit_estimate import AuditEstimate
 from pipeline.records.regions import Box
@@ -171,6 +172,8 @@ class Report:
     """What is amiss with the weights that encoders begin from."""
     plan: tuple[PlannedKnob, ...] = ()
     """What stood at auto in params.yaml and what stood beside it; none without a plan."""
+    idle: IdleTime | None = None
+    """Of the people of this domain's campaign; None before anything was asked."""
     why_finished: str = ""
     """Why the round asks for nothing, where it does."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.campaign import forgetting, stopping
+from pipeline.campaign.idle_time import IdleTime
 from pipeline.report.data import Report, RoundFacts
 
 NOT_YET = "not yet measurable"
@@ -245,7 +246,14 @@ def _people(report: Report) -> str:
         total = sum(row.minutes or 0.0 for row in known)
         each = total / sum(row.accepted for row in known)
         text += f", in {minutes(total)} ({minutes(each)} each)"
-    return text + "."
+    return f"{text}.{_idle(report.idle)}"
+
+
+def _idle(found: IdleTime | None) -> str:
+    if found is None or not found.minutes:
+        return ""
+    without = f"{minutes(found.idle_minutes)} of {minutes(found.minutes)} ({share(found.share)})"
+    return f" For {without} of this campaign nothing was open to annotate."
 
 
 def _stopping(report: Report) -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 
 from flows.loop import Loop
 from flows.rounds.close import close_round
+from flows.rounds.round_facts import idle_time_of
 from flows.situation import CampaignState, campaign_state, read_situation
 from flows.tick import tick
 from flows.verify import verify
@@ -56,6 +57,9 @@ def test_half_of_the_answers_begin_the_next_round(loop: Loop, people: FakeAnnota
     assert len(new) == 4
     assert not {item_id.removesuffix("/r1") for item_id in new} & set(asked(loop))
     assert not verify(loop).findings
+    idle = idle_time_of(loop, "day")
+    assert idle is not None
+    assert idle.idle_minutes == 0 < idle.minutes
 
 
 def test_answer_to_an_older_question_counts_with_the_next_merge(
@@ -69,6 +73,9 @@ def test_answer_to_an_older_question_counts_with_the_next_merge(
     assert asked(loop) == {}
     assert sample(loop, second).labelled
     assert sample(loop, third).labelled
+    idle = idle_time_of(loop, "day")
+    assert idle is not None
+    assert 0 < idle.idle_minutes < idle.minutes  # from the last answer to the query of day/r2
 
 
 def test_random_picks_are_waited_for_since_they_judge(loop: Loop, people: FakeAnnotator) -> None:

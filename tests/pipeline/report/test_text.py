@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from pipeline.campaign.idle_time import IdleTime
 from pipeline.report import text
 from pipeline.report.data import Report, RoundFacts
 
@@ -86,6 +88,12 @@ def test_findings_of_an_ordinary_round(make_report: Make) -> None:
         "People gave 24 annotations so far, 18 of them corrections, in 60 min (2.5 min each).",
         "This round asks for 1 image.",
     ]
+
+
+def test_findings_say_how_long_nobody_had_anything_to_annotate(make_report: Make) -> None:
+    report = replace(make_report(), idle=IdleTime(idle_minutes=12, minutes=240))
+    said = "For 12 min of 4.0 h (5 %) of this campaign nothing was open to annotate."
+    assert text.findings(report)[2].endswith(f"(2.5 min each). {said}")
 
 
 def test_findings_say_what_a_teacher_learnt_from_and_which_model_was_kept(
