@@ -28,8 +28,8 @@ FORBIDDEN_OUTSIDE = {
     "flows": {"torch", "torchvision", "dvc", "timm", "segmentation_models_pytorch"},
     "benchmarks": set(),
 }  # fmt: skip
-# Of benchmarks, the one folder that plays with the tests' toys: crowds, faults, damaged files.
-PLAYS_TESTS = "benchmarks.robustness."
+# Of benchmarks, the folders that play with the tests' toys: crowds, faults, tiny networks.
+PLAYS_TESTS = ("benchmarks.robustness.", "benchmarks.fidelity.")
 
 # What stands later may import what stands before it: a file or a folder of the package each.
 # docs/architecture.md draws the same lists. A new folder gets its place here.
@@ -49,7 +49,7 @@ ORDER = {
     ),
     "benchmarks": (
         "support", "camvid", "methods", "backtest", "adaptation", "shift", "watch", "timings",
-        "robustness", "defaults",
+        "robustness", "defaults", "fidelity",
     ),
 }  # fmt: skip
 
@@ -81,7 +81,7 @@ def test_packages_keep_their_distance() -> None:
         if outside := source.external_packages(imported) & FORBIDDEN_OUTSIDE[package]:
             wrong.append(f"{name} imports {outside}, which {package}/ must do without")
         if "tests" in source.external_packages(imported) and not name.startswith(PLAYS_TESTS):
-            wrong.append(f"{name} imports tests: {PLAYS_TESTS}* alone may")
+            wrong.append(f"{name} imports tests: {', '.join(PLAYS_TESTS)} alone may")
     assert not wrong, "\n".join(wrong)
 
 
