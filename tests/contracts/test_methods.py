@@ -23,7 +23,10 @@ from tests.support.tiny_network import new_batch as draw_batch
 
 SEMI_SUPERVISED = [name for name in METHODS if name != "supervised"]
 NUM_STEPS = 10
-TEACHES_FROM_THE_START = {"ua_mt": {"limit_start": 1.0}}  # options, beside a threshold of 0
+TEACHES_FROM_THE_START = {  # options, beside a threshold of 0
+    "ua_mt": {"limit_start": 1.0},
+    "soft_teacher": {"foreground_threshold": 0.0},
+}
 
 
 def new_method(name: str, *, num_unlabelled: int = 6, **knobs):

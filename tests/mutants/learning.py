@@ -28,8 +28,8 @@ LOSSES = (
     Mutant(
         "the mean is over the reliable pixels alone",
         f"{SHARED}/losses.py",
-        "return (losses_BHW * weights_BHW).sum() / valid_BHW.sum().clamp(min=1)",
-        "return (losses_BHW * weights_BHW).sum() / (weights_BHW * valid_BHW).sum().clamp(min=1)",
+        "    return total / valid_BHW.sum().clamp(min=1)",
+        "    return total / (weights_BHW * valid_BHW).sum().clamp(min=1)",
         f"{METHODS}/shared/test_losses.py",
     ),
     Mutant(
@@ -115,8 +115,8 @@ METHOD_FAULTS = (
     Mutant(
         "FixMatch learns the pixels that it is unsure of",
         "pipeline/methods/fixmatch.py",
-        "return confidence_BHW >= self.params",
-        "return confidence_BHW < self.params",
+        "return predicted.confidence_BHW >= self.params",
+        "return predicted.confidence_BHW < self.params",
         f"{METHODS}/test_fixmatch.py",
     ),
     Mutant(
@@ -176,10 +176,10 @@ METHOD_FAULTS = (
         f"{METHODS}/test_pixel_weights.py",
     ),
     Mutant(
-        "Soft Teacher's weights are not of mean 1",
+        "Soft Teacher's foreground weighs its confidence too",
         "pipeline/methods/soft_teacher.py",
-        "return weights_BHW / mean_K.clamp(min=1e-6)[pseudo_BHW]",
-        "return weights_BHW",
+        "predicted.confidence_BHW, trusted_BHW.float())",
+        "predicted.confidence_BHW, predicted.confidence_BHW)",
         f"{METHODS}/test_pixel_weights.py",
     ),
     Mutant(

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from pipeline.config.block import Block
 from pipeline.config.params import Share
-from pipeline.methods.fixmatch import FixMatch
+from pipeline.methods.fixmatch import FixMatch, PixelPrediction
+from pipeline.methods.shared.protocol import Unlabelled
 
 
 class AdaptiveOptions(Block):
@@ -74,12 +75,12 @@ class AdaptiveFixMatch(FixMatch):
     options: AdaptiveOptions
     perturbs_networks = False  # one memory cannot follow two teachers
 
-    def pixel_weights(
-        self, confidence_BHW: Tensor, pseudo_BHW: Tensor, valid_BHW: Tensor
-    ) -> Tensor:
+    def pixel_weights(self, predicted: PixelPrediction, unlabelled: Unlabelled) -> Tensor:
         """By the thresholds, which in training have seen these pixels."""
+        confidence_BHW, pseudo_BHW = predicted.confidence_BHW, predicted.pseudo_BHW
         if self.training:
-            members_KN = class_members(pseudo_BHW, valid_BHW, self.setup.num_classes)
+            num_classes = self.setup.num_classes
+            members_KN = class_members(pseudo_BHW, unlabelled.valid_BHW, num_classes)
             self.observe(confidence_BHW, members_KN)
         return self.weigh(confidence_BHW, pseudo_BHW)
 

@@ -48,9 +48,24 @@ def reliable_cross_entropy(
     A weight is True where a pixel is reliable, or a number >= 0. Few reliable pixels thus weigh
     little; a mean over them alone would weigh 2 to 10 times more early on.
     """
+    total = _weighted_sum(logits_BKHW, pseudo_BHW, weights_BHW, valid_BHW)
+    return total / valid_BHW.sum().clamp(min=1)
+
+
+def weighted_mean_cross_entropy(
+    logits_BKHW: Tensor, pseudo_BHW: Tensor, weights_BHW: Tensor, valid_BHW: Tensor
+) -> Tensor:
+    """Cross-entropy times weight, summed, divided by max(sum of weights, 1); valid pixels alone."""
+    total = _weighted_sum(logits_BKHW, pseudo_BHW, weights_BHW, valid_BHW)
+    return total / (weights_BHW * valid_BHW).sum().clamp(min=1)
+
+
+def _weighted_sum(
+    logits_BKHW: Tensor, pseudo_BHW: Tensor, weights_BHW: Tensor, valid_BHW: Tensor
+) -> Tensor:
     kept_BHW = torch.where((weights_BHW > 0) & valid_BHW, pseudo_BHW, IGNORE)
     losses_BHW = F.cross_entropy(logits_BKHW, kept_BHW, ignore_index=IGNORE, reduction="none")
-    return (losses_BHW * weights_BHW).sum() / valid_BHW.sum().clamp(min=1)
+    return (losses_BHW * weights_BHW).sum()
 
 
 def probs_distance(probs_BKHW: Tensor, target_BKHW: Tensor, valid_BHW: Tensor) -> Tensor:

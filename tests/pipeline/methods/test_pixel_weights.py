@@ -10,15 +10,15 @@ from torch import Tensor
 
 from pipeline.config.params import MethodParams
 from pipeline.errors import ConfigError
-from pipeline.methods import METHODS, MethodSetup
-from pipeline.methods.fixmatch import FixMatch
+from pipeline.methods import METHODS, MethodSetup, Unlabelled
+from pipeline.methods.fixmatch import FixMatch, PixelPrediction
 from pipeline.methods.shared.class_thresholds import AdaptiveFixMatch, RunningMean
 from tests.support.tiny_network import tiny_setup
 
 BATCH, NUM_CLASSES, HEIGHT, WIDTH = 2, 4, 6, 7
 NUM_STEPS = 5
 FLOOR, CAP, DECAY = 0.1, 0.9, 0.7
-NAMES = ["freematch", "flexmatch", "softmatch", "soft_teacher"]
+NAMES = ["freematch", "flexmatch", "softmatch"]
 ADAPTIVE = ["freematch", "flexmatch", "softmatch"]
 Pixels = list[tuple[float, int]]
 
@@ -42,6 +42,16 @@ def steps() -> list[tuple[Tensor, Tensor, Tensor]]:
         confidence_BHW = 0.25 + 0.75 * torch.rand(size, generator=draw) ** (0.1 + 0.2 * pseudo_BHW)
         found.append((confidence_BHW, pseudo_BHW, torch.rand(size, generator=draw) < 0.7))
     return found
+
+
+def weigh(
+    method: FixMatch, confidence_BHW: Tensor, pseudo_BHW: Tensor, valid_BHW: Tensor
+) -> Tensor:
+    """What the method's pixels weigh; the other classes share the rest of the probability."""
+    rest_BKHW = ((1 - confidence_BHW) / (NUM_CLASSES - 1))[:, None].repeat(1, NUM_CLASSES, 1, 1)
+    probs_BKHW = rest_BKHW.scatter(1, pseudo_BHW[:, None], confidence_BHW[:, None])
+    seen = Unlabelled(torch.arange(len(valid_BHW)), torch.zeros(0), valid_BHW, ())
+    return method.pixel_weights(PixelPrediction(probs_BKHW, confidence_BHW, pseudo_BHW), seen)
 
 
 def valid_pixels(confidence_BHW: Tensor, pseudo_BHW: Tensor, valid_BHW: Tensor) -> Pixels:
@@ -101,7 +111,7 @@ def test_thresholds_are_the_papers(name: str, formula) -> None:
     history, kept = [], 0
     for confidence_BHW, pseudo_BHW, valid_BHW in steps():
         history.append(valid_pixels(confidence_BHW, pseudo_BHW, valid_BHW))
-        weights_BHW = method.pixel_weights(confidence_BHW, pseudo_BHW, valid_BHW)
+        weights_BHW = weigh(method, confidence_BHW, pseudo_BHW, valid_BHW)
         thresholds = bounded(formula(history))
         expected_BHW = confidence_BHW >= torch.tensor(thresholds)[pseudo_BHW]
         assert torch.equal(weights_BHW, expected_BHW)
@@ -119,7 +129,7 @@ def test_softmatch_weighs_by_a_truncated_gaussian(per_class: bool) -> None:
     history = []
     for confidence_BHW, pseudo_BHW, valid_BHW in steps():
         history.append(valid_pixels(confidence_BHW, pseudo_BHW, valid_BHW))
-        weights_BHW = method.pixel_weights(confidence_BHW, pseudo_BHW, valid_BHW)
+        weights_BHW = weigh(method, confidence_BHW, pseudo_BHW, valid_BHW)
     if not per_class:
         history = [[(q, k) for q, _ in pixels for k in range(NUM_CLASSES)] for pixels in history]
 
@@ -137,20 +147,36 @@ def test_softmatch_weighs_by_a_truncated_gaussian(per_class: bool) -> None:
     assert max(expected) == 1.0
 
 
-def test_soft_teachers_weights_are_of_mean_1_in_every_class() -> None:
-    method = new_method("soft_teacher", gamma=2.0, cut=0.5)
-    confidence_BHW, pseudo_BHW, valid_BHW = steps()[-1]
-    weights_BHW = method.pixel_weights(confidence_BHW, pseudo_BHW, valid_BHW)
-    pixels = valid_pixels(confidence_BHW, pseudo_BHW, valid_BHW)
-    raw = [q**2 if q >= 0.5 else 0.0 for q, _ in pixels]
-    expected = [
-        r / mean([s for s, (_, c) in zip(raw, pixels, strict=True) if c == own])
-        for r, (_, own) in zip(raw, pixels, strict=True)
-    ]
-    assert weights_BHW[valid_BHW].tolist() == pytest.approx(expected, rel=1e-5)
-    for index in range(3):
-        members_BHW = valid_BHW & (pseudo_BHW == index)
-        assert weights_BHW[members_BHW].mean().item() == pytest.approx(1.0)
+def test_soft_teacher_by_hand() -> None:
+    """A sure and an unsure pixel of class 1, one of the background, one of padding."""
+    method = new_method("soft_teacher")
+    confidence_BHW = torch.tensor([[[0.95, 0.85, 0.6, 0.99]]])
+    pseudo_BHW = torch.tensor([[[1, 1, 0, 0]]])
+    valid_BHW = torch.tensor([[[True, True, True, False]]])
+    weights_BHW = weigh(method, confidence_BHW, pseudo_BHW, valid_BHW)
+    assert weights_BHW[valid_BHW].tolist() == pytest.approx([1.0, 0.0, 0.6])
+    # The student gives the labels 1/2, 1/8, 1/4, 1/8: (ln 2 + .6 ln 4) / (1 + .6).
+    given_WK = torch.tensor([[2, 4, 1, 1], [3, 1, 2, 2], [2, 2, 2, 2], [1, 3, 2, 2]]) / 8
+    logits_BKHW = given_WK.log().T[None, :, None]
+    terms = method.pixel_terms(logits_BKHW, pseudo_BHW, weights_BHW, valid_BHW)
+    assert terms["consistency"].item() == pytest.approx(0.953077, rel=1e-5)
+    # Weights of less than 1 in all are not blown up: .6 ln 4 / 1.
+    valid_BHW[..., 0] = False
+    terms = method.pixel_terms(logits_BKHW, pseudo_BHW, weights_BHW, valid_BHW)
+    assert terms["consistency"].item() == pytest.approx(0.831777, rel=1e-5)
+
+
+def test_soft_teachers_background_is_named_and_exists() -> None:
+    one_BHW = torch.ones(1, 1, 1)
+    method = new_method("soft_teacher", background=3)
+    assert weigh(method, one_BHW * 0.4, one_BHW.long() * 3, one_BHW > 0).item() == pytest.approx(
+        0.4
+    )
+    assert weigh(method, one_BHW * 0.4, one_BHW.long() * 0, one_BHW > 0).item() == 0.0
+    with pytest.raises(ConfigError, match=r"background = 4: no such class; .*, 0 to 3"):
+        new_method("soft_teacher", background=4)
+    with pytest.raises(ConfigError, match="background = -1"):
+        new_method("soft_teacher", background=-1)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -158,8 +184,8 @@ def test_no_class_is_special(name: str) -> None:
     order = torch.tensor([3, 0, 2, 1])
     method, renamed = new_method(name), new_method(name)
     for confidence_BHW, pseudo_BHW, valid_BHW in steps():
-        one = method.pixel_weights(confidence_BHW, pseudo_BHW, valid_BHW)
-        other = renamed.pixel_weights(confidence_BHW, order[pseudo_BHW], valid_BHW)
+        one = weigh(method, confidence_BHW, pseudo_BHW, valid_BHW)
+        other = weigh(renamed, confidence_BHW, order[pseudo_BHW], valid_BHW)
         torch.testing.assert_close(one, other)
 
 
@@ -167,11 +193,11 @@ def test_no_class_is_special(name: str) -> None:
 def test_padding_moves_nothing(name: str) -> None:
     confidence_BHW, pseudo_BHW, valid_BHW = steps()[-1]
     one, other = new_method(name), new_method(name)
-    weights_BHW = one.pixel_weights(confidence_BHW, pseudo_BHW, valid_BHW)
+    weights_BHW = weigh(one, confidence_BHW, pseudo_BHW, valid_BHW)
     torch.manual_seed(1)
     noisy_BHW = torch.where(valid_BHW, confidence_BHW, torch.rand(confidence_BHW.shape))
     noise_BHW = torch.where(valid_BHW, pseudo_BHW, torch.randint(4, pseudo_BHW.shape))
-    others_BHW = other.pixel_weights(noisy_BHW, noise_BHW, valid_BHW)
+    others_BHW = weigh(other, noisy_BHW, noise_BHW, valid_BHW)
     assert torch.equal(weights_BHW[valid_BHW], others_BHW[valid_BHW])
 
 
@@ -180,10 +206,10 @@ def test_thresholds_move_in_training_only_and_by_valid_pixels_only(name: str) ->
     method = new_method(name)
     confidence_BHW, pseudo_BHW, valid_BHW = steps()[0]
     before = {key: value.clone() for key, value in method.state_dict().items()}
-    method.pixel_weights(confidence_BHW, pseudo_BHW, torch.zeros_like(valid_BHW))
-    method.eval().pixel_weights(confidence_BHW, pseudo_BHW, valid_BHW)
+    weigh(method, confidence_BHW, pseudo_BHW, torch.zeros_like(valid_BHW))
+    weigh(method.eval(), confidence_BHW, pseudo_BHW, valid_BHW)
     assert all(torch.equal(before[key], value) for key, value in method.state_dict().items())
-    method.train().pixel_weights(confidence_BHW, pseudo_BHW, valid_BHW)
+    weigh(method.train(), confidence_BHW, pseudo_BHW, valid_BHW)
     assert any(not torch.equal(before[key], value) for key, value in method.state_dict().items())
 
 
@@ -195,7 +221,7 @@ def test_a_rare_classs_threshold_does_not_collapse(name: str) -> None:
     pseudo_BHW[:, 0, :10] = 1  # 1 % of the pixels, nearly as sure as the others
     confidence_BHW = torch.where(pseudo_BHW == 0, 0.98, 0.96)
     for _ in range(50):
-        method.pixel_weights(confidence_BHW, pseudo_BHW, torch.ones_like(pseudo_BHW) > 0)
+        weigh(method, confidence_BHW, pseudo_BHW, torch.ones_like(pseudo_BHW) > 0)
     common, rare, *_ = method.thresholds_K().tolist()
     assert common == pytest.approx(0.95)
     assert rare > 0.9  # by area, FreeMatch's would be .98 * .01 / .97 = .01
@@ -205,11 +231,11 @@ def test_thresholds_stay_between_floor_and_cap() -> None:
     method = new_method("freematch", cap=0.5, floor=0.4)
     assert isinstance(method, AdaptiveFixMatch)
     for step in steps():
-        method.pixel_weights(*step)
+        weigh(method, *step)
     assert method.thresholds_K().min().item() == pytest.approx(0.4)  # class 3 was never seen
     assert method.thresholds_K().max().item() == pytest.approx(0.5)
     everything = new_method("freematch", cap=0.0)
-    assert everything.pixel_weights(*steps()[0]).all()
+    assert weigh(everything, *steps()[0]).all()
 
 
 def test_flexmatch_warms_up_while_most_pixels_are_unused() -> None:
@@ -217,7 +243,7 @@ def test_flexmatch_warms_up_while_most_pixels_are_unused() -> None:
     assert isinstance(method, AdaptiveFixMatch)
     confidence_BHW = torch.tensor([[[0.95, 0.91, 0.5, 0.4, 0.3]]])  # 2 of 5 reach .9
     nothing = torch.zeros_like(confidence_BHW)
-    method.pixel_weights(confidence_BHW, nothing.long(), nothing == 0)
+    weigh(method, confidence_BHW, nothing.long(), nothing == 0)
     status = 0.4 / 0.6
     assert method.thresholds_K()[0].item() == pytest.approx(0.9 * status / (2 - status))
 
