@@ -171,9 +171,23 @@ METHOD_FAULTS = (
     Mutant(
         "FreeMatch divides by the least sure class",
         "pipeline/methods/freematch.py",
-        "* means_K / means_K.max()",
-        "* means_K / means_K.min()",
+        "* mean_probs_K / mean_probs_K.max()",
+        "* mean_probs_K / mean_probs_K.min()",
         f"{METHODS}/test_pixel_weights.py",
+    ),
+    Mutant(
+        "FlexMatch counts an image as often as it is seen",
+        "pipeline/methods/flexmatch.py",
+        "used_NK[index_B] = torch.where",
+        "used_NK[index_B] += torch.where",
+        f"{METHODS}/test_pixel_weights.py::test_flexmatch_by_hand",
+    ),
+    Mutant(
+        "FreeMatch's fairness turns classes away from those that the teacher sees",
+        "pipeline/methods/freematch.py",
+        "wanted_K * learnt_K",
+        "(1 - wanted_K) * learnt_K",
+        f"{METHODS}/test_pixel_weights.py::test_freematch_by_hand",
     ),
     Mutant(
         "Soft Teacher's foreground weighs its confidence too",

@@ -1,4 +1,4 @@
-"""What FixMatch's relatives weigh, against the papers' formulas in plain loops."""
+"""What FixMatch's relatives weigh, with numbers by hand; in plain loops: benchmarks/fidelity."""
 
 from __future__ import annotations
 
@@ -12,20 +12,27 @@ from pipeline.config.params import MethodParams
 from pipeline.errors import ConfigError
 from pipeline.methods import METHODS, MethodSetup, Unlabelled
 from pipeline.methods.fixmatch import FixMatch, PixelPrediction
-from pipeline.methods.shared.class_thresholds import AdaptiveFixMatch, RunningMean
-from tests.support.tiny_network import tiny_setup
+from pipeline.methods.freematch import FreeMatch
+from pipeline.methods.shared.class_thresholds import AdaptiveFixMatch
+from pipeline.methods.softmatch import RunningMean
+from tests.support.tiny_network import TinySet, tiny_setup
 
 BATCH, NUM_CLASSES, HEIGHT, WIDTH = 2, 4, 6, 7
 NUM_STEPS = 5
-FLOOR, CAP, DECAY = 0.1, 0.9, 0.7
-NAMES = ["freematch", "flexmatch", "softmatch"]
+CAP = 0.9
 ADAPTIVE = ["freematch", "flexmatch", "softmatch"]
-Pixels = list[tuple[float, int]]
 
 
-def new_method(name: str, cap: float = CAP, **options) -> FixMatch:
+def new_method(
+    name: str,
+    cap: float = CAP,
+    *,
+    num_classes: int = NUM_CLASSES,
+    num_images: int = 6,
+    **options,
+) -> FixMatch:
     params = MethodParams(name=name, confidence_threshold=cap, options=options)
-    setup = tiny_setup(params, NUM_CLASSES)
+    setup = tiny_setup(params, num_classes, unlabelled=TinySet(num_images))
     method = METHODS[name](setup)
     assert isinstance(method, FixMatch)
     return method
@@ -54,97 +61,58 @@ def weigh(
     return method.pixel_weights(PixelPrediction(probs_BKHW, confidence_BHW, pseudo_BHW), seen)
 
 
-def valid_pixels(confidence_BHW: Tensor, pseudo_BHW: Tensor, valid_BHW: Tensor) -> Pixels:
-    rows = zip(
-        confidence_BHW.flatten().tolist(),
-        pseudo_BHW.flatten().tolist(),
-        valid_BHW.flatten().tolist(),
-        strict=True,
-    )
-    return [(q, c) for q, c, valid in rows if valid]
+def probs_of(pixels: list[list[float]]) -> Tensor:
+    """One image of one row, 1K1W."""
+    return torch.tensor(pixels).T[None, :, None]
 
 
-def mean(values: list[float]) -> float:
-    return sum(values) / len(values)
+def weigh_pixels(method: FixMatch, pixels: list[list[float]], *, image: int = 0) -> list[float]:
+    """Of one image of one row, whose last pixel is padding."""
+    probs_BKHW = probs_of(pixels)
+    valid_BHW = torch.tensor([[[True] * (len(pixels) - 1) + [False]]])
+    seen = Unlabelled(torch.tensor([image]), torch.zeros(0), valid_BHW, ())
+    predicted = PixelPrediction(probs_BKHW, *probs_BKHW.max(dim=1))
+    return method.pixel_weights(predicted, seen)[valid_BHW].float().tolist()
 
 
-def average(seen: list[float], start: float) -> float:
-    """The exponential moving average that the n-th value moves by at most 1/n."""
-    current = start
-    for number, value in enumerate(seen, 1):
-        keep = min(1 - 1 / number, DECAY)
-        current = keep * current + (1 - keep) * value
-    return current
+def test_freematch_by_hand() -> None:
+    """Thresholds .6333 = (.5 + .7667) / 2 and .6333 * .4667 / .5333."""
+    method = new_method("freematch", num_classes=2, decay=0.5)
+    assert isinstance(method, FreeMatch)
+    pixels = [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [1.0, 0.0]]
+    assert weigh_pixels(method, pixels) == [1.0, 0.0, 1.0]
+    assert method.thresholds_K().tolist() == pytest.approx([0.633333, 0.554167], rel=1e-5)
+    # p / h is .5333 / .5833 and .4667 / .4167, the student's .575 / .5 and .425 / .5.
+    learnt, kept_BHW = probs_of([[0.75, 0.25], [0.4, 0.6], [0.1, 0.9]]), torch.ones(1, 1, 3) > 0
+    kept_BHW[..., 2] = False
+    assert method.fairness(learnt, kept_BHW).item() == pytest.approx(-0.719807, rel=1e-5)
+    assert method.fairness(learnt, kept_BHW & False).item() == 0.0
 
 
-def of_class(history: list[Pixels], index: int, rule) -> list[float]:
-    """`rule` over the confidences of a class in each step in which it occurs."""
-    found = ([q for q, c in pixels if c == index] for pixels in history)
-    return [rule(confidences) for confidences in found if confidences]
+def test_freematchs_fairness_is_a_term_with_its_own_weight() -> None:
+    method = new_method("freematch", num_classes=2, fairness_weight=0.5)
+    assert isinstance(method, FreeMatch)
+    logits_BKHW = probs_of([[0.75, 0.25], [0.4, 0.6]]).log().requires_grad_()
+    every_BHW = torch.ones(1, 1, 2) > 0
+    terms = method.pixel_terms(logits_BKHW, torch.zeros(1, 1, 2).long(), every_BHW, every_BHW)
+    expected = 0.5 * (0.5 * math.log(0.575) + 0.5 * math.log(0.425))  # a is even at the start
+    assert terms["fairness"].item() == pytest.approx(expected, rel=1e-5)
+    terms["fairness"].backward()
+    assert logits_BKHW.grad.any()
 
 
-def free_thresholds(history: list[Pixels]) -> list[float]:
-    tau = average([mean([q for q, _ in pixels]) for pixels in history], 1 / NUM_CLASSES)
-    means = [average(of_class(history, k, mean), 1 / NUM_CLASSES) for k in range(NUM_CLASSES)]
-    return [tau * m / max(means) for m in means]
-
-
-def flex_thresholds(history: list[Pixels]) -> list[float]:
-    def reliable(confidences: list[float]) -> float:
-        return mean([float(q >= CAP) for q in confidences])
-
-    effects = [average(of_class(history, k, reliable), 0.0) for k in range(NUM_CLASSES)]
-    unused = 1 - average([reliable([q for q, _ in pixels]) for pixels in history], 0.0)
-    status = [effect / max(*effects, unused) for effect in effects]
-    return [CAP * b / (2 - b) for b in status]
-
-
-def bounded(thresholds: list[float]) -> list[float]:
-    return [min(max(t, FLOOR), CAP) for t in thresholds]
-
-
-@pytest.mark.parametrize(
-    ("name", "formula"), [("freematch", free_thresholds), ("flexmatch", flex_thresholds)]
-)
-def test_thresholds_are_the_papers(name: str, formula) -> None:
-    method = new_method(name, floor=FLOOR, decay=DECAY)
-    history, kept = [], 0
-    for confidence_BHW, pseudo_BHW, valid_BHW in steps():
-        history.append(valid_pixels(confidence_BHW, pseudo_BHW, valid_BHW))
-        weights_BHW = weigh(method, confidence_BHW, pseudo_BHW, valid_BHW)
-        thresholds = bounded(formula(history))
-        expected_BHW = confidence_BHW >= torch.tensor(thresholds)[pseudo_BHW]
-        assert torch.equal(weights_BHW, expected_BHW)
-        kept += int(expected_BHW.sum())
+def test_flexmatch_by_hand() -> None:
+    """Thresholds of before the step; the whole set counts, an image as it was seen last."""
+    method = new_method("flexmatch", num_classes=2, num_images=2)
     assert isinstance(method, AdaptiveFixMatch)
-    assert method.thresholds_K().tolist() == pytest.approx(thresholds)
-    assert max(thresholds) > FLOOR
-    assert len({round(t, 3) for t in thresholds}) > 2
-    assert 0 < kept < NUM_STEPS * BATCH * HEIGHT * WIDTH
-
-
-@pytest.mark.parametrize("per_class", [True, False])
-def test_softmatch_weighs_by_a_truncated_gaussian(per_class: bool) -> None:
-    method = new_method("softmatch", floor=FLOOR, decay=DECAY, per_class=per_class)
-    history = []
-    for confidence_BHW, pseudo_BHW, valid_BHW in steps():
-        history.append(valid_pixels(confidence_BHW, pseudo_BHW, valid_BHW))
-        weights_BHW = weigh(method, confidence_BHW, pseudo_BHW, valid_BHW)
-    if not per_class:
-        history = [[(q, k) for q, _ in pixels for k in range(NUM_CLASSES)] for pixels in history]
-
-    def variance(values: list[float]) -> float:
-        return sum((q - mean(values)) ** 2 for q in values) / (len(values) - 1)
-
-    mus = [average(of_class(history, k, mean), 1 / NUM_CLASSES) for k in range(NUM_CLASSES)]
-    variances = [average(of_class(history, k, variance), 1.0) for k in range(NUM_CLASSES)]
-    rows = zip(confidence_BHW.flatten().tolist(), pseudo_BHW.flatten().tolist(), strict=True)
-    expected = [
-        math.exp(-(min(q - bounded(mus)[c], 0) ** 2) / (2 * variances[c] / 2**2)) for q, c in rows
-    ]
-    assert weights_BHW.flatten().tolist() == pytest.approx(expected, rel=1e-4)
-    assert min(expected) < 0.5
-    assert max(expected) == 1.0
+    pixels = [[0.95, 0.05], [0.91, 0.09], [0.08, 0.92], [0.5, 0.5], [0.7, 0.3], [1.0, 0.0]]
+    assert weigh_pixels(method, pixels) == [1.0] * 5  # nothing used yet: every pixel teaches
+    # sigma = .4, .2; unused 2 - .6: b = .4 / 1.4, .2 / 1.4.
+    assert method.thresholds_K().tolist() == pytest.approx([0.15, 0.0692308], rel=1e-5)
+    weigh_pixels(method, [[0.99, 0.01]] * 6, image=1)  # sigma = 1.4, .2; unused .4
+    assert method.thresholds_K().tolist() == pytest.approx([0.9, 0.0692308], rel=1e-5)
+    assert weigh_pixels(method, [[0.8, 0.2]] * 6) == [0.0] * 5
+    assert method.thresholds_K().tolist() == pytest.approx([0.9, 0.0])  # sigma = 1, 0
 
 
 def test_soft_teacher_by_hand() -> None:
@@ -179,7 +147,7 @@ def test_soft_teachers_background_is_named_and_exists() -> None:
         new_method("soft_teacher", background=-1)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ADAPTIVE)
 def test_no_class_is_special(name: str) -> None:
     order = torch.tensor([3, 0, 2, 1])
     method, renamed = new_method(name), new_method(name)
@@ -189,7 +157,7 @@ def test_no_class_is_special(name: str) -> None:
         torch.testing.assert_close(one, other)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ADAPTIVE)
 def test_padding_moves_nothing(name: str) -> None:
     confidence_BHW, pseudo_BHW, valid_BHW = steps()[-1]
     one, other = new_method(name), new_method(name)
@@ -213,9 +181,8 @@ def test_thresholds_move_in_training_only_and_by_valid_pixels_only(name: str) ->
     assert any(not torch.equal(before[key], value) for key, value in method.state_dict().items())
 
 
-@pytest.mark.parametrize("name", ADAPTIVE)
-def test_a_rare_classs_threshold_does_not_collapse(name: str) -> None:
-    method = new_method(name, cap=0.95, floor=0.0)
+def test_a_rare_classs_mean_does_not_collapse_in_softmatch() -> None:
+    method = new_method("softmatch", cap=0.95, floor=0.0)
     assert isinstance(method, AdaptiveFixMatch)
     pseudo_BHW = torch.zeros(1, 10, 100, dtype=torch.int64)
     pseudo_BHW[:, 0, :10] = 1  # 1 % of the pixels, nearly as sure as the others
@@ -224,28 +191,23 @@ def test_a_rare_classs_threshold_does_not_collapse(name: str) -> None:
         weigh(method, confidence_BHW, pseudo_BHW, torch.ones_like(pseudo_BHW) > 0)
     common, rare, *_ = method.thresholds_K().tolist()
     assert common == pytest.approx(0.95)
-    assert rare > 0.9  # by area, FreeMatch's would be .98 * .01 / .97 = .01
+    assert rare == pytest.approx(0.95)  # .96, bounded
 
 
-def test_thresholds_stay_between_floor_and_cap() -> None:
-    method = new_method("freematch", cap=0.5, floor=0.4)
-    assert isinstance(method, AdaptiveFixMatch)
+def test_thresholds_have_a_floor_only_where_asked() -> None:
+    for name in ("freematch", "flexmatch"):
+        for floor, method in ((0.0, new_method(name)), (0.4, new_method(name, floor=0.4))):
+            assert isinstance(method, AdaptiveFixMatch)
+            for step in steps():
+                weigh(method, *step)
+            lowest = method.thresholds_K().min().item()
+            assert lowest == pytest.approx(0.4) if floor else lowest < 0.4
+    capped = new_method("softmatch", cap=0.5, floor=0.4)
+    assert isinstance(capped, AdaptiveFixMatch)
     for step in steps():
-        weigh(method, *step)
-    assert method.thresholds_K().min().item() == pytest.approx(0.4)  # class 3 was never seen
-    assert method.thresholds_K().max().item() == pytest.approx(0.5)
-    everything = new_method("freematch", cap=0.0)
-    assert weigh(everything, *steps()[0]).all()
-
-
-def test_flexmatch_warms_up_while_most_pixels_are_unused() -> None:
-    method = new_method("flexmatch", floor=0.0)
-    assert isinstance(method, AdaptiveFixMatch)
-    confidence_BHW = torch.tensor([[[0.95, 0.91, 0.5, 0.4, 0.3]]])  # 2 of 5 reach .9
-    nothing = torch.zeros_like(confidence_BHW)
-    weigh(method, confidence_BHW, nothing.long(), nothing == 0)
-    status = 0.4 / 0.6
-    assert method.thresholds_K()[0].item() == pytest.approx(0.9 * status / (2 - status))
+        weigh(capped, *step)
+    assert capped.thresholds_K().max().item() == pytest.approx(0.5)
+    assert capped.thresholds_K().min().item() == pytest.approx(0.4)  # class 3 was never seen
 
 
 def test_a_running_mean_forgets_its_start_and_skips_what_is_not_seen() -> None:
