@@ -10,6 +10,7 @@ from torch import Tensor
 
 from benchmarks.fidelity import plain_pixels as plain
 from benchmarks.fidelity.comparisons import Comparison, largest
+from benchmarks.fidelity.mixes_compared import MIXES_COMPARED
 from benchmarks.fidelity.thresholds_compared import THRESHOLDS_COMPARED
 from pipeline.config.params import MethodParams
 from pipeline.methods import METHODS, Batch, Unlabelled
@@ -72,4 +73,5 @@ METHODS_COMPARED: list[Comparison] = [
     Comparison("fixmatch", "loss of the unlabelled images after CutMix", _fixmatch),
     Comparison("soft_teacher", "weights, loss and what it is divided by", _soft_teacher),
     *THRESHOLDS_COMPARED,
+    *MIXES_COMPARED,
 ]

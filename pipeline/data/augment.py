@@ -222,11 +222,22 @@ def normalise(images: torch.Tensor, kind: Normalisation) -> torch.Tensor:
     if kind == "auto":
         raise ValueError("normalisation: auto; take that of pipeline.models.settled(params)")
     pixels = images.float() / 255 if images.dtype == torch.uint8 else images
-    mean, std = (
-        torch.tensor(values, device=pixels.device, dtype=pixels.dtype)[:, None, None]
-        for values in NORMALISATIONS[kind]
-    )
+    mean, std = _statistics(kind, pixels)
     return (pixels - mean) / std
+
+
+def denormalise(images: torch.Tensor, kind: Normalisation) -> torch.Tensor:
+    """Float RGB in [0, 1] of what `normalise` gave; shape (B)CHW."""
+    mean, std = _statistics(kind, images)
+    return (images * std + mean).clamp(0, 1)
+
+
+def _statistics(kind: Normalisation, like: torch.Tensor) -> list[torch.Tensor]:
+    """Mean and standard deviation, C11 each."""
+    return [
+        torch.tensor(values, device=like.device, dtype=like.dtype)[:, None, None]
+        for values in NORMALISATIONS[kind]
+    ]
 
 
 def random_boxes(

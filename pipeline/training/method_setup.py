@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.config.params import Params
+from pipeline.data.augment import denormalise, normalise, strong_view
 from pipeline.data.dataset import ImageStore
 from pipeline.methods import Method, MethodSetup, build_method
 from pipeline.models import build_model
@@ -83,8 +84,18 @@ def new_method(job: TrainingJob, store: ImageStore, device: torch.device) -> Met
 def _cross_domain(job: TrainingJob) -> CrossDomainMix | None:
     if not job.params.adapt.cross_domain_mix:
         return None
+    method, normalisation = job.params.method, job.params.model.normalisation
+
+    def recoloured(images_BCHW: Tensor) -> Tensor:
+        if not method.strong_colour:
+            return images_BCHW
+        # Drawn from torch's global generator, which the loop seeds at every step.
+        views = strong_view(denormalise(images_BCHW, normalisation), torch.default_generator)
+        return normalise(views, normalisation)
+
     return CrossDomainMix(
         num_classes=job.params.num_classes,
-        confidence_threshold=job.params.method.confidence_threshold,
+        confidence_threshold=method.confidence_threshold,
         target_N=torch.tensor([job.adaptation.is_target(s) for s in job.unlabelled]),
+        recoloured=recoloured,
     )

@@ -176,6 +176,13 @@ METHOD_FAULTS = (
         f"{METHODS}/test_pixel_weights.py",
     ),
     Mutant(
+        "DACS weighs every image by itself",
+        "pipeline/training/domain_adaptation/class_mix.py",
+        "weight = share(confidence_BHW >= self.confidence_threshold, valid_BHW)",
+        "weight = (confidence_BHW >= self.confidence_threshold).float().mean((1, 2), keepdim=True)",
+        f"{TESTS}/training/domain_adaptation/test_class_mix.py",
+    ),
+    Mutant(
         "FlexMatch counts an image as often as it is seen",
         "pipeline/methods/flexmatch.py",
         "used_NK[index_B] = torch.where",

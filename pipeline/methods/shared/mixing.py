@@ -10,7 +10,7 @@ B images, C channels, K classes, G blocks of an image, N pixels of an image, H h
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from torch import Tensor
 from pipeline.methods.shared.protocol import StrongView
 from pipeline.types import IGNORE
 
+Rounding = Literal["down", "up", "random"]
 COMPLEXMIX_GRID = (2, 8)  # blocks along a side; the paper's complexities are 4, 16 and 64 blocks
 
 
@@ -80,7 +81,7 @@ def complexmix(view: StrongView, pseudo_BHW: Tensor, num_classes: int) -> Mix:
     """
     low, high = COMPLEXMIX_GRID
     grid = int(torch.randint(low, high + 1, ()))
-    return _pasted(view, half_of_classes(pseudo_BHW, num_classes, grid=grid, round_up_half=True))
+    return _pasted(view, half_of_classes(pseudo_BHW, num_classes, "random", grid=grid))
 
 
 def _pasted(view: StrongView, chosen_BHW: Tensor) -> Mix:
@@ -99,12 +100,12 @@ MIXES: dict[str, MixRule] = {
 
 
 def half_of_classes(
-    classes_BHW: Tensor, num_classes: int, *, grid: int = 1, round_up_half: bool = False
+    classes_BHW: Tensor, num_classes: int, rounded: Rounding = "down", *, grid: int = 1
 ) -> Tensor:
-    """True where the pixel's class is among floor(n/2) drawn of the n classes of its image.
+    """True where the pixel's class is among n/2 drawn of the n classes of its image.
 
-    With a grid of grid x grid blocks, each block has its own classes and its own draw. An odd n is
-    rounded up half of the time if `round_up_half`. IGNORE counts as no class and is never drawn.
+    With a grid of grid x grid blocks, each block has its own classes and its own draw. Half of an
+    odd n is `rounded`, at random where it says so. IGNORE counts as no class and is never drawn.
     """
     num_slots = num_classes + 1  # the last is IGNORE's
     slots_BHW = torch.where(classes_BHW == IGNORE, num_classes, classes_BHW)
@@ -115,8 +116,10 @@ def half_of_classes(
     scores_BGK = torch.rand(present_BGK.shape, device=places_BN.device)
     ranks_BGK = scores_BGK.masked_fill(~present_BGK, 2.0).argsort(-1).argsort(-1)
     num_present_BG = present_BGK.sum(-1)
-    if round_up_half:
+    if rounded == "random":
         num_present_BG = num_present_BG + torch.randint_like(num_present_BG, 2)
+    elif rounded == "up":
+        num_present_BG = num_present_BG + 1
     drawn_BGK = ranks_BGK < (num_present_BG // 2)[..., None]
     return drawn_BGK.flatten(1).gather(1, places_BN).view_as(classes_BHW)
 

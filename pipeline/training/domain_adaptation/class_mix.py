@@ -5,13 +5,14 @@ DACS, Tranheden et al. 2021. B images, C channels, K classes, H height, W width.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.methods.shared.losses import reliable_cross_entropy
+from pipeline.methods.shared.losses import reliable_cross_entropy, share
 from pipeline.methods.shared.mixing import half_of_classes
 from pipeline.methods.shared.protocol import Batch, Network, Unlabelled
 from pipeline.types import IGNORE
@@ -24,7 +25,7 @@ class Mixed(NamedTuple):
     masks_BHW: Tensor
     """Ground truth where pasted, pseudo-labels elsewhere."""
     weights_BHW: Tensor
-    """1 where pasted; elsewhere the share of the image's pixels that are reliable."""
+    """1 where pasted; elsewhere the share of the batch's target pixels that are reliable."""
     valid_BHW: Tensor
     """False where either image is padding or the pasted pixel has no label."""
 
@@ -37,25 +38,26 @@ class CrossDomainMix:
     confidence_threshold: float
     target_N: Tensor
     """Per image of the unlabelled set: whether it is of the current domain."""
+    recoloured: Callable[[Tensor], Tensor]
+    """Strong colours of normalised images_BCHW, drawn anew at every call."""
 
     def loss(self, student: Network, teacher: nn.Module, batch: Batch, seen: Unlabelled) -> Tensor:
         """Cross-entropy of the student on the mixed images, not yet multiplied by lambda(t).
 
-        The student's view of the target is the strong one, the teacher's the weak one.
+        The teacher sees the weak view of the target; the student that same view, pasted on and then
+        recoloured, as in the authors' code.
         """
         with torch.no_grad():
             confidence_BHW, pseudo_BHW = teacher(seen.weak_BCHW).softmax(dim=1).max(dim=1)
         place_B = torch.arange(len(pseudo_BHW), device=pseudo_BHW.device) % len(batch.images_BCHW)
         masks_BHW = batch.masks_BHW[place_B]
-        target = Mixed(
-            seen.strong[0].images_BCHW,
-            pseudo_BHW,
-            reliable_shares(confidence_BHW >= self.confidence_threshold, seen.valid_BHW),
-            seen.valid_BHW & self.target_N.to(pseudo_BHW.device)[seen.index_B, None, None],
-        )
-        chosen_BHW = half_of_classes(masks_BHW, self.num_classes)
+        is_target_B11 = self.target_N.to(pseudo_BHW.device)[seen.index_B, None, None]
+        valid_BHW = seen.valid_BHW & is_target_B11
+        weight = share(confidence_BHW >= self.confidence_threshold, valid_BHW)
+        target = Mixed(seen.weak_BCHW, pseudo_BHW, weight.expand(valid_BHW.shape), valid_BHW)
+        chosen_BHW = half_of_classes(masks_BHW, self.num_classes, "up")
         mixed = paste(chosen_BHW, batch.images_BCHW[place_B], masks_BHW, target)
-        logits_BKHW = student(mixed.images_BCHW)
+        logits_BKHW = student(self.recoloured(mixed.images_BCHW))
         return reliable_cross_entropy(
             logits_BKHW, mixed.masks_BHW, mixed.weights_BHW, mixed.valid_BHW
         )
@@ -73,10 +75,3 @@ def paste(chosen_BHW: Tensor, images_BCHW: Tensor, masks_BHW: Tensor, target: Mi
         torch.where(chosen_BHW, 1.0, target.weights_BHW),
         (chosen_BHW & (masks_BHW != IGNORE)) | (~chosen_BHW & target.valid_BHW),
     )
-
-
-def reliable_shares(reliable_BHW: Tensor, valid_BHW: Tensor) -> Tensor:
-    """weights_BHW: for all pixels of an image the share of its valid ones that are reliable."""
-    counted = (reliable_BHW & valid_BHW).flatten(1).sum(1)
-    share_B = counted / valid_BHW.flatten(1).sum(1).clamp(min=1)
-    return share_B[:, None, None].expand(reliable_BHW.shape)

@@ -2,6 +2,7 @@ import pytest
 import torch
 import torchvision.transforms.v2.functional as TF
 
+from pipeline.config.network import Normalisation
 from pipeline.data import augment
 from pipeline.types import IGNORE
 
@@ -175,6 +176,14 @@ def test_normalise_by_hand() -> None:
     assert augment.normalise(white, "imagenet")[0, 2, 0, 0].item() == pytest.approx(expected)
     grey = torch.full((3, 2, 2), 0.5)
     assert torch.allclose(augment.normalise(grey, "symmetric"), torch.zeros(3, 2, 2))
+
+
+@pytest.mark.parametrize("kind", ["imagenet", "symmetric"])
+def test_what_was_normalised_is_found_again(kind: Normalisation) -> None:
+    images = torch.rand(2, 3, 4, 5)
+    found = augment.denormalise(augment.normalise(images, kind), kind)
+    torch.testing.assert_close(found, images)
+    assert augment.denormalise(torch.full((3, 1, 1), 99.0), kind).max() == 1
 
 
 def test_boxes_have_the_area_aspect_and_rate_asked_for() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.methods.shared.mixing import half_of_classes
+from pipeline.methods.shared.mixing import Rounding, half_of_classes
 from pipeline.types import IGNORE
 
 BATCH, NUM_CLASSES, HEIGHT, WIDTH = 3, 6, 7, 10
@@ -21,12 +21,12 @@ def classes_of_blocks(seed: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("grid", [1, 2, 3])
-@pytest.mark.parametrize("round_up_half", [False, True])
+@pytest.mark.parametrize("rounded", ["down", "up", "random"])
 def test_half_of_the_classes_of_each_block_wholly_or_not_at_all(
-    seed: int, grid: int, round_up_half: bool
+    seed: int, grid: int, rounded: Rounding
 ) -> None:
     classes_BHW = classes_of_blocks(seed)
-    drawn_BHW = half_of_classes(classes_BHW, NUM_CLASSES, grid=grid, round_up_half=round_up_half)
+    drawn_BHW = half_of_classes(classes_BHW, NUM_CLASSES, rounded, grid=grid)
     for b in range(BATCH):
         present: dict[tuple[int, int], set[int]] = {}
         drawn: dict[tuple[int, int], set[int]] = {}
@@ -40,8 +40,8 @@ def test_half_of_the_classes_of_each_block_wholly_or_not_at_all(
                     present.setdefault(block, set()).add(k)
         for block, classes in present.items():
             chosen = drawn.get(block, set())
-            sizes = {len(classes) // 2, (len(classes) + round_up_half) // 2}
-            assert len(chosen) in sizes
+            down, up = len(classes) // 2, (len(classes) + 1) // 2
+            assert len(chosen) in {"down": {down}, "up": {up}, "random": {down, up}}[rounded]
             assert IGNORE not in chosen
             assert not chosen & left.get(block, set())
 
@@ -55,12 +55,14 @@ def test_every_half_is_drawn_sooner_or_later() -> None:
 
 def test_one_class_is_drawn_only_where_halves_are_rounded_up() -> None:
     classes_BHW = torch.full((200, 1, 1), 2)
-    torch.manual_seed(0)
     assert not half_of_classes(classes_BHW, NUM_CLASSES).any()
-    share = half_of_classes(classes_BHW, NUM_CLASSES, round_up_half=True).float().mean().item()
+    assert half_of_classes(classes_BHW, NUM_CLASSES, "up").all()
+    torch.manual_seed(0)
+    share = half_of_classes(classes_BHW, NUM_CLASSES, "random").float().mean().item()
     assert share == pytest.approx(0.5, abs=0.1)
 
 
 def test_nothing_but_ignore_gives_nothing() -> None:
     nothing_BHW = torch.full((2, 4, 4), IGNORE)
-    assert not half_of_classes(nothing_BHW, NUM_CLASSES, grid=2, round_up_half=True).any()
+    for rounded in ("up", "random"):
+        assert not half_of_classes(nothing_BHW, NUM_CLASSES, rounded, grid=2).any()
