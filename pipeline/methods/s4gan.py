@@ -41,16 +41,15 @@ class ImageDiscriminator(nn.Module):
     """Maps and images, B(K+3)HW, to D features and a logit of each: B(D+1) (section 3.1)."""
 
     def __init__(self, num_classes: int, channels: int) -> None:
-        """Four convolutions, the mean over places, one linear layer."""
+        """Four convolutions, dropout behind the first three, the mean over places, a linear layer.
+
+        Dropout behind the fourth would keep the features that are to be matched apart.
+        """
         super().__init__()
         widths = [num_classes + 3, *(channels * 2**depth for depth in range(4))]
-        self.layers = nn.Sequential(
-            *(
-                part
-                for layer in halving_layers(widths)
-                for part in (layer, nn.LeakyReLU(LEAK), nn.Dropout2d(0.5))
-            )
-        )
+        *first, last = halving_layers(widths)
+        parts = [part for layer in first for part in (layer, nn.LeakyReLU(LEAK), nn.Dropout2d(0.5))]
+        self.layers = nn.Sequential(*parts, last, nn.LeakyReLU(LEAK))
         self.last = nn.Linear(widths[-1], 1)
 
     def forward(self, inputs_BCHW: Tensor) -> Tensor:

@@ -82,6 +82,13 @@ def test_discriminators_take_small_and_oblong_images(size: tuple[int, int]) -> N
     assert ImageDiscriminator(NUM_CLASSES, 64)(torch.cat([maps, image], 1)).shape == (1, 513)
 
 
+def test_s4gan_drops_nothing_of_the_features_that_are_matched() -> None:
+    layers = list(ImageDiscriminator(NUM_CLASSES, 4).layers)
+    kinds = [type(layer).__name__ for layer in layers]
+    assert kinds == [*["Conv2d", "LeakyReLU", "Dropout2d"] * 3, "Conv2d", "LeakyReLU"]
+    assert all(layer.p == 0.5 for layer in layers if isinstance(layer, nn.Dropout2d))
+
+
 def test_an_image_is_stretched_by_its_own_values() -> None:
     images_BCHW = torch.stack(
         [torch.rand(3, 4, 4), 5 + 10 * torch.rand(3, 4, 4), torch.ones(3, 4, 4)]
