@@ -18,7 +18,7 @@ from pipeline.data.augment import BLUR_SIGMA_PX, gaussian_blur, luma, turn_hue
 MAX_OPERATIONS = 3
 FACTOR = (0.05, 0.95)  # of contrast, brightness, colour, sharpness; 1 = the image as it is
 MAX_HUE_TURN = 0.5
-POSTERISE_BITS = (4, 8)  # 8 = the image as it is
+POSTERISE_BITS = (4, 7)
 HIGHEST = 255  # of a byte
 
 Operation = Callable[[Tensor, float], Tensor]
@@ -82,7 +82,7 @@ def sharpness(image_CHW: Tensor, strength: float) -> Tensor:
 
 
 def posterise(image_CHW: Tensor, strength: float) -> Tensor:
-    """Only the highest 4 to 8 bits of every value."""
+    """Only the highest 4 to 7 bits of every value, all equally likely."""
     low, high = POSTERISE_BITS
     return T.posterize(_bytes(image_CHW), low + int(strength * (high - low + 1))) / HIGHEST
 

@@ -25,12 +25,15 @@ BetaShape = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, m
 
 
 class Options(Block):
-    """method.options of augseg; a box takes 1 - lam of the image, lam ~ Beta(a, b)."""
+    """method.options of augseg; a box has 1 - lam of the image's area, lam ~ Beta(a, b).
+
+    What lies beyond the border is cut off.
+    """
 
     labelled_box: BetaShape = Field(default_factory=lambda: [8.0, 2.0])
-    """a, b of the labelled box: a fifth of the image in the mean."""
+    """a, b of the labelled box: 16 % of the image in the mean."""
     box: BetaShape = Field(default_factory=lambda: [4.0, 4.0])
-    """a, b of the box taken from the partner: half of the image in the mean."""
+    """a, b of the box taken from the partner: 35 % of the image in the mean."""
 
 
 class Content(NamedTuple):
@@ -101,19 +104,21 @@ def image_confidence(probs_BKHW: Tensor, valid_BHW: Tensor) -> Tensor:
 
 
 def random_boxes(shape: list[float], like_BHW: Tensor) -> Tensor:
-    """True in one box of each image: sides sqrt(1 - lam) of the image's, lam ~ Beta(*shape).
+    """True in one box of each image, as in the authors' code.
 
-    Drawn on the CPU, so that a seed gives the same boxes on every device.
+    Sides sqrt(1 - lam) of the image's, lam ~ Beta(*shape), rounded down to an even number; centre
+    uniform in [size / 8, size), so that boxes are cut off at the border. Drawn on the CPU, so that
+    a seed gives the same boxes on every device.
     """
     batch, height, width = like_BHW.shape
     a, b = shape
     side_B = (1 - torch.distributions.Beta(a, b).sample((batch,))).sqrt()
     inside = []
     for size in (height, width):
-        length_B = (side_B * size).round()
-        first_B = (torch.rand(batch) * (size - length_B + 1)).floor()
-        place_BS = torch.arange(size) - first_B[:, None]
-        inside.append((place_BS >= 0) & (place_BS < length_B[:, None]))
+        half_B = (side_B * size).floor().div(2, rounding_mode="floor")
+        centre_B = torch.randint(size // 8, size, (batch,))
+        place_BS = torch.arange(size) - centre_B[:, None]
+        inside.append((place_BS >= -half_B[:, None]) & (place_BS < half_B[:, None]))
     boxes_BHW = inside[0][:, :, None] & inside[1][:, None, :]
     return boxes_BHW.to(like_BHW.device)
 

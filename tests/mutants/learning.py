@@ -176,6 +176,20 @@ METHOD_FAULTS = (
         f"{METHODS}/test_pixel_weights.py",
     ),
     Mutant(
+        "AugSeg's boxes lie in the middle",
+        "pipeline/methods/augseg.py",
+        "torch.randint(size // 8, size, (batch,))",
+        "torch.randint(size // 4, size - size // 4, (batch,))",
+        f"{METHODS}/test_augseg.py::test_boxes_by_hand",
+    ),
+    Mutant(
+        "s4GAN's matched features are dropped out",
+        "pipeline/methods/s4gan.py",
+        "(*parts, last, nn.LeakyReLU(LEAK))",
+        "(*parts, last, nn.LeakyReLU(LEAK), nn.Dropout2d(0.5))",
+        f"{METHODS}/shared/test_adversarial.py",
+    ),
+    Mutant(
         "DACS weighs every image by itself",
         "pipeline/training/domain_adaptation/class_mix.py",
         "weight = share(confidence_BHW >= self.confidence_threshold, valid_BHW)",

@@ -32,7 +32,7 @@ TORCHVISION = {
     "solarise": lambda image, b: T.solarize(image, float(STRENGTHS[b])),
     "hue": lambda image, b: T.adjust_hue(image, float(STRENGTHS[b]) - 0.5),
     "posterise": lambda image, b: (
-        T.posterize((image * 255).round().to(torch.uint8), (4, 6, 8)[b]) / 255
+        T.posterize((image * 255).round().to(torch.uint8), (4, 5, 7)[b]) / 255
     ),
 }
 

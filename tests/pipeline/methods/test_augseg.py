@@ -91,13 +91,33 @@ def test_confidence_does_not_care_which_class_is_which() -> None:
     torch.testing.assert_close(renamed, image_confidence(probs_BKHW, valid_BHW))
 
 
-def test_boxes_have_the_area_they_should() -> None:
+@pytest.mark.parametrize(("shape", "area"), [([8.0, 2.0], 0.157), ([4.0, 4.0], 0.350)])
+def test_boxes_have_the_area_of_the_authors_code(shape: list[float], area: float) -> None:
+    """Means over 20,000 boxes drawn one by one by the same rule in plain Python."""
     torch.manual_seed(0)
-    boxes_BHW = random_boxes([8.0, 2.0], torch.zeros(2000, 40, 60, dtype=torch.bool))
-    assert boxes_BHW.float().mean().item() == pytest.approx(0.2, abs=0.02)
+    boxes_BHW = random_boxes(shape, torch.zeros(6000, 64, 96, dtype=torch.bool))
+    assert boxes_BHW.float().mean().item() == pytest.approx(area, abs=0.01)
     ys, xs = boxes_BHW.any(2).sum(1), boxes_BHW.any(1).sum(1)
     assert torch.equal(ys * xs, boxes_BHW.sum((1, 2)))  # one rectangle, whole
-    assert 0.4 < boxes_BHW.float().mean(0)[20, 30].item() < 0.6  # the midst is hit most
+
+
+def test_boxes_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a 16x24 image, lam .75: sides 8 and 12, centres (2, 23) and (15, 12)."""
+    monkeypatch.setattr(torch.distributions.Beta, "sample", lambda *_: torch.full((2,), 0.75))
+    asked: list[tuple[int, int]] = []
+    centres = iter([torch.tensor([2, 15]), torch.tensor([23, 12])])
+
+    def randint(low: int, high: int, _size: tuple[int]) -> torch.Tensor:
+        asked.append((low, high))
+        return next(centres)
+
+    monkeypatch.setattr(torch, "randint", randint)
+    first_HW, second_HW = random_boxes([4.0, 4.0], torch.zeros(2, 16, 24, dtype=torch.bool))
+    assert asked == [(2, 16), (3, 24)]
+    assert first_HW[0:6, 17:24].all()  # rows -2 to 5, columns 17 to 28
+    assert first_HW.sum() == 6 * 7
+    assert second_HW[11:16, 6:18].all()  # rows 11 to 18, columns 6 to 17
+    assert second_HW.sum() == 5 * 12
 
 
 def test_images_without_a_box_stay_as_they_are() -> None:
