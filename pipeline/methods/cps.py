@@ -11,12 +11,14 @@ from torch import Tensor
 from pipeline.methods.shared.base import SemiSupervised
 from pipeline.methods.shared.losses import likeliest, reliable_cross_entropy, share
 from pipeline.methods.shared.protocol import Batch, Losses, MethodSetup, Unlabelled
+from pipeline.types import IGNORE
 
 
 class CPS(SemiSupervised):
     """L = sum over both f, g of CE(f(x), y) + lambda(t) CE(f(mixed u), argmax g(u), mixed).
 
-    Hard labels of every pixel, no threshold, no average; the first network is kept.
+    Hard labels of every pixel, no threshold, no average; the first network is kept. Where nothing
+    is mixed (method.mixes = [none]) each also learns argmax g(x) on the labelled images.
     """
 
     mixes = ("cutmix",)
@@ -47,5 +49,17 @@ class CPS(SemiSupervised):
             logits_BKHW = self.perturbed(network, images_BCHW, target_BKHW)
             pseudo_BHW = likeliest(target_BKHW)
             loss = loss + reliable_cross_entropy(logits_BKHW, pseudo_BHW, valid_BHW, valid_BHW)
+        if self.mix_names == ("none",):
+            loss = loss + self._on_labelled(batch)
         alike_BHW = own_BHW == others_BHW
         return Losses({"consistency": loss}, {"agreement": share(alike_BHW, unlabelled.valid_BHW)})
+
+    def _on_labelled(self, batch: Batch) -> Tensor:
+        """CE(f(x), argmax g(x)) + CE(g(x), argmax f(x)) over the labelled pixels (L_cps^l)."""
+        known_BHW = batch.masks_BHW != IGNORE
+        one_BKHW, two_BKHW = (net(batch.images_BCHW) for net in (self.student, self.other))
+        loss = torch.zeros((), device=known_BHW.device)
+        for logits_BKHW, said_BKHW in ((one_BKHW, two_BKHW), (two_BKHW, one_BKHW)):
+            pseudo_BHW = likeliest(said_BKHW.detach())
+            loss = loss + reliable_cross_entropy(logits_BKHW, pseudo_BHW, known_BHW, known_BHW)
+        return loss

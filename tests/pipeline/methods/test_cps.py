@@ -11,15 +11,15 @@ from torch import nn
 from pipeline.config.params import MethodParams
 from pipeline.methods import Batch, StrongView, Unlabelled
 from pipeline.methods.cps import CPS
+from pipeline.types import IGNORE
 from tests.support.tiny_network import tiny_setup
 
 BATCH, NUM_CLASSES, HEIGHT, WIDTH = 3, 4, 5, 6
 
 
-def method_and_batch() -> tuple[CPS, Batch]:
-    setup = tiny_setup(
-        MethodParams(name="cps", consistency_weight=1.5, rampup_share=0.0), NUM_CLASSES
-    )
+def method_and_batch(**knobs) -> tuple[CPS, Batch]:
+    params = MethodParams(name="cps", consistency_weight=1.5, rampup_share=0.0, **knobs)
+    setup = tiny_setup(params, NUM_CLASSES)
     method = CPS(setup)
     torch.manual_seed(2)
     boxes_BHW = torch.rand(BATCH, HEIGHT, WIDTH) < 0.4
@@ -65,6 +65,42 @@ def test_each_learns_what_the_other_says_on_the_mixed_images() -> None:
     agreement = num_alike / int(valid_BHW.sum())
     assert 0 < agreement < 1
     assert losses.logs["agreement"].item() == pytest.approx(agreement)
+
+
+def test_without_mixing_each_learns_the_others_labels_on_labelled_images_too() -> None:
+    method, batch = method_and_batch(mixes=["none"])
+    assert batch.unlabelled is not None
+    batch.masks_BHW[0, :2] = IGNORE
+    _, weak_BCHW, valid_BHW, (view,) = batch.unlabelled
+    seen = [
+        (view.images_BCHW, weak_BCHW, valid_BHW),
+        (batch.images_BCHW, batch.images_BCHW, batch.masks_BHW != IGNORE),
+    ]
+    total = 0.0
+    networks: list[nn.Module] = [method.student, method.other]
+    for learner, labeller in (networks, networks[::-1]):
+        for images_BCHW, labelled_BCHW, counted_BHW in seen:
+            probs_BKHW, said_BKHW = (
+                learner(images_BCHW).softmax(1).detach(),
+                labeller(labelled_BCHW),
+            )
+            places = counted_BHW.nonzero().tolist()
+            losses = [
+                -math.log(probs_BKHW[b, classes_of(said_BKHW, b, y, x), y, x]) for b, y, x in places
+            ]
+            total += sum(losses) / len(losses)
+    assert method(batch, 5).terms["consistency"].item() == pytest.approx(1.5 * total, rel=1e-4)
+
+
+def test_labels_by_hand_without_mixing() -> None:
+    """f gives class 0 always 3/4, g class 1: each pays ln 12 for the other's, on both kinds."""
+    method, batch = method_and_batch(mixes=["none"])
+    for network, favoured in ((method.student, 0), (method.other, 1)):
+        network.head.weight.data.zero_()
+        network.head.bias.data.fill_(math.log(1 / 12))
+        network.head.bias.data[favoured] = math.log(3 / 4)
+    found = method(batch, 5).terms["consistency"].item()
+    assert found == pytest.approx(1.5 * 4 * math.log(12), rel=1e-5)
 
 
 def test_both_learn_from_labels_and_from_each_other() -> None:
