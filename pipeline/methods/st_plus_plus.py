@@ -33,7 +33,8 @@ class STPlusPlus(SelfTraining):
     """Phases: labelled images; and the reliable unlabelled; and all. Each from initial weights.
 
     An image is as reliable as earlier networks agree with the first phase's last on it, by mean
-    IoU. Draws of the others teach nothing in the second phase.
+    IoU. Draws of the others teach nothing in the second phase; in the third the reliable images
+    keep the labels of the first phase's network, and the second phase's labels the others (alg. 1).
     """
 
     mixes = ("cutout",)
@@ -41,16 +42,29 @@ class STPlusPlus(SelfTraining):
     options: STPlusPlusOptions
 
     def __init__(self, setup: MethodSetup) -> None:
-        """No image chosen yet."""
+        """No image reliable yet."""
         super().__init__(setup)
         self.snapshots = nn.ModuleList(
             Teacher(self.student, decay=0.0) for _ in range(NUM_SNAPSHOTS)
         )
-        self.register_buffer("chosen_N", torch.zeros(len(setup.unlabelled), dtype=torch.bool))
+        self.first_labeller = Teacher(self.student, decay=0.0)
+        nothing_N = torch.zeros(len(setup.unlabelled), dtype=torch.bool)
+        self.register_buffer("reliable_N", nothing_N)
+        self.register_buffer("chosen_N", nothing_N.clone())
 
     def planned_phases(self) -> int:
         """Three."""
         return 3
+
+    def label_logits(self, unlabelled: Unlabelled) -> Tensor:
+        """Of reliable images by the first phase's network; of the others by the last phase's."""
+        reliable_B = cast(Tensor, self.reliable_N)[unlabelled.index_B]
+        parts = ((self.first_labeller, reliable_B), (self.labeller, ~reliable_B))
+        logits_BKHW = torch.cat(
+            [labeller(unlabelled.weak_BCHW[own_B]) for labeller, own_B in parts if own_B.any()]
+        )
+        # Reliable images came first.
+        return logits_BKHW[(~reliable_B).int().argsort(stable=True).argsort()]
 
     def labels(self, probs_BKHW: Tensor, unlabelled: Unlabelled) -> Tensor:
         """The most probable classes of chosen images."""
@@ -66,12 +80,14 @@ class STPlusPlus(SelfTraining):
 
     def prepare_phase(self, phase: int) -> None:
         """Choose images, and start again from the initial weights."""
-        chosen_N = cast(Tensor, self.chosen_N)
+        reliable_N, chosen_N = cast(Tensor, self.reliable_N), cast(Tensor, self.chosen_N)
         if phase == 1:
-            num_chosen = math.ceil(self.options.reliable_images * len(chosen_N))
+            num_reliable = math.ceil(self.options.reliable_images * len(reliable_N))
             # Stable: of equally reliable images the first of the set.
             order_N = self.reliability_N().argsort(descending=True, stable=True)
-            chosen_N[order_N[:num_chosen]] = True
+            reliable_N[order_N[:num_reliable]] = True
+            chosen_N.copy_(reliable_N)
+            self.first_labeller.update(self.labeller.network, step=0)  # a plain copy
         else:
             chosen_N.fill_(True)
         self.student.load_state_dict(self.setup.new_network(0).state_dict())

@@ -190,6 +190,21 @@ METHOD_FAULTS = (
         f"{METHODS}/shared/test_adversarial.py",
     ),
     Mutant(
+        "CPS without mixing leaves the labelled images out",
+        "pipeline/methods/cps.py",
+        'if self.mix_names == ("none",):',
+        "if not self.mix_names:",
+        f"{METHODS}/test_cps.py",
+    ),
+    Mutant(
+        "ST++ labels reliable images anew in its third phase",
+        "pipeline/methods/st_plus_plus.py",
+        "((self.first_labeller, reliable_B),",
+        "((self.labeller, reliable_B),",
+        f"{METHODS}/shared/test_self_training.py::"
+        "test_st_plus_plus_keeps_the_first_labels_of_reliable_images",
+    ),
+    Mutant(
         "DACS weighs every image by itself",
         "pipeline/training/domain_adaptation/class_mix.py",
         "weight = share(confidence_BHW >= self.confidence_threshold, valid_BHW)",

@@ -38,7 +38,7 @@ class SelfTraining(SemiSupervised):
             # Not even the batch norms may see an unlabelled image yet.
             nothing = next(self.student.parameters()).square().sum() * 0.0
             return Losses({"consistency": nothing}, {"reliable_share": nothing.detach()})
-        probs_BKHW = self.labeller(unlabelled.weak_BCHW).softmax(dim=1)
+        probs_BKHW = self.label_logits(unlabelled).softmax(dim=1)
         labels_BHW = self.labels(probs_BKHW, unlabelled)
         mix = self.mix(unlabelled, likeliest(probs_BKHW))
         valid_BHW = mix.valid(unlabelled.valid_BHW)
@@ -59,6 +59,10 @@ class SelfTraining(SemiSupervised):
     def planned_phases(self) -> int:
         """How many, where there is something unlabelled to learn from."""
         raise NotImplementedError
+
+    def label_logits(self, unlabelled: Unlabelled) -> Tensor:
+        """Who labels: logits_BKHW of the weak view."""
+        return self.labeller(unlabelled.weak_BCHW)
 
     def labels(self, probs_BKHW: Tensor, unlabelled: Unlabelled) -> Tensor:
         """The weak view's labels_BHW by the labeller's probabilities, IGNORE where none."""

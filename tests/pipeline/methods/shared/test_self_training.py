@@ -174,6 +174,31 @@ def test_st_plus_plus_learns_nothing_from_images_not_chosen() -> None:
     assert (labels_BHW[[1, 3]] == IGNORE).all()
 
 
+def test_st_plus_plus_keeps_the_first_labels_of_reliable_images() -> None:
+    """Phase 3: an image is labelled by the end of phase 1 or of phase 2, also after a resume."""
+    method = new_method(STPlusPlus)
+    assert isinstance(method, STPlusPlus)
+    optimizer = train_steps(method, range(5))
+    first = copy.deepcopy(method.labeller.network)
+    train_steps(method, range(5, 10), optimizer)
+    resumed = new_method(STPlusPlus)
+    resumed.load_state_dict(copy.deepcopy(method.state_dict()))
+    assert isinstance(resumed, STPlusPlus)
+    assert not equal(first.state_dict(), resumed.labeller.network.state_dict())
+    index_B, weak_BCHW = torch.tensor([3, 0, 4, 1, 2]), torch.rand(5, 3, 32, 32)
+    unlabelled = Unlabelled(index_B, weak_BCHW, torch.ones(5, 32, 32) > 0, ())
+    reliable = set(resumed.reliable_N.nonzero().flatten().tolist())
+    assert len(reliable) == 3
+    found_BKHW = resumed.label_logits(unlabelled)
+    for b, image in enumerate(index_B.tolist()):
+        networks = (first, resumed.labeller.network)
+        own, other = networks if image in reliable else networks[::-1]
+        torch.testing.assert_close(found_BKHW[b], own(weak_BCHW[b : b + 1])[0])
+        assert not torch.allclose(found_BKHW[b], other(weak_BCHW[b : b + 1])[0], atol=1e-3)
+    labels_BHW = resumed.labels(found_BKHW.softmax(1), unlabelled)
+    assert torch.equal(labels_BHW, found_BKHW.argmax(1))  # all of them teach
+
+
 def test_st_plus_plus_ends_with_all_images_and_again_from_the_start() -> None:
     method = new_method(STPlusPlus)
     train_steps(method, range(10))
