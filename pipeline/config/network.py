@@ -189,7 +189,8 @@ class MethodParams(Block):
     student's encoder and decoder, one drawn at every step; null = the method's own, [] = none."""
     network_perturbation: Literal["none", "initialisation"] = "none"
     """initialisation = two students from different initial weights, each taught by the other's
-    teacher; the first teacher is kept."""
+    teacher; the first teacher is kept. Refused by methods that cannot: see
+    docs/methods/perturbations.md."""
     transductive: bool = False
     """Whether val and test images of all domains, without masks, join the unlabelled stream."""
     guard: bool = True

@@ -57,7 +57,7 @@ class CCT(SemiSupervised):
     options: Options
 
     def __init__(self, setup: MethodSetup) -> None:
-        """ConfigError for what CCT has no place for: mixes, a second network, no decoder at all."""
+        """ConfigError for what CCT has no place for: mixes, no decoder at all."""
         super().__init__(setup)
         counts = self.options.model_dump()
         kinds = [name for name in self.perturbation_names for _ in range(counts.get(name, 1))]
@@ -86,8 +86,6 @@ class CCT(SemiSupervised):
     def _refuse(self, *, num_decoders: int) -> None:
         if self.mix_names != ("none",):
             raise ConfigError("method.mixes: cct perturbs features alone; use null or [none]")
-        if self.params.network_perturbation != "none":
-            raise ConfigError("method.network_perturbation: cct cannot; set it to none")
         if not num_decoders:
             raise ConfigError("method.options of cct: no auxiliary decoder; set one of the counts")
 

@@ -133,6 +133,17 @@ def test_unlabelled_images_change_what_is_learnt(name: str) -> None:
     assert any(not torch.equal(one, two) for one, two in pairs)
 
 
+def test_a_second_pair_of_networks_is_trained_or_refused(name: str) -> None:
+    if METHODS[name].perturbs_networks:
+        method = new_method(name, network_perturbation="initialisation")
+        assert isinstance(method, TeacherStudent)
+        assert len(method.others) == 2
+        return
+    said = rf"method.network_perturbation = 'initialisation': {name} cannot .*; set it to none"
+    with pytest.raises(ConfigError, match=said):
+        new_method(name, network_perturbation="initialisation")
+
+
 @pytest.mark.parametrize("name", SEMI_SUPERVISED)
 def test_a_teacher_takes_no_gradient_and_stays_in_eval_mode(name: str) -> None:
     method = new_method(name, confidence_threshold=0.0)

@@ -205,6 +205,13 @@ METHOD_FAULTS = (
         "test_st_plus_plus_keeps_the_first_labels_of_reliable_images",
     ),
     Mutant(
+        "a second network is asked for in vain",
+        f"{SHARED}/base.py",
+        'if params.network_perturbation != "none" and not self.perturbs_networks:',
+        'if params.network_perturbation == "":',
+        "tests/contracts/test_methods.py::test_a_second_pair_of_networks_is_trained_or_refused",
+    ),
+    Mutant(
         "DACS weighs every image by itself",
         "pipeline/training/domain_adaptation/class_mix.py",
         "weight = share(confidence_BHW >= self.confidence_threshold, valid_BHW)",

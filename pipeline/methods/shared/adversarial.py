@@ -48,7 +48,6 @@ class Adversarial(SemiSupervised):
         given = {
             "mixes": self.mix_names != ("none",),
             "feature_perturbations": bool(self.perturbation_names),
-            "network_perturbation": setup.params.network_perturbation != "none",
         }
         for name in [name for name, there in given.items() if there]:
             raise ConfigError(f"method.{name}: {setup.params.name} perturbs nothing; leave it out")

@@ -71,11 +71,18 @@ class SemiSupervised(nn.Module):
     """Terms of `unsupervised` that lambda(t) leaves alone: an adversary's own."""
     options_type: ClassVar[type[Block]] = Block
     """What method.options may hold, with its defaults."""
+    perturbs_networks: ClassVar[bool] = False
+    """Whether method.network_perturbation is read."""
 
     def __init__(self, setup: MethodSetup) -> None:
-        """One student; ConfigError for options, mixes or perturbations that do not exist."""
+        """One student; ConfigError for options, mixes or perturbations that it does not have."""
         super().__init__()
         params = setup.params
+        if params.network_perturbation != "none" and not self.perturbs_networks:
+            raise ConfigError(
+                f"method.network_perturbation = {params.network_perturbation!r}: {params.name} "
+                "cannot train a second pair of networks; set it to none"
+            )
         self.setup = setup
         self.params = params
         source = f"method.options of {params.name}"
@@ -174,7 +181,7 @@ class TeacherStudent(SemiSupervised):
     """
 
     perturbs_networks: ClassVar[bool] = True
-    """Whether `learn` looks at nothing of `self` that belongs to one network."""
+    """True where `learn` looks at nothing of `self` that belongs to one network."""
 
     def __init__(self, setup: MethodSetup) -> None:
         """Teachers start as their students."""
@@ -182,10 +189,6 @@ class TeacherStudent(SemiSupervised):
         self.teacher = Teacher(self.student, setup.params.ema_decay)
         self.others = nn.ModuleList()
         if setup.params.network_perturbation == "initialisation":
-            if not self.perturbs_networks:
-                raise ConfigError(
-                    f"method.network_perturbation: {setup.params.name} cannot; set it to none"
-                )
             student = setup.new_network(1)
             self.others.extend([student, Teacher(student, setup.params.ema_decay)])
 

@@ -101,7 +101,6 @@ def test_the_order_of_classes_does_not_matter() -> None:
     ("knobs", "said"),
     [
         ({"mixes": ["cutmix"]}, "method.mixes"),
-        ({"network_perturbation": "initialisation"}, "method.network_perturbation"),
         ({"options": NONE}, "no auxiliary decoder"),
         ({"feature_perturbations": []}, "no auxiliary decoder"),
     ],

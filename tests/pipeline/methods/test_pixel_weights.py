@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pipeline.config.params import MethodParams
 from pipeline.errors import ConfigError
-from pipeline.methods import METHODS, MethodSetup, Unlabelled
+from pipeline.methods import METHODS, Unlabelled
 from pipeline.methods.fixmatch import FixMatch, PixelPrediction
 from pipeline.methods.freematch import FreeMatch
 from pipeline.methods.shared.class_thresholds import AdaptiveFixMatch
@@ -216,12 +216,3 @@ def test_a_running_mean_forgets_its_start_and_skips_what_is_not_seen() -> None:
     assert running.values_N.tolist() == [1.0, 9.0]
     running.update(torch.tensor([3.0, 5.0]), torch.tensor([True, True]))
     assert running.values_N.tolist() == [2.0, 5.0]
-
-
-@pytest.mark.parametrize("name", ADAPTIVE)
-def test_one_memory_cannot_follow_two_teachers(name: str) -> None:
-    params = MethodParams(name=name, network_perturbation="initialisation")
-    setup = new_method(name).setup
-    changed = MethodSetup(**{**vars(setup), "params": params})
-    with pytest.raises(ConfigError, match=r"network_perturbation: .* cannot"):
-        METHODS[name](changed)

@@ -221,7 +221,6 @@ def test_the_discriminator_has_a_rate_of_its_own(method_type) -> None:
     [
         {"mixes": ["cutmix"]},
         {"feature_perturbations": ["dropout"]},
-        {"network_perturbation": "initialisation"},
     ],
 )
 def test_what_it_cannot_do_is_refused(knobs: dict) -> None:

@@ -140,7 +140,6 @@ def test_representations_are_at_a_quarter_of_the_size() -> None:
     ("knobs", "key"),
     [
         ({"feature_perturbations": ["dropout"]}, "feature_perturbations"),
-        ({"network_perturbation": "initialisation"}, "network_perturbation"),
     ],
 )
 def test_what_it_cannot_do_is_refused(knobs: dict, key: str) -> None:

@@ -100,6 +100,13 @@ def test_what_is_in_force_is_decided_in_one_place(shifted: Path, dusk_params) ->
     assert enabled(params, adaptation, method_name="fixmatch", warm=False).train == params.train
 
 
+def test_the_baseline_of_two_pairs_has_one_network() -> None:
+    params = dusk_params({}, method={"network_perturbation": "initialisation"})
+    for name, expected in (("supervised", "none"), (params.method.name, "initialisation")):
+        found = enabled(params, Adaptation(), method_name=name, warm=False)
+        assert found.method.network_perturbation == expected
+
+
 def test_the_defaults_are_in_force_at_a_shift(shifted: Path, dusk_params, tiny_params) -> None:
     params = dusk_params(tiny_params().adapt.model_dump())
     plain = weights_of(shifted, dusk_params())
