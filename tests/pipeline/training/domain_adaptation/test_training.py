@@ -100,7 +100,7 @@ def test_what_is_in_force_is_decided_in_one_place(shifted: Path, dusk_params) ->
     assert enabled(params, adaptation, method_name="fixmatch", warm=False).train == params.train
 
 
-def test_the_baseline_of_two_pairs_has_one_network() -> None:
+def test_the_baseline_of_two_pairs_has_one_network(dusk_params) -> None:
     params = dusk_params({}, method={"network_perturbation": "initialisation"})
     for name, expected in (("supervised", "none"), (params.method.name, "initialisation")):
         found = enabled(params, Adaptation(), method_name=name, warm=False)
