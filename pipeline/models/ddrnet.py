@@ -78,7 +78,11 @@ def _build(
 
 
 class DDRNet(Segmenter):
-    """Both branches, the head on their sum, the auxiliary head on the detail after stage 4."""
+    """Both branches, the head on their sum, the auxiliary head on the detail after stage 4.
+
+    The auxiliary head reads that sum before its ReLU, as in the authors' code; the paper does not
+    say.
+    """
 
     def __init__(self, variant: DDRNetVariant, num_classes: int) -> None:
         """Weights drawn as by He et al. 2015, for fan out."""
@@ -95,7 +99,10 @@ class DDRNet(Segmenter):
 
 
 class DualResolution(nn.Module):
-    """images to [images, detail after stage 4 (2w channels), both branches fused (4w)], at 1/8."""
+    """images to [images, detail after stage 4 (2w channels), both branches fused (4w)], at 1/8.
+
+    Both maps are sums whose ReLU is left to whoever reads them.
+    """
 
     def __init__(self, variant: DDRNetVariant) -> None:
         """`w = variant.width`."""
@@ -128,8 +135,8 @@ class DualResolution(nn.Module):
         detail = context
         for low, high, fuse in zip(self.context_4, self.detail_4, self.fusion_4, strict=True):
             context, detail = fuse(low(F.relu(context)), high(F.relu(detail)))
-        after_4 = F.relu(detail)
-        context, detail = self.context_5(F.relu(context)), self.detail_5(after_4)
+        after_4 = detail
+        context, detail = self.context_5(F.relu(context)), self.detail_5(F.relu(detail))
         context, detail = self.fusion_5(context, detail)
         detail = self.detail_6(F.relu(detail))
         context = self.pyramid(self.context_6(F.relu(context)))

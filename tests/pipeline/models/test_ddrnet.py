@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -60,6 +62,28 @@ def test_the_auxiliary_head_counts_in_training_only() -> None:
     assert torch.equal(logits, model(images_BCHW))
     expected = cross_entropy(logits, masks_BHW) + 0.4 * cross_entropy(auxiliary, masks_BHW)
     torch.testing.assert_close(labelled_loss(model, images_BCHW, masks_BHW), expected)
+
+
+def test_the_auxiliary_head_reads_the_detail_before_its_relu() -> None:
+    """By loops: its first norm, ReLU and convolution at one pixel see the fused sum itself."""
+    torch.manual_seed(0)
+    model = DDRNet(VARIANTS["ddrnet23_slim"], 3).eval()
+    norm, _, convolution = model.auxiliary[0]
+    norm.bias.data.fill_(0.5)  # what is below zero may pass the second ReLU, not a first one
+    seen = {}
+    model.encoder.fusion_4[-1].register_forward_hook(lambda _m, _i, out: seen.update(sum=out[1]))
+    model.auxiliary[0].register_forward_hook(lambda _m, _i, out: seen.update(first=out))
+    with torch.no_grad():
+        model.with_auxiliary(torch.rand(1, 3, 64, 64))
+    sums_DHW, weights_Dhw = seen["sum"][0].tolist(), convolution.weight[5].tolist()
+    assert min(sums_DHW[0][3]) < 0
+    expected = 0.0
+    for sum_HW, weights_hw in zip(sums_DHW, weights_Dhw, strict=True):
+        for i in range(3):
+            for j in range(3):
+                normed = sum_HW[2 + i][3 + j] / math.sqrt(1 + norm.eps) + 0.5
+                expected += weights_hw[i][j] * max(normed, 0.0)
+    assert seen["first"][0, 5, 3, 4].item() == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize(
