@@ -382,6 +382,13 @@ STRATEGY_FAULTS = (
         "NUM_NEIGHBOURS).argmax()",
         OTHER_CHOICES,
     ),
+    Mutant(
+        "typiclust asks of outliers before it asks of kinds again",
+        "pipeline/acquisition/typiclust.py",
+        "(-size_C, labels_C, small_C, left_C == 0)",
+        "(-size_C, labels_C, left_C == 0)",
+        OTHER_CHOICES,
+    ),
 )
 
 MEASURES = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from pipeline.acquisition import query
 from pipeline.acquisition.pool import Pool
+from pipeline.acquisition.typiclust import typiclust
 from tests.pipeline.acquisition.pools import (
     NO_AUDIT,
     clusters,
@@ -17,6 +19,8 @@ from tests.pipeline.acquisition.pools import (
     rng_of,
     with_classes,
 )
+
+TYPICLUST = sys.modules[typiclust.__module__]
 
 
 def kind(sample_id: str, embeddings: np.ndarray) -> int:
@@ -34,6 +38,23 @@ def test_typiclust_takes_the_most_typical_of_the_largest_uncovered_cluster() -> 
     gaps = np.sort(np.linalg.norm(own[:, None] - own[None], axis=-1), axis=1)[:, 1:21].mean(1)
     assert int(first.sample_id[-4:]) == 40 + gaps.argmin()
     assert first.reason == "typical of 30 images with 0 label(s)"
+
+
+def test_typiclust_lets_clusters_of_5_and_fewer_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By plain loops on planted clusters: one of 4 candidates and 2 labels goes before a new 5."""
+    sizes, labels = [9, 4, 5, 7], [0, 2, 0, 1]
+    embeddings = clusters(sizes)
+    pool = make_pool(None, embeddings, np.eye(4)[[1, 1, 3]])
+    monkeypatch.setattr(TYPICLUST, "clusters", lambda points_ND, *_: points_ND.argmax(axis=1))
+    picks = typiclust(pool, 25, NO_AUDIT, rng_of())
+    large, left, expected = [0, 1, 3], list(sizes), []
+    for _ in range(25):
+        open_ones = [c for c in large if left[c]] or [2]
+        expected.append(min(open_ones, key=lambda c: (labels[c], -sizes[c])))
+        left[expected[-1]] -= 1
+        labels[expected[-1]] += 1
+    assert [kind(pick.sample_id, embeddings) for pick in picks] == expected
+    assert expected[20:] == [2] * 5
 
 
 def test_cluster_margin_takes_one_of_each_group_small_groups_first() -> None:
