@@ -2,7 +2,8 @@
 
 Beside them may lie other weights of the same network, such as student.safetensors.
 
-config.json is written last and holds no times, so equal trainings give equal bytes.
+config.json is written last and holds no times, so equal trainings give equal bytes. Its number
+`architecture` says what network the model's name stood for when it was written.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pipeline.config.params import ImageParams, ModelParams
 from pipeline.errors import ModelError
 from pipeline.files import replacing, write_json
 from pipeline.models.build import build_model
+from pipeline.models.earlier import ARCHITECTURE, as_written
 from pipeline.reading import read
 
 WEIGHTS = "model.safetensors"
@@ -56,13 +58,16 @@ def save_model(
     config: dict[str, Any],
     beside: Mapping[str, Mapping[str, Tensor]] | None = None,
 ) -> None:
-    """Write weights, and others of the same network by name; then `config` with trained = true."""
+    """Write weights, and others of the same network by name; then `config` with trained = true.
+
+    `network` is as `build_model` builds it today.
+    """
     _remove_weights(folder)
     for name, weights in {**(beside or {}), Path(WEIGHTS).stem: network.state_dict()}.items():
         tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
         with replacing(folder / f"{name}{SUFFIX}") as unfinished:
             save_file(tensors, unfinished)
-    write_json(folder / CONFIG, {**config, "trained": True})
+    write_json(folder / CONFIG, {**config, "trained": True, "architecture": ARCHITECTURE})
 
 
 def copy_model(source: Path, folder: Path) -> None:
@@ -86,7 +91,10 @@ def save_untrained(folder: Path, *, why: str) -> None:
 
 
 def load_model(folder: Path) -> LoadedModel:
-    """What `save_model` or `save_untrained` wrote; ModelError if it is not whole."""
+    """What `save_model` or `save_untrained` wrote; ModelError if it is not whole.
+
+    Of an earlier architecture `config["model"]` is what builds the same network today.
+    """
     try:
         document = read(_present(folder / CONFIG), remedy=_REMEDY, error=ModelError)
         config = document.json(dict[str, Any])
@@ -94,7 +102,9 @@ def load_model(folder: Path) -> LoadedModel:
             return LoadedModel(None, config)
         ImageParams.model_validate(config["image"])
         weights = load_file(_present(folder / WEIGHTS))
-        params = ModelParams.model_validate(config["model"])
+        written = ModelParams.model_validate(config["model"])
+        params = as_written(written, int(config.get("architecture", 1)))
+        config["model"] = params.model_dump(mode="json")
         network = build_model(params, len(config["classes"]), pretrained=False)
         network.load_state_dict(weights)
     except ModelError:

@@ -7,12 +7,13 @@ B images, C channels, K classes, H height, W width, D channels of the representa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pipeline.config.block import Block, parse_block
 from pipeline.errors import ModelError
 from pipeline.models.encoders import EncoderChoice, timm_network
 from pipeline.models.segmenter import Segmenter
@@ -22,15 +23,31 @@ FIT = "tu-hrnet_w18_small_v2, tu-hrnet_w18, tu-hrnet_w32, tu-hrnet_w48"
 RAW = {"features_only": True, "feature_location": "", "out_indices": (1, 2, 3, 4)}
 
 
+class HRNetOptions(Block):
+    """`model.options` of hrnet."""
+
+    upsampling: Literal["bilinear", "nearest"] = "bilinear"
+    """In the exchange units: bilinear as in the paper and the authors' segmentation code; nearest
+    as in their classification code and timm, with which the pretrained weights were trained."""
+
+
 def hrnet(encoder: EncoderChoice, num_classes: int, options: Mapping[str, Any]) -> Segmenter:
     """HRNetV2: timm's HRNet encoders, four resolutions fused at 1/4 of the image."""
-    if options:
-        raise ModelError(f"hrnet takes no options, got {dict(options)}")
+    given = parse_block(HRNetOptions, options, source="model.options")
     if not encoder.name.startswith(PREFIX):
         raise ModelError(f"hrnet needs an HRNet encoder, not {encoder.name!r}; fit: {FIT}")
     branches = Branches(timm_network(encoder, **RAW))
+    if given.upsampling == "bilinear":
+        _upsample_bilinearly(branches)
     width = sum(branches.channels)
     return Segmenter(encoder=branches, decoder=Fusion(width), head=nn.Conv2d(width, num_classes, 1))
+
+
+def _upsample_bilinearly(branches: nn.Module) -> None:
+    """In all exchange units; timm's upsample by the nearest neighbour, and give no choice."""
+    for module in branches.modules():
+        if isinstance(module, nn.Upsample):
+            module.mode, module.align_corners = "bilinear", False
 
 
 class Branches(nn.Module):

@@ -20,6 +20,7 @@ import pipeline
 from pipeline import layout
 from pipeline.config.params import Params
 from pipeline.files import replacing
+from pipeline.models.earlier import ARCHITECTURE
 from pipeline.records.manifest import Sample
 from pipeline.runtime.progress import say
 
@@ -57,7 +58,8 @@ def training_key(
     inputs = [
         (s.sample_id, s.image_sha256, s.mask_sha256, s.labelled, s.unlabelled) for s in samples
     ]
-    content = json.dumps([stage, pipeline.__version__, knobs, inputs, encoder_sha256, adaptation])
+    code = [pipeline.__version__, ARCHITECTURE]
+    content = json.dumps([stage, code, knobs, inputs, encoder_sha256, adaptation])
     return f"{stage}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 

@@ -450,9 +450,34 @@ MEASURES = (
     ),
 )
 
+MODEL_FAULTS = (
+    Mutant(
+        "HRNet's exchange units upsample by the nearest neighbour",
+        "pipeline/models/hrnet.py",
+        'if given.upsampling == "bilinear":',
+        'if given.upsampling == "cubic":',
+        f"{TESTS}/models/test_hrnet.py",
+    ),
+    Mutant(
+        "DDRNet's auxiliary head reads what its ReLU left",
+        "pipeline/models/ddrnet.py",
+        "        after_4 = detail\n",
+        "        after_4 = F.relu(detail)\n",
+        f"{TESTS}/models/test_ddrnet.py",
+    ),
+    Mutant(
+        "a model of before is read as what its name means today",
+        "pipeline/models/earlier.py",
+        "if architecture == ARCHITECTURE:",
+        "if architecture:",
+        f"{TESTS}/models/test_checkpoint.py",
+    ),
+)
+
 LEARNING: dict[str, tuple[Mutant, ...]] = {
     "Losses and the teacher": LOSSES,
     "Methods": METHOD_FAULTS,
+    "Models": MODEL_FAULTS,
     "Strategies": STRATEGY_FAULTS,
     "Measures": MEASURES,
 }

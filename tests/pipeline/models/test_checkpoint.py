@@ -58,3 +58,43 @@ def test_weights_of_another_model_are_refused(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match="size mismatch"):
         load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("model", "now"),
+    [
+        (
+            {"name": "hrnet", "encoder": "tu-hrnet_w18_small_v2"},
+            {"options": {"upsampling": "nearest"}},
+        ),
+    ],
+    ids=["hrnet"],
+)
+def test_a_checkpoint_of_before_is_the_network_it_was(
+    tmp_path: Path, model: dict, now: dict
+) -> None:
+    """Written without the number, under the name of then; read, it says what it always said."""
+    params = ModelParams(**model)
+    torch.manual_seed(0)
+    network = build_model(params.model_copy(update=now), 2).eval()
+    config = {"model": params.model_dump(), "classes": ["a", "b"], "image": {}}
+    save_model(tmp_path / "m", network, config)
+    written = json.loads((tmp_path / "m" / "config.json").read_text())
+    assert written.pop("architecture") == 2
+    (tmp_path / "m" / "config.json").write_text(json.dumps(written))
+    loaded = load_model(tmp_path / "m")
+    images_BCHW = torch.rand(1, 3, 64, 96)
+    assert loaded.network is not None
+    assert torch.equal(loaded.network(images_BCHW), network(images_BCHW))
+    today = build_model(params, 2).eval()
+    if today.state_dict().keys() == network.state_dict().keys():
+        today.load_state_dict(network.state_dict())
+        assert not torch.equal(today(images_BCHW), network(images_BCHW))
+    assert {key: loaded.config["model"][key] for key in now} == now
+
+
+def test_a_checkpoint_of_a_later_architecture_is_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "architecture": 3}))
+    with pytest.raises(ModelError, match="under architecture 3, this version knows 2; update"):
+        load_model(folder)
