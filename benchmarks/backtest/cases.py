@@ -130,7 +130,7 @@ def trained_by(case: BacktestCase, camvid: CamVid) -> Params:
     assert case.method is not None
     training = methods.MethodRun(
         method=case.method,
-        model="pspnet",
+        model="pspnet_mini",
         labelled_fraction=ALL_LABELS,
         seed=0,
         steps=STEPS,

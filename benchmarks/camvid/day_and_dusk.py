@@ -52,7 +52,7 @@ class CamVid:
         }
         return {
             "image": {"height_px": 192, "width_px": 256},
-            "model": {"name": "pspnet", **encoder, "freeze_batch_norm": True},
+            "model": {"name": "pspnet_mini", **encoder, "freeze_batch_norm": True},
             "embed": encoder,
             "train": {"seed": seed, "steps": steps, "encoder_learning_rate": 1e-4},
             "acquire": {"seed": seed},

@@ -2,9 +2,9 @@
 
 `python -m benchmarks.shift.arrival --data DIR`: a workspace whose day images all have labels,
 Prefect, Label Studio, git and DVC; one round by day, then dusk is taken in, which makes the report.
-It is set beside the test mIoU of that round's teacher, brought back from its tag. PSPNet is trained
-as in the campaign, DeepLabv3+ as in `benchmarks.adaptation`; ten to twenty minutes per seed on two
-cores. Writes camvid_arrival.{json,md} beside the other results. With 28 day labels:
+It is set beside the test mIoU of that round's teacher, brought back from its tag. `pspnet_mini` is
+trained as in the campaign, DeepLabv3+ as in `benchmarks.adaptation`; ten to twenty minutes per seed
+on two cores. Writes camvid_arrival.{json,md} beside the other results. With 28 day labels:
 `benchmarks.camvid.end_to_end`.
 """
 
@@ -31,7 +31,7 @@ from flows.workspace.position import ingest_tag, round_tag
 from pipeline.files import write_json, write_text
 
 DAY, DUSK = DOMAINS
-STEPS = {"pspnet": 300, "deeplabv3plus": DAY_STEPS}
+STEPS = {"pspnet_mini": 300, "deeplabv3plus": DAY_STEPS}
 FILE = RESULTS / "camvid_arrival.json"
 
 

@@ -56,7 +56,7 @@ NUM_TARGETS, NUM_TOGETHER = 40, 16
 DRIVES = ("0006r0", "0016e5")
 LEARNT = ("all", "28", *DRIVES)
 SEEDS = (0, 1)
-NETWORKS = ("pspnet-300", "deeplabv3plus-1000", "pspnet-1000", "deeplabv3plus-300")
+NETWORKS = ("pspnet_mini-300", "deeplabv3plus-1000", "pspnet_mini-1000", "deeplabv3plus-300")
 
 
 class Day(NamedTuple):

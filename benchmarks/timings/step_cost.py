@@ -44,7 +44,7 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=40, help="counted steps of each")
-    parser.add_argument("--model", default="pspnet")
+    parser.add_argument("--model", default="pspnet_mini")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = lay_out(Path(folder))

@@ -10,7 +10,7 @@ import torch
 
 from pipeline.config.params import ModelParams
 from pipeline.errors import ModelError
-from pipeline.models import ddrnet, hrnet, probe, smp
+from pipeline.models import ddrnet, hrnet, probe, pspnet, smp
 from pipeline.models.encoders import EncoderChoice, initialise_encoder
 from pipeline.models.segmenter import Segmenter
 from pipeline.models.transformers import vit
@@ -31,7 +31,8 @@ class ModelEntry:
 DEFAULT = ModelParams().encoder
 MODELS: dict[str, ModelEntry] = {
     "unet": ModelEntry(smp.unet, DEFAULT),
-    "pspnet": ModelEntry(smp.pspnet, DEFAULT),
+    "pspnet": ModelEntry(pspnet.pspnet, DEFAULT),
+    "pspnet_mini": ModelEntry(smp.pspnet_mini, DEFAULT),
     "deeplabv3": ModelEntry(smp.deeplabv3, DEFAULT),
     "deeplabv3plus": ModelEntry(smp.deeplabv3plus, DEFAULT),
     "upernet": ModelEntry(smp.upernet, DEFAULT),

@@ -99,8 +99,8 @@ def load_encoder_weights(encoder: nn.Module, path: Path, choice: EncoderChoice) 
 
     Names may be timm's own or carry smp's `model.` or `encoder.` prefix; timm's `stages.0` may be
     written `stages_0`. Every tensor of the encoder must be there. Surplus is allowed only where it
-    belongs to stages which this encoder leaves out (PSPNet takes three of five) or to a classifier;
-    else ModelError.
+    belongs to stages which this encoder leaves out (`pspnet_mini` takes three of five) or to a
+    classifier; else ModelError.
     """
     wanted = {_plain(name): value for name, value in encoder.state_dict().items()}
     ours = {name.replace(".", "_"): name for name in wanted}
@@ -126,8 +126,8 @@ def load_encoder_weights(encoder: nn.Module, path: Path, choice: EncoderChoice) 
 def drop_unused_blocks(encoder: nn.Module) -> None:
     """Remove blocks behind the last feature map that is taken.
 
-    timm's EfficientNet family keeps and computes them all: for PSPNet a quarter of the forward
-    pass and nine tenths of the weights.
+    timm's EfficientNet family keeps and computes them all: for `pspnet_mini` a quarter of the
+    forward pass and nine tenths of the weights.
     """
     features = getattr(encoder, "model", None)
     if isinstance(features, EfficientNetFeatures | MobileNetV3Features):
@@ -151,13 +151,17 @@ def whole_encoder(choice: EncoderChoice) -> nn.Module:
     return timm_network(choice, num_classes=0)
 
 
-def feature_encoder(choice: EncoderChoice) -> nn.Module:
+def feature_encoder(choice: EncoderChoice, *, output_stride: int = 32) -> nn.Module:
     """A convolutional encoder with its five maps; `hub` of the choice fetches its weights.
 
-    ModelError for a name that neither library has, or whose network gives no maps.
+    Below 32 the deepest stages are dilated and keep that stride. ModelError for a name that neither
+    library has, or whose network gives no maps or takes no dilation.
     """
+    dilated = {} if output_stride == 32 else {"output_stride": output_stride}
     try:
-        return get_encoder(choice.name, depth=5, weights=choice.hub_weights, **choice.options)
+        return get_encoder(
+            choice.name, depth=5, weights=choice.hub_weights, **dilated, **choice.options
+        )
     except OSError as error:
         raise ModelError(f"{no_hub(choice)}: {error}") from error
     except (KeyError, RuntimeError, TypeError, ValueError) as error:

@@ -27,13 +27,15 @@ class Segmenter(nn.Module):
         decoder: nn.Module,
         head: nn.Module,
         auxiliary: nn.Module | None = None,
+        auxiliary_level: int = 1,
     ) -> None:
-        """`auxiliary` gives logits from the second of the features, in training only."""
+        """`auxiliary` gives logits from one of the features, by its place; in training only."""
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
         self.head = head
         self.auxiliary = auxiliary
+        self.auxiliary_level = auxiliary_level
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Logits at the images' size."""
@@ -44,7 +46,8 @@ class Segmenter(nn.Module):
         features = self.encode(images_BCHW)
         if self.auxiliary is None:
             return self.decode(features), None
-        return self.decode(features), _resized(self.auxiliary(features[1]), images_BCHW)
+        auxiliary = self.auxiliary(features[self.auxiliary_level])
+        return self.decode(features), _resized(auxiliary, images_BCHW)
 
     def encode(self, images_BCHW: Tensor) -> list[Tensor]:
         """The image, then feature maps from shallow to deep; ModelError for sizes that do not fit.

@@ -1,7 +1,8 @@
 """Models of segmentation_models_pytorch, with any of its encoders or any of timm's (`tu-*`).
 
-U-Net (Ronneberger et al. 2015), PSPNet (Zhao et al. 2017), DeepLabV3 and V3+ (Chen et al. 2017,
-2018), UPerNet (Xiao et al. 2018), SegFormer (Xie et al. 2021), FPN (Kirillov et al. 2019).
+U-Net (Ronneberger et al. 2015), a miniature of PSPNet (Zhao et al. 2017), DeepLabV3 and V3+ (Chen
+et al. 2017, 2018), UPerNet (Xiao et al. 2018), SegFormer (Xie et al. 2021), FPN (Kirillov et al.
+2019).
 `options` are arguments of the library's class.
 """
 
@@ -25,8 +26,11 @@ def unet(encoder: EncoderChoice, num_classes: int, options: Options) -> Segmente
     return _build(library.Unet, encoder, num_classes, options)
 
 
-def pspnet(encoder: EncoderChoice, num_classes: int, options: Options) -> Segmenter:
-    """PSPNet on the encoder's 1/8 features; cheap, since deeper stages are left out."""
+def pspnet_mini(encoder: EncoderChoice, num_classes: int, options: Options) -> Segmenter:
+    """PSPNet's pooling on the encoder's third stage, at 1/8; cheap, since deeper ones are left out.
+
+    Neither dilated nor with an auxiliary loss: not the paper's network, which is `pspnet`.
+    """
     return _build(library.PSPNet, encoder, num_classes, options)
 
 

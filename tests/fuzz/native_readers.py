@@ -102,7 +102,7 @@ def _models() -> list[bytes]:
     import pipeline.models  # noqa: F401
 
     untrained = {"trained": False, "why": "no labels"}
-    lost = {"trained": True, "classes": ["a", "b"], "image": {}, "model": {"name": "pspnet"}}
+    lost = {"trained": True, "classes": ["a", "b"], "image": {}, "model": {"name": "pspnet_mini"}}
     return json_of(untrained, lost)()
 
 

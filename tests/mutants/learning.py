@@ -452,6 +452,20 @@ MEASURES = (
 
 MODEL_FAULTS = (
     Mutant(
+        "PSPNet's encoder is not dilated",
+        "pipeline/models/pspnet.py",
+        "STRIDE = 8",
+        "STRIDE = 16",
+        f"{TESTS}/models/test_pspnet.py",
+    ),
+    Mutant(
+        "PSPNet's auxiliary head reads the first map",
+        "pipeline/models/pspnet.py",
+        "auxiliary_level=-2,",
+        "auxiliary_level=-3,",
+        f"{TESTS}/models/test_pspnet.py",
+    ),
+    Mutant(
         "HRNet's exchange units upsample by the nearest neighbour",
         "pipeline/models/hrnet.py",
         'if given.upsampling == "bilinear":',

@@ -20,7 +20,7 @@ TINY_PARAMS = {
     "domain": "day",
     "domains": {"day": {}},
     "image": {"height_px": 64, "width_px": 64},
-    "model": {"name": "pspnet", "encoder": "tu-test_efficientnet"},
+    "model": {"name": "pspnet_mini", "encoder": "tu-test_efficientnet"},
     "train": {"steps": 4, "batch_labelled": 2, "batch_unlabelled": 3, "checkpoint_every_s": 1e9},
     "method": {"name": "fixmatch", "confidence_threshold": 0.4, "rampup_share": 0.0},
 }

@@ -15,7 +15,15 @@ SMALL_VIT = {"depth": 4, "embed_dim": 48, "num_heads": 3}
 SMALL = {
     **{
         name: ModelParams(name=name, encoder=CNN)
-        for name in ("unet", "pspnet", "deeplabv3", "deeplabv3plus", "segformer", "fpn")
+        for name in (
+            "unet",
+            "pspnet",
+            "pspnet_mini",
+            "deeplabv3",
+            "deeplabv3plus",
+            "segformer",
+            "fpn",
+        )
     },
     "upernet": ModelParams(name="upernet", encoder=CNN, options={"decoder_channels": 32}),
     "hrnet": ModelParams(name="hrnet", encoder="tu-hrnet_w18_small_v2"),

@@ -82,7 +82,7 @@ def test_real_trainings_give_the_same_figures_with_a_workspaces_knobs(
     (workspace / "params.yaml").write_text(
         "classes: [a, b]\n"
         "image: {height_px: 32, width_px: 64, scale: 0.5}\n"
-        "model: {name: pspnet, encoder: tu-test_efficientnet}\n"
+        "model: {name: pspnet_mini, encoder: tu-test_efficientnet}\n"
         "embed: {encoder: tu-test_efficientnet}\n"
         "train: {steps: 9, batch_labelled: 2, batch_unlabelled: 2}\n"
     )
@@ -94,11 +94,11 @@ def test_real_trainings_give_the_same_figures_with_a_workspaces_knobs(
     full = json.loads(out.read_text())
     assert (
         full["model"]
-        == "pspnet trained by mean_teacher for 2 steps in crops of 32x64 pixels at scale 0.5"
+        == "pspnet_mini trained by mean_teacher for 2 steps in crops of 32x64 pixels at scale 0.5"
     )
     assert full["strategies"]["random"]["labels"] == [2, 6]
     assert [len(seed) for seed in full["strategies"]["random"]["miou"]] == [2]
-    assert "pspnet trained by mean_teacher" in (tmp_path / "page.html").read_text()
+    assert "pspnet_mini trained by mean_teacher" in (tmp_path / "page.html").read_text()
     code, output = run(*words, "--fast", "--set", "embed.encoder=tu-mobilenetv2_100")
     assert code == 0, output
     fast = json.loads(out.read_text())

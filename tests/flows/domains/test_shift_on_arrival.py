@@ -34,7 +34,7 @@ def small(root: Path) -> None:
         {
             "image": {"height_px": 32, "width_px": 32},
             "embed": encoder,
-            "model": {"name": "pspnet", **encoder},
+            "model": {"name": "pspnet_mini", **encoder},
         }
     )
 

@@ -48,7 +48,7 @@ def save(folder: Path, params: ModelParams) -> Path:
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Of the same network as in `folder`; exporting takes seconds."""
-    folder = save(tmp_path_factory.mktemp("program"), SMALL["pspnet"])
+    folder = save(tmp_path_factory.mktemp("program"), SMALL["pspnet_mini"])
     network = load_model(folder).network
     assert network is not None
     return onnx_export._program(network, torch.zeros(1, 3, *SIZE))
@@ -61,7 +61,7 @@ def workspace(make_workspace) -> Path:
 
 @pytest.fixture
 def folder(workspace: Path) -> Path:
-    return save(workspace / layout.TEACHER, SMALL["pspnet"])
+    return save(workspace / layout.TEACHER, SMALL["pspnet_mini"])
 
 
 def test_what_is_written_says_the_same_as_torch(folder: Path, tmp_path: Path) -> None:

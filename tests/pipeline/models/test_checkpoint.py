@@ -12,7 +12,7 @@ from pipeline.config.params import ModelParams
 from pipeline.errors import ModelError
 from pipeline.models import build_model, load_model, save_model, save_untrained
 
-PARAMS = ModelParams(name="pspnet", encoder="tu-test_efficientnet")
+PARAMS = ModelParams(name="pspnet_mini", encoder="tu-test_efficientnet")
 
 
 @pytest.fixture
@@ -67,8 +67,9 @@ def test_weights_of_another_model_are_refused(folder: Path) -> None:
             {"name": "hrnet", "encoder": "tu-hrnet_w18_small_v2"},
             {"options": {"upsampling": "nearest"}},
         ),
+        ({"name": "pspnet", "encoder": "tu-test_efficientnet"}, {"name": "pspnet_mini"}),
     ],
-    ids=["hrnet"],
+    ids=["hrnet", "pspnet"],
 )
 def test_a_checkpoint_of_before_is_the_network_it_was(
     tmp_path: Path, model: dict, now: dict

@@ -33,7 +33,7 @@ def timm_file(path: Path, **changes: Tensor) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["unet", "pspnet"])
+@pytest.mark.parametrize("name", ["unet", "pspnet_mini", "pspnet"])
 def test_a_files_weights_arrive_cast_to_float32(name: str, tmp_path: Path) -> None:
     file = timm_file(tmp_path / "w.safetensors")
     params = ModelParams(name=name, encoder=ENCODER, encoder_weights=str(file))
@@ -126,7 +126,7 @@ def test_the_hub_is_asked_for_pretrained_weights(monkeypatch: pytest.MonkeyPatch
 
 
 def test_blocks_that_nobody_takes_are_dropped_and_nothing_else_changes() -> None:
-    params = ModelParams(name="pspnet", encoder=ENCODER)
+    params = ModelParams(name="pspnet_mini", encoder=ENCODER)
     torch.manual_seed(0)
     model = build_model(params, 3).eval()
     torch.manual_seed(0)
@@ -162,7 +162,7 @@ def test_the_shared_encoder_knows_sky_from_road() -> None:
     if not folder or not file.is_file():
         pytest.skip("SSL_LOOP_DATA does not point at the public data")
     params = ModelParams(
-        name="pspnet",
+        name="pspnet_mini",
         encoder="tu-mobilenetv2_100",
         encoder_weights=str(file),
         encoder_options={"pad_type": "same"},

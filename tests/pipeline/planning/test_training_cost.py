@@ -19,7 +19,7 @@ def params(size_px: int = 32, **blocks: object) -> Params:
         {
             "classes": ["a", "b"],
             "image": {"height_px": size_px, "width_px": size_px},
-            "model": {"name": "pspnet", "encoder": "resnet18"},
+            "model": {"name": "pspnet_mini", "encoder": "resnet18"},
             "train": {"batch_labelled": 2, "batch_unlabelled": 2},
             **blocks,
         }

@@ -21,7 +21,7 @@ from pipeline.training.probes.contest import judges, sentence
 from pipeline.training.probes.probe_choice import probe_image
 
 BOTH = {
-    "model": {"name": "pspnet", "encoder": "tu-test_efficientnet", "contender": "probe"},
+    "model": {"name": "pspnet_mini", "encoder": "tu-test_efficientnet", "contender": "probe"},
     "method": {"name": "supervised"},
     "image": {"height_px": 64, "width_px": 64, "scale": 1.0},
     "train": {"steps": 1},
@@ -38,7 +38,7 @@ def test_after_one_step_a_network_loses_to_a_probe(make_workspace, tiny_params, 
     train_baseline.run(root, params)
     train_teacher.run(root, params)
     found = facts_of(root)["contest"]
-    assert (found["kept"], found["name"], found["num_images"]) == ("probe", "pspnet", 12)
+    assert (found["kept"], found["name"], found["num_images"]) == ("probe", "pspnet_mini", 12)
     assert found["miou_probe"] > found["miou"] + 0.1
     low, high = found["gain_interval"]
     assert low < found["miou_probe"] - found["miou"] < high
@@ -66,7 +66,7 @@ def test_a_probe_that_learnt_nothing_loses(
     params = tiny_params(**{**BOTH, "train": {"steps": 40, "learning_rate": 3e-3}})
     train_teacher.run(root, params)
     found = facts_of(root)["contest"]
-    assert found["kept"] == "pspnet"
+    assert found["kept"] == "pspnet_mini"
     assert found["gain_interval"] is None, "two images say nothing about others"
     train_teacher.run(alone, params.with_knobs(model={"contender": "none"}))
     both, network = (root / layout.TEACHER / "model.safetensors" for root in (root, alone))
@@ -89,7 +89,7 @@ def test_without_a_val_mask_the_network_stands_alone(make_workspace, tiny_params
     train_teacher.run(root, tiny_params(**BOTH))
     assert "contest" not in facts_of(root)
     assert "no val image has a mask yet; the network stands alone" in capsys.readouterr().err
-    assert load_model(root / layout.TEACHER).config["model"]["name"] == "pspnet"
+    assert load_model(root / layout.TEACHER).config["model"]["name"] == "pspnet_mini"
 
 
 def test_who_asks_for_snapshots_gets_those_of_the_network(make_workspace, tiny_params) -> None:

@@ -1,0 +1,36 @@
+"""Networks that were built otherwise when a checkpoint was written, by the names they have now.
+
+A checkpoint keeps the number of the architecture it was written under. Where a name has come to
+mean another network since, the checkpoint's own is what is built again, to the last digit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.config.params import ModelParams
+from pipeline.errors import ModelError
+
+ARCHITECTURE = 2
+"""Of networks built today; 1 = as before `pspnet`, `hrnet` and DINOv2's positions were as in their
+papers, which checkpoints say nothing about."""
+
+
+def as_written(model: ModelParams, architecture: int) -> ModelParams:
+    """The params that build today what `model` built under `architecture`; ModelError for a later.
+
+    1: `pspnet` was `pspnet_mini`, `hrnet` upsampled by the nearest neighbour.
+    """
+    if architecture > ARCHITECTURE:
+        raise ModelError(
+            f"written under architecture {architecture}, this version knows {ARCHITECTURE}; "
+            "update ssl-loop"
+        )
+    if architecture == ARCHITECTURE:
+        return model
+    changed: dict[str, Any] = {}
+    if model.name == "pspnet":
+        changed["name"] = "pspnet_mini"
+    if model.name == "hrnet":
+        changed["options"] = {**model.options, "upsampling": "nearest"}
+    return model.model_copy(update=changed)
