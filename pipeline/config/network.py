@@ -219,7 +219,7 @@ class AdaptParams(Block):
     its own; needs a method with a teacher."""
     fourier_beta: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
     """Half of the other domains' labelled images take the lowest frequencies' amplitudes of an
-    image of the current one, up to this share of height and width (FDA: .01 to .09); 0 = off."""
+    image of the current one, up to this share of the shorter side (FDA: .01 to .09); 0 = off."""
     source_weight: Share = 0.3
     """How often a labelled image of another domain is drawn, beside one of the current domain: 1 =
     as often, 0 = never, once the current domain has labels."""

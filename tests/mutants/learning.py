@@ -450,7 +450,14 @@ MEASURES = (
     ),
 )
 
-MODEL_FAULTS = (
+FAITHFUL = (
+    Mutant(
+        "FDA's low frequencies are a share of the longer side",
+        "pipeline/training/domain_adaptation/fourier.py",
+        "most = beta * min(height, width)",
+        "most = beta * max(height, width)",
+        f"{TESTS}/training/domain_adaptation/test_fourier.py",
+    ),
     Mutant(
         "PSPNet's encoder is not dilated",
         "pipeline/models/pspnet.py",
@@ -491,7 +498,7 @@ MODEL_FAULTS = (
 LEARNING: dict[str, tuple[Mutant, ...]] = {
     "Losses and the teacher": LOSSES,
     "Methods": METHOD_FAULTS,
-    "Models": MODEL_FAULTS,
+    "As in papers and their code": FAITHFUL,
     "Strategies": STRATEGY_FAULTS,
     "Measures": MEASURES,
 }

@@ -23,7 +23,11 @@ def with_style_of(source_BCHW: Tensor, style_BCHW: Tensor, beta: float) -> Tenso
 
 
 def low_frequencies(height: int, width: int, beta: float) -> Tensor:
-    """M_beta: True where both frequencies are at most beta of the size; frequency 0 comes first."""
-    rows_H = (torch.fft.fftfreq(height) * height).abs().round() <= beta * height
-    columns_W = (torch.fft.fftfreq(width) * width).abs().round() <= beta * width
+    """M_beta: True where both frequencies are at most beta of the shorter side; 0 comes first.
+
+    A square, as in the authors' code; the paper's equation 2 takes beta of each side.
+    """
+    most = beta * min(height, width)
+    rows_H = (torch.fft.fftfreq(height) * height).abs().round() <= most
+    columns_W = (torch.fft.fftfreq(width) * width).abs().round() <= most
     return rows_H[:, None] & columns_W
