@@ -105,15 +105,21 @@ def features_key(network: Probe, image: ImageParams, normalisation: Normalisatio
         "mean_C": network.decoder.mean_C,
         "projection_CD": network.decoder.projection_CD,
     }
-    return digest([image.model_dump(), normalisation], tensors.items())
+    return digest([image.model_dump(), normalisation, _layers(network)], tensors.items())
 
 
 def encoder_key(
     network: Probe, image: ImageParams, normalisation: Normalisation, about: object
 ) -> str:
     """Of the encoder, how it sees images, and `about`, anything that JSON can write."""
-    said = [image.model_dump(), normalisation, about, network.decoder.projection_CD.shape]
+    shape = network.decoder.projection_CD.shape
+    said = [image.model_dump(), normalisation, about, shape, _layers(network)]
     return digest(said, network.encoder.state_dict().items())
+
+
+def _layers(network: Probe) -> list[str]:
+    """The classes of the encoder's layers: the same weights say other things in other ones."""
+    return [type(layer).__name__ for layer in network.encoder.modules()]
 
 
 def digest(said: object, tensors: Iterable[tuple[str, Tensor]]) -> str:

@@ -6,10 +6,9 @@ mean another network since, the checkpoint's own is what is built again, to the 
 
 from __future__ import annotations
 
-from typing import Any
-
 from pipeline.config.params import ModelParams
 from pipeline.errors import ModelError
+from pipeline.models.transformers.vit import is_dinov2
 
 ARCHITECTURE = 2
 """Of networks built today; 1 = as before `pspnet`, `hrnet` and DINOv2's positions were as in their
@@ -19,7 +18,8 @@ papers, which checkpoints say nothing about."""
 def as_written(model: ModelParams, architecture: int) -> ModelParams:
     """The params that build today what `model` built under `architecture`; ModelError for a later.
 
-    1: `pspnet` was `pspnet_mini`, `hrnet` upsampled by the nearest neighbour.
+    1: `pspnet` was `pspnet_mini`, `hrnet` upsampled by the nearest neighbour, `sincos_2d` was
+    `sincos_2d_mae`, and DINOv2's positions were antialiased.
     """
     if architecture > ARCHITECTURE:
         raise ModelError(
@@ -28,9 +28,12 @@ def as_written(model: ModelParams, architecture: int) -> ModelParams:
         )
     if architecture == ARCHITECTURE:
         return model
-    changed: dict[str, Any] = {}
-    if model.name == "pspnet":
-        changed["name"] = "pspnet_mini"
-    if model.name == "hrnet":
-        changed["options"] = {**model.options, "upsampling": "nearest"}
-    return model.model_copy(update=changed)
+    name = "pspnet_mini" if model.name == "pspnet" else model.name
+    options = dict(model.options)
+    if name == "hrnet":
+        options["upsampling"] = "nearest"
+    if options.get("positions") == "sincos_2d":
+        options["positions"] = "sincos_2d_mae"
+    if name in ("vit", "dinov2_dpt", "probe") and is_dinov2(model.encoder):
+        options["antialias"] = True
+    return model.model_copy(update={"name": name, "options": options})

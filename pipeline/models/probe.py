@@ -23,6 +23,7 @@ from pipeline.models.transformers.vit import is_vit, vit_maps
 CELL_PX = 4  # a cell's side: thin things are one or two cells wide
 NUM_COMPONENTS, HIDDEN = 64, 128
 OPTIONS = {"components": NUM_COMPONENTS, "hidden": HIDDEN}
+ANTIALIAS = "antialias"  # as of `vit`
 
 
 class Head(nn.Module):
@@ -141,13 +142,18 @@ def side_by_side(features: Sequence[Tensor]) -> Tensor:
 
 def probe(choice: EncoderChoice, num_classes: int, options: Mapping[str, Any]) -> Segmenter:
     """A small head on the maps of a frozen encoder, any of them or a ViT's; seconds to train."""
-    if unknown := sorted(options.keys() - OPTIONS.keys()):
-        raise ModelError(f"probe: unknown option {', '.join(unknown)}; it has {', '.join(OPTIONS)}")
-    sizes = OPTIONS | dict(options)
+    known = [*OPTIONS, ANTIALIAS]
+    if unknown := sorted(options.keys() - set(known)):
+        raise ModelError(f"probe: unknown option {', '.join(unknown)}; it has {', '.join(known)}")
+    antialias = options.get(ANTIALIAS, False)
+    if type(antialias) is not bool:
+        raise ModelError(f"probe: option {ANTIALIAS} = {antialias!r}: expected true or false")
+    sizes = OPTIONS | {name: value for name, value in options.items() if name != ANTIALIAS}
     for name, value in sizes.items():
         if type(value) is not int or value < 1:
             raise ModelError(f"probe: option {name} = {value!r}: expected a whole number above 0")
-    encoder = vit_maps(choice) if is_vit(choice.name) else feature_encoder(choice)
+    of_vit = is_vit(choice.name)
+    encoder = vit_maps(choice, antialias=antialias) if of_vit else feature_encoder(choice)
     width = _width(encoder)
     components = min(sizes["components"], width)
     return Probe(encoder, width, num_classes, components=components, hidden=sizes["hidden"])

@@ -452,6 +452,20 @@ MEASURES = (
 
 FAITHFUL = (
     Mutant(
+        "Beyer's positions divide by a quarter of the channels",
+        "pipeline/models/transformers/vit_parts.py",
+        "return _of_both_sides(height, width, channels, channels // 4 - 1)",
+        "return _of_both_sides(height, width, channels, channels // 4)",
+        f"{TESTS}/models/test_vit.py",
+    ),
+    Mutant(
+        "DINOv2's positions are scaled to the size without its offset",
+        "pipeline/models/transformers/vit_parts.py",
+        "(side + DINOV2_OFFSET) / was",
+        "side / was",
+        f"{TESTS}/models/test_vit.py",
+    ),
+    Mutant(
         "FDA's low frequencies are a share of the longer side",
         "pipeline/training/domain_adaptation/fourier.py",
         "most = beta * min(height, width)",

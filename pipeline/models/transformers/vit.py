@@ -20,7 +20,12 @@ from pipeline.errors import ModelError
 from pipeline.models.encoders import TIMM, EncoderChoice, timm_network
 from pipeline.models.segmenter import Segmenter
 from pipeline.models.transformers.dpt import DPT, NUM_MAPS, LastMap
-from pipeline.models.transformers.vit_parts import SINCOS, ConvolutionalStem, FixedPositions
+from pipeline.models.transformers.vit_parts import (
+    SINCOS,
+    ConvolutionalStem,
+    DINOv2Positions,
+    FixedPositions,
+)
 
 FIT = (
     "tu-vit_tiny_patch16_224, tu-vit_small_patch14_dinov2, tu-vit_base_patch14_dinov2, "
@@ -39,6 +44,9 @@ class DINOv2Options(Block):
 
     freeze_encoder: bool = False
     """Train the decoder alone."""
+    antialias: bool = False
+    """Of DINOv2's table of positions where it is interpolated: timm's way. DINOv2's own code does
+    not; encoders with registers, and all others, always do."""
 
 
 class ViTOptions(DINOv2Options):
@@ -46,7 +54,7 @@ class ViTOptions(DINOv2Options):
 
     decoder: Literal["dpt", "linear"] = "dpt"
     """linear = one 1x1 convolution on the last map."""
-    positions: Literal["own", "learned", "sincos_1d", "sincos_2d", "none"] = "own"
+    positions: Literal["own", "learned", "sincos_1d", "sincos_2d", "sincos_2d_mae", "none"] = "own"
     """own = the encoder's: a learned table, or turned queries and keys in DINOv3; learned = a
     table, interpolated to other sizes than the encoder's img_size."""
     stem: Literal["linear", "convolutional"] = "linear"
@@ -88,9 +96,14 @@ def is_vit(name: str) -> bool:
     return name.startswith(TIMM) and timm.models.is_model_in_modules(bare, FAMILIES)
 
 
-def vit_maps(encoder: EncoderChoice) -> nn.Module:
+def is_dinov2(name: str) -> bool:
+    """Whether an encoder is DINOv2 without registers: its positions are interpolated otherwise."""
+    return is_vit(name) and "_dinov2" in name and "_reg" not in name
+
+
+def vit_maps(encoder: EncoderChoice, *, antialias: bool = False) -> nn.Module:
     """The maps that DPT reads of a ViT, as they are: four, all of the size in patches."""
-    return _token_maps(encoder, ViTOptions(token="none"))[0]
+    return _token_maps(encoder, ViTOptions(token="none", antialias=antialias))[0]
 
 
 def _token_maps(encoder: EncoderChoice, options: ViTOptions) -> tuple[TokenMaps, int]:
@@ -125,7 +138,14 @@ def _network(encoder: EncoderChoice, options: ViTOptions) -> Any:
         raise ModelError(f"{encoder.name!r} has no class token; options: {{token: mean}} fits")
     if options.positions != "own" or options.stem != "linear":
         _exchange(network, encoder, options)
+    if is_dinov2(encoder.name) and not options.antialias and _has_class_and_table(network):
+        network.__class__ = DINOv2Positions  # timm builds the network, and asks for no class
     return network
+
+
+def _has_class_and_table(network: Any) -> bool:
+    """And no registers, which encoder_options may add."""
+    return network.pos_embed is not None and network.num_prefix_tokens == 1
 
 
 def _no_vit(encoder: EncoderChoice) -> ModelError:

@@ -11,7 +11,9 @@ import torch
 from pipeline.config.params import ModelParams
 from pipeline.errors import ModelError
 from pipeline.models import build_model, load_model, save_model, save_untrained
+from tests.support.model_variants import DINOV2_S, SMALL_VIT, VIT
 
+DINOV2_OPTIONS = {**SMALL_VIT, "img_size": 98}
 PARAMS = ModelParams(name="pspnet_mini", encoder="tu-test_efficientnet")
 
 
@@ -68,8 +70,20 @@ def test_weights_of_another_model_are_refused(folder: Path) -> None:
             {"options": {"upsampling": "nearest"}},
         ),
         ({"name": "pspnet", "encoder": "tu-test_efficientnet"}, {"name": "pspnet_mini"}),
+        (
+            {"name": "vit", "encoder": VIT, "options": {"positions": "sincos_2d"}},
+            {"options": {"positions": "sincos_2d_mae"}},
+        ),
+        (
+            {"name": "dinov2_dpt", "encoder": DINOV2_S, "encoder_options": DINOV2_OPTIONS},
+            {"options": {"antialias": True}},
+        ),
+        (
+            {"name": "probe", "encoder": DINOV2_S, "encoder_options": DINOV2_OPTIONS},
+            {"options": {"antialias": True}},
+        ),
     ],
-    ids=["hrnet", "pspnet"],
+    ids=["hrnet", "pspnet", "sincos_2d", "dinov2_dpt", "probe"],
 )
 def test_a_checkpoint_of_before_is_the_network_it_was(
     tmp_path: Path, model: dict, now: dict

@@ -16,7 +16,13 @@ from pipeline.errors import ConfigError, ModelError
 from pipeline.models import build_model
 from pipeline.models.segmenter import Segmenter
 from pipeline.models.transformers.dpt import DPT
-from pipeline.models.transformers.vit_parts import ConvolutionalStem, sincos_1d, sincos_2d
+from pipeline.models.transformers.vit_parts import (
+    SINCOS,
+    ConvolutionalStem,
+    sincos_1d,
+    sincos_2d,
+    sincos_2d_mae,
+)
 from tests.support.model_variants import DINOV2_S, DINOV3, SMALL_VIT, VIT
 
 SMALL_DINOV2 = {**SMALL_VIT, "img_size": 70}
@@ -81,18 +87,67 @@ def test_sincos_1d_by_the_formula() -> None:
                 assert found[y, x, 2 * i + 1] == pytest.approx(math.cos(angle), abs=1e-6)
 
 
-def test_sincos_2d_by_the_formula() -> None:
+@pytest.mark.parametrize(("formula", "denominator"), [(sincos_2d, 2), (sincos_2d_mae, 3)])
+def test_sincos_2d_by_the_formula(formula, denominator: int) -> None:
+    """Beyer et al. divide i by D/4 - 1, so that the last wavelength is 10,000; MAE by D/4."""
     height, width, channels = 3, 4, 12
-    found, quarter = sincos_2d(height, width, channels), channels // 4
+    found, quarter = formula(height, width, channels), channels // 4
     for y in range(height):
         for x in range(width):
             for i in range(quarter):
-                frequency = 1 / 10000 ** (i / quarter)
+                frequency = 1 / 10000 ** (i / denominator)
                 expected = [f(place * frequency) for place in (x, y) for f in (math.sin, math.cos)]
                 assert found[y, x, i::quarter].tolist() == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("formula", [sincos_1d, sincos_2d])
+def cubic(t: float) -> float:
+    """Keys's kernel with a = -3/4, torch's and DINOv2's."""
+    t = abs(t)
+    if t <= 1:
+        return 1.25 * t**3 - 2.25 * t**2 + 1
+    return -0.75 * (t**3 - 5 * t**2 + 8 * t - 4) if t < 2 else 0.0
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["vit", "dinov2_dpt"])
+def test_dinov2s_positions_are_interpolated_as_in_its_code(name: str) -> None:
+    """By loops: bicubic over 4x4 places, no antialias, the scale of a side larger by .1."""
+    model = build(DINOV2_S, name, encoder_options=SMALL_DINOV2)
+    vit, (height, width), side = model.encoder.model, (2, 9), 5
+    nn.init.zeros_(vit.patch_embed.proj.weight)
+    nn.init.zeros_(vit.patch_embed.proj.bias)
+    nn.init.normal_(vit.pos_embed)
+    nn.init.normal_(vit.cls_token)
+    seen_ND = tokens_seen(model, torch.rand(1, 3, 32, 128))[0]  # 2x9 patches of 14 pixels
+    torch.testing.assert_close(seen_ND[0], vit.cls_token[0, 0] + vit.pos_embed[0, 0])
+    table = vit.pos_embed[0, 1:, 7].view(side, side).tolist()
+    for y in range(height):
+        for x in range(width):
+            from_y = (y + 0.5) * side / (height + 0.1) - 0.5
+            from_x = (x + 0.5) * side / (width + 0.1) - 0.5
+            expected = 0.0
+            for i in range(math.floor(from_y) - 1, math.floor(from_y) + 3):
+                for j in range(math.floor(from_x) - 1, math.floor(from_x) + 3):
+                    value = table[min(max(i, 0), side - 1)][min(max(j, 0), side - 1)]
+                    expected += cubic(from_y - i) * cubic(from_x - j) * value
+            assert seen_ND[1 + y * width + x, 7].item() == pytest.approx(expected, abs=1e-4)
+
+
+@torch.no_grad()
+def test_antialiased_positions_are_there_for_the_asking_and_nothing_else_changes() -> None:
+    """At the table's own size both say the same; smaller, not."""
+    own = build(DINOV2_S, "dinov2_dpt", encoder_options=SMALL_DINOV2)
+    other = build(DINOV2_S, "dinov2_dpt", encoder_options=SMALL_DINOV2, options={"antialias": True})
+    assert list(own.state_dict()) == list(other.state_dict())
+    for size, same in (((64, 64), True), ((32, 64), False)):
+        images_BCHW = torch.rand(1, 3, *size)
+        found = [tokens_seen(model, images_BCHW) for model in (own, other)]
+        assert torch.equal(*found) == same, size
+    plain = build(options={"antialias": False}).encoder.model
+    assert type(plain).__name__ == "VisionTransformer", "not a DINOv2"
+
+
+@pytest.mark.parametrize("formula", [sincos_1d, sincos_2d, sincos_2d_mae])
 def test_no_two_places_are_alike(formula) -> None:
     places_ND = formula(6, 8, 64).flatten(0, 1)
     apart = torch.cdist(places_ND, places_ND) + torch.eye(48)
@@ -119,7 +174,7 @@ def test_learned_positions_are_the_table_at_its_size_and_interpolated_elsewhere(
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("positions", ["sincos_1d", "sincos_2d", "none"])
+@pytest.mark.parametrize("positions", ["sincos_1d", "sincos_2d", "sincos_2d_mae", "none"])
 def test_fixed_positions_are_added_to_patches_alone(positions: str) -> None:
     model = build(options={"positions": positions})
     assert model.encoder.model.pos_embed is None
@@ -127,7 +182,7 @@ def test_fixed_positions_are_added_to_patches_alone(positions: str) -> None:
     patches_BDhw = model.encoder.model.patch_embed.proj(images_BCHW)
     expected = patches_BDhw.permute(0, 2, 3, 1)
     if positions != "none":
-        expected = expected + {"sincos_1d": sincos_1d, "sincos_2d": sincos_2d}[positions](4, 6, 64)
+        expected = expected + SINCOS[positions](4, 6, 64)
     torch.testing.assert_close(tokens_BND[:, 1:], expected.flatten(1, 2))
     torch.testing.assert_close(tokens_BND[:, :1], model.encoder.model.cls_token.expand(2, 1, 64))
 
