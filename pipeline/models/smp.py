@@ -77,6 +77,10 @@ def _build(
             f"{architecture.__name__} with options {dict(options)}, encoder {encoder.name!r} and "
             f"encoder_options {dict(encoder.options)}: {error}"
         ) from error
-    parts = {name: model.get_submodule(name) for name in ("encoder", "decoder")}
-    drop_unused_blocks(parts["encoder"])
-    return Segmenter(**parts, head=model.get_submodule("segmentation_head"))
+    found = model.get_submodule("encoder")
+    drop_unused_blocks(found)
+    return Segmenter(
+        encoder=found,
+        decoder=model.get_submodule("decoder"),
+        head=model.get_submodule("segmentation_head"),
+    )

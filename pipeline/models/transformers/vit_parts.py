@@ -83,7 +83,8 @@ class DINOv2Positions(VisionTransformer):
             table_1ND = torch.cat([table_1ND[:, :1], patches_1ND], dim=1)
         token_B1D = network.cls_token.expand(len(tokens_BhwD), -1, -1)
         placed: Tensor = torch.cat([token_B1D, tokens_BhwD.flatten(1, 2)], dim=1) + table_1ND
-        return network.pos_drop(placed)  # type: ignore[no-any-return]
+        dropped: Tensor = network.pos_drop(placed)
+        return dropped
 
 
 class FixedPositions(nn.Module):
