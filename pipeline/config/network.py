@@ -217,6 +217,14 @@ class AdaptParams(Block):
     """Whether half of the classes of a labelled image are pasted onto an unlabelled one of the
     current domain, and both learnt from (DACS): always, never, or until that domain has labels of
     its own; needs a method with a teacher."""
+    masked_consistency: bool = False
+    """Whether the student also learns unlabelled images of the current domain with most of their
+    patches hidden, as the teacher labels them whole (MIC); needs a method with a teacher."""
+    mask_ratio: Share = 0.7
+    """Share of the patches that masked_consistency hides."""
+    mask_patch_px: PositiveInt = 32
+    """Side of its patches, in pixels of what the network sees: a sixteenth of the crop is usual (64
+    of 1024)."""
     fourier_beta: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
     """Half of the other domains' labelled images take the lowest frequencies' amplitudes of an
     image of the current one, up to this share of the shorter side (FDA: .01 to .09); 0 = off."""
@@ -237,6 +245,7 @@ NO_ADAPTATION = AdaptParams(
     batch_norm="none",
     target_share=None,
     cross_domain_mix=False,
+    masked_consistency=False,
     fourier_beta=0.0,
     source_weight=1.0,
     warm_start=False,

@@ -21,6 +21,7 @@ from pipeline.training.batches import INITIAL_WEIGHTS, WholeSet, derive_seed
 from pipeline.training.class_balance import class_weights
 from pipeline.training.domain_adaptation.class_mix import CrossDomainMix
 from pipeline.training.domain_adaptation.enabled import Adaptation
+from pipeline.training.domain_adaptation.masked_consistency import MaskedConsistency
 from pipeline.training.probes.probe_components import fit_components
 from pipeline.training.supervised_loss import build_labelled_loss
 
@@ -71,14 +72,29 @@ def new_method(job: TrainingJob, store: ImageStore, device: torch.device) -> Met
         labelled_loss=build_labelled_loss(params.train, weights_K),
         unlabelled=WholeSet(store=store, params=params, samples=job.unlabelled, device=device),
         cross_domain=_cross_domain(job),
+        masked=_masked(job),
     )
     method = build_method(params.method.name, setup)
-    if setup.cross_domain and method.learner() is None:
-        say(
-            f"{job.stage}: adapt.cross_domain_mix: {params.method.name} has no teacher to say what "
-            "is on an unlabelled image; the rest of adapt applies"
-        )
+    at_shift = {"cross_domain_mix": setup.cross_domain, "masked_consistency": setup.masked}
+    for knob in [knob for knob, term in at_shift.items() if term]:
+        if method.learner() is None:
+            say(
+                f"{job.stage}: adapt.{knob}: {params.method.name} has no teacher to say what "
+                "is on an unlabelled image; the rest of adapt applies"
+            )
     return method
+
+
+def _masked(job: TrainingJob) -> MaskedConsistency | None:
+    adapt = job.params.adapt
+    if not adapt.masked_consistency:
+        return None
+    return MaskedConsistency(
+        confidence_threshold=job.params.method.confidence_threshold,
+        ratio=adapt.mask_ratio,
+        patch_px=adapt.mask_patch_px,
+        target_N=torch.tensor([job.adaptation.is_target(s) for s in job.unlabelled]),
+    )
 
 
 def _cross_domain(job: TrainingJob) -> CrossDomainMix | None:

@@ -452,6 +452,27 @@ MEASURES = (
 
 FAITHFUL = (
     Mutant(
+        "MIC keeps the patches that it should hide",
+        "pipeline/training/domain_adaptation/masked_consistency.py",
+        "(drawn_B1hw > ratio)",
+        "(drawn_B1hw < ratio)",
+        f"{TESTS}/training/domain_adaptation/test_masked_consistency.py",
+    ),
+    Mutant(
+        "MIC learns images of the other domains",
+        "pipeline/training/domain_adaptation/masked_consistency.py",
+        "valid_BHW = seen.valid_BHW & is_target_B11",
+        "valid_BHW = seen.valid_BHW & (is_target_B11 | True)",
+        f"{TESTS}/training/domain_adaptation/test_masked_consistency.py",
+    ),
+    Mutant(
+        "MIC weighs pixels, not the batch, by confidence",
+        "pipeline/training/domain_adaptation/masked_consistency.py",
+        "weight.expand(valid_BHW.shape), valid_BHW",
+        "confidence_BHW >= self.confidence_threshold, valid_BHW",
+        f"{TESTS}/training/domain_adaptation/test_masked_consistency.py",
+    ),
+    Mutant(
         "Beyer's positions divide by a quarter of the channels",
         "pipeline/models/transformers/vit_parts.py",
         "return _of_both_sides(height, width, channels, channels // 4 - 1)",

@@ -104,9 +104,11 @@ class SemiSupervised(nn.Module):
         if batch.unlabelled is None or self.params.consistency_weight == 0:
             return Losses(supervised, {})
         found = self.unsupervised(batch, batch.unlabelled, step)
-        if self.setup.cross_domain and (student := self.learner()) is not None:
-            mixed = (cast(Network, student), self.result(), batch, batch.unlabelled)
-            found.terms["cross_domain"] = self.setup.cross_domain.loss(*mixed)
+        at_shift = {"cross_domain": self.setup.cross_domain, "masked": self.setup.masked}
+        for name, term in at_shift.items():
+            if term and (student := self.learner()) is not None:
+                seen = (cast(Network, student), self.result(), batch, batch.unlabelled)
+                found.terms[name] = term.loss(*seen)
         weights = dict.fromkeys(found.terms, self.weight(step)) | dict.fromkeys(self.unweighted, 1)
         terms = {name: weights[name] * term for name, term in found.terms.items()}
         return Losses(supervised | terms, found.logs)

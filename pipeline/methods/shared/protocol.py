@@ -106,7 +106,7 @@ class UnlabelledSet(Protocol):
 
 
 class CrossDomain(Protocol):
-    """What a student learns from labelled and unlabelled images mixed."""
+    """What a student learns at a shift, from labelled and unlabelled images or the latter alone."""
 
     def loss(self, student: Network, teacher: Any, batch: Batch, seen: Unlabelled) -> Tensor:
         """A scalar, not yet multiplied by lambda(t)."""
@@ -128,6 +128,8 @@ class MethodSetup:
     """For methods that look at the whole set from time to time."""
     cross_domain: CrossDomain | None = None
     """A term beside those of the method, where a training follows a shift."""
+    masked: CrossDomain | None = None
+    """Another."""
 
 
 def phase_length(num_steps: int, num_phases: int) -> int:

@@ -81,5 +81,6 @@ def _of_warm_start(params: Params) -> dict[str, Any]:
 
 def _asks_for_nothing(params: AdaptParams) -> bool:
     """Whether every option is off; the numbers of options that are off do not count."""
-    idle = {"batch_norm_prior", "warm_start_steps", "warm_start_rate", "warm_start_share"}
+    idle = {"batch_norm_prior", "mask_ratio", "mask_patch_px", "warm_start_steps"}
+    idle |= {"warm_start_rate", "warm_start_share"}
     return params.model_dump(exclude=idle) == NO_ADAPTATION.model_dump(exclude=idle)

@@ -18,6 +18,8 @@ ALL: dict[str, Any] = {
     "batch_norm": "mixed",
     "target_share": 0.5,
     "cross_domain_mix": True,
+    "masked_consistency": True,
+    "mask_patch_px": 16,
     "fourier_beta": 0.1,
     "source_weight": 0.3,
     "warm_start": True,

@@ -29,6 +29,9 @@ ONE_BY_ONE: list[dict[str, Any]] = [
     {"batch_norm": "mixed"},
     {"target_share": 1.0},
     {"cross_domain_mix": True},
+    {"masked_consistency": True},
+    {"masked_consistency": True, "mask_ratio": 0.3},
+    {"masked_consistency": True, "mask_patch_px": 8},
     {"fourier_beta": 0.1},
     {"source_weight": 0.0},
     {"warm_start": True},
@@ -58,11 +61,12 @@ def test_every_knob_changes_what_is_learnt_and_all_go_together(shifted: Path, du
     metrics = json.loads((shifted / layout.TEACHER_TRAINING).read_text())
     assert (metrics["steps"], metrics["adapt"]["domain"]) == (3, "dusk")
     assert metrics["cross_domain"][-1] > 0
+    assert metrics["masked"][-1] > 0
 
 
 def test_with_everything_off_it_is_the_training_as_ever(shifted: Path, dusk_params) -> None:
     """Steps, order and draws as without this package: by the loop alone, and naively."""
-    off = dusk_params({"batch_norm_prior": 3.0, "warm_start_steps": 2})
+    off = dusk_params({"batch_norm_prior": 3.0, "warm_start_steps": 2, "mask_ratio": 0.5})
     samples = read_manifest(shifted / layout.MANIFEST)
     job = TrainingJob(
         root=shifted,
