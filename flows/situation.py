@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from db.session import session_scope
-from flows.domains.incoming import waiting
+from flows.domains.incoming import MoreImages, more_images, waiting
 from flows.ledger.records import advice_at, query_at
 from flows.ledger.round_events import find_note
 from flows.loop import Loop, position_in
@@ -22,6 +22,7 @@ class CampaignState(Enum):
 
     EMPTY = "there is no domain yet, and none waits"
     ARRIVING = "a domain is to be taken in, and no campaign ends for it"
+    EXTENDING = "images wait to join their domain, and the round is not computed"
     COMPUTING = "the round is not computed"
     ASKING = "the round asks people, or merges what they answered"
     CLOSED = "people closed the last round and none is computed since: the next domain may come"
@@ -51,9 +52,11 @@ class Situation:
     """People closed the round before one that is not computed."""
     reopened: bool
     """The computed round asks for nothing, and would ask for something now; or the last answers to
-    what earlier rounds had asked for have come."""
+    what earlier rounds had asked for have come, or images that wait to join the domain."""
     waiting: tuple[str, ...]
     """Domains in .ssl-loop/incoming, first come first."""
+    more: tuple[MoreImages, ...] = ()
+    """What is in .ssl-loop/more to join domains, first come first."""
 
     @property
     def current(self) -> Position:
@@ -79,13 +82,14 @@ def read_situation(loop: Loop) -> Situation:
     computed = here is not None and here.computed
     advice = advice_at(loop.workspace, here.tag) if here and computed else None
     query = query_at(loop.workspace, here.tag, advice) if here and computed else []
-    closed = reopened = False
+    closed, reopened, more = False, False, more_images(loop.root)
     if here and not computed and here.round_index > 0:
         with session_scope(loop.ledger, read_only=True) as session:
             closed = find_note(session, "closed", here.domain, here.round_index - 1) is not None
     if here and computed and not query:
         stopped = advice is not None and advice.closes
         reopened = answers_came(loop, here) or (not stopped and would_ask(loop, here))
+        reopened |= any(each.domain == here.domain for each in more)
     return Situation(
         here=here,
         domains=tuple(params.domains),
@@ -95,6 +99,7 @@ def read_situation(loop: Loop) -> Situation:
         closed=closed,
         reopened=reopened,
         waiting=tuple(waiting(loop.root)),
+        more=tuple(more),
     )
 
 
@@ -112,4 +117,6 @@ def campaign_state(now: Situation) -> CampaignState:
         state = CampaignState.CLOSED if now.closed else CampaignState.COMPUTING
     if now.waiting and state in (CampaignState.CLOSED, CampaignState.ANSWERED):
         return CampaignState.SUPERSEDED
+    if now.more and state in (CampaignState.CLOSED, CampaignState.COMPUTING):
+        return CampaignState.EXTENDING
     return state

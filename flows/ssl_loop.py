@@ -67,6 +67,7 @@ class _NewestTag(TaskRunNameCallbackWithParameters):
 
 TASKS = Steps(
     take_in=StepTask(task=step_task(STEPS.take_in, "take-in:{name}")),
+    take_more=StepTask(task=step_task(STEPS.take_more, "take-more:{more.domain}")),
     reproduce_stage=StepTask(task=step_task(STEPS.reproduce_stage, "dvc:{stage}")),
     seal_round=StepTask(
         task=step_task(STEPS.seal_round, "seal:{here.tag}"),

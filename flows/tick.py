@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from db.session import session_scope
 from flows.answers.unmerged import unmerged
+from flows.domains.incoming import MoreImages
 from flows.guards.painted_guard import require_painted_classes
 from flows.guards.refusals import require_own_commits, require_own_data, require_sound
 from flows.loop import Loop
@@ -28,6 +29,7 @@ from flows.steps.publish import publish
 from flows.steps.push import push
 from flows.steps.reproduce import ensure_recorded, reproduce_stage, seal_round, stages
 from flows.steps.take_in import take_in
+from flows.steps.take_more import take_more
 from flows.verify import verify
 from flows.versions.pushes import last_failure, unpushed
 from flows.views.round_report import render_again
@@ -43,6 +45,7 @@ class Steps:
     """The steps of a tick, as functions or as whatever runs them."""
 
     take_in: Callable[[Loop, str], None]
+    take_more: Callable[[Loop, MoreImages], None]
     reproduce_stage: Callable[[Loop, Position, str], None]
     seal_round: Callable[[Loop, Position], None]
     publish: Callable[[Loop, Position, tuple[QueryImage, ...]], None]
@@ -55,6 +58,7 @@ class Steps:
 
 STEPS = Steps(
     take_in=take_in,
+    take_more=take_more,
     reproduce_stage=reproduce_stage,
     seal_round=seal_round,
     publish=publish,
@@ -108,6 +112,11 @@ def _wait_for_images(loop: Loop, steps: Steps, now: Situation) -> str:
 
 def _take_in(loop: Loop, steps: Steps, now: Situation) -> None:
     steps.take_in(loop, now.next_domain)
+
+
+def _extend(loop: Loop, steps: Steps, now: Situation) -> None:
+    require_own_data(loop)
+    steps.take_more(loop, now.more[0])
 
 
 def _compute(loop: Loop, steps: Steps, now: Situation) -> None:
@@ -177,6 +186,7 @@ def _late(loop: Loop, here: Position) -> str:
 NEXT: dict[CampaignState, Callable[[Loop, Steps, Situation], str | None]] = {
     CampaignState.EMPTY: _wait_for_images,
     CampaignState.ARRIVING: _take_in,
+    CampaignState.EXTENDING: _extend,
     CampaignState.COMPUTING: _compute,
     CampaignState.ASKING: _ask,
     CampaignState.CLOSED: _compute,

@@ -36,6 +36,7 @@ PRIVATE = Path(".ssl-loop")  # git-ignored: ledger.db, inbox, incoming, checkpoi
 CHECKPOINTS = Path(".ssl-loop/checkpoints")
 FEATURES = Path(".ssl-loop/features")  # of tiles, by a probe's frozen encoder; made again at need
 INCOMING = Path(".ssl-loop/incoming")
+MORE = Path(".ssl-loop/more")  # <domain>/<number>: images that are to join a domain
 INBOX = Path(".ssl-loop/inbox")
 WATCH = Path(".ssl-loop/watch")  # <hash of the folder>.jsonl: what arrived there, and was said
 LEDGER = Path(".ssl-loop/ledger.db")
@@ -44,7 +45,7 @@ LOCK = Path(".ssl-loop/lock")
 
 
 def images_dir(domain: str) -> Path:
-    """Folder of a domain's images, immutable after ingest."""
+    """Folder of a domain's images, none of which changes after it came."""
     return DATA / domain / "images"
 
 

@@ -16,6 +16,7 @@ from db.copying import fill_ledger, require_empty
 from db.session import open_ledger, session_scope
 from flows.backup.archive import unpack
 from flows.backup.tool import EXPORT
+from flows.backup.write_backup import WAITING
 from flows.ledger.round_events import WHO
 from flows.loop import Loop
 from flows.services.stack import LABEL_STUDIO_DATA, LEDGER_VARIABLE
@@ -118,10 +119,7 @@ def _data(parts: Path, root: Path, workspace: Workspace) -> None:
 def _private(parts: Path, root: Path) -> None:
     (root / layout.PRIVATE).mkdir(mode=0o700, exist_ok=True)
     shutil.move(parts / "ledger.db", root / layout.LEDGER)
-    moves = {
-        parts / "private" / place.name: root / place
-        for place in (layout.INBOX, layout.INCOMING, layout.WATCH)
-    }
+    moves = {parts / "private" / place.name: root / place for place in WAITING}
     moves[parts / "secrets/secrets.json"] = root / SECRETS
     moves[parts / "tool"] = root / EXPORT
     moves[parts / "secrets/label-studio"] = root / LABEL_STUDIO_DATA

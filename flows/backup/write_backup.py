@@ -31,7 +31,7 @@ from pipeline.errors import WorkspaceError
 from pipeline.files import replacing
 from pipeline.runtime.progress import Progress
 
-WAITING = (layout.INBOX, layout.INCOMING, layout.WATCH)
+WAITING = (layout.INBOX, layout.INCOMING, layout.MORE, layout.WATCH)
 EDITED = (layout.PARAMS, layout.DVC_YAML)
 TOOL_DATABASE = "label_studio.sqlite3"
 

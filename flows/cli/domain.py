@@ -58,6 +58,36 @@ def domain_add(name: str, workspace: Path, **options: Any) -> None:
     on_arrival(workspace, name, click.echo)
 
 
+@domain.command("extend")
+@click.argument("name")
+@click.option("--images", type=click.Path(path_type=Path), required=True, help="Folder of images.")
+@click.option(
+    "--masks",
+    type=click.Path(path_type=Path),
+    help="Folder of class-index PNG masks with the images' names.",
+)
+@click.option(
+    "--splits",
+    type=click.Path(path_type=Path),
+    help="CSV with columns id,split; split = labelled | pool | val | test.",
+)
+@click.option("--keep-all", is_flag=True, help="Leave out no blank, blurred or duplicate image.")
+@click.option("--accept", is_flag=True, help="Take what looks like a mistake, as in `domain add`.")
+@WORKSPACE
+def domain_extend(name: str, workspace: Path, **options: Any) -> None:
+    """Bring more images of a domain that is there: next week's photographs.
+
+    They are checked as by `domain add`; what the domain has already, by name and pixels, is passed
+    over, so that the whole folder may be named again. They join the pool before the next round is
+    computed, with a tag of their own. A campaign that had ended goes on.
+    """
+    settle_torch()
+    from flows.domains.extend import extend_domain
+
+    click.echo(extend_domain(workspace, name, **options))
+    click.echo("They join the domain before the next round is computed.")
+
+
 @domain.command("let-in")
 @click.argument("name")
 @click.argument("images", nargs=-1)

@@ -1,14 +1,43 @@
-"""Domains that wait in .ssl-loop/incoming until a tick takes them in."""
+"""What waits until a tick takes it in: domains in .ssl-loop/incoming, more images of known domains
+in .ssl-loop/more."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline import layout
 from pipeline.records.manifest import Sample, read_manifest
 
 OPTIONS = "domain.json"  # what `domain add` said beyond the images: query_size, budget
+
+
+@dataclass(frozen=True, order=True)
+class MoreImages:
+    """Images that are to join a domain."""
+
+    domain: str
+    number: int
+    """2 for the first that join it; of the tag `<domain>/ingest-<number>`."""
+
+    def folder(self, root: Path) -> Path:
+        """Where their files wait."""
+        return more_folder(root, self.domain) / str(self.number)
+
+
+def more_folder(root: Path, domain: str) -> Path:
+    """The folder in which images wait that are to join a domain."""
+    return root / layout.MORE / domain
+
+
+def more_images(root: Path) -> list[MoreImages]:
+    """All that wait to join a domain, by domain, first come first."""
+    found = (root / layout.MORE).glob("*/[0-9]*/samples.csv")
+    return sorted(
+        MoreImages(path.parent.parent.name, int(path.parent.name))
+        for path in found
+        if path.parent.name.isdecimal()
+    )
 
 
 def incoming_folder(root: Path, name: str) -> Path:

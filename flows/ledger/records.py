@@ -169,15 +169,16 @@ def tool_facts_path(root: Path, domain: str) -> Path:
     return root / layout.annotations_dir(domain) / "tool.json"
 
 
-def record_ingest(session: Session, workspace: Workspace, domain: str) -> None:
-    """The domain and its samples, from the tag `<domain>/ingest`."""
-    samples = workspace.manifest_at(ingest_tag(domain))
+def record_ingest(session: Session, workspace: Workspace, domain: str, number: int = 1) -> None:
+    """The domain and its samples, from the tag of its arrival or of the images that joined it."""
+    samples = workspace.manifest_at(ingest_tag(domain, number))
     hashes = {s.sample_id: s.image_sha256 for s in samples if s.domain == domain}
     repository.add_domain(session, name=domain)
     repository.add_samples(session, domain=domain, image_sha256=hashes)
-    repository.record_event(
-        session, kind="ingested", who=WHO, domain=domain, key=f"ingested/{domain}"
-    )
+    kind, key = "ingested", f"ingested/{domain}"
+    if number > 1:
+        kind, key = "extended", f"extended/{domain}/{number}"
+    repository.record_event(session, kind=kind, who=WHO, domain=domain, key=key)
 
 
 def advice_at(workspace: Workspace, tag: str) -> Advice | None:

@@ -24,7 +24,7 @@ from flows.ledger.round_events import find_note
 from flows.loop import Loop
 from flows.workspace.position import round_tags
 from pipeline import layout
-from pipeline.campaign.idle_time import Asked, IdleTime, idle_time
+from pipeline.campaign.idle_time import IdleTime, PublishedQuery, idle_time
 from pipeline.metrics.audit_estimate import AuditEstimate, audit_estimate
 from pipeline.reading import read
 from pipeline.records.answers import read_answers
@@ -69,7 +69,7 @@ def idle_time_of(loop: Loop, domain: str) -> IdleTime | None:
             items = query_items(session, domain, round_index)
             if published is not None and items:
                 answered = _first_answers(annotation_versions(session, domain, round_index))
-                queries.append(Asked(at=published.at, size=len(items), answered=answered))
+                queries.append(PublishedQuery(at=published.at, size=len(items), answered=answered))
     return idle_time(queries)
 
 

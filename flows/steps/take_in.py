@@ -40,10 +40,8 @@ def _move(loop: Loop, name: str, source: Path) -> None:
     workspace = loop.workspace
     on_arrival(loop.root, name, loop.log)  # for one that came before there was a teacher
     staged, classes = read_manifest(source / "samples.csv"), loop.read_params().classes
-    listed = source / layout.CLASSES.name
-    if listed.exists() and any(sample.mask for sample in staged):
-        require_same(read_classes(listed), classes)
-    _copy_files(source, loop.root, staged)
+    require_same_classes(loop, source, staged)
+    copy_files(source, loop.root, staged)
     folders = [layout.images_dir(name)]
     if any(sample.mask for sample in staged):
         folders.append(layout.masks_dir(name))
@@ -77,7 +75,15 @@ def _require_same(loop: Loop, name: str, source: Path) -> None:
         )
 
 
-def _copy_files(source: Path, root: Path, staged: list[Sample]) -> None:
+def require_same_classes(loop: Loop, source: Path, staged: list[Sample]) -> None:
+    """WorkspaceError where staged masks were painted under other classes than the workspace has."""
+    listed = source / layout.CLASSES.name
+    if listed.exists() and any(sample.mask for sample in staged):
+        require_same(read_classes(listed), loop.read_params().classes)
+
+
+def copy_files(source: Path, root: Path, staged: list[Sample]) -> None:
+    """Put staged images and masks where the manifest says, each whole or not at all."""
     for sample in staged:
         for name in filter(None, (sample.image, sample.mask)):
             target = root / name

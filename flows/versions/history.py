@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flows.loop import Loop
 from flows.rounds.round_facts import round_facts
-from flows.workspace.position import final_tags, ingest_tag, labels_tag
+from flows.workspace.position import final_tags, ingest_numbers, ingest_tag, labels_tag
 from pipeline.report.data import RoundFacts
 
 
@@ -36,6 +36,7 @@ class DomainHistory:
     tag: str
     when: str
     images: int
+    """With those that joined it since."""
     rounds: tuple[RoundLine, ...]
     final: str | None  # the tag of the campaign's last end; None before the first
     goes_on: bool  # rounds came after that end: the campaign was opened again
@@ -56,7 +57,7 @@ def _shift(
     loop: Loop, domain: str, rounds: Sequence[RoundFacts], when: dict[str, str]
 ) -> DomainHistory:
     tag = ingest_tag(domain)
-    samples = loop.workspace.manifest_at(tag)
+    samples = loop.workspace.manifest_at(ingest_tag(domain, ingest_numbers(domain, when)[-1]))
     lines = tuple(_round(loop, row, when) for row in rounds)
     final = next(iter(final_tags(domain, when)[-1:]), None)
     return DomainHistory(

@@ -25,7 +25,7 @@ from flows.ledger.records import (
 )
 from flows.loop import Loop
 from flows.rounds.offered_teacher import record_forgetting
-from flows.workspace.position import ingest_tag, labels_tag, round_tags
+from flows.workspace.position import ingest_numbers, ingest_tag, labels_tag, round_tags
 from pipeline.reading import read
 
 
@@ -44,7 +44,8 @@ def rebuild(loop: Loop) -> int:
     known = [domain for domain in domains if ingest_tag(domain) in tags]
     with session_scope(loop.ledger) as session:
         for domain in known:
-            record_ingest(session, workspace, domain)
+            for number in ingest_numbers(domain, tags):
+                record_ingest(session, workspace, domain, number)
         for domain, round_index, tag in round_tags(known, tags):
             record_round(session, workspace, domain, round_index)
             record_forgetting(session, workspace, domain, round_index, tag)

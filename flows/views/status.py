@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +16,7 @@ from flows.rounds.encoder_start import weights_warnings
 from flows.rounds.offered_teacher import judgement_at, offered_tag
 from flows.rounds.round_facts import audit_of, pool_pixels
 from flows.services.stack import ServiceStatus
-from flows.situation import CampaignState, campaign_state, read_situation
+from flows.situation import CampaignState, Situation, campaign_state, read_situation
 from flows.versions.pushes import last_failure, unpushed
 from flows.watch.alarm import alarm_facts
 from flows.workspace.holder import LockHolder
@@ -29,6 +30,7 @@ from pipeline.campaign.stopping import Advice, why_finished
 from pipeline.campaign.stopping import describe as advice_words
 from pipeline.metrics.audit_estimate import AuditEstimate
 from pipeline.metrics.audit_estimate import describe as audit_words
+from pipeline.records.manifest import read_manifest
 from pipeline.records.query import QueryRow, by_image
 from pipeline.report.data import AlarmFacts
 
@@ -68,6 +70,7 @@ class Status:
     half_remote: bool  # data go to a remote, git's history stays on this machine
     forgetting: Judgement | None  # what that round cost older domains
     alarm: AlarmFacts | None  # the newest of the watch on incoming images
+    joining: dict[str, int] = field(default_factory=dict)  # domain -> images that wait to join it
     weights: tuple[str, ...] = ()  # what is amiss with the encoders' weights, under `auto`
 
     def to_dict(self) -> dict[str, Any]:
@@ -127,6 +130,8 @@ def _stands_where(found: Status) -> list[str]:
             f"regions: {found.regions} answered, {100 * found.pixel_share:.2f} % of the pixels "
             f"of {found.domain}, {found.minutes:.0f} min of people's time"
         )
+    for name, count in found.joining.items():
+        lines.append(f"{count} more image(s) of {name} join it before the next round")
     if found.waiting_domains:
         lines.append(f"domains waiting: {', '.join(found.waiting_domains)}{_turn(found)}")
     return lines
@@ -240,6 +245,7 @@ def status(loop: Loop) -> Status:
         finished=state is CampaignState.ANSWERED,
         running=loop.workspace.holder(),
         waiting_domains=now.waiting,
+        joining=_joining(loop, now),
         model_revision=loop.workspace.revision(offered) if offered else None,
         model_tag=offered,
         miou=_miou(evaluation),
@@ -253,6 +259,13 @@ def status(loop: Loop) -> Status:
         alarm=next(iter(alarm_facts(loop)[-1:]), None),
         weights=tuple(weights_warnings(params)),
     )
+
+
+def _joining(loop: Loop, now: Situation) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for more in now.more:
+        found[more.domain] += len(read_manifest(more.folder(loop.root) / "samples.csv"))
+    return dict(found)
 
 
 def _people(loop: Loop, here: Position | None) -> dict[str, Any]:

@@ -33,9 +33,17 @@ class Position:
         return labels_tag(self.domain, self.round_index)
 
 
-def ingest_tag(domain: str) -> str:
-    """The tag of a domain's arrival."""
-    return f"{domain}/ingest"
+def ingest_tag(domain: str, number: int = 1) -> str:
+    """The tag of a domain's arrival, or of the `number`-th images that joined it."""
+    return f"{domain}/ingest" if number == 1 else f"{domain}/ingest-{number}"
+
+
+def ingest_numbers(domain: str, tags: Iterable[str]) -> list[int]:
+    """1 for a domain's arrival and one more for each time that images joined it, in order."""
+    known, found = set(tags), list[int]()
+    while ingest_tag(domain, len(found) + 1) in known:
+        found.append(len(found) + 1)
+    return found
 
 
 def round_tag(domain: str, round_index: int) -> str:

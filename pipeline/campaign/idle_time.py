@@ -9,7 +9,7 @@ from itertools import pairwise
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class PublishedQuery:
     """A query, and the answers that were given to it."""
 
     at: datetime
@@ -35,7 +35,7 @@ class IdleTime:
         return self.idle_minutes / self.minutes if self.minutes else 0.0
 
 
-def idle_time(queries: Sequence[Asked]) -> IdleTime | None:
+def idle_time(queries: Sequence[PublishedQuery]) -> IdleTime | None:
     """Of one campaign; None before anything was asked.
 
     An answer that the annotation tool's clock dates before its query counts as given with it.

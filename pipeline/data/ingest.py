@@ -33,6 +33,7 @@ from pipeline.data.formats.images import (
     save_mask,
     value_counts,
 )
+from pipeline.data.joined_images import ArrivedFiles, Joined, known_already
 from pipeline.data.known_images import KnownImages
 from pipeline.data.names import NamedFiles, files_by_stem, leads_out
 from pipeline.data.painted_classes import write_classes
@@ -97,6 +98,7 @@ def validate_and_stage(  # noqa: PLR0913 - one keyword per fact of a domain's ar
     max_megapixels: float = LoopParams().max_megapixels,
     known: KnownImages | None = None,
     links_into: Path | None = None,
+    joined: Joined | None = None,
 ) -> IngestSummary:
     """Check every file, then build `destination`/`name`: images/, masks/, samples.csv.
 
@@ -105,38 +107,56 @@ def validate_and_stage(  # noqa: PLR0913 - one keyword per fact of a domain's ar
     terminal. `before_publish` may add files to the folder before it gets its name. Pool images that
     no label would help with are marked as left out, those of `known` among them, unless `keep_all`.
     Links out of the folders, but for `links_into`, are a doubt judged before anything is read.
+    With `joined` they join a domain, in a folder of its number, but for those that it has.
     """
+    target = destination / (str(joined.number) if joined else name)
     with _alone(destination):
-        _require_new(name, existing_domains, destination)
-        items = _plan(images, masks, splits)
-        linked = _doubt_links(items, links_into).settle(name, accept=accept)
+        _require_new(name, existing_domains, target)
+        items, there = _new_ones(name, _plan(images, masks, splits), joined, max_megapixels)
+        there += _doubt_links(items, links_into).settle(name, accept=accept)
         steps = _steps(2 * len(items), f"domain {name}", progress)
         checked = _check(items, len(classes), max_megapixels, steps)
         found = Doubts()
         left_out = _doubt(found, items, checked, classes, keep_all=keep_all)
-        if known:
-            left_out |= _compare(found, items, checked, known, keep_all=keep_all)
+        left_out |= _compare(found, items, checked, known, keep_all=keep_all)
         notes = found.settle(name, accept=accept)
         items = [replace(item, left_out=left_out.get(item.stem, "")) for item in items]
-        with _building(destination, name) as folder:
+        with _building(target) as folder:
             converted, samples = _store(folder, name, items, classes, steps)
             before_publish(folder)
-        if known:
-            known.remember(_pixels_by_file(samples, checked))
-    counts = Counter(item.split for item in items)
+        _remember(known, samples, checked)
     return IngestSummary(
         domain=name,
-        counts={split: counts[split] for split in INGEST_SPLITS},
+        counts=_counts(items),
         converted=converted,
-        notes=(*linked, *checked.notes, *notes),
+        notes=(*there, *checked.notes, *notes),
         left_out={f"{name}/{stem}": why for stem, why in left_out.items()},
     )
 
 
-def _require_new(name: str, existing_domains: Collection[str], destination: Path) -> None:
-    if name in existing_domains or (destination / name).exists():
+def _counts(items: Sequence[_Item]) -> dict[str, int]:
+    counts = Counter(item.split for item in items)
+    return {split: counts[split] for split in INGEST_SPLITS}
+
+
+def _require_new(name: str, existing_domains: Collection[str], target: Path) -> None:
+    if name in existing_domains or target.exists():
         state = "already there" if name in existing_domains else "already waiting"
         raise DataError(f"domain {name!r} is {state}; choose another name")
+
+
+def _new_ones(
+    name: str, items: list[_Item], joined: Joined | None, max_megapixels: float
+) -> tuple[list[_Item], list[str]]:
+    """What the domain that they join does not have, and a note on what it has."""
+    if joined is None:
+        return items, []
+    arrived = {item.stem: ArrivedFiles(item.image, item.mask) for item in items}
+    known = known_already(name, arrived, joined, max_megapixels)
+    _refuse(known.bad)
+    said = f"{len(known.stems)} image(s) are in domain {name} already and stay as they are"
+    new = [item for item in items if item.stem not in known.stems]
+    return new, [said] if known.stems else []
 
 
 def _plan(images: Path, masks: Path | None, splits: Path | None) -> list[_Item]:
@@ -257,11 +277,13 @@ def _compare(
     found: Doubts,
     items: Sequence[_Item],
     checked: _Checked,
-    known: KnownImages,
+    known: KnownImages | None,
     *,
     keep_all: bool,
 ) -> dict[str, str]:
     """Add what other domains say; images to leave out, by stem."""
+    if known is None:
+        return {}
     there = known.by_pixels(set(checked.sizes.values()))
     alike = {stem: there[digest] for stem, digest in checked.pixels.items() if digest in there}
     splits = {item.stem: item.split for item in items}
@@ -272,9 +294,10 @@ def _kept(items: Sequence[_Item], *, keep_all: bool) -> set[str]:
     return {item.stem for item in items if keep_all or item.split != "pool"}
 
 
-def _pixels_by_file(samples: Sequence[Sample], checked: _Checked) -> dict[str, str]:
-    files = (sample.image_sha256 for sample in samples)
-    return dict(zip(files, checked.pixels.values(), strict=True))
+def _remember(known: KnownImages | None, samples: Sequence[Sample], checked: _Checked) -> None:
+    if known is not None:
+        files = (sample.image_sha256 for sample in samples)
+        known.remember(dict(zip(files, checked.pixels.values(), strict=True)))
 
 
 def _refuse(bad: Sequence[str]) -> None:
@@ -337,14 +360,14 @@ def _alone(destination: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _building(destination: Path, name: str) -> Iterator[Path]:
-    """A hidden folder to build in; becomes `destination`/`name` on success, else is removed."""
-    folder = destination / f"{HALF_DONE}{name}"
+def _building(target: Path) -> Iterator[Path]:
+    """A hidden folder to build in; becomes `target` on success, else is removed."""
+    folder = target.with_name(f"{HALF_DONE}{target.name}")
     (folder / "images").mkdir(parents=True)
     (folder / "masks").mkdir()
     try:
         yield folder
-        folder.rename(destination / name)
+        folder.rename(target)
     except (OSError, WorkspaceError) as error:
         said = failure_words(error) if isinstance(error, OSError) else error
         raise WorkspaceError(f"{said}; nothing was ingested") from error

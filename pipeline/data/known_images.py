@@ -33,7 +33,7 @@ class KnownImages:
         """
         remembered = self._remembered()
         found: dict[str, list[Sample]] = {}
-        for sample, file in self._files():
+        for sample, file in self.files():
             try:
                 with Image.open(file) as image:
                     if image.size not in sizes:
@@ -52,11 +52,14 @@ class KnownImages:
         if new := dict(pixels.items() - before.items()):
             write_json(self._memory, before | new)
 
-    def _files(self) -> Iterator[tuple[Sample, Path]]:
+    def files(self) -> Iterator[tuple[Sample, Path]]:
+        """Each image with its file, taken in or waiting."""
         if (self._root / layout.MANIFEST).exists():
             for sample in read_manifest(self._root / layout.MANIFEST):
                 yield sample, self._root / sample.image
-        for listed in sorted((self._root / layout.INCOMING).glob("[!.]*/samples.csv")):
+        incoming = (self._root / layout.INCOMING).glob("[!.]*/samples.csv")
+        more = (self._root / layout.MORE).glob("*/[!.]*/samples.csv")
+        for listed in sorted((*incoming, *more)):
             try:
                 waiting = read_manifest(listed)
             except (OSError, DataError):

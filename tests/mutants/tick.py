@@ -6,6 +6,7 @@ from tests.mutants.mutant import Mutant
 
 FLOWS = "tests/flows"
 TICK = f"{FLOWS}/test_tick.py"
+EXTEND = f"{FLOWS}/domains/test_extend.py"
 OPEN = "tests/flows/rounds/test_open_questions.py"
 BUDGET = f"{FLOWS}/test_budget.py"
 SITUATION = f"{FLOWS}/test_situation.py"
@@ -177,9 +178,30 @@ TICK_FAULTS = (
         f"{REFUSALS}::test_staged_copies_of_other_images_are_never_deleted",
     ),
     Mutant(
+        "images that join a domain are added twice after a kill",
+        "flows/steps/take_more.py",
+        "if s.sample_id not in ids]",
+        "if s.sample_id]",
+        f"{EXTEND}::test_killed_before_its_commit_it_is_not_added_twice",
+    ),
+    Mutant(
+        "a domain is extended without the images that are not here",
+        "flows/steps/take_more.py",
+        "    if absent := [name for name in names if not (root / name).exists()]:\n",
+        "    if absent := [name for name in names if not root.exists()]:\n",
+        f"{EXTEND}::test_files_that_are_not_here_are_named",
+    ),
+    Mutant(
+        "another image of a known name joins",
+        "pipeline/data/joined_images.py",
+        "        if np.array_equal(here, there):\n",
+        "        if here is not None:\n",
+        f"{EXTEND}::test_contradictions_are_refused_and_leave_nothing",
+    ),
+    Mutant(
         "a domain is taken in under other class names",
         "flows/steps/take_in.py",
-        "        require_same(read_classes(listed), classes)\n",
+        "        require_same(read_classes(listed), loop.read_params().classes)\n",
         "        pass\n",
         f"{FLOWS}/guards/test_painted_guard.py",
     ),

@@ -19,6 +19,10 @@ from pipeline.errors import WorkspaceError
 SOURCE = "source"  # git's name for where a restored workspace came from: its later tags stay there
 _STEPS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"Take in domain (\S+):"), lambda found: ingest_tag(found[1])),
+    (
+        re.compile(r"Take in more of domain (\S+), number (\d+):"),
+        lambda found: ingest_tag(found[1], int(found[2])),
+    ),
     (re.compile(r"Round (\d+) of (\S+)$"), lambda found: round_tag(found[2], int(found[1]))),
     (re.compile(r"Merge round (\d+) of (\S+):"), lambda found: labels_tag(found[2], int(found[1]))),
 )

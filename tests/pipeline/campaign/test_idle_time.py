@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.campaign.idle_time import Asked, IdleTime, idle_time
+from pipeline.campaign.idle_time import IdleTime, PublishedQuery, idle_time
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -17,8 +17,8 @@ def minute(number: float) -> datetime:
     return START + timedelta(minutes=number)
 
 
-def asked(at: float, size: int, *answered: float) -> Asked:
-    return Asked(at=minute(at), size=size, answered=tuple(map(minute, answered)))
+def asked(at: float, size: int, *answered: float) -> PublishedQuery:
+    return PublishedQuery(at=minute(at), size=size, answered=tuple(map(minute, answered)))
 
 
 def test_nothing_asked_is_no_campaign() -> None:
