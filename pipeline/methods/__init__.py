@@ -17,6 +17,7 @@ from pipeline.methods.fixmatch import FixMatch
 from pipeline.methods.flexmatch import FlexMatch
 from pipeline.methods.freematch import FreeMatch
 from pipeline.methods.mean_teacher import MeanTeacher
+from pipeline.methods.prevmatch import PrevMatch
 from pipeline.methods.reco import ReCo
 from pipeline.methods.s4gan import S4GAN
 from pipeline.methods.shared.base import SemiSupervised
@@ -60,7 +61,12 @@ FAMILIES: dict[str, dict[str, type[SemiSupervised]]] = {
     "pseudo-labels, mutual training": {"cps": CPS},
     "adversarial": {"adv_semi_seg": AdvSemiSeg, "s4gan": S4GAN},
     "contrastive": {"reco": ReCo, "u2pl": U2PL},
-    "hybrid": {"unimatch_v1": UniMatchV1, "unimatch_v2": UniMatchV2, "augseg": AugSeg},
+    "hybrid": {
+        "unimatch_v1": UniMatchV1,
+        "unimatch_v2": UniMatchV2,
+        "augseg": AugSeg,
+        "prevmatch": PrevMatch,
+    },
 }
 METHODS = {name: method for family in FAMILIES.values() for name, method in family.items()}
 

@@ -269,6 +269,30 @@ METHOD_FAULTS = (
     ),
 )
 
+NEW_METHOD_FAULTS = (
+    Mutant(
+        "PrevMatch's mixture does not weigh its networks",
+        "pipeline/methods/prevmatch.py",
+        "[weight * self.previous[place](weak_BCHW)",
+        "[self.previous[place](weak_BCHW)",
+        f"{METHODS}/test_prevmatch.py",
+    ),
+    Mutant(
+        "PrevMatch keeps its first students for ever",
+        "pipeline/methods/prevmatch.py",
+        "int(self.num_kept) % len(self.previous)",
+        "min(int(self.num_kept), len(self.previous) - 1)",
+        f"{METHODS}/test_prevmatch.py",
+    ),
+    Mutant(
+        "PrevMatch's guidance only rises",
+        "pipeline/methods/prevmatch.py",
+        "return 1.0 - abs(step - half) / half",
+        "return min(1.0, step / half)",
+        f"{METHODS}/test_prevmatch.py",
+    ),
+)
+
 STRATEGY_FAULTS = (
     Mutant(
         "the audit takes the first images instead of random ones",
@@ -534,6 +558,7 @@ LEARNING: dict[str, tuple[Mutant, ...]] = {
     "Losses and the teacher": LOSSES,
     "Methods": METHOD_FAULTS,
     "As in papers and their code": FAITHFUL,
+    "Methods of 2024": NEW_METHOD_FAULTS,
     "Strategies": STRATEGY_FAULTS,
     "Measures": MEASURES,
 }
