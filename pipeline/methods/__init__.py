@@ -11,6 +11,7 @@ from pipeline.methods.adv_semi_seg import AdvSemiSeg
 from pipeline.methods.augseg import AugSeg
 from pipeline.methods.cbst import CBST
 from pipeline.methods.cct import CCT
+from pipeline.methods.corrmatch import CorrMatch
 from pipeline.methods.cps import CPS
 from pipeline.methods.cutmix_seg import CutMixSeg
 from pipeline.methods.fixmatch import FixMatch
@@ -65,6 +66,7 @@ FAMILIES: dict[str, dict[str, type[SemiSupervised]]] = {
         "unimatch_v1": UniMatchV1,
         "unimatch_v2": UniMatchV2,
         "augseg": AugSeg,
+        "corrmatch": CorrMatch,
         "prevmatch": PrevMatch,
     },
 }

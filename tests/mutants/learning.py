@@ -271,6 +271,41 @@ METHOD_FAULTS = (
 
 NEW_METHOD_FAULTS = (
     Mutant(
+        "CorrMatch's places hear instead of telling",
+        "pipeline/methods/corrmatch.py",
+        "(small_BKN.to(correlation_BNN) @ correlation_BNN)",
+        "(small_BKN.to(correlation_BNN) @ correlation_BNN.transpose(1, 2))",
+        f"{METHODS}/test_corrmatch.py",
+    ),
+    Mutant(
+        "CorrMatch's correlation teaches the logits",
+        "pipeline/methods/corrmatch.py",
+        "_resized(logits_BKHW.detach(), size)",
+        "_resized(logits_BKHW, size)",
+        f"{METHODS}/test_corrmatch.py",
+    ),
+    Mutant(
+        "CorrMatch spreads labels over regions of the pasted box",
+        "pipeline/methods/corrmatch.py",
+        "own_BHW = mixed.valid_BHW & ~mix.foreign_BHW",
+        "own_BHW = mixed.valid_BHW",
+        f"{METHODS}/test_corrmatch.py",
+    ),
+    Mutant(
+        "CorrMatch's regions take a class by a bare majority",
+        "pipeline/methods/corrmatch.py",
+        "if largest.values / counts.sum() > threshold:",
+        "if largest.values > 0:",
+        f"{METHODS}/test_corrmatch.py",
+    ),
+    Mutant(
+        "CorrMatch's threshold follows the mean of all pixels",
+        "pipeline/methods/corrmatch.py",
+        "largest_K.sum() / seen.clamp(min=1)",
+        "confidence_BHW.mean()",
+        f"{METHODS}/test_corrmatch.py",
+    ),
+    Mutant(
         "PrevMatch's mixture does not weigh its networks",
         "pipeline/methods/prevmatch.py",
         "[weight * self.previous[place](weak_BCHW)",

@@ -86,14 +86,18 @@ def new_projection(channels: int, dimensions: int) -> nn.Module:
     )
 
 
-@torch.no_grad()
 def num_channels(network: nn.Module) -> int:
     """Channels of what `network` gives its head; neither it nor a generator is changed."""
+    return channels_of(network, lambda parts, images: parts.represent(parts.encode(images)))
+
+
+@torch.no_grad()
+def channels_of(network: nn.Module, part: Callable[[Network, Tensor], Tensor]) -> int:
+    """Channels of what `part` makes of images_BCHW; nothing is changed either."""
     training = {module: module.training for module in network.modules()}
     network.eval()
     images_BCHW = next(network.parameters()).new_zeros(1, 3, PROBE_PX, PROBE_PX)
-    parts = cast(Network, network)
-    channels = parts.represent(parts.encode(images_BCHW)).shape[1]
+    channels = part(cast(Network, network), images_BCHW).shape[1]
     for module, mode in training.items():
         module.training = mode
     return channels

@@ -136,7 +136,7 @@ def test_methods_lists_every_name_of_the_field() -> None:
         *("supervised", "mean_teacher", "ua_mt", "cutmix_seg", "cct"),
         *("fixmatch", "freematch", "flexmatch", "softmatch", "soft_teacher"),
         *("st_plus_plus", "cbst", "cps", "adv_semi_seg", "s4gan", "reco", "u2pl"),
-        *("unimatch_v1", "unimatch_v2", "augseg", "prevmatch"),
+        *("unimatch_v1", "unimatch_v2", "augseg", "corrmatch", "prevmatch"),
     ]
     fixmatch = next(entry for entry in found if entry["name"] == "fixmatch")
     assert fixmatch["mixes"] == ["cutmix"]
