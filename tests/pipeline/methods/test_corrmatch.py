@@ -105,10 +105,10 @@ def test_regions_take_the_class_of_their_reliable_pixels_one_after_another() -> 
     rows = torch.rand(20, 3, 4)
     regions = regions_of(rows, (6, 7))
     assert regions.tolist() == naive_regions(rows, (6, 7))
-    labels, sure = spread_labels(regions & own, pseudo, reliable, 0.8)
-    expected = naive_spread(
-        regions.tolist(), pseudo.tolist(), reliable.tolist(), own.tolist(), 0.55
-    )
+    tau = 0.8
+    labels, sure = spread_labels(regions & own, pseudo, reliable, tau)
+    plain = [each.tolist() for each in (regions, pseudo, reliable, own)]
+    expected = naive_spread(*plain, tau)
     assert (labels.tolist(), sure.tolist()) == expected
     assert (labels != pseudo).any()
     assert (sure & ~reliable).any()
