@@ -132,7 +132,9 @@ class CorrMatch(SemiSupervised):
             self.follow(confidence_BHW, pseudo_BHW, unlabelled.valid_BHW)
         weak = Labels(pseudo_BHW, confidence_BHW >= self.threshold, unlabelled.valid_BHW)
         mix = self.mix(unlabelled, pseudo_BHW)
-        mixed = Labels(*map(mix.moved, weak[:2]), mix.valid(unlabelled.valid_BHW))
+        mixed = Labels(
+            mix.moved(pseudo_BHW), mix.moved(weak.reliable_BHW), mix.valid(unlabelled.valid_BHW)
+        )
         spread = self._spread(mixed, mix, told, num)
         strong_features = self.student.encode(mix.images(unlabelled.strong[0].images_BCHW))
         strong_BKHW = self.student.decode(strong_features)
@@ -174,7 +176,7 @@ class CorrMatch(SemiSupervised):
         pseudo, reliable = [], []
         for place, own_HW in enumerate(own_BHW):
             rows_MN = told.correlation_BNN[num + place, drawn_M]
-            regions_MHW = regions_of(rows_MN.unflatten(1, told.size), own_HW.shape) & own_HW
+            regions_MHW = regions_of(rows_MN.view(-1, *told.size), own_HW.shape) & own_HW
             reliable_HW = mixed.reliable_BHW[place] & mixed.valid_BHW[place]
             labels_HW, reliable_HW = spread_labels(
                 regions_MHW, mixed.pseudo_BHW[place], reliable_HW, float(self.threshold)
