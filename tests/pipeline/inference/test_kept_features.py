@@ -15,6 +15,7 @@ from pipeline.inference.tiles import TilePlace
 from pipeline.models import build_model
 from pipeline.models.probe import Probe
 from pipeline.records.manifest import Sample
+from tests.support.model_variants import DINOV2_S, SMALL_VIT
 
 SAMPLE = Sample(
     sample_id="day/a",
@@ -106,6 +107,19 @@ def test_other_components_are_another_file(tmp_path: Path, network: Probe) -> No
     network.decoder.mean_C += 1
     kept(tmp_path, network).cells([PLACE], images_BCHW)
     assert len(files(tmp_path)) == 2
+
+
+def test_the_same_weights_in_other_layers_are_another_file(tmp_path: Path) -> None:
+    """DINOv2's own positions and antialiased ones: equal weights, unequal features."""
+    for antialias in (False, True):
+        torch.manual_seed(0)
+        options = {"antialias": antialias, "components": 4}
+        encoder = {"encoder": DINOV2_S, "encoder_options": {**SMALL_VIT, "img_size": 98}}
+        network = build_model(ModelParams(name="probe", options=options, **encoder), 3)
+        assert isinstance(network, Probe)
+        kept(tmp_path, network.eval()).cells([PLACE], torch.ones(1, 3, 64, 64))
+    first, second = map(np.load, files(tmp_path))
+    assert (first != second).any()
 
 
 def test_a_head_that_learnt_more_finds_the_same_file(tmp_path: Path, network: Probe) -> None:
