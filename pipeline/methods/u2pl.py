@@ -29,8 +29,8 @@ class Options(contrast.ContrastOptions):
 
     unreliable_share: Share = 0.2
     """alpha_0: share of the pixels without a pseudo-label at step 0; falls linearly to 0."""
-    contrast_weight: Annotated[float, Field(ge=0)] = 0.1
-    """Of the contrastive term."""
+    contrast_weight: Annotated[float, Field(ge=0)] = 1.0
+    """lambda_c, of the contrastive term; 1 in both official configurations."""
     num_negatives: Annotated[int, Field(ge=1)] = 50
     """Keys against each anchor."""
     min_probability: Share = 0.3
