@@ -44,6 +44,11 @@ def with_dropout(network: nn.Module) -> Iterator[None]:
             dropout.training = False
 
 
+def has_dropout(network: nn.Module) -> bool:
+    """Whether anything in it would drop."""
+    return any(isinstance(m, _DropoutNd) and m.p > 0 for m in network.modules())
+
+
 def steady_decode(network: Network) -> Callable[[list[Tensor]], Tensor]:
     """`network.decode`, steady."""
 

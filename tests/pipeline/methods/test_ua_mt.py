@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from pipeline.config.params import MethodParams
 from pipeline.methods import Batch, MethodSetup, StrongView, Unlabelled
@@ -45,16 +46,19 @@ def method_and_batch(**options: float) -> tuple[UncertaintyAwareMeanTeacher, Bat
     return method, Batch(torch.rand(2, 3, HEIGHT, WIDTH), masks_BHW, unlabelled)
 
 
-@pytest.mark.parametrize("step", [0, 4, 10])
-def test_it_is_the_papers_formula_pixel_by_pixel(step: int) -> None:
-    method, batch = method_and_batch(num_passes=3, noise=0.5)
+@pytest.mark.parametrize(("step", "dropout"), [(0, 0.0), (4, 0.3), (10, 0.0)])
+def test_it_is_the_papers_formula_pixel_by_pixel(step: int, dropout: float) -> None:
+    method, batch = method_and_batch(num_passes=3, noise=0.5, dropout=dropout)
     assert batch.unlabelled is not None
     _, weak, valid_BHW, (view,) = batch.unlabelled
     target = method.teacher.network(weak).softmax(1)
     probs = method.student(view.images_BCHW).softmax(1)
     torch.manual_seed(5)
-    noises = [(0.5 * torch.randn_like(weak)).clamp(-1.0, 1.0) for _ in range(3)]
-    passes = [method.teacher.network(weak + noise).softmax(1).tolist() for noise in noises]
+    passes = []
+    for _ in range(3):
+        noisy = weak + (0.5 * torch.randn_like(weak)).clamp(-1.0, 1.0)
+        dropped = F.dropout2d(noisy, dropout) if dropout else noisy  # the network's deepest map
+        passes.append(method.teacher.network.head(dropped).softmax(1).tolist())
     limit = (0.75 + 0.25 * math.exp(-5 * (1 - step / 10) ** 2)) * math.log(NUM_CLASSES)
     total, num_certain = 0.0, 0
     for b in range(BATCH):
@@ -78,8 +82,18 @@ def test_it_is_the_papers_formula_pixel_by_pixel(step: int) -> None:
     assert losses.logs["reliable_share"].item() == pytest.approx(certain_share)
 
 
+def test_a_network_without_dropout_is_given_some_and_another_keeps_its_own() -> None:
+    method, batch = method_and_batch(noise=0.0, num_passes=2)
+    assert batch.unlabelled is not None
+    assert method.given_dropout == 0.5
+    weak = batch.unlabelled.weak_BCHW
+    found = [method._uncertainty(method.teacher, weak) for _ in range(2)]
+    assert not torch.equal(*found)
+    assert new_method(tiny_network, 4).given_dropout == 0.0
+
+
 def test_the_order_of_classes_does_not_matter() -> None:
-    method, batch = method_and_batch(noise=0.0)
+    method, batch = method_and_batch(noise=0.0, dropout=0.0)
     before = method(batch, 3).terms["consistency"].item()
     with torch.no_grad():
         for network in (method.student, method.teacher.network):
