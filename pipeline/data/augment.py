@@ -27,6 +27,7 @@ BLUR_SIGMA_PX = (0.1, 2.0)
 BLUR_RADIUS_PX = 6  # three of the largest sigma: less than 0.3 % of the weight lies outside
 CUTMIX_AREA = (0.02, 0.4)  # share of the image
 CUTMIX_ASPECT = (0.3, 1 / 0.3)  # height / width
+BOX_TRIES = 1000
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 NORMALISATIONS = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -245,7 +246,8 @@ def random_boxes(
 ) -> torch.Tensor:
     """Boolean BHW: True in one box per image, with `probability`; else False everywhere.
 
-    Area, aspect and place are uniform in their ranges; a box that does not fit is drawn again.
+    Area, aspect and place are uniform in their ranges; of a box that does not fit, aspect and place
+    are drawn again.
     """
     mask_BHW = torch.zeros((batch, height, width), dtype=torch.bool)
     for index in range(batch):
@@ -256,16 +258,16 @@ def random_boxes(
 
 
 def _draw_box(generator: torch.Generator, height: int, width: int) -> tuple[int, int, int, int]:
-    while True:
-        area, aspect, top, left = torch.rand(4, generator=generator).tolist()
-        area = (CUTMIX_AREA[0] + area * (CUTMIX_AREA[1] - CUTMIX_AREA[0])) * height * width
+    share = torch.rand((), generator=generator).item()
+    area = (CUTMIX_AREA[0] + share * (CUTMIX_AREA[1] - CUTMIX_AREA[0])) * height * width
+    for _ in range(BOX_TRIES):
+        aspect, top, left = torch.rand(3, generator=generator).tolist()
         aspect = CUTMIX_ASPECT[0] + aspect * (CUTMIX_ASPECT[1] - CUTMIX_ASPECT[0])
-        box_height = max(1, round(math.sqrt(area * aspect)))
-        box_width = max(1, round(math.sqrt(area / aspect)))
-        if box_height <= height and box_width <= width:
-            return (
-                _offset(top, height - box_height),
-                _offset(left, width - box_width),
-                box_height,
-                box_width,
-            )
+        box_height = max(1, int(math.sqrt(area * aspect)))
+        box_width = max(1, int(math.sqrt(area / aspect)))
+        first, before = int(top * height), int(left * width)
+        if first + box_height <= height and before + box_width <= width:
+            return first, before, box_height, box_width
+    # An image ten times as long as high has room for no such box: its height, and what is left.
+    box_height, box_width = min(height, box_height), min(width, box_width)
+    return 0, _offset(left, width - box_width), box_height, box_width

@@ -202,6 +202,33 @@ def test_boxes_have_the_area_aspect_and_rate_asked_for() -> None:
     assert (heights / widths).max() < 3.8
 
 
+def test_a_box_that_does_not_fit_keeps_its_area(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 10x20 pixels: .21 of them are 42, 6x6 at the aspect 1; the first place is too low."""
+    middle = (0.21 - 0.02) / 0.38
+    even = (1 - 0.3) / (1 / 0.3 - 0.3)
+    draws = iter([[0.0], [middle], [even, 0.5, 0.1], [even, 0.4, 0.65]])
+
+    def rand(*_: object, generator: torch.Generator) -> torch.Tensor:
+        values = next(draws)
+        return torch.tensor(values if len(values) > 1 else values[0], dtype=torch.float64)
+
+    monkeypatch.setattr(torch, "rand", rand)
+    (box_HW,) = augment.random_boxes(seeded(), 1, 10, 20, 1.0)
+    assert box_HW[4:10, 13:19].all()
+    assert box_HW.sum() == 36
+
+
+def test_boxes_have_the_mean_area_and_place_of_the_papers_code() -> None:
+    """20,000 boxes by its rule in plain Python: .204 of the image, the centre in .49 of them."""
+    boxes = augment.random_boxes(seeded(), 3000, 64, 64, 1.0).float()
+    assert boxes.mean().item() == pytest.approx(0.204, abs=0.01)
+    assert boxes[:, 32, 32].mean().item() == pytest.approx(0.49, abs=0.03)
+
+
+def test_an_image_without_room_for_such_a_box_gets_what_fits() -> None:
+    assert augment.random_boxes(seeded(), 3, 8, 400, 1.0).any((1, 2)).all()
+
+
 def test_boxes_at_the_ends_of_probability() -> None:
     assert not augment.random_boxes(seeded(), 20, 32, 32, 0.0).any()
     assert augment.random_boxes(seeded(), 20, 32, 32, 1.0).any((1, 2)).all()
