@@ -143,6 +143,9 @@ class TrainParams(Block):
     """Only hard labelled pixels teach: true class below .7, at least 1/16 of the pixels."""
     rare_class_sampling: bool = False
     """Draw a class first, rare ones more often, then a labelled image that has it."""
+    labelled_colours: Share = 0.5
+    """Share of labelled images in the jitter, grey and blur of the strong views, in the baseline as
+    in the method; 0 = none, as in the papers' codes."""
     monitor_share: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of the steps between looks at up to 16 val images; they give no gradient. 0 = never."""
     keep_snapshots: bool = False

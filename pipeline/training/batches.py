@@ -33,9 +33,6 @@ from pipeline.training.domain_adaptation.fourier import with_style_of
 # Purposes: streams of random numbers that must not meet.
 INITIAL_WEIGHTS, LABELLED, UNLABELLED, NOISE, ORDER_LABELLED, ORDER_UNLABELLED = range(6)
 RARE_CLASSES, STYLE = 6, 7
-# Share of labelled images in colours of the strong view. Half: the baseline meets the same colours
-# as the student, and still sees the images as they are.
-LABELLED_STRONG_SHARE = 0.5
 # Share of the other domains' labelled images in the current one's style: they are seen as they are
 # as well, or they would be forgotten.
 STYLED_SHARE = 0.5
@@ -145,7 +142,7 @@ class Batches:
         weak = self._unit(torch.stack([image for image, _, _ in views]))
         weak = self._styled(weak, samples, step)
         strong = strong_view(weak, draw)
-        chosen = torch.rand(len(weak), generator=draw) < LABELLED_STRONG_SHARE
+        chosen = torch.rand(len(weak), generator=draw) < self.params.train.labelled_colours
         images = torch.where(chosen.to(self.device)[:, None, None, None], strong, weak)
         masks = torch.stack([mask for _, mask, _ in views]).long()
         return self._normalised(images), masks.to(self.device)

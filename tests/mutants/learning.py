@@ -212,6 +212,27 @@ METHOD_FAULTS = (
         "tests/contracts/test_methods.py::test_a_second_pair_of_networks_is_trained_or_refused",
     ),
     Mutant(
+        "UA-MT's passes drop nothing out of a network without dropout",
+        "pipeline/methods/ua_mt.py",
+        "0.0 if has_dropout(self.student) else self.options.dropout",
+        "0.0",
+        f"{METHODS}/test_ua_mt.py",
+    ),
+    Mutant(
+        "CutMix boxes are too small",
+        "pipeline/data/augment.py",
+        "    area = (CUTMIX_AREA[0] + share",
+        "    area = (CUTMIX_AREA[0] + share**2",
+        f"{TESTS}/data/test_augment.py",
+    ),
+    Mutant(
+        "labelled images are in strong colours whatever the knob says",
+        "pipeline/training/batches.py",
+        "< self.params.train.labelled_colours",
+        "< 0.5",
+        f"{TESTS}/training/test_batches.py",
+    ),
+    Mutant(
         "DACS weighs every image by itself",
         "pipeline/training/domain_adaptation/class_mix.py",
         "weight = share(confidence_BHW >= self.confidence_threshold, valid_BHW)",

@@ -50,6 +50,10 @@ BAD = {
         {"train": {"monitor_share": 2.0}},
         "train.monitor_share = 2.0: input should be less than or equal to 1",
     ),
+    "more than all images": (
+        {"train": {"labelled_colours": 1.5}},
+        "train.labelled_colours = 1.5: input should be less than or equal to 1",
+    ),
     "a word for a truth": (
         {"method": {"transductive": "no"}},
         "method.transductive = 'no': input should be a valid bool",

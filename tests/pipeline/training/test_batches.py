@@ -89,6 +89,25 @@ def test_without_strong_colour_the_views_are_alike(new_batches, tiny_params) -> 
         assert torch.equal(view.images_BCHW, unlabelled.weak_BCHW) != colour
 
 
+def test_a_share_of_the_labelled_images_is_in_strong_colours(new_batches, tiny_params) -> None:
+    plain, half, all_of_them = (
+        [
+            new_batches(params=tiny_params(train={"labelled_colours": share})).at(step)
+            for step in range(6)
+        ]
+        for share in (0.0, 0.5, 1.0)
+    )
+    changed = [
+        (one.images_BCHW != other.images_BCHW).flatten(1).any(1)
+        for one, other in zip(plain, half, strict=True)
+    ]
+    assert 0.2 < torch.cat(changed).float().mean() < 0.6  # strong colours leave some as they are
+    for one, other in zip(plain, all_of_them, strict=True):
+        assert torch.equal(one.masks_BHW, other.masks_BHW)
+        assert (one.images_BCHW != other.images_BCHW).any()
+        assert torch.equal(one.unlabelled.weak_BCHW, other.unlabelled.weak_BCHW)
+
+
 def test_the_methods_colours_change_the_strong_views_alone(new_batches) -> None:
     jittered = new_batches().at(0)
     other = new_batches(strong_colour="random_intensity").at(0)
