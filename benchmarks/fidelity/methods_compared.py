@@ -1,8 +1,9 @@
-"""Methods, mixes and adaptation beside plain loops."""
+"""Methods beside plain loops, each of which stands once: here, or in the method's tests."""
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -15,8 +16,21 @@ from benchmarks.fidelity.thresholds_compared import THRESHOLDS_COMPARED
 from pipeline.config.params import MethodParams
 from pipeline.methods import METHODS, Batch, Unlabelled
 from pipeline.methods.shared.base import TeacherStudent
+from pipeline.methods.shared.ema_teacher import Teacher
 from pipeline.methods.shared.losses import ramp_up
-from tests.support.tiny_network import estrange, tiny_setup, unlabelled_batch
+from tests.pipeline.methods import (
+    test_augseg,
+    test_cct,
+    test_cps,
+    test_cutmix_seg,
+    test_mean_teacher,
+    test_reco,
+    test_u2pl,
+    test_ua_mt,
+    test_unimatch,
+)
+from tests.pipeline.methods.shared import test_adversarial, test_self_training
+from tests.support.tiny_network import estrange, tiny_network, tiny_setup, unlabelled_batch
 
 NUM_CLASSES, SIZE = 4, (5, 6)
 
@@ -68,10 +82,55 @@ def _soft_teacher() -> float:
     return largest(found.method(found.batch, 0).terms["consistency"], expected)
 
 
+def _teacher() -> float:
+    """Weights and statistics of 30 updates, number by number."""
+    student = tiny_network()
+    teacher = Teacher(student, decay=0.9)
+    plain_of = {name: value.flatten().tolist() for name, value in student.state_dict().items()}
+    torch.manual_seed(0)
+    for step in range(30):
+        with torch.no_grad():
+            for value in student.state_dict().values():
+                if value.is_floating_point():
+                    value.add_(0.1 * torch.randn_like(value))
+        teacher.update(student, step)
+        keep = min(1 - 1 / (step + 1), 0.9)
+        for name, value in student.state_dict().items():
+            pairs = zip(plain_of[name], value.flatten().tolist(), strict=True)
+            plain_of[name] = [keep * own + (1 - keep) * new for own, new in pairs]
+    averaged = teacher.network.state_dict()
+    floats = [name for name, value in averaged.items() if value.is_floating_point()]
+    return max(largest(averaged[name], plain_of[name]) for name in floats)
+
+
 METHODS_COMPARED: list[Comparison] = [
     Comparison("rampup_share", "lambda(t) at 9 steps", _ramp),
+    Comparison("ema_decay", "the teacher's weights and statistics after 30 steps", _teacher),
+    Comparison("mean_teacher", "loss", test_mean_teacher.loss_difference),
+    Comparison("ua_mt", "loss, certain share", partial(test_ua_mt.loss_difference, 10, 0.0)),
+    Comparison("ua_mt", "the same with dropout", partial(test_ua_mt.loss_difference, 4, 0.3)),
+    Comparison(
+        "cutmix_seg", "loss, confidence rate", partial(test_cutmix_seg.loss_difference, False)
+    ),
+    Comparison("cutmix_seg", "per pixel", partial(test_cutmix_seg.loss_difference, True)),
+    Comparison("cct", "loss over decoders, perturbations given", test_cct.loss_difference),
     Comparison("fixmatch", "loss of the unlabelled images after CutMix", _fixmatch),
-    Comparison("soft_teacher", "weights, loss and what it is divided by", _soft_teacher),
     *THRESHOLDS_COMPARED,
+    Comparison("soft_teacher", "weights, loss and what it is divided by", _soft_teacher),
+    Comparison(
+        "st_plus_plus", "agreement of two labellings", test_self_training.mean_iou_difference
+    ),
+    Comparison("cbst", "thresholds of the classes", partial(test_self_training.cbst_difference, 1)),
+    Comparison("cps", "loss with CutMix, agreement", test_cps.mixed_difference),
+    Comparison("cps", "loss without mixing, both kinds of images", test_cps.unmixed_difference),
+    Comparison("adv_semi_seg", "all terms", partial(test_adversarial.adv_semi_seg_difference, 3)),
+    Comparison("s4gan", "all terms, without dropout", test_adversarial.s4gan_difference),
+    Comparison("reco", "contrast, given draws", test_reco.contrast_difference),
+    Comparison("reco", "weighted cross-entropy", test_reco.weighted_difference),
+    Comparison("u2pl", "loss of reliable pixels", test_u2pl.consistency_difference),
+    Comparison("u2pl", "contrast, given draws", test_u2pl.contrast_difference),
+    Comparison("unimatch_v1", "both terms, given dropout", test_unimatch.v1_difference),
+    Comparison("unimatch_v2", "loss, given dropout", test_unimatch.v2_difference),
+    Comparison("augseg", "loss, given boxes; reliable share", test_augseg.loss_difference),
     *MIXES_COMPARED,
 ]

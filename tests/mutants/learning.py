@@ -117,7 +117,7 @@ METHOD_FAULTS = (
         "pipeline/methods/fixmatch.py",
         "return predicted.confidence_BHW >= self.params",
         "return predicted.confidence_BHW < self.params",
-        f"{METHODS}/test_fixmatch.py",
+        "tests/benchmarks/fidelity/test_fidelity.py",
     ),
     Mutant(
         "Mean Teacher compares with the unmixed target",

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from benchmarks.fidelity.comparisons import largest
 from pipeline.config.params import MethodParams
 from pipeline.methods.augseg import AugSeg, image_confidence, random_boxes
 from pipeline.types import IGNORE
@@ -44,7 +45,8 @@ def pixel(method, batch, boxes, place):
     return unlabelled.strong[0].images_BCHW[source, :, y, x], target
 
 
-def test_it_is_the_papers_formula() -> None:
+def loss_difference() -> float:
+    """Of the loss and the reliable share, with the boxes that the method draws."""
     method, batch = new_method(), new_batch(1, size=SIZE)
     probs_BKHW = method.teacher.network(batch.unlabelled.weak_BCHW).softmax(1)
     certain_B = image_confidence(probs_BKHW, batch.unlabelled.valid_BHW)
@@ -70,8 +72,12 @@ def test_it_is_the_papers_formula() -> None:
     torch.manual_seed(8)
     losses = method(batch, 0)
     assert 0 < kept < num_valid
-    assert losses.logs["reliable_share"].item() == pytest.approx(kept / num_valid)
-    assert losses.terms["consistency"].item() == pytest.approx(total / num_valid, rel=1e-4)
+    found = torch.stack([losses.terms["consistency"], losses.logs["reliable_share"]])
+    return largest(found, [total / num_valid, kept / num_valid])
+
+
+def test_it_is_the_papers_formula() -> None:
+    assert loss_difference() < 1e-5
 
 
 def test_confidence_by_hand() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from benchmarks.fidelity.comparisons import largest
 from pipeline.config.params import MethodParams
 from pipeline.errors import ConfigError
 from pipeline.methods.cct import CCT
@@ -28,11 +29,15 @@ def new_method(**knobs) -> CCT:
     return method
 
 
-def test_it_is_the_mean_over_decoders_of_squared_differences_to_the_main_one(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(FEATURE_PERTURBATIONS, "dropout", lambda z, _: [z[0], 2 * z[1]])
-    monkeypatch.setitem(FEATURE_PERTURBATIONS, "vat", lambda z, _: [z[0], -z[1]])
+def loss_difference() -> float:
+    """With perturbations that are numbers: the deepest map doubled, or turned round."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(FEATURE_PERTURBATIONS, "dropout", lambda z, _: [z[0], 2 * z[1]])
+        patch.setitem(FEATURE_PERTURBATIONS, "vat", lambda z, _: [z[0], -z[1]])
+        return _loss_difference()
+
+
+def _loss_difference() -> float:
     method = new_method(options={**NONE, "dropout": 2, "vat": 1})
     method.student.eval()  # its batch norms and dropout would hide the formula
     batch = new_batch(1)
@@ -51,8 +56,11 @@ def test_it_is_the_mean_over_decoders_of_squared_differences_to_the_main_one(
             for k in range(NUM_CLASSES)
         ]
         total += sum(squares) / len(squares)
-    consistency = method(batch, 0).terms["consistency"].item()
-    assert consistency == pytest.approx(3.0 * total / 3, rel=1e-4)
+    return largest(method(batch, 0).terms["consistency"], 3.0 * total / 3)
+
+
+def test_it_is_the_mean_over_decoders_of_squared_differences_to_the_main_one() -> None:
+    assert loss_difference() < 1e-5
 
 
 def test_encoder_and_auxiliary_decoders_learn_and_the_main_decoder_does_not() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.fidelity.comparisons import largest
 from pipeline.config.params import MethodParams
 from pipeline.methods import Batch, StrongView, Unlabelled
 from pipeline.methods.cps import CPS
@@ -36,7 +37,8 @@ def classes_of(logits_BKHW: torch.Tensor, image: int, y: int, x: int) -> int:
     return logits_K.index(max(logits_K))
 
 
-def test_each_learns_what_the_other_says_on_the_mixed_images() -> None:
+def mixed_difference() -> float:
+    """Of the loss and the agreement, pixel by pixel."""
     method, batch = method_and_batch()
     assert batch.unlabelled is not None
     _, weak_BCHW, valid_BHW, (view,) = batch.unlabelled
@@ -60,14 +62,18 @@ def test_each_learns_what_the_other_says_on_the_mixed_images() -> None:
     for b, y, x in valid_BHW.nonzero().tolist():
         num_alike += classes_of(one_BKHW, b, y, x) == classes_of(other_BKHW, b, y, x)
     losses = method(batch, 5)
-    expected = 1.5 * total / (num_valid / 2)
-    assert losses.terms["consistency"].item() == pytest.approx(expected, rel=1e-4)
     agreement = num_alike / int(valid_BHW.sum())
     assert 0 < agreement < 1
-    assert losses.logs["agreement"].item() == pytest.approx(agreement)
+    found = torch.stack([losses.terms["consistency"], losses.logs["agreement"]])
+    return largest(found, [1.5 * total / (num_valid / 2), agreement])
 
 
-def test_without_mixing_each_learns_the_others_labels_on_labelled_images_too() -> None:
+def test_each_learns_what_the_other_says_on_the_mixed_images() -> None:
+    assert mixed_difference() < 1e-5
+
+
+def unmixed_difference() -> float:
+    """Of the loss on unlabelled and labelled images."""
     method, batch = method_and_batch(mixes=["none"])
     assert batch.unlabelled is not None
     batch.masks_BHW[0, :2] = IGNORE
@@ -89,7 +95,11 @@ def test_without_mixing_each_learns_the_others_labels_on_labelled_images_too() -
                 -math.log(probs_BKHW[b, classes_of(said_BKHW, b, y, x), y, x]) for b, y, x in places
             ]
             total += sum(losses) / len(losses)
-    assert method(batch, 5).terms["consistency"].item() == pytest.approx(1.5 * total, rel=1e-4)
+    return largest(method(batch, 5).terms["consistency"], 1.5 * total)
+
+
+def test_without_mixing_each_learns_the_others_labels_on_labelled_images_too() -> None:
+    assert unmixed_difference() < 1e-5
 
 
 def test_labels_by_hand_without_mixing() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from benchmarks.fidelity.comparisons import largest
 from pipeline.config.params import MethodParams
 from pipeline.methods import Batch
 from pipeline.methods.cutmix_seg import CutMixSeg
@@ -27,8 +28,8 @@ def method_and_batch(threshold: float, *, per_pixel: bool = False) -> tuple[CutM
     return method, unlabelled_batch(BATCH, HEIGHT, WIDTH)
 
 
-@pytest.mark.parametrize("per_pixel", [False, True])
-def test_it_is_the_papers_formula_pixel_by_pixel(per_pixel: bool) -> None:
+def loss_difference(per_pixel: bool) -> float:
+    """Of the loss and the reliable share, pixel by pixel."""
     method, batch = method_and_batch(0.6, per_pixel=per_pixel)
     assert batch.unlabelled is not None
     _, weak, valid_BHW, (view,) = batch.unlabelled
@@ -53,8 +54,13 @@ def test_it_is_the_papers_formula_pixel_by_pixel(per_pixel: bool) -> None:
     weights = reliable if per_pixel else [rate] * len(reliable)
     total = sum(w * d for w, d in zip(weights, distances, strict=True)) / len(distances)
     losses = method(batch, 2)
-    assert losses.terms["consistency"].item() == pytest.approx(2.0 * total, rel=1e-4)
-    assert losses.logs["reliable_share"].item() == pytest.approx(rate)
+    found = torch.stack([losses.terms["consistency"], losses.logs["reliable_share"]])
+    return largest(found, [2.0 * total, rate])
+
+
+@pytest.mark.parametrize("per_pixel", [False, True])
+def test_it_is_the_papers_formula_pixel_by_pixel(per_pixel: bool) -> None:
+    assert loss_difference(per_pixel) < 1e-5
 
 
 @pytest.mark.parametrize("per_pixel", [False, True])

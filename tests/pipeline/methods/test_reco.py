@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.fidelity.comparisons import largest
 from pipeline.methods.reco import Options, key_odds, regional_contrast, weighted_cross_entropy
 from pipeline.methods.shared.contrast import Seen
 from pipeline.types import IGNORE
@@ -33,7 +34,8 @@ def mean(vectors: list[list[float]]) -> list[float]:
     return [sum(column) / len(vectors) for column in zip(*vectors, strict=True)]
 
 
-def test_contrast_is_the_papers_formula() -> None:
+def contrast_difference() -> float:
+    """Of the contrast, with the anchors and keys that the method draws."""
     seen, labels_BHW = scene()
     options = Options(num_anchors=3, num_negatives=7, hard_threshold=0.8)
     torch.manual_seed(4)
@@ -63,7 +65,11 @@ def test_contrast_is_the_papers_formula() -> None:
         for anchor, keys in zip(anchors, chosen, strict=True):
             negatives = [pixels[order[key]] for key in keys]
             total += nce(anchor, means[c], negatives, 0.5) / 3
-    assert found.item() == pytest.approx(total / 3, rel=1e-4)
+    return largest(found, total / 3)
+
+
+def test_contrast_is_the_papers_formula() -> None:
+    assert contrast_difference() < 1e-5
 
 
 def test_odds_sum_to_1_and_leave_the_own_class_out() -> None:
@@ -107,7 +113,8 @@ def test_fewer_than_two_classes_teach_exactly_nothing(label: int) -> None:
     assert not seen.representation_BDhw.grad.any()
 
 
-def test_weighted_cross_entropy_is_the_papers_formula() -> None:
+def weighted_difference() -> float:
+    """Of the cross-entropy, weighed by the reliable share of each image."""
     torch.manual_seed(0)
     logits_BKHW, pseudo_BHW = torch.randn(3, 4, 5, 5), torch.randint(4, (3, 5, 5))
     reliable_BHW, valid_BHW = torch.rand(3, 5, 5) < 0.6, torch.rand(3, 5, 5) < 0.7
@@ -122,4 +129,8 @@ def test_weighted_cross_entropy_is_the_papers_formula() -> None:
             weight = num_reliable / len(places)
             total -= weight * math.log(probs[b][pseudo_BHW[b, y, x]][y][x])
     found = weighted_cross_entropy(logits_BKHW, pseudo_BHW, reliable_BHW, valid_BHW)
-    assert found.item() == pytest.approx(total / num_valid, rel=1e-5)
+    return largest(found, total / num_valid)
+
+
+def test_weighted_cross_entropy_is_the_papers_formula() -> None:
+    assert weighted_difference() < 1e-5

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from benchmarks.fidelity.comparisons import largest
 from pipeline.config.params import MethodParams
 from pipeline.methods.u2pl import U2PL, Pixels, key_places, split_by_entropy
 from pipeline.types import IGNORE
@@ -89,7 +90,8 @@ def test_keys_do_not_care_which_class_is_which() -> None:
         assert torch.equal(key_places(renamed, place, 2, 4), key_places(pixels, c, 2, 4))
 
 
-def test_contrast_is_the_papers_formula() -> None:
+def contrast_difference() -> float:
+    """Of the contrast, with the anchors and keys that the method draws."""
     method = new_method()
     learnt = random_pixels()
     known = random_pixels()._replace(representation_ND=torch.randn(60, 6))
@@ -111,10 +113,15 @@ def test_contrast_is_the_papers_formula() -> None:
         for n, places in zip(anchors, chosen, strict=True):
             negatives = [keys[place] for place in places]
             total += nce(learnt.representation_ND[n].tolist(), positive, negatives, 0.5) / 3
-    assert found.item() == pytest.approx(total / 4, rel=1e-4)
+    return largest(found, total / 4)
 
 
-def test_consistency_is_the_mean_over_reliable_pixels() -> None:
+def test_contrast_is_the_papers_formula() -> None:
+    assert contrast_difference() < 1e-5
+
+
+def consistency_difference() -> float:
+    """Of the mean over reliable pixels after CutMix."""
     method, batch = new_method(unreliable_share=0.5), new_batch(1)
     method.student.decoder.body[-1].p = 0.0  # nothing drawn: two forwards are alike
     torch.manual_seed(0)
@@ -140,7 +147,11 @@ def test_consistency_is_the_mean_over_reliable_pixels() -> None:
         for b, y, x in (labels_BHW != IGNORE).nonzero().tolist()
     ]
     assert len(losses) < valid_BHW.sum()
-    assert term.item() == pytest.approx(sum(losses) / len(losses), rel=1e-4)
+    return largest(term, sum(losses) / len(losses))
+
+
+def test_consistency_is_the_mean_over_reliable_pixels() -> None:
+    assert consistency_difference() < 1e-5
 
 
 def test_the_queues_fill_and_teach() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from benchmarks.fidelity.comparisons import largest
 from pipeline.config.params import MethodParams
 from pipeline.methods import Batch, MethodSetup, StrongView, Unlabelled
 from pipeline.methods.shared.losses import labelled_loss
@@ -46,8 +47,8 @@ def method_and_batch(**options: float) -> tuple[UncertaintyAwareMeanTeacher, Bat
     return method, Batch(torch.rand(2, 3, HEIGHT, WIDTH), masks_BHW, unlabelled)
 
 
-@pytest.mark.parametrize(("step", "dropout"), [(0, 0.0), (4, 0.3), (10, 0.0)])
-def test_it_is_the_papers_formula_pixel_by_pixel(step: int, dropout: float) -> None:
+def loss_difference(step: int, dropout: float) -> float:
+    """Of the loss and the certain share, pixel by pixel."""
     method, batch = method_and_batch(num_passes=3, noise=0.5, dropout=dropout)
     assert batch.unlabelled is not None
     _, weak, valid_BHW, (view,) = batch.unlabelled
@@ -77,9 +78,13 @@ def test_it_is_the_papers_formula_pixel_by_pixel(step: int, dropout: float) -> N
     torch.manual_seed(5)
     losses = method(batch, step)
     expected = 10.0 * total / (NUM_CLASSES * num_certain)
-    assert losses.terms["consistency"].item() == pytest.approx(expected, rel=1e-4)
-    certain_share = num_certain / valid_BHW.sum().item()
-    assert losses.logs["reliable_share"].item() == pytest.approx(certain_share)
+    found = torch.stack([losses.terms["consistency"], losses.logs["reliable_share"]])
+    return largest(found, [expected, num_certain / int(valid_BHW.sum())])
+
+
+@pytest.mark.parametrize(("step", "dropout"), [(0, 0.0), (4, 0.3), (10, 0.0)])
+def test_it_is_the_papers_formula_pixel_by_pixel(step: int, dropout: float) -> None:
+    assert loss_difference(step, dropout) < 1e-5
 
 
 def test_a_network_without_dropout_is_given_some_and_another_keeps_its_own() -> None:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.fidelity.comparisons import largest
 from pipeline.config.params import MethodParams
 from pipeline.methods import Batch, MethodSetup, StrongView
 from pipeline.methods.shared.losses import labelled_loss
@@ -79,7 +80,8 @@ def mixed(view: StrongView) -> Tensor:
     return images
 
 
-def test_v2_is_the_papers_formula() -> None:
+def v2_difference() -> float:
+    """Of the loss, with the channels dropped that the method drops."""
     tau = 0.6
     method = UniMatchV2(new_setup(tau))
     with torch.no_grad():  # a teacher unlike the student
@@ -98,7 +100,11 @@ def test_v2_is_the_papers_formula() -> None:
         view_loss(view, valid_BHW, target, seen, tau)
         for view, seen in zip(views, logits, strict=True)
     )
-    assert losses.terms["consistency"].item() == pytest.approx(expected / 2, rel=1e-4)
+    return largest(losses.terms["consistency"], expected / 2)
+
+
+def test_v2_is_the_papers_formula() -> None:
+    assert v2_difference() < 1e-5
 
 
 def test_v2_takes_named_perturbations_instead_of_its_own() -> None:
@@ -133,7 +139,8 @@ def test_complementary_dropout_keeps_the_mean_over_many_draws() -> None:
     torch.testing.assert_close(draws.mean(0), features[1], atol=0.1, rtol=0)
 
 
-def test_v1_is_the_papers_formula() -> None:
+def v1_difference() -> float:
+    """Of both terms, with the channels dropped that the method drops."""
     tau = 0.6
     method, batch = UniMatchV1(new_setup(tau)), batch_with_two_boxes()
     torch.manual_seed(5)
@@ -148,8 +155,11 @@ def test_v1_is_the_papers_formula() -> None:
     )
     features = view_loss(plain, valid_BHW, target, method.student.decode([weak, dropped]), tau)
     expected = {"consistency": (first + second) / 4, "feature_consistency": features / 2}
-    for name, value in expected.items():
-        assert losses.terms[name].item() == pytest.approx(value, rel=1e-4)
+    return max(largest(losses.terms[name], value) for name, value in expected.items())
+
+
+def test_v1_is_the_papers_formula() -> None:
+    assert v1_difference() < 1e-5
 
 
 @pytest.mark.parametrize("method_type", [UniMatchV1, UniMatchV2])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.fidelity.comparisons import largest
 from pipeline.config.params import MethodParams
 from pipeline.errors import ConfigError
 from pipeline.methods import Batch
@@ -112,8 +113,8 @@ def test_distance_of_means_by_hand() -> None:
     assert distance_of_means(one, counted, other, no).item() == 0.0
 
 
-@pytest.mark.parametrize("step", [2, 3])
-def test_adv_semi_seg_is_the_papers_formula(step: int) -> None:
+def adv_semi_seg_difference(step: int) -> float:
+    """Of the three terms."""
     method, batch = new_method(AdvSemiSeg), batch_with_holes()
     judge = method.discriminator
     known, valid = batch.masks_BHW != IGNORE, batch.unlabelled.valid_BHW
@@ -123,23 +124,26 @@ def test_adv_semi_seg_is_the_papers_formula(step: int) -> None:
     trust = own.sigmoid()[valid].median().item()  # about half is believed
     found = new_method(AdvSemiSeg, options={"trust_threshold": trust})(batch, step)
     fooled = 0.01 * bce(judge(labelled), True, known) + 0.001 * bce(own, True, valid)
-    assert found.terms["adversarial"].item() == pytest.approx(fooled, rel=1e-4)
-
     masks = torch.zeros_like(labelled)
     for b, y, x in known.nonzero().tolist():
         masks[b, batch.masks_BHW[b, y, x], y, x] = 1
     apart = (bce(judge(labelled), False, known) + bce(judge(masks), True, known)) / 2
-    assert found.terms["discriminator"].item() == pytest.approx(apart, rel=1e-4)
-
     believed = valid & (own.sigmoid() > trust)
     assert 0 < believed.sum() < valid.sum()
     started = step >= 0.25 * 10
     total = -probs.amax(1).log()[believed].sum().item() * started
     taught = 0.1 * total / valid.sum().item()
-    assert found.terms["self_training"].item() == pytest.approx(taught, rel=1e-4)
+    expected = {"adversarial": fooled, "discriminator": apart, "self_training": taught}
+    return max(largest(found.terms[name], value) for name, value in expected.items())
 
 
-def test_s4gan_is_the_papers_formula() -> None:
+@pytest.mark.parametrize("step", [2, 3])
+def test_adv_semi_seg_is_the_papers_formula(step: int) -> None:
+    assert adv_semi_seg_difference(step) < 1e-5
+
+
+def s4gan_difference() -> float:
+    """Of the three terms."""
     method, batch = new_method(S4GAN), batch_with_holes()
     weak, valid = batch.unlabelled.weak_BCHW, batch.unlabelled.valid_BHW
     known, judge = batch.masks_BHW != IGNORE, method.discriminator
@@ -156,14 +160,18 @@ def test_s4gan_is_the_papers_formula() -> None:
         for d in range(fake.shape[1] - 1)
     ]
     matching = 0.1 * sum(distances) / len(distances)
-    assert found["matching"].item() == pytest.approx(matching, rel=1e-3)
     everything = torch.tensor(True)
     apart = bce(fake[:, -1], False, everything.expand(NUM_UNLABELLED))
     apart += bce(real[:, -1], True, everything.expand(NUM_LABELLED))
-    assert found["discriminator"].item() == pytest.approx(apart / 2, rel=1e-4)
     best = int(fake[:, -1].argmax())
     total = -probs[best].amax(0).log()[valid[best]].sum().item()
-    assert found["self_training"].item() == pytest.approx(total / valid.sum().item(), rel=1e-4)
+    taught = total / valid.sum().item()
+    expected = {"matching": matching, "discriminator": apart / 2, "self_training": taught}
+    return max(largest(found[name], value) for name, value in expected.items())
+
+
+def test_s4gan_is_the_papers_formula() -> None:
+    assert s4gan_difference() < 1e-5
 
 
 @pytest.mark.parametrize("method_type", [AdvSemiSeg, S4GAN])

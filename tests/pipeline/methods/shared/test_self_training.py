@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.fidelity.comparisons import largest
 from pipeline.config.params import MethodParams
 from pipeline.methods import MethodSetup, Unlabelled
 from pipeline.methods.cbst import CBST
@@ -118,7 +119,18 @@ def test_with_nothing_to_learn_there_is_one_phase(method: type[SelfTraining], kn
     assert new_method(method, **knobs).num_phases == 1
 
 
+def mean_iou_difference() -> float:
+    """Of three pairs of labellings, pixel by pixel."""
+    draw = torch.Generator().manual_seed(0)
+    one_BHW = torch.randint(3, (3, 4, 5), generator=draw)
+    other_BHW = torch.where(torch.rand(3, 4, 5, generator=draw) < 0.5, one_BHW, 1)
+    pairs = zip(one_BHW.tolist(), other_BHW.tolist(), strict=True)
+    found = mean_iou(one_BHW, other_BHW, NUM_CLASSES)
+    return largest(found, [plain_mean_iou(a, b) for a, b in pairs])
+
+
 def test_mean_iou_is_over_the_classes_of_either() -> None:
+    assert mean_iou_difference() < 1e-6
     one_BHW = torch.randint(3, (3, 4, 5), generator=torch.Generator().manual_seed(0))
     other_BHW = torch.where(torch.rand(3, 4, 5) < 0.5, one_BHW, 1)
     expected = [
@@ -174,8 +186,8 @@ def test_st_plus_plus_learns_nothing_from_images_not_chosen() -> None:
     assert (labels_BHW[[1, 3]] == IGNORE).all()
 
 
-def test_st_plus_plus_keeps_the_first_labels_of_reliable_images() -> None:
-    """Phase 3: an image is labelled by the end of phase 1 or of phase 2, also after a resume."""
+def third_phase_difference() -> float:
+    """Of logits that label in phase 3, of the end of phase 1 or of phase 2, after a resume."""
     method = new_method(STPlusPlus)
     assert isinstance(method, STPlusPlus)
     optimizer = train_steps(method, range(5))
@@ -189,14 +201,20 @@ def test_st_plus_plus_keeps_the_first_labels_of_reliable_images() -> None:
     unlabelled = Unlabelled(index_B, weak_BCHW, torch.ones(5, 32, 32) > 0, ())
     reliable = set(resumed.reliable_N.nonzero().flatten().tolist())
     assert len(reliable) == 3
-    found_BKHW = resumed.label_logits(unlabelled)
+    found_BKHW, worst = resumed.label_logits(unlabelled), 0.0
     for b, image in enumerate(index_B.tolist()):
         networks = (first, resumed.labeller.network)
         own, other = networks if image in reliable else networks[::-1]
-        torch.testing.assert_close(found_BKHW[b], own(weak_BCHW[b : b + 1])[0])
+        expected_KHW = own(weak_BCHW[b : b + 1])[0]
+        worst = max(worst, largest(found_BKHW[b], expected_KHW.flatten().tolist()))
         assert not torch.allclose(found_BKHW[b], other(weak_BCHW[b : b + 1])[0], atol=1e-3)
     labels_BHW = resumed.labels(found_BKHW.softmax(1), unlabelled)
     assert torch.equal(labels_BHW, found_BKHW.argmax(1))  # all of them teach
+    return worst
+
+
+def test_st_plus_plus_keeps_the_first_labels_of_reliable_images() -> None:
+    assert third_phase_difference() < 1e-5
 
 
 def test_st_plus_plus_ends_with_all_images_and_again_from_the_start() -> None:
@@ -209,8 +227,8 @@ def test_st_plus_plus_ends_with_all_images_and_again_from_the_start() -> None:
     assert not equal(method.student.state_dict(), tiny_network().state_dict())
 
 
-@pytest.mark.parametrize("stride", [1, 4])
-def test_cbst_labels_the_surest_share_of_every_class(stride: int) -> None:
+def cbst_difference(stride: int) -> float:
+    """Of the thresholds: the confidence at a fifth of each class's pixels, from the surest on."""
     method = new_method(CBST, options={"pixel_stride": stride})
     assert isinstance(method, CBST)
     assert method.num_phases == 5
@@ -223,8 +241,13 @@ def test_cbst_labels_the_surest_share_of_every_class(stride: int) -> None:
             confidences[column.index(max(column))].append(max(column))
     expected = [sorted(found)[::-1][: int(0.2 * len(found)) or 1] for found in confidences]
     thresholds = [surest[-1] if surest else 1.0 for surest in expected]
-    assert method.thresholds_K.tolist() == pytest.approx(thresholds)
     assert len(set(thresholds)) > 2
+    return largest(method.thresholds_K, thresholds)
+
+
+@pytest.mark.parametrize("stride", [1, 4])
+def test_cbst_labels_the_surest_share_of_every_class(stride: int) -> None:
+    assert cbst_difference(stride) < 1e-6
 
 
 def test_cbst_labels_by_multiples_of_the_threshold() -> None:
