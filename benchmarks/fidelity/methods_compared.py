@@ -18,6 +18,8 @@ from pipeline.methods import METHODS, Batch, Unlabelled
 from pipeline.methods.shared.base import TeacherStudent
 from pipeline.methods.shared.ema_teacher import Teacher
 from pipeline.methods.shared.losses import ramp_up
+from pipeline.training.supervised_loss import symmetric_cross_entropy
+from pipeline.training.trainer import learning_rate_share
 from tests.pipeline.methods import (
     test_augseg,
     test_cct,
@@ -103,8 +105,28 @@ def _teacher() -> float:
     return max(largest(averaged[name], plain_of[name]) for name in floats)
 
 
+def _learning_rate() -> float:
+    shares = [learning_rate_share(step, 50, warmup_share=0.0) for step in range(50)]
+    return max(largest(s, (1 - step / 50) ** 0.9) for step, s in enumerate(shares))
+
+
+def _symmetric() -> float:
+    """.1 CE + RCE of a one-hot label whose log 0 is -4."""
+    torch.manual_seed(0)
+    logits_BKHW, masks_BHW = torch.randn(2, 5, 4, 5), torch.randint(5, (2, 4, 5))
+    expected = []
+    for b, y, x in torch.ones_like(masks_BHW).nonzero().tolist():
+        probs_K = plain.softmax(plain.pixel(logits_BKHW, b, y, x))
+        label = int(masks_BHW[b, y, x])
+        reverse = sum(4 * p for k, p in enumerate(probs_K) if k != label)
+        expected.append(-0.1 * math.log(probs_K[label]) + reverse)
+    return largest(symmetric_cross_entropy(logits_BKHW, masks_BHW), expected)
+
+
 METHODS_COMPARED: list[Comparison] = [
     Comparison("rampup_share", "lambda(t) at 9 steps", _ramp),
+    Comparison("train.learning_rate", "(1 - t/T)^.9, no warm-up", _learning_rate),
+    Comparison("train.loss", "symmetric cross-entropy of 40 pixels", _symmetric),
     Comparison("ema_decay", "the teacher's weights and statistics after 30 steps", _teacher),
     Comparison("mean_teacher", "loss", test_mean_teacher.loss_difference),
     Comparison("ua_mt", "loss, certain share", partial(test_ua_mt.loss_difference, 10, 0.0)),
@@ -119,6 +141,11 @@ METHODS_COMPARED: list[Comparison] = [
     Comparison("soft_teacher", "weights, loss and what it is divided by", _soft_teacher),
     Comparison(
         "st_plus_plus", "agreement of two labellings", test_self_training.mean_iou_difference
+    ),
+    Comparison(
+        "st_plus_plus",
+        "who labels in the third phase, after a resume",
+        test_self_training.third_phase_difference,
     ),
     Comparison("cbst", "thresholds of the classes", partial(test_self_training.cbst_difference, 1)),
     Comparison("cps", "loss with CutMix, agreement", test_cps.mixed_difference),

@@ -12,6 +12,7 @@ from torch import Tensor
 from benchmarks.fidelity.comparisons import Comparison, largest
 from benchmarks.fidelity.plain_pixels import argmax, pixel, softmax
 from pipeline.data.augment import random_boxes
+from pipeline.data.random_intensity import posterise
 from pipeline.methods import Network, Unlabelled, augseg
 from pipeline.methods.shared.mixing import half_of_classes
 from pipeline.training.domain_adaptation.class_mix import CrossDomainMix
@@ -100,6 +101,18 @@ def _augseg_areas() -> float:
     return worst
 
 
+def _posterise() -> float:
+    """Which of the 256 levels are left: 4, 5, 6 and 7 bits at an equal part of the strengths."""
+    levels = torch.arange(256).expand(3, 1, 256) / 255
+    worst = 0.0
+    for number in range(40):
+        bits = 4 + number // 10
+        step = 2 ** (8 - bits)
+        found = posterise(levels, number / 40)[0]
+        worst = max(worst, largest(found, [v // step * step / 255 for v in range(256)]))
+    return worst
+
+
 def _classmix() -> float:
     """How many of each image's classes are drawn: floor(n/2), and none by halves."""
     classes_BHW = torch.randint(6, (8, 5, 7), generator=torch.Generator().manual_seed(0))
@@ -118,6 +131,7 @@ def _classmix() -> float:
 MIXES_COMPARED: list[Comparison] = [
     Comparison("cutmix", "mean area, centre covered: 4,000 boxes", _box_areas, 0.02),
     Comparison("augseg", "mean areas of boxes: 4,000 of each kind", _augseg_areas, 0.01),
+    Comparison("augseg", "posterised levels at 40 strengths", _posterise),
     Comparison("classmix", "number of classes drawn", _classmix, 0.0),
     Comparison("adapt.cross_domain_mix", "classes pasted, weights, labels, loss", _cross_domain),
 ]
