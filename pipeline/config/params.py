@@ -165,6 +165,15 @@ class Params(Block):
         }
         return self.model_copy(update=changed)
 
+    def with_method(self, name: str) -> Params:
+        """A copy under another method, with all its knobs but what is this one's own.
+
+        That is its options and its second network: a baseline has the same knobs otherwise.
+        """
+        if name == self.method.name:
+            return self
+        return self.with_knobs(method={"name": name, "options": {}, "network_perturbation": "none"})
+
     @property
     def num_classes(self) -> int:
         """K."""

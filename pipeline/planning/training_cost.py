@@ -51,9 +51,8 @@ def measure_training(params: Params, device: Device) -> TrainingCost:
     place = torch.device(device)
     if params.model.name == PROBE and params.method.name == "supervised":
         return _probe_cost(params, place)
-    supervised = params.with_knobs(method={"name": "supervised"})
     whole = _Trial(params, place)
-    plain = _Trial(supervised, place)
+    plain = _Trial(params.with_method("supervised"), place)
     memory_mib = whole.memory_mib()
     return TrainingCost(
         step_s=_median_s(whole.step, place),
@@ -130,17 +129,20 @@ def _method(params: Params) -> Any:
         num_steps=PLANNED_STEPS,
         new_network=new_network,
         labelled_loss=labelled_loss,
-        unlabelled=_NoSet(),
+        unlabelled=_BatchAlone(params.train.batch_unlabelled),
     )
     method: Any = build_method(params.method.name, setup)
     return method.train()
 
 
-class _NoSet:
-    """Methods that go over the whole set from time to time find nothing there."""
+class _BatchAlone:
+    """The set is the batch, to methods that remember images; those that go over it find nothing."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
 
     def __len__(self) -> int:
-        return 0
+        return self.size
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         return iter(())

@@ -59,13 +59,8 @@ def enabled(params: Params, adaptation: Adaptation, *, method_name: str, warm: b
         adapt = NO_ADAPTATION.model_dump()
     elif params.adapt.cross_domain_mix == "until_labelled":
         adapt = {"cross_domain_mix": not any(sample.labelled for sample in adaptation.target)}
-    # The baseline has the same knobs as the method it is held against, but not what is that
-    # method's own: its options and its second network.
-    own = {"name": method_name, "options": {}, "network_perturbation": "none"}
-    return params.with_knobs(
-        adapt=adapt,
-        method=own if method_name != params.method.name else {},
-        train=_of_warm_start(params) if warm else {},
+    return params.with_method(method_name).with_knobs(
+        adapt=adapt, train=_of_warm_start(params) if warm else {}
     )
 
 

@@ -25,9 +25,8 @@ def probe_image(size: tuple[int, int]) -> ImageParams:
 
 def probe_params(params: Params, size: tuple[int, int]) -> Params:
     """`params` for a probe on the same encoder and labels, of images of `size`."""
-    return params.with_knobs(
+    return params.with_method("supervised").with_knobs(
         image=probe_image(size).model_dump(),
         model={"name": PROBE, "options": {}, "contender": "none"},
-        method={"name": "supervised", "options": {}},
         train={"steps": STEPS, "learning_rate": LEARNING_RATE},
     )

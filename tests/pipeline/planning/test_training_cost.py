@@ -33,6 +33,18 @@ def test_a_larger_crop_holds_more_and_a_teacher_costs_more() -> None:
     assert large.megapixel_s > 0
 
 
+@pytest.mark.parametrize(
+    "method",
+    [
+        {"name": "flexmatch"},  # remembers every image of the set
+        {"name": "mean_teacher", "network_perturbation": "initialisation"},
+        {"name": "soft_teacher", "options": {"background": 1}},
+    ],
+)
+def test_what_is_the_methods_own_is_measured_and_its_baseline_goes_without(method: dict) -> None:
+    assert measure_training(params(method=method), "cpu").supervised_step_s > 0
+
+
 def test_memory_is_weights_fivefold_and_what_the_gradient_needs() -> None:
     found = measure_training(params(method={"name": "supervised"}), "cpu").memory_mib
     network = build_model(params().model, 2, pretrained=False).train()

@@ -14,9 +14,10 @@ from safetensors.torch import load_file
 
 from pipeline import layout
 from pipeline.config.params import NO_ADAPTATION, Params
+from pipeline.data.augment import strong_view
 from pipeline.records.manifest import read_manifest, write_manifest
 from pipeline.stages import train_baseline, train_teacher
-from pipeline.training import TrainingJob, train
+from pipeline.training import TrainingJob, method_setup, train
 from pipeline.training.checkpoints import Checkpoints
 from pipeline.training.domain_adaptation.enabled import Adaptation, adaptation_in_force, enabled
 from tests.pipeline.training.domain_adaptation.conftest import ALL
@@ -102,6 +103,24 @@ def test_what_is_in_force_is_decided_in_one_place(shifted: Path, dusk_params) ->
     assert found.train.steps == 3
     assert found.train.learning_rate == params.train.learning_rate * params.adapt.warm_start_rate
     assert enabled(params, adaptation, method_name="fixmatch", warm=False).train == params.train
+
+
+@pytest.mark.parametrize("strong_colour", [True, False])
+def test_mixed_images_get_colours_unless_colours_are_off(
+    shifted: Path, dusk_params, monkeypatch: pytest.MonkeyPatch, strong_colour: bool
+) -> None:
+    asked: list[torch.Tensor] = []
+
+    def spy(images_BCHW: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        asked.append(images_BCHW)
+        return strong_view(images_BCHW, generator)
+
+    monkeypatch.setattr(method_setup, "strong_view", spy)
+    weights_of(
+        shifted, dusk_params({"cross_domain_mix": True}, method={"strong_colour": strong_colour})
+    )
+    assert len(asked) == (3 if strong_colour else 0)  # steps
+    assert all(images.min() >= 0 and images.max() <= 1 for images in asked)  # not normalised
 
 
 def test_the_baseline_of_two_pairs_has_one_network(dusk_params) -> None:
