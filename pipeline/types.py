@@ -9,6 +9,7 @@ from typing import Literal
 
 IGNORE = 255  # pixels without a label; uint8's last value, so at most 255 classes
 MAX_CLASSES = IGNORE
+UNKNOWN = "unknown"  # what people call pixels of which nobody can tell the class
 MOST_MEGAPIXELS = 500.0  # of any image that is read: 3.5 GB then, at 7 bytes a pixel
 
 Split = Literal["pool", "val", "test"]

@@ -54,8 +54,10 @@ class PushItem:
     workspace_id: str
     uncertainty: float  # [0, 1]; the highest is asked first
     reason: str  # in words, for the annotator
-    pre_annotation_HW: npt.NDArray[np.uint8] | None  # class indices at the image's size, 255 = none
+    # What is painted already: class indices at the image's size, 255 = nothing.
+    pre_annotation_HW: npt.NDArray[np.uint8] | None
     regions: tuple[Box, ...] = ()  # what is asked for, in the image's pixels; () = all of it
+    background: str | None = None  # the class of what people leave bare; None = unknown
     as_sent: list[Region] | None = None  # the pre-annotation of a task put back, instead of a mask
 
 
@@ -131,8 +133,13 @@ class Annotator(Protocol):
         ServiceError when its interface has other classes, or none that can be read.
         """
 
-    def create_project(self, owner: Owner, title: str, class_names: Sequence[str]) -> Project:
-        """A new project that says whose it is; its title is for people alone."""
+    def create_project(
+        self, owner: Owner, title: str, class_names: Sequence[str], *, brush_only: bool = False
+    ) -> Project:
+        """A new project that says whose it is; its title is for people alone.
+
+        `brush_only`: with the interface of older versions, for their answers put back.
+        """
 
     def claim_project(self, project: Project, owner: Owner) -> Project:
         """The project, which says from now on that it is `owner`'s."""

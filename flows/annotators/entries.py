@@ -1,14 +1,19 @@
 """What each entry of an answer is: paint of a class, paint whose class nobody can tell, a remark.
 
-Label Studio puts everything that people did into one list. An entry is, by these rules:
+Label Studio puts everything that people did into one list. What a tool drew is an entry of its own
+and, with the label that was chosen, another under the same id; only the second says more. An entry
+is, by these rules:
 
-1. Paint of a class: a brush of our labels with exactly one of the classes.
-2. Paint of unknown class: a brush of our labels with no, several or foreign labels; a brush of
-   another control without a label (magic wand) or with one of our classes; a shape with one of our
-   classes, by the box around it. Its pixels become IGNORE, never the class beneath.
+1. Paint of a class, or of UNKNOWN, whose pixels have none: an entry of our labels with exactly one
+   of them, whichever tool drew it: brush, magic wand, bitmask, polygon, rectangle, ellipse.
+2. Paint of unknown class: an entry of our labels with no, several or foreign ones; what one of our
+   tools drew without a label; a brush of another control without a label or with one of our
+   classes; a shape of another control with one of our classes, by the box around it. Its pixels
+   become IGNORE, never the class beneath.
 3. A remark, which says nothing about pixels: choices, text, numbers, relations, values of a
-   region, brushes and shapes of other labels, shapes without one, what is no object at all.
-4. Damage, which makes the whole answer unreadable: of 1 and 2 a brush of another size than the
+   region, brushes and shapes of other labels, shapes of other controls without one, what is no
+   object at all.
+4. Damage, which makes the whole answer unreadable: of 1 and 2 a mask of another size than the
    image, rotated or not to be decoded, and a shape without a place, since nobody could say which
    pixels to leave out.
 
@@ -25,25 +30,32 @@ import numpy as np
 import numpy.typing as npt
 
 from flows.annotators import brush_rle
+from flows.annotators.tools.bitmask import bitmask_alpha
+from flows.annotators.tools.shapes import shape_pixels
 from pipeline.errors import AnnotationError
 from pipeline.plain_text import plain
-from pipeline.types import IGNORE
+from pipeline.types import IGNORE, UNKNOWN
 
 FROM_NAME, TO_NAME = "label", "image"  # the names in the labelling configuration
+LABELS, BRUSH_LABELS = "labels", "brushlabels"  # our labels of any tool; of older projects' brush
+TOOL_PREFIX = "label_"  # of the names of our tools, which no label comes with
 PAINTED = 127  # brushes are anti-aliased: a pixel counts as painted above this alpha
 
 Bools = npt.NDArray[np.bool_]
 _BRUSHES = ("brushlabels", "brush", "magicwand")
 _SHAPES = ("rectangle", "polygon", "ellipse", "keypoint", "vector", "bitmask")
+_PLACES = {"rle", "imageDataURL", "points", "radiusX", "height"}  # a key of each kind of mask
+_TOOLS = ("brush", "magicwand", "bitmask", "polygon", "rectangle", "ellipse")
 
 
 class Paint(NamedTuple):
     """One region's pixels."""
 
     region_id: str
-    class_index: int  # IGNORE where the class cannot be told
+    class_index: int  # IGNORE where the class cannot be told, or is said to be unknown
     pixels_HW: Bools
     is_edited: bool  # Label Studio says that people changed something about the proposed region
+    is_clear: bool  # whether people said what it is, be it unknown
 
 
 class Entries(NamedTuple):
@@ -55,8 +67,8 @@ class Entries(NamedTuple):
 
     @property
     def are_readable(self) -> bool:
-        """Whether any of them is paint of a class."""
-        return any(paint.class_index != IGNORE for paint in self.paints)
+        """Whether any of them is paint of a class, or said to be unknown."""
+        return any(paint.is_clear for paint in self.paints)
 
 
 def read_entries(result: Any, class_names: Sequence[str], size: tuple[int, int]) -> Entries:
@@ -64,8 +76,13 @@ def read_entries(result: Any, class_names: Sequence[str], size: tuple[int, int])
     if not isinstance(result, list | tuple):
         raise AnnotationError(f"result is {type(result).__name__}, expected a list of regions")
     indices = {name: index for index, name in enumerate(class_names)}
+    labelled = {
+        _region_id(entry) for entry in result if _is_of_our_labels(entry) and _has_place(entry)
+    }
     found = Entries([], [], set())
     for place, entry in enumerate(result, start=1):
+        if _is_of_our_tools(entry) and _region_id(entry) in labelled:
+            continue  # its label comes with the same shape
         try:
             remark = _read(entry, indices, size, found)
         except AnnotationError as error:
@@ -75,6 +92,27 @@ def read_entries(result: Any, class_names: Sequence[str], size: tuple[int, int])
     return found
 
 
+def _is_of_our_labels(entry: Any) -> bool:
+    """Whether it has a label of the loop's own control."""
+    if not isinstance(entry, dict) or entry.get("type") not in (LABELS, BRUSH_LABELS):
+        return False
+    return (entry.get("from_name"), entry.get("to_name")) == (FROM_NAME, TO_NAME)
+
+
+def _is_of_our_tools(entry: Any) -> bool:
+    """Whether one of the loop's own tools drew it, and no label is said."""
+    if not isinstance(entry, dict) or entry.get("to_name") != TO_NAME:
+        return False
+    name = entry.get("from_name")
+    return isinstance(name, str) and name.startswith(TOOL_PREFIX) and entry.get("type") in _TOOLS
+
+
+def _has_place(entry: Mapping[str, Any]) -> bool:
+    """Whether it says which pixels; points and lines do not."""
+    value = entry.get("value")
+    return not isinstance(value, dict) or bool(_PLACES & value.keys())
+
+
 def _read(
     entry: Any, indices: Mapping[str, int], size: tuple[int, int], found: Entries
 ) -> str | None:
@@ -82,38 +120,50 @@ def _read(
     if not isinstance(entry, dict):
         return f"{type(entry).__name__}, expected an object"
     kind, region_id = entry.get("type"), _region_id(entry)
-    is_ours = kind == "brushlabels" and (entry.get("from_name"), entry.get("to_name")) == (
-        FROM_NAME,
-        TO_NAME,
-    )
-    value = entry.get("value")
-    labels = _labels(value)
-    named = [label for label in labels if isinstance(label, str) and label in indices]
-    if not isinstance(kind, str) or not (kind.endswith("labels") or kind in _BRUSHES + _SHAPES):
+    is_ours, is_drawn = _is_of_our_labels(entry), _is_of_our_tools(entry)
+    labels = _labels(entry.get("value"))
+    known = {UNKNOWN: IGNORE, **indices} if is_ours else indices
+    named = [label for label in labels if isinstance(label, str) and label in known]
+    is_pixels = isinstance(kind, str) and (kind.endswith("labels") or kind in _BRUSHES + _SHAPES)
+    if not is_pixels or (is_ours and kind == LABELS and not _has_place(entry)):
         found.remarked_ids.add(region_id)
         return f"{_shown(kind)} says nothing about pixels"
-    if not is_ours and not named and (labels or kind not in _BRUSHES):
+    if not (is_ours or is_drawn or named) and (labels or kind not in _BRUSHES):
         return f"{_shown(kind)} of {_shown(labels)}, none of the classes"
-    is_brush = kind in _BRUSHES or (isinstance(value, dict) and "rle" in value)
-    pixels_HW = _brushed(entry, size) if is_brush else _around(entry, size)
     is_clear = is_ours and len(labels) == len(named) == 1
-    found.paints.append(
-        Paint(
-            region_id,
-            indices[named[0]] if is_clear else IGNORE,
-            pixels_HW,
-            is_edited=entry.get("origin") == "prediction-changed",
-        )
+    paint = Paint(
+        region_id,
+        known[named[0]] if is_clear else IGNORE,
+        _pixels(entry, size, is_exact=is_drawn or (is_ours and kind == LABELS)),
+        is_edited=entry.get("origin") == "prediction-changed",
+        is_clear=is_clear,
     )
+    found.paints.append(paint)
     if not is_clear:
         return (
-            f"{_shown(kind)} with labels {_shown(labels)}, expected a brush of one of the classes "
-            f"({', '.join(indices)}): its {int(pixels_HW.sum())} pixel(s) are left unknown"
+            f"{_shown(kind)} with labels {_shown(labels)}, expected one of the classes "
+            f"({', '.join(indices)}): its {int(paint.pixels_HW.sum())} pixel(s) are left unknown"
         )
     if entry.get("meta"):
         found.remarked_ids.add(region_id)
         return "a note on the region"
-    return None if pixels_HW.any() else f"brush of {_shown(named[0])} without a pixel"
+    return None if paint.pixels_HW.any() else f"{_shown(named[0])} without a pixel"
+
+
+def _pixels(entry: Mapping[str, Any], size: tuple[int, int], *, is_exact: bool) -> Bools:
+    """What an entry covers; of shapes of other controls what they may cover."""
+    value = entry.get("value")
+    keys = value.keys() if isinstance(value, dict) else ()
+    if entry.get("type") in _BRUSHES or "rle" in keys:
+        return _brushed(entry, size)
+    if not is_exact:
+        return _around(entry, size)
+    _check_upright(entry)
+    if not isinstance(value, dict):
+        raise AnnotationError(f"{_shown(entry.get('type'))} without a place: draw it again")
+    if "imageDataURL" in keys:
+        return bitmask_alpha(value["imageDataURL"], size) > PAINTED
+    return shape_pixels(value, size)
 
 
 def _region_id(entry: Mapping[str, Any]) -> str:

@@ -37,9 +37,11 @@ from flows.annotators.label_studio_project import (
     MIN_TITLE,
     check_classes,
     config_classes,
+    config_kind,
     create_project,
     description,
     owner_in,
+    suit_background,
 )
 from flows.annotators.label_studio_tasks import Upload, batches, prepare
 from flows.annotators.masks import TO_NAME
@@ -71,7 +73,6 @@ class LabelStudio:
     def __init__(self, url: str, api_key: str) -> None:
         """`api_key` is a legacy token or a personal access token. Nothing is asked yet."""
         self.http = Http(url, api_key)
-        self._class_names: dict[int, list[str]] = {}
 
     def find_projects(self, owner: Owner) -> list[Project]:
         """As the protocol says."""
@@ -85,14 +86,14 @@ class LabelStudio:
             return None
         project = self._project(row)
         check_classes(project.title, project.url, expect(row, "label_config", str), class_names)
-        self._class_names[project_id] = list(class_names)
         return project
 
-    def create_project(self, owner: Owner, title: str, class_names: Sequence[str]) -> Project:
+    def create_project(
+        self, owner: Owner, title: str, class_names: Sequence[str], *, brush_only: bool = False
+    ) -> Project:
         """As the protocol says; longer titles than Label Studio takes end in a hash."""
         title = fit_title(title)
-        project_id = create_project(self.http, title, class_names, owner)
-        self._class_names[project_id] = list(class_names)
+        project_id = create_project(self.http, title, class_names, owner, brush_only=brush_only)
         return Project(project_id=project_id, url=self._page(project_id), title=title, owner=owner)
 
     def claim_project(self, project: Project, owner: Owner) -> Project:
@@ -110,7 +111,11 @@ class LabelStudio:
         on_progress: OnProgress,
     ) -> list[PushedTask]:
         """As the protocol says; `model_version` then becomes the project's, which orders tasks."""
-        outgoing = prepare(items, self._classes(project), model_version)
+        config = self._config(project)
+        class_names = config_classes(config)
+        outgoing = prepare(items, class_names, model_version, config_kind(config))
+        for background in {item.background for item in items}:
+            suit_background(self.http, project.project_id, class_names, background)
         done = 0
         for batch in batches(outgoing):
             there = self._tasks_of(project, batch)
@@ -244,12 +249,9 @@ class LabelStudio:
             owner=owner_in(expect_or_none(row, "description", str) or ""),
         )
 
-    def _classes(self, project: Project) -> list[str]:
-        if project.project_id not in self._class_names:
-            row = self.http.get(f"/api/projects/{project.project_id}/")
-            config = expect(row, "label_config", str)
-            self._class_names[project.project_id] = config_classes(config)
-        return self._class_names[project.project_id]
+    def _config(self, project: Project) -> str:
+        row = self.http.get(f"/api/projects/{project.project_id}/")
+        return expect(row, "label_config", str)
 
     def _import(self, project: Project, items: Sequence[Upload]) -> None:
         def upload(some: Sequence[Upload]) -> list[str]:

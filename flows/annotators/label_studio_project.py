@@ -10,8 +10,9 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
 from flows.annotators.annotator import Owner
-from flows.annotators.label_studio_http import Http, expect
-from flows.annotators.masks import FROM_NAME, TO_NAME
+from flows.annotators.entries import TOOL_PREFIX
+from flows.annotators.label_studio_http import Http, expect, expect_or_none
+from flows.annotators.masks import BRUSH_LABELS, FROM_NAME, LABELS, TO_NAME, UNKNOWN
 from pipeline.class_colours import class_colours
 from pipeline.errors import ServiceError
 
@@ -45,23 +46,53 @@ _HIDDEN = [
     "data.item_id",
     "data.workspace",
     "data.image_sha256",
+    "data.background",
 ]
+# Every tool that makes a mask, in the order in which Label Studio shows them, and how its region is
+# named in answers. They draw in the class that is chosen in the one list of labels.
+_TOOLS = {
+    "Brush": "brush",
+    "Polygon": "polygon",
+    "Rectangle": "rectangle",
+    "Ellipse": "ellipse",
+    "MagicWand": "wand",
+    "Bitmask": "bitmask",
+}
+_UNKNOWN_HINT = "No class: nobody can tell what this is"  # by which the label is known for ours
+_UNKNOWN_COLOUR = "#9e9e9e"
 
 
-def label_config(class_names: Sequence[str]) -> str:
-    """One brush per class, each in its colour; the reason for asking stands above the image."""
+def label_config(class_names: Sequence[str], *, brush_only: bool = False) -> str:
+    """One list of labels, a class each in its colour, for all tools; the reason stands above.
+
+    The last label is UNKNOWN, unless a class has that name. `brush_only` gives the interface of
+    older versions, whose answers are of another kind.
+    """
     colours = class_colours(len(class_names))
-    labels = "\n".join(
-        f"    <Label {_label_name(name)} background={quoteattr(colour)}/>"
+    labels = [
+        f"<Label {_label_name(name)} background={quoteattr(colour)}/>"
         for name, colour in zip(class_names, colours, strict=True)
-    )
+    ]
+    tag, style, tools = "BrushLabels", "", []
+    if not brush_only:
+        # Shapes are filled as paint is, not as frames around something.
+        tag, style = "Labels", ' fillOpacity="0.5"'
+        tools = [
+            f'<{tool} name="{TOOL_PREFIX}{name}" toName="{TO_NAME}"/>'
+            for tool, name in _TOOLS.items()
+        ]
+        labels += [_unknown_label()] if UNKNOWN not in class_names else []
+    lines = [
+        '<Header value="Why this image: $reason" size="6"/>',
+        f'<{tag} name="{FROM_NAME}" toName="{TO_NAME}"{style}>',
+        *(f"  {label}" for label in labels),
+        f"</{tag}>",
+        *tools,
+    ]
     return (
         "<View>\n"
-        '  <Header value="Why this image: $reason" size="6"/>\n'
-        f'  <BrushLabels name="{FROM_NAME}" toName="{TO_NAME}">\n'
-        f"{labels}\n"
-        "  </BrushLabels>\n"
-        f'  <Image name="{TO_NAME}" value="$image" zoom="true" zoomControl="true"'
+        + "".join(f"  {line}\n" for line in lines)
+        + f'  <Image name="{TO_NAME}" value="$image" zoom="true" zoomControl="true"'
         ' brightnessControl="true" contrastControl="true"/>\n'
         "</View>"
     )
@@ -76,10 +107,22 @@ def _label_name(name: str) -> str:
     return f"value={quoteattr(shown)} alias={quoteattr(name)}"
 
 
+def _unknown_label() -> str:
+    hint = quoteattr(_UNKNOWN_HINT)
+    return f'<Label value="{UNKNOWN}" background="{_UNKNOWN_COLOUR}" hint={hint}/>'
+
+
 def config_classes(config: str) -> list[str]:
-    """The classes of a labelling configuration, in order; [] when it has none of our brushes."""
-    brushes = _brushes(_parsed(config))
-    return [] if brushes is None else [_answered(label) for label in brushes.iter("Label")]
+    """The classes of a labelling configuration, in order; [] when it has none of our labels."""
+    ours = _ours(_parsed(config))
+    labels = [] if ours is None else list(ours.iter("Label"))
+    return [_answered(label) for label in labels if label.get("hint") != _UNKNOWN_HINT]
+
+
+def config_kind(config: str) -> str:
+    """The type of the entries in which answers under a labelling configuration say classes."""
+    ours = _ours(_parsed(config))
+    return LABELS if ours is None or ours.tag == "Labels" else BRUSH_LABELS
 
 
 def _parsed(config: str) -> ElementTree.Element:
@@ -89,8 +132,11 @@ def _parsed(config: str) -> ElementTree.Element:
         return ElementTree.Element("View")
 
 
-def _brushes(root: ElementTree.Element) -> ElementTree.Element | None:
-    return root.find(f".//BrushLabels[@name='{FROM_NAME}'][@toName='{TO_NAME}']")
+def _ours(root: ElementTree.Element) -> ElementTree.Element | None:
+    """The loop's own labels: of any tool, or of older versions' brush."""
+    name = f"[@name='{FROM_NAME}'][@toName='{TO_NAME}']"
+    found = root.find(f".//Labels{name}")
+    return root.find(f".//BrushLabels{name}") if found is None else found
 
 
 def _answered(label: ElementTree.Element) -> str:
@@ -98,25 +144,43 @@ def _answered(label: ElementTree.Element) -> str:
     return label.get("alias") or label.get("value") or ""
 
 
-def instruction(class_names: Sequence[str]) -> str:
+def instruction(class_names: Sequence[str], background: str | None = None) -> str:
     """What annotators read before the first image (HTML)."""
+    bare, empty = (
+        "Leave bare what nobody could tell, or paint it <b>unknown</b> (the last label).",
+        "<b>Nothing special to see?</b> Then everything is of the class that is there: paint it "
+        "so. An image that is submitted without any paint says nothing and is asked for again.",
+    )
+    every = "<b>paint all of it</b>, large areas first"
+    if background is not None:
+        name = escape(background)
+        every = f"<b>paint all that is not {name}</b>"
+        bare = (
+            f"<b>Leave bare what is {name}:</b> whatever nobody painted counts as {name}, and the "
+            "model's guess leaves it bare too. Where nobody could tell, paint <b>unknown</b> (the "
+            "last label)."
+        )
+        empty = f"<b>All of it {name}?</b> Press Submit: an image without any paint says just that."
     paragraphs = (
         "Every pixel gets one class. Where the image is painted already, that is the model's "
         "guess: <b>correct it where it is wrong</b>. Where nothing is painted (the first images, "
-        "before there is a model), <b>paint all of it</b>, large areas first. Then press Submit.",
+        f"before there is a model), {every}. Then press Submit.",
+        bare,
         "<b>To paint</b>: press <b>Esc</b>, then the key of the class (it stands behind its name "
         "above the image), then paint. <b>What is begun last counts</b>, whatever lies beneath: no "
         "need to erase it first. Painted too far? Ctrl+Z; or Esc, the key of the right class, and "
         "paint it back.",
-        "<b>Esc comes first, every time.</b> While a region is selected, the key of another class "
-        "turns <b>all of that region</b> into that class (Ctrl+Z takes it back), and strokes go "
-        "into the selected region, whose place in the order stays: where they meet other paint, "
-        "the pixels count as unknown or go to the region begun last.",
-        "<b>The eraser</b> takes paint off the region that is selected in the list at the right. "
-        "What is erased and not painted again counts as &quot;unknown&quot;: use it where nobody "
-        "could tell.",
-        "<b>Nothing special to see?</b> Then everything is of the class that is there: paint it "
-        "so. An image that is submitted without any paint says nothing and is asked for again.",
+        "<b>Any tool at the right of the image will do</b>, in the class that is chosen: brush, "
+        "polygon, rectangle, ellipse, magic wand (press, drag until the area fits, release), "
+        "bitmask. A polygon, rectangle or ellipse keeps the class for the next one: draw on.",
+        "<b>Esc comes first, every time</b> you paint another class. While a region is selected, "
+        "the key of another class turns <b>all of that region</b> into that class (Ctrl+Z takes it "
+        "back), and strokes go into the selected region, whose place in the order stays: where "
+        "they meet other paint, the pixels count as unknown or go to the region begun last.",
+        "<b>The eraser</b> takes paint off the region that is selected in the list at the right; "
+        "what the bitmask painted goes with the lower of the two erasers, a shape with Backspace. "
+        "What is erased and not painted again counts as if it had never been painted.",
+        empty,
         "<b>Skip</b> an image that cannot be judged at all; it is not asked for again.",
         "<b>Noticed a mistake after Submit?</b> Open the task again, correct it, press Update.",
         f"Classes: {', '.join(escape(name) for name in class_names)}.",
@@ -139,12 +203,14 @@ def owner_in(text: str) -> Owner | None:
     return None
 
 
-def create_project(http: Http, title: str, class_names: Sequence[str], owner: Owner) -> int:
+def create_project(
+    http: Http, title: str, class_names: Sequence[str], owner: Owner, *, brush_only: bool = False
+) -> int:
     """Make the project and its tabs; returns the project's id."""
     body = {
         "title": title,
         "description": description(owner),
-        "label_config": label_config(class_names),
+        "label_config": label_config(class_names, brush_only=brush_only),
         "expert_instruction": instruction(class_names),
         "show_instruction": True,
         "sampling": SAMPLING,
@@ -154,6 +220,37 @@ def create_project(http: Http, title: str, class_names: Sequence[str], owner: Ow
     for tab in (_tab(), _returned_tab()):
         http.post("/api/dm/views/", {"project": project_id, "data": tab})
     return project_id
+
+
+def suit_background(
+    http: Http, project_id: int, class_names: Sequence[str], background: str | None
+) -> None:
+    """Let a project that exists ask with this background, without touching what people have open.
+
+    Labels and their order stay, one of UNKNOWN is added where it is missing; the instruction is
+    changed where it is the loop's own.
+    """
+    path = f"/api/projects/{project_id}/"
+    row = http.get(path)
+    config = expect(row, "label_config", str)
+    said = expect_or_none(row, "expert_instruction", str) or ""
+    changes = {}
+    if background is not None and (wanted := _with_unknown(config, class_names)) != config:
+        changes["label_config"] = wanted
+    wanted = instruction(class_names, background)
+    if said != wanted and any(said == instruction(class_names, b) for b in (None, *class_names)):
+        changes["expert_instruction"] = wanted
+    if changes:
+        http.patch(path, changes)
+
+
+def _with_unknown(config: str, class_names: Sequence[str]) -> str:
+    root = _parsed(config)
+    ours = _ours(root)
+    if ours is None or UNKNOWN in class_names or len(list(ours.iter("Label"))) > len(class_names):
+        return config
+    ours.append(ElementTree.fromstring(_unknown_label()))
+    return ElementTree.tostring(root, encoding="unicode")
 
 
 def check_classes(title: str, url: str, config: str, class_names: Sequence[str]) -> None:
@@ -170,10 +267,10 @@ def check_classes(title: str, url: str, config: str, class_names: Sequence[str])
 def _problem(config: str, class_names: Sequence[str]) -> str | None:
     """What is wrong with a labelling configuration; tags beside ours are fine as remarks."""
     root = _parsed(config)
-    ours = _brushes(root)
+    ours = _ours(root)
     if ours is None:
         return (
-            f'its interface has no <BrushLabels name="{FROM_NAME}" toName="{TO_NAME}">, whose '
+            f'its interface has no <Labels name="{FROM_NAME}" toName="{TO_NAME}">, whose '
             f"labels are to be those of params.yaml, in that order: {list(class_names)}"
         )
     if (found := config_classes(config)) != list(class_names):
@@ -188,13 +285,13 @@ def _problem(config: str, class_names: Sequence[str]) -> str | None:
     for tag in root.iter():
         if tag is ours:
             continue
-        if tag.tag in ("Brush", "MagicWand"):
+        if ours.tag == "BrushLabels" and tag.tag in ("Brush", "MagicWand"):
             return f"<{tag.tag}> paints regions without a class, which nobody can read: remove it"
         labels = {_answered(label) for label in tag.iter("Label")} & set(class_names)
         if labels and tag.tag.endswith("Labels"):
             return (
-                f"<{tag.tag}> has the labels {sorted(labels)} too, but only the brush's are read: "
-                "remove them there"
+                f"<{tag.tag}> has the labels {sorted(labels)} too, but only those of <{ours.tag} "
+                f'name="{FROM_NAME}"> are read: remove them there'
             )
     return None
 

@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from flows.annotators.annotator import PushItem, Region
-from flows.annotators.masks import encode_result
+from flows.annotators.masks import LABELS, encode_result, labels_for
 from pipeline.data.formats.images import load_image
 from pipeline.errors import DataError
 from pipeline.records.regions import Box, boxes_text, framed
@@ -61,7 +61,10 @@ class Upload:
         An item without pre-annotation gets an empty prediction: its score is what orders tasks,
         and a project without any prediction of its version is served at random.
         """
-        asked = {"reason": shown_reason(self.item.reason, self.item.regions)}
+        background = self.item.background
+        asked = {"reason": shown_reason(self.item.reason, self.item.regions, background)}
+        if background is not None:
+            asked["background"] = background
         if self.item.regions:
             asked["regions"] = boxes_text(self.item.regions)
         return {
@@ -85,15 +88,17 @@ class Upload:
         }
 
 
-def shown_reason(reason: str, regions: Sequence[Box]) -> str:
+def shown_reason(reason: str, regions: Sequence[Box], background: str | None = None) -> str:
     """What stands above the image."""
-    return f"{reason}. {ONLY_INSIDE}" if regions else reason
+    notes = [ONLY_INSIDE] if regions else []
+    notes += [] if background is None else [f"What you leave bare counts as {background}."]
+    return ". ".join([reason, " ".join(notes)]) if notes else reason
 
 
 def prepare(
-    items: Sequence[PushItem], class_names: Sequence[str], model_version: str
+    items: Sequence[PushItem], class_names: Sequence[str], model_version: str, kind: str = LABELS
 ) -> list[Upload]:
-    """All items encoded, in order; DataError lists everything that is wrong with any."""
+    """All items encoded as regions of `kind`, in order; DataError lists all that is wrong."""
     ids = [item.item_id for item in items]
     problems = [
         f"{twice}: twice in the query" for twice in sorted({i for i in ids if ids.count(i) > 1})
@@ -105,7 +110,8 @@ def prepare(
             mask_HW = item.pre_annotation_HW
             result = item.as_sent or []
             if mask_HW is not None:
-                result = encode_result(mask_HW, class_names, item.item_id)
+                labels = labels_for(class_names, item.background)
+                result = encode_result(mask_HW, labels, item.item_id, kind)
             uploads.append(Upload(item=item, result=result, model_version=model_version))
         except DataError as error:
             problems.append(f"{item.item_id}: {error}")

@@ -12,12 +12,15 @@ of strokes nor where they were (measured: a road painted back over a building th
 leaves the road's own pixels as they were, only its origin says "prediction-changed"). So people
 are told to paint new regions (`instruction`), and where they did otherwise and it matters, the
 pixel is unknown.
+
+What nobody painted is unknown too, or of the background class where the question said so. That is
+the question's, not the answer's: an answer is read under the background of the round that asked.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,12 +28,22 @@ import numpy.typing as npt
 
 from flows.annotators import brush_rle
 from flows.annotators.annotator import Region
-from flows.annotators.entries import FROM_NAME, PAINTED, TO_NAME, Entries, Paint, read_entries
+from flows.annotators.entries import (
+    BRUSH_LABELS,
+    FROM_NAME,
+    LABELS,
+    PAINTED,
+    TO_NAME,
+    Entries,
+    Paint,
+    read_entries,
+)
 from pipeline.errors import AnnotationError, DataError
 from pipeline.plain_text import plain
-from pipeline.types import IGNORE
+from pipeline.records.regions import Box, kept_inside
+from pipeline.types import IGNORE, UNKNOWN
 
-__all__ = ["FROM_NAME", "PAINTED", "TO_NAME"]
+__all__ = ["BRUSH_LABELS", "FROM_NAME", "LABELS", "PAINTED", "TO_NAME", "UNKNOWN"]
 
 NAMED = 10  # of the things beside an answer's masks; the record keeps them all
 
@@ -46,11 +59,14 @@ class Reading(NamedTuple):
     beside: str  # "" = nothing
 
 
-def encode_result(mask_HW: Mask, class_names: Sequence[str], id_seed: str) -> list[Region]:
+def encode_result(
+    mask_HW: Mask, class_names: Sequence[str], id_seed: str, kind: str = LABELS
+) -> list[Region]:
     """One brush region per class present, in the order of the classes; 255 stays unpainted.
 
-    `id_seed` (the item_id) fixes the region ids, so that encoding again gives the same result.
-    Raises DataError when the mask holds an index that is no class.
+    `id_seed` (the item_id) fixes the region ids, so that encoding again gives the same result;
+    `kind` is BRUSH_LABELS in projects of older versions. DataError when the mask holds an index
+    that is no class.
     """
     if mask_HW.ndim != 2 or mask_HW.dtype != np.uint8:
         raise DataError(
@@ -68,17 +84,21 @@ def encode_result(mask_HW: Mask, class_names: Sequence[str], id_seed: str) -> li
             (mask_HW == index).astype(np.uint8) * 255,
             class_names[index],
             region_id=_region_id(id_seed, class_names[index]),
+            kind=kind,
         )
         for index in present
     ]
 
 
-def brush_region(alpha_HW: Mask, class_name: str, *, region_id: str) -> Region:
-    """A region as Label Studio takes it; alpha 0..255."""
+def brush_region(alpha_HW: Mask, class_name: str, *, region_id: str, kind: str = LABELS) -> Region:
+    """A region as Label Studio takes it; alpha 0..255.
+
+    A label that has the strokes with it needs no second entry for them, which would be as large.
+    """
     height, width = alpha_HW.shape
     return {
         "id": region_id,
-        "type": "brushlabels",
+        "type": kind,
         "from_name": FROM_NAME,
         "to_name": TO_NAME,
         "original_width": width,
@@ -87,7 +107,7 @@ def brush_region(alpha_HW: Mask, class_name: str, *, region_id: str) -> Region:
         "value": {
             "format": "rle",
             "rle": brush_rle.encode(alpha_HW),
-            "brushlabels": [class_name],
+            kind: [class_name],
         },
     }
 
@@ -98,24 +118,31 @@ def read_annotation(
     class_names: Sequence[str],
     *,
     size: tuple[int, int],
+    background: str | None = None,
 ) -> Reading:
     """Class indices [H, W] after what the annotator did; 255 where nobody gave a class.
 
     Each pixel takes, the later the stronger:
+    0. `background`, a class; None = 255;
     1. what the pre-annotation says and the annotator left, under the region's present label;
     2. what the annotator painted onto a proposed region;
     3. new regions, in list order, which is the order in which they were begun.
-    Erased and not painted again is 255. So is a pixel whose order of painting nobody can tell: two
-    regions of different classes hold it, and one of them is a proposed one that was painted on.
+    So what is erased and not painted again is as if never painted. 255 where UNKNOWN was painted,
+    and where the order of painting nobody can tell: two regions of different classes hold the
+    pixel, and one of them is a proposed one that was painted on.
 
     `flows.annotators.entries` says what an entry is. AnnotationError, with all that was found
-    instead, when none of them is paint of a class, and when one is damaged.
+    instead, when none of them is paint of a class, unless nobody painted and `background` says
+    what that means; and when one is damaged.
     """
     answer = read_entries(result, class_names, size)
-    if result and not answer.are_readable:
+    says_nothing = answer.paints if background is not None else result
+    if says_nothing and not answer.are_readable:
         raise AnnotationError(f"no brush with a class: {_listed(answer.remarks)}")
     sent = read_entries(pre_annotation_result, class_names, size)
-    mask_HW, num_unordered = _merged(answer, {one.region_id: one for one in sent.paints}, size)
+    bare = IGNORE if background is None else list(class_names).index(background)
+    by_id = {one.region_id: one for one in sent.paints}
+    mask_HW, num_unordered = _merged(answer, by_id, size, bare)
     beside = list(answer.remarks)
     if num_unordered:
         beside.insert(
@@ -133,29 +160,61 @@ def decode_annotation(
     class_names: Sequence[str],
     *,
     size: tuple[int, int],
+    background: str | None = None,
 ) -> Mask:
     """The mask alone of `read_annotation`."""
-    return read_annotation(result, pre_annotation_result, class_names, size=size).mask_HW
+    reading = read_annotation(
+        result, pre_annotation_result, class_names, size=size, background=background
+    )
+    return reading.mask_HW
+
+
+def labels_for(class_names: Sequence[str], background: str | None) -> list[str]:
+    """What indices of `as_painted` stand for."""
+    return [*class_names, *([] if background is None else [UNKNOWN])]
+
+
+def as_painted(mask_HW: Mask, class_names: Sequence[str], background: str | None) -> Mask:
+    """What of a mask is to be painted, as indices into `labels_for`.
+
+    With a background that class is left bare (255), and what has no class is painted UNKNOWN;
+    without one the mask is what is painted.
+    """
+    if background is None:
+        return mask_HW
+    painted_HW = np.where(mask_HW == IGNORE, np.uint8(len(class_names)), mask_HW)
+    painted_HW[mask_HW == list(class_names).index(background)] = IGNORE
+    return painted_HW
 
 
 def changed_pixels(
-    mask_HW: Mask, pre_annotation_result: Sequence[Region], class_names: Sequence[str]
+    mask_HW: Mask,
+    pre_annotation_result: Sequence[Region],
+    class_names: Sequence[str],
+    background: str | None = None,
+    regions: Collection[Box] = (),
 ) -> int:
     """How many pixels of a decoded annotation differ from the pre-annotation; 0 = as proposed.
 
-    Without a pre-annotation that is every painted pixel.
+    Without a pre-annotation that is every pixel that had to be painted. Inside `regions`, where
+    the question was about them alone.
     """
-    height, width = mask_HW.shape
-    before_HW = decode_annotation(pre_annotation_result, [], class_names, size=(height, width))
-    return int((mask_HW != before_HW).sum())
+    size = (mask_HW.shape[0], mask_HW.shape[1])
+    before_HW = decode_annotation(
+        pre_annotation_result, [], class_names, size=size, background=background
+    )
+    return int((mask_HW != kept_inside(before_HW, regions)).sum())
 
 
 def _region_id(id_seed: str, class_name: str) -> str:
     return hashlib.sha256(f"{id_seed}\n{class_name}".encode()).hexdigest()[:10]
 
 
-def _merged(answer: Entries, sent: dict[str, Paint], size: tuple[int, int]) -> tuple[Mask, int]:
-    """The mask, and how many pixels are unknown for want of an order."""
+def _merged(
+    answer: Entries, sent: dict[str, Paint], size: tuple[int, int], bare: int
+) -> tuple[Mask, int]:
+    """The mask, `bare` where nothing is painted, and how many pixels are unknown for want of an
+    order."""
     left_HW, painted_HW, new_HW = (np.full(size, _NOBODY, dtype=np.int16) for _ in range(3))
     for paint in answer.paints:
         before = sent.get(paint.region_id)
@@ -169,8 +228,10 @@ def _merged(answer: Entries, sent: dict[str, Paint], size: tuple[int, int]) -> t
     claims_HW = np.where(painted_HW == _NOBODY, left_HW, painted_HW)
     claims_HW = np.where(new_HW == _NOBODY, claims_HW, new_HW)
     claims_HW[meet_HW] = _SEVERAL
-    mask_HW = np.where(claims_HW < 0, IGNORE, claims_HW).astype(np.uint8)
-    return mask_HW, int((claims_HW == _SEVERAL).sum())
+    num_unordered = int((claims_HW == _SEVERAL).sum())
+    claims_HW[claims_HW == _NOBODY] = bare
+    claims_HW[claims_HW == _SEVERAL] = IGNORE
+    return claims_HW.astype(np.uint8), num_unordered
 
 
 def _claim(claims_HW: _Claims, paint: Paint) -> None:

@@ -20,12 +20,12 @@ import numpy as np
 from flows.annotators import simulated_strokes
 from flows.annotators.annotator import Region
 from flows.annotators.label_studio_http import Http
-from flows.annotators.label_studio_project import RETURNED, config_classes
-from flows.annotators.masks import Mask, changed_pixels, decode_annotation
+from flows.annotators.label_studio_project import RETURNED, config_classes, config_kind
+from flows.annotators.masks import Mask, as_painted, decode_annotation, labels_for
+from flows.annotators.simulated_strokes import Interface
 from pipeline.data.formats.images import load_mask
 from pipeline.errors import ConfigError, DataError
-from pipeline.records.regions import inside, parse_boxes
-from pipeline.types import IGNORE
+from pipeline.records.regions import kept_inside, parse_boxes
 
 # Left on a task that was answered unreadably once, so that no process does so twice.
 ONCE_UNDECODABLE = "simulated_undecodable"
@@ -126,22 +126,21 @@ class SimulatedAnnotator:
 
     def answer(self, project_id: int, limit: int | None = None) -> AnswerSummary:
         """Answer what is open, in the order Label Studio gives, `limit` tasks at most."""
-        config = self.http.get(f"/api/projects/{project_id}/")["label_config"]
-        class_names = config_classes(config)
+        interface = self._interface(project_id)
         summary = AnswerSummary()
         unfinished: list[tuple[int, _Answer]] = []
         while limit is None or summary.answered < limit:
             task = self._next(project_id)
             if task is None:
                 break
-            answer = self._decide(task, class_names)
+            answer = self._decide(task, interface)
             annotation_id = self._submit(answer)
             if answer.kind == "edit_after_submit":
                 unfinished.append((annotation_id, answer))
             summary += answer.summary
         for task in self._returned(project_id):
             if limit is None or summary.answered < limit:
-                summary += self._correct(task, class_names)
+                summary += self._correct(task, interface)
         for annotation_id, answer in unfinished:
             body = {"result": answer.result, "lead_time": answer.lead_time_s}
             self.http.patch(f"/api/annotations/{annotation_id}/", body)
@@ -188,9 +187,13 @@ class SimulatedAnnotator:
         )["tasks"]
         return [self.http.get(f"/api/tasks/{task['id']}/") for task in found]
 
-    def _correct(self, task: dict[str, Any], class_names: list[str]) -> AnswerSummary:
+    def _interface(self, project_id: int) -> Interface:
+        config = self.http.get(f"/api/projects/{project_id}/")["label_config"]
+        return Interface(config_classes(config), config_kind(config))
+
+    def _correct(self, task: dict[str, Any], interface: Interface) -> AnswerSummary:
         """Open the answer that was sent back, paint it properly, press Update."""
-        answer = self._decide(task, class_names)
+        answer = self._decide(task, interface)
         if task["meta"].get(CORRECTED) or not task["annotations"]:
             return AnswerSummary()
         newest = max(task["annotations"], key=lambda annotation: annotation["id"])
@@ -203,7 +206,7 @@ class SimulatedAnnotator:
         """What the button "Label All Tasks" would open; None when nothing is left."""
         return self.http.get_or_none(f"/api/projects/{project_id}/next")
 
-    def _decide(self, task: dict[str, Any], class_names: list[str]) -> _Answer:
+    def _decide(self, task: dict[str, Any], interface: Interface) -> _Answer:
         item_id, sample_id = task["data"].get("item_id"), task["data"].get("sample_id")
         if not item_id or not sample_id:
             raise DataError(f"task {task['id']} has no item_id and sample_id: not the loop's")
@@ -214,15 +217,22 @@ class SimulatedAnnotator:
             kind = "plain"
         prediction = task["predictions"][0] if task["predictions"] else {"id": None, "result": []}
         before = prediction["result"]
-        truth_HW = self._truth(task, len(class_names))
+        class_names, background = interface.class_names, task["data"].get("background")
+        boxes = parse_boxes(task["data"].get("regions", ""), f"task {task['id']}")
+        truth_HW = kept_inside(self._truth(task, len(class_names)), boxes)
         height, width = truth_HW.shape
-        before_HW = decode_annotation(before, [], class_names, size=(height, width))
+        before_HW = kept_inside(
+            decode_annotation(before, [], class_names, size=(height, width), background=background),
+            boxes,
+        )
         aim_HW = simulated_strokes.aim(before_HW, truth_HW, self.behaviour.boundary_noise_px, rng)
         slips = rng.random() < self.behaviour.wrong_class
         if slips:
             aim_HW = simulated_strokes.slip(aim_HW, len(class_names), rng)
-        changed = changed_pixels(aim_HW, before, class_names)
-        result = simulated_strokes.repaint(before, aim_HW, class_names, rng)
+        changed = int((aim_HW != before_HW).sum())
+        paint_HW = kept_inside(as_painted(aim_HW, class_names, background), boxes)
+        painting = Interface(labels_for(class_names, background), interface.kind)
+        result = simulated_strokes.repaint(before, paint_HW, painting, rng)
         if kind == "undecodable" and not result:
             kind = "plain"  # nothing to garble
         return _Answer(
@@ -267,13 +277,7 @@ class SimulatedAnnotator:
         return annotation_id
 
     def _truth(self, task: dict[str, Any], num_classes: int) -> Mask:
-        """The true mask of what the task asks for; 255 elsewhere."""
-        truth_HW = load_mask(self._truth_file(task["data"]["sample_id"]), num_classes)
-        boxes = parse_boxes(task["data"].get("regions", ""), f"task {task['id']}")
-        if not boxes:
-            return truth_HW
-        asked_HW = inside(boxes, (truth_HW.shape[0], truth_HW.shape[1]))
-        return np.where(asked_HW, truth_HW, np.uint8(IGNORE))
+        return load_mask(self._truth_file(task["data"]["sample_id"]), num_classes)
 
     def _truth_file(self, sample_id: str) -> Path:
         domain, _, stem = sample_id.partition("/")

@@ -8,6 +8,7 @@ proposed region too, as Label Studio's brush does; some erase what lies beneath 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,13 @@ from pipeline.types import IGNORE
 
 _WAVE_PX = 16  # a hand wanders slowly: one random shift per so many pixels
 _Bools = npt.NDArray[np.bool_]
+
+
+class Interface(NamedTuple):
+    """What a person has at hand: the labels, and of which type what is painted with them is."""
+
+    class_names: Sequence[str]
+    kind: str
 
 
 def aim(before_HW: Mask, truth_HW: Mask, noise_px: float, rng: np.random.Generator) -> Mask:
@@ -56,23 +64,24 @@ def slip(mask_HW: Mask, num_classes: int, rng: np.random.Generator) -> Mask:
 def repaint(
     before: Sequence[Region],
     aim_HW: Mask,
-    class_names: Sequence[str],
+    interface: Interface,
     rng: np.random.Generator,
 ) -> list[Region]:
-    """The regions after the person made them show `aim_HW`; those of `before` keep id and place.
+    """The regions after the person made them show `aim_HW`, indices into the interface's labels;
+    those of `before` keep id and place.
 
     `before` must not overlap itself, as no pre-annotation does. A region that is not touched comes
     back unchanged; one whose last pixel is erased is gone; what is painted is a new region per
     class.
     """
-    indices = {name: index for index, name in enumerate(class_names)}
+    indices = {name: index for index, name in enumerate(interface.class_names)}
     erases_under = rng.random() < 0.3  # most only paint over; some take the old class away first
     before_HW = np.full(aim_HW.shape, IGNORE, dtype=np.uint8)
     regions: list[tuple[Region, _Bools]] = []
     for region in before:
         alpha_HW = decode(region["value"]["rle"], *aim_HW.shape)
         regions.append((region, alpha_HW > PAINTED))
-        before_HW[alpha_HW > PAINTED] = indices[region["value"]["brushlabels"][0]]
+        before_HW[alpha_HW > PAINTED] = indices[label_of(region)]
     changed_HW = before_HW != aim_HW
     erased_HW = changed_HW if erases_under else changed_HW & (aim_HW == IGNORE)
     result: list[Region] = []
@@ -82,8 +91,18 @@ def repaint(
             result.append(_after(region, old_HW, left_HW))
     for class_index in np.unique(aim_HW[changed_HW & (aim_HW != IGNORE)]):
         painted_HW = changed_HW & (aim_HW == class_index)
-        result.append(_new_region(painted_HW, class_names[class_index], rng))
+        name = interface.class_names[class_index]
+        region = brush_region(
+            _soft(painted_HW), name, region_id=rng.bytes(5).hex(), kind=interface.kind
+        )
+        result.append({**region, "origin": "manual"})
     return result
+
+
+def label_of(region: Region) -> str:
+    """The class of a region of ours that has one."""
+    label: str = region["value"][region["type"]][0]
+    return label
 
 
 def undecodable(result: Sequence[Region]) -> list[Region]:
@@ -98,13 +117,10 @@ def _after(region: Region, old_HW: _Bools, new_HW: _Bools) -> Region:
     if not moved_HW.any():
         return {**region, "origin": "prediction"}
     alpha_HW = np.where(_grown(moved_HW, 1), _soft(new_HW), new_HW * np.uint8(255))
-    changed = brush_region(alpha_HW, region["value"]["brushlabels"][0], region_id=str(region["id"]))
+    changed = brush_region(
+        alpha_HW, label_of(region), region_id=str(region["id"]), kind=region["type"]
+    )
     return {**region, **changed, "origin": "prediction-changed"}
-
-
-def _new_region(painted_HW: _Bools, class_name: str, rng: np.random.Generator) -> Region:
-    region_id = rng.bytes(5).hex()
-    return {**brush_region(_soft(painted_HW), class_name, region_id=region_id), "origin": "manual"}
 
 
 def _soft(painted_HW: _Bools) -> Mask:

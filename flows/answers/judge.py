@@ -7,7 +7,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from PIL import Image
 
 from flows.annotators.annotator import Project, PulledAnnotation, Region
@@ -17,7 +16,7 @@ from flows.loop import Loop, keep_mask
 from pipeline.errors import AnnotationError
 from pipeline.plain_text import plain
 from pipeline.records.manifest import Sample
-from pipeline.records.regions import Box, inside
+from pipeline.records.regions import Box, kept_inside
 from pipeline.types import IGNORE
 
 
@@ -30,6 +29,7 @@ class Question:
     classes: Sequence[str]
     pre_annotation: list[Region]
     regions: tuple[Box, ...]  # () = the whole image
+    background: str | None = None  # the class of what is left bare; None = unknown
 
 
 def judge(
@@ -42,7 +42,9 @@ def judge(
     else:
         try:
             mask_HW, why = decode(loop, pulled, asked)
-            changed = changed_pixels(mask_HW, asked.pre_annotation, asked.classes)
+            changed = changed_pixels(
+                mask_HW, asked.pre_annotation, asked.classes, asked.background, asked.regions
+            )
             mask_sha256 = keep_mask(loop.root, mask_HW)
         except AnnotationError as error:
             verdict, why = "quarantined", str(error)
@@ -73,12 +75,13 @@ def decode(loop: Loop, pulled: PulledAnnotation, asked: Question) -> Reading:
     """
     with Image.open(loop.root / asked.sample.image) as image:
         size = (image.height, image.width)
-    mask_HW, beside = read_annotation(pulled.result, asked.pre_annotation, asked.classes, size=size)
-    if asked.regions:
-        asked_HW = inside(asked.regions, size)
-        if left_out := int(((mask_HW != IGNORE) & ~asked_HW).sum()):
-            loop.log(f"{asked.item_id}: {left_out} pixel(s) outside the regions are left out")
-        mask_HW = np.where(asked_HW, mask_HW, np.uint8(IGNORE))
+    whole_HW, beside = read_annotation(
+        pulled.result, asked.pre_annotation, asked.classes, size=size, background=asked.background
+    )
+    mask_HW = kept_inside(whole_HW, asked.regions)
+    left_out = int((whole_HW != IGNORE).sum()) - int((mask_HW != IGNORE).sum())
+    if left_out and asked.background is None:  # what is bare out there was not painted
+        loop.log(f"{asked.item_id}: {left_out} pixel(s) outside the regions are left out")
     if not (mask_HW != IGNORE).any():
         where = " inside the frames" if asked.regions else ""
         raise AnnotationError(

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
 from sqlalchemy.orm import Session
 
 from db.repository import (
     accepted_items,
+    checkpoints,
     find_query_item,
     lead_time,
     pre_annotation,
@@ -22,8 +22,9 @@ from db.repository import (
     rounds,
 )
 from db.session import session_scope
+from db.tables import QueryItem
 from flows.annotators.masks import decode_annotation
-from flows.ledger.records import asked_at, boxes_of, is_audit
+from flows.ledger.records import asked_at, background_of, boxes_of, is_audit
 from flows.loop import Loop
 from flows.workspace.position import Position, round_tag
 from pipeline import layout
@@ -32,8 +33,7 @@ from pipeline.data.formats.images import load_mask
 from pipeline.ids import sample_of
 from pipeline.records.answers import Answer, compare, parse_answers
 from pipeline.records.manifest import Sample
-from pipeline.records.regions import inside
-from pipeline.types import IGNORE
+from pipeline.records.regions import kept_inside
 
 
 def answers_so_far(loop: Loop, here: Position, samples: Sequence[Sample]) -> list[Answer]:
@@ -92,17 +92,25 @@ def _compared(
     if before is not None:
         return replace(before, lead_s=row.lead_s)
     row = replace(row, mask_sha256=sample.mask_sha256)
-    sent = pre_annotation(session, row.item_id)
-    if not sent:  # for want of a teacher
+    asked = find_query_item(session, row.item_id)
+    background = background_of(loop.workspace, asked) if asked else None
+    sent = pre_annotation(session, row.item_id) or []
+    if not sent and (background is None or not _had_teacher(session, asked)):
         return row
     classes = loop.read_params().classes
     truth_HW = load_mask(loop.root / sample.mask, len(classes))
     height, width = truth_HW.shape
-    predicted_HW = decode_annotation(sent, [], classes, size=(height, width))
+    predicted_HW = decode_annotation(sent, [], classes, size=(height, width), background=background)
+    predicted_HW = kept_inside(predicted_HW, boxes_of(asked) if asked else ())
     shape = shape_of(predicted_HW)
-    asked = find_query_item(session, row.item_id)
     boxes = boxes_of(asked, source="audit") or boxes_of(asked) if asked else ()
-    if boxes:  # of an image with regions drawn at random these alone are compared
-        truth_HW = np.where(inside(boxes, (height, width)), truth_HW, np.uint8(IGNORE))
+    # Of an image with regions drawn at random these alone are compared.
+    truth_HW = kept_inside(truth_HW, boxes)
     counts = compare(truth_HW, predicted_HW)
     return replace(row, counts=counts, boundary=shape.boundary, regions=shape.regions)
+
+
+def _had_teacher(session: Session, asked: QueryItem | None) -> bool:
+    """Whether somebody said that all of it is background, and not nobody anything."""
+    trained = checkpoints(session, asked.domain) if asked else []
+    return any(one.round_index == asked.round_index for one in trained if asked)

@@ -19,7 +19,7 @@ from flows.annotators.annotator import ToolTask
 from flows.annotators.label_studio_project import RETURNED
 from flows.annotators.label_studio_tasks import shown_reason
 from flows.answers.holdings import Holdings
-from flows.ledger.records import boxes_of, returned_key
+from flows.ledger.records import background_of, boxes_of, returned_key
 from flows.ledger.round_events import WHO
 from flows.loop import Loop
 from pipeline.ids import domain_of
@@ -93,4 +93,6 @@ def _reason(loop: Loop, item_id: str) -> str:
     """Why the image was asked for, as it stood above it at first."""
     with session_scope(loop.ledger, read_only=True) as session:
         item = find_query_item(session, item_id)
-        return shown_reason(item.reason, boxes_of(item)) if item else ""
+        if item is None:
+            return ""
+        return shown_reason(item.reason, boxes_of(item), background_of(loop.workspace, item))

@@ -80,12 +80,22 @@ def main() -> None:
     metavar="KEY=VALUE",
     help="A knob of params.yaml, such as train.steps=500; may be repeated.",
 )
+@click.option(
+    "--background",
+    metavar="CLASS",
+    help="The class that nobody has to paint: what people leave bare is of it.",
+)
 @click.option("--here", is_flag=True, help="Use the git repository that is there already.")
 @click.option(
     "--no-plan", is_flag=True, help="Fixed values for a quick look, instead of auto for the plan."
 )
-def init(
-    directory: Path, classes: Path, settings: tuple[str, ...], here: bool, no_plan: bool
+def init(  # noqa: PLR0913 - one parameter per option
+    directory: Path,
+    classes: Path,
+    settings: tuple[str, ...],
+    background: str | None,
+    here: bool,
+    no_plan: bool,
 ) -> None:
     """Make a workspace: a git + DVC repository with params.yaml and dvc.yaml.
 
@@ -94,13 +104,29 @@ def init(
     from flows.workspace.create import create_workspace
     from flows.workspace.settings import parse_settings
     from pipeline.data.formats import read_classes
+    from pipeline.errors import ConfigError
 
     names = read_classes(classes)
     overrides = parse_settings(settings)
-    create_workspace(
+    if background is not None:
+        if background not in names:
+            raise ConfigError(
+                f"--background {background!r} is not one of the classes: {', '.join(names)}"
+            )
+        block = overrides.setdefault("annotation", {})
+        if isinstance(block, dict):  # anything else is refused with all that is wrong
+            block["background"] = background
+    made = create_workspace(
         directory, class_names=names, overrides=overrides, planned=not no_plan, here=here
     )
     click.echo(f"{directory}: a workspace for {len(names)} classes: {', '.join(names)}")
+    bare = made.params().annotation.background
+    click.echo(
+        f"What people leave bare is {bare}."
+        if bare
+        else "People paint every class; --background CLASS, or annotation.background in "
+        "params.yaml, spares them the one that is left over."
+    )
     click.echo(f"Next: cd {directory} && ssl-loop domain add NAME --images DIR")
 
 

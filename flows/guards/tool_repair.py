@@ -36,10 +36,11 @@ from flows.annotators.annotator import (
     ToolStateError,
     ToolTask,
 )
+from flows.annotators.masks import BRUSH_LABELS
 from flows.answers.holdings import Holdings, holdings
 from flows.answers.judge import raw_digest
 from flows.ledger.domain_projects import remember_project
-from flows.ledger.records import AnnotationRecord, boxes_of, read_records
+from flows.ledger.records import AnnotationRecord, background_of, boxes_of, read_records
 from flows.loop import Loop
 from flows.steps.collect import (
     absorb_inbox,
@@ -174,11 +175,22 @@ def put_back(loop: Loop, domain: str) -> PutBack:
         project = None
     if project is None:
         title = f"{params.annotation.title.strip()}: {loop.root.name} / {domain}"
-        project, is_new = loop.annotator.create_project(owner, title, params.classes), True
+        brush_only = _is_of_older_version(loop, domain)
+        project, is_new = (
+            loop.annotator.create_project(owner, title, params.classes, brush_only=brush_only),
+            True,
+        )
         remember_project(loop.ledger, owner, project)
     tasks = _put_tasks_back(loop, domain, holdings(loop, domain, project))
     answers = _put_answers_back(loop, domain, holdings(loop, domain, project))
     return PutBack(project=project, is_new=is_new, tasks=tasks, answers=answers)
+
+
+def _is_of_older_version(loop: Loop, domain: str) -> bool:
+    """Whether the domain was asked when the only tool was a brush: its answers say so."""
+    kept = [record.result for record in read_records(loop.root, [domain])]
+    entries = [entry for result in kept for entry in result if isinstance(entry, dict)]
+    return any(entry.get("type") == BRUSH_LABELS for entry in entries)
 
 
 def _put_tasks_back(loop: Loop, domain: str, held: Holdings) -> int:
@@ -232,6 +244,7 @@ def _push_item(
         pre_annotation_HW=None,
         regions=boxes_of(item),
         as_sent=pre_annotation(session, item.item_id) or [],
+        background=background_of(loop.workspace, item),
     )
 
 

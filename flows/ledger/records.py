@@ -244,6 +244,26 @@ def is_audit(item: QueryItem) -> bool:
     return bool(boxes_of(item, source="audit")) if item.regions else item.source == "audit"
 
 
+def background_at(workspace: Workspace, tag: str) -> str | None:
+    """The class of what people left bare, in the question of a round by its tag; None = unknown.
+
+    By params.yaml as tagged, whatever it says now: an answer keeps its meaning.
+    """
+    params = workspace.file_at(tag, layout.PARAMS).yaml()
+    return background_in(params)
+
+
+def background_in(params: Mapping[str, Any]) -> str | None:
+    """`annotation.background` of a params.yaml; None in those of older versions."""
+    found = (params.get("annotation") or {}).get("background")
+    return None if found is None else str(found)
+
+
+def background_of(workspace: Workspace, item: QueryItem) -> str | None:
+    """As `background_at`, of the round that asked for an item."""
+    return background_at(workspace, round_tag(item.domain, item.round_index))
+
+
 def record_round(session: Session, workspace: Workspace, domain: str, round_index: int) -> None:
     """Query, checkpoints, measurements and completed stages, all from the tag `<domain>/r<k>`."""
     tag = round_tag(domain, round_index)

@@ -7,7 +7,7 @@ its task is there was withdrawn; a task or a project that is gone says nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from db.repository import (
@@ -20,7 +20,7 @@ from db.repository import (
     record_annotation,
 )
 from db.session import session_scope
-from db.tables import Annotation, Verdict
+from db.tables import Annotation, QueryItem, Verdict
 from flows.annotators.annotator import Project, PulledAnnotation, ToolStateError
 from flows.answers.holdings import Given, Holdings, holdings
 from flows.answers.judge import Question, decode, judge, raw_digest
@@ -28,6 +28,7 @@ from flows.answers.send_back import send_back
 from flows.ledger.domain_projects import sent_tasks
 from flows.ledger.records import (
     AnnotationRecord,
+    background_at,
     boxes_of,
     has_record,
     mask_file,
@@ -37,7 +38,7 @@ from flows.ledger.records import (
 )
 from flows.loop import Loop, keep_mask
 from flows.rounds.round_progress import QueryProgress, progress
-from flows.workspace.position import Position
+from flows.workspace.position import Position, round_tag
 from pipeline.campaign.spending import spending
 from pipeline.config.params import Params
 from pipeline.errors import ServiceError
@@ -54,6 +55,15 @@ class Inputs:
     params: Params
     samples: Mapping[str, Sample]
     """`sample_id -> sample` of the working copy's manifest."""
+    backgrounds: dict[str, str | None] = field(default_factory=dict)
+    """`tag -> background` of the rounds that were asked for, each read once."""
+
+    def background(self, loop: Loop, item: QueryItem) -> str | None:
+        """What bare pixels of an item's answers are."""
+        tag = round_tag(item.domain, item.round_index)
+        if tag not in self.backgrounds:
+            self.backgrounds[tag] = background_at(loop.workspace, tag)
+        return self.backgrounds[tag]
 
 
 def read_inputs(loop: Loop) -> Inputs:
@@ -248,6 +258,7 @@ def _keep(
             classes=known.inputs.params.classes,
             pre_annotation=pre_annotation(session, item_id) or [],
             regions=boxes_of(item) if item else (),
+            background=known.inputs.background(loop, item) if item else None,
         )
         sequence = next_sequence(session)
     updated_at = pulled.updated_at

@@ -10,7 +10,8 @@ from PIL import Image
 from db.repository import ls_tasks, record_ls_task
 from db.session import session_scope
 from flows.annotators.annotator import Project, PushItem
-from flows.ledger.records import record_query
+from flows.annotators.masks import as_painted
+from flows.ledger.records import background_at, record_query
 from flows.ledger.round_events import note
 from flows.loop import Loop
 from flows.services import stack
@@ -20,8 +21,7 @@ from pipeline.errors import DataError
 from pipeline.ids import item_id
 from pipeline.records.manifest import Sample
 from pipeline.records.query import QueryImage
-from pipeline.records.regions import inside
-from pipeline.types import IGNORE
+from pipeline.records.regions import kept_inside
 
 
 def publish(loop: Loop, here: Position, query: Sequence[QueryImage]) -> None:
@@ -49,7 +49,8 @@ def _ensure_predictions(loop: Loop) -> None:
 
 def _push(loop: Loop, here: Position, project: Project, images: list[QueryImage]) -> None:
     samples = {sample.sample_id: sample for sample in loop.workspace.manifest()}
-    items = [_push_item(loop, image, samples, here.round_index) for image in images]
+    background = background_at(loop.workspace, here.tag)
+    items = [_push_item(loop, here, image, samples, background) for image in images]
     pushed = loop.annotator.push(
         project,
         items,
@@ -69,7 +70,11 @@ def _push(loop: Loop, here: Position, project: Project, images: list[QueryImage]
 
 
 def _push_item(
-    loop: Loop, asked: QueryImage, samples: dict[str, Sample], round_index: int
+    loop: Loop,
+    here: Position,
+    asked: QueryImage,
+    samples: dict[str, Sample],
+    background: str | None,
 ) -> PushItem:
     if asked.sample_id not in samples:
         raise DataError(f"query.csv asks for {asked.sample_id}, which data/manifest.csv lacks")
@@ -78,12 +83,9 @@ def _push_item(
     if mask_file.exists():
         with Image.open(mask_file) as png:
             mask = np.asarray(png, dtype=np.uint8)
-        if asked.boxes:
-            mask = np.where(
-                inside(asked.boxes, (mask.shape[0], mask.shape[1])), mask, np.uint8(IGNORE)
-            )
+        mask = kept_inside(as_painted(mask, loop.read_params().classes, background), asked.boxes)
     return PushItem(
-        item_id=item_id(asked.sample_id, round_index),
+        item_id=item_id(asked.sample_id, here.round_index),
         sample_id=asked.sample_id,
         image=loop.root / samples[asked.sample_id].image,
         image_sha256=samples[asked.sample_id].image_sha256,
@@ -92,4 +94,5 @@ def _push_item(
         reason=asked.reason,
         pre_annotation_HW=mask,
         regions=asked.boxes,
+        background=background,
     )

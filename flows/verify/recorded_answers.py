@@ -17,7 +17,13 @@ from db.repository import latest_accepted, pre_annotation
 from db.session import session_scope
 from db.tables import Annotation, LsTask, Verdict
 from flows.annotators.masks import decode_annotation
-from flows.ledger.records import AnnotationRecord, answers_dir, boxes_of, mask_file
+from flows.ledger.records import (
+    AnnotationRecord,
+    answers_dir,
+    background_in,
+    boxes_of,
+    mask_file,
+)
 from flows.steps.region_masks import Answers, partial_answers, pieces_of, put_together
 from flows.verify.evidence import Evidence, Finding, version_of
 from flows.workspace.position import round_tag
@@ -26,8 +32,8 @@ from pipeline.data.formats.images import load_mask
 from pipeline.errors import SslLoopError
 from pipeline.ids import sample_of
 from pipeline.records.manifest import Sample
-from pipeline.records.regions import inside
-from pipeline.types import IGNORE, MAX_CLASSES
+from pipeline.records.regions import kept_inside
+from pipeline.types import MAX_CLASSES
 
 Mask = npt.NDArray[np.uint8]
 
@@ -165,16 +171,20 @@ def _count(one_HW: Mask, other_HW: Mask) -> str:
 
 
 def _read_again(evidence: Evidence, record: AnnotationRecord, sample: Sample) -> Mask:
-    """By the classes of the round that asked, against the pre-annotation as sent."""
+    """By the classes and the background of the round that asked, against the pre-annotation."""
     item = evidence.items[record.item_id]
     tag = round_tag(item.domain, item.round_index)
-    classes = evidence.yaml(tag, layout.PARAMS)["classes"]
+    params = evidence.yaml(tag, layout.PARAMS)
     with Image.open(evidence.root / sample.image) as image:
         size = (image.height, image.width)
-    mask_HW = decode_annotation(record.result, _sent(evidence, record), classes, size=size)
-    if boxes := boxes_of(item):
-        mask_HW = np.where(inside(boxes, size), mask_HW, np.uint8(IGNORE))
-    return mask_HW
+    mask_HW = decode_annotation(
+        record.result,
+        _sent(evidence, record),
+        params["classes"],
+        size=size,
+        background=background_in(params),
+    )
+    return kept_inside(mask_HW, boxes_of(item))
 
 
 def _sent(evidence: Evidence, record: AnnotationRecord) -> list[dict[str, Any]]:

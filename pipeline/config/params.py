@@ -30,7 +30,7 @@ from pipeline.config.rounds import AnnotationParams, LoopParams, WatchParams
 from pipeline.errors import ConfigError
 from pipeline.reading import read
 from pipeline.records.regions import Grid, grid_of
-from pipeline.types import MAX_CLASSES
+from pipeline.types import MAX_CLASSES, UNKNOWN
 
 __all__ = [
     "AUTO_KNOBS",
@@ -149,6 +149,22 @@ class Params(Block):
             check_domain_name(name)
         if self.domain is not None and self.domain not in self.domains:
             raise ValueError(f"domain {self.domain!r} is not one of domains: {list(self.domains)}")
+        return self
+
+    @model_validator(mode="after")
+    def _background_is_a_class(self) -> Params:
+        name = self.annotation.background
+        if name is None:
+            return self
+        if name not in self.classes:
+            raise ValueError(
+                f"annotation.background {name!r} is not one of classes: {list(self.classes)}"
+            )
+        if UNKNOWN in self.classes or len(self.classes) == MAX_CLASSES:
+            raise ValueError(
+                f"annotation.background {name!r}: people must be able to say {UNKNOWN!r} beside "
+                f"the classes; have none of that name, and at most {MAX_CLASSES - 1}"
+            )
         return self
 
     @model_validator(mode="after")

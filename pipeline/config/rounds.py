@@ -58,6 +58,9 @@ class AnnotationParams(Block):
     it comes from LABEL_STUDIO_API_KEY or .ssl-loop/secrets.json."""
     title: str = "ssl-loop"
     """Prefix of the project names in the tool; one project per domain."""
+    background: str | None = None
+    """The class that nobody has to paint: what people leave bare is of it; null = it is unknown.
+    Holds from the next round on: answers keep the meaning that they were asked with."""
 
 
 class WatchParams(Block):

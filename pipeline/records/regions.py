@@ -6,7 +6,7 @@ H height, W width, P pixels or cells in reading order, C = 3 colours. Imports no
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import DataError
+from pipeline.types import IGNORE
 
 _BOX = re.compile(r"(\d{1,9}),(\d{1,9}),(\d{1,9}),(\d{1,9})")
 DIMMED = 0.6  # of the light outside the regions: what lies there can still be told
@@ -80,6 +81,14 @@ def inside(boxes: Iterable[Box], size: tuple[int, int]) -> NDArray[np.bool_]:
     for box in boxes:
         inside_HW[box.slices] = True
     return inside_HW
+
+
+def kept_inside(mask_HW: NDArray[np.uint8], boxes: Collection[Box]) -> NDArray[np.uint8]:
+    """The mask inside the boxes, IGNORE outside; as it is where there are none."""
+    if not boxes:
+        return mask_HW
+    size = (mask_HW.shape[0], mask_HW.shape[1])
+    return np.where(inside(boxes, size), mask_HW, np.uint8(IGNORE))
 
 
 def framed(image_HWC: NDArray[np.uint8], boxes: Iterable[Box]) -> NDArray[np.uint8]:

@@ -136,7 +136,7 @@ def test_a_correction_painted_in_the_browser_is_what_is_merged(live: Live) -> No
         if region["origin"] != "prediction":
             alpha = brush_rle.decode(region["value"]["rle"], *before.shape)
             painted |= alpha > 127
-            class_name = region["value"]["brushlabels"][0]
+            class_name = region["value"]["labels"][0]
     expected = np.where(painted, CLASSES.index(class_name), before)
     # All along the stroke there is the class; the weak model may have had it in places.
     assert (expected[STROKE_ROW, 14:-14] == CLASSES.index(class_name)).all()

@@ -152,7 +152,7 @@ ODD: dict[str, dict[str, Any]] = {
         "brush", {"format": "rle", "rle": []}, from_name="label"
     ),
     "an empty brush": region(
-        "brushlabels", {"format": "rle", "rle": [], "brushlabels": ["road"]}, from_name="label"
+        "labels", {"format": "rle", "rle": [], "labels": ["road"]}, from_name="label"
     ),
 }  # fmt: skip
 
@@ -193,7 +193,7 @@ def unreadable_result(scene: Scene, task: Task) -> Result:
     """A class that is none, or nothing painted at all."""
     result = painted(truth(task.seen, 4))
     for one in result:
-        one["value"]["brushlabels"] = ["no such class"]
+        one["value"]["labels"] = ["no such class"]
     return [] if scene.rng.random() < 0.4 else result
 
 

@@ -48,7 +48,7 @@ def painted(mask_HW: Mask) -> Result:
     return [
         {
             "id": f"person{next(_regions)}",
-            "type": "brushlabels",
+            "type": "labels",
             "from_name": "label",
             "to_name": "image",
             "origin": "manual",
@@ -58,7 +58,7 @@ def painted(mask_HW: Mask) -> Result:
             "value": {
                 "format": "rle",
                 "rle": mask2rle((mask_HW == index).astype(np.uint8) * 255),
-                "brushlabels": [name],
+                "labels": [name],
             },
         }
         for index, name in enumerate(CLASSES)

@@ -118,7 +118,6 @@ def _tool() -> LabelStudio:
 def _served(path: Path) -> Any:
     """Every request of the loop, answered by what the file says; the last refusal of all."""
     tool = copy.copy(_tool())
-    tool._class_names = {}
     transport = httpx.MockTransport(_server(path.read_bytes()))
     with httpx.Client(base_url="http://tool", transport=transport, trust_env=False) as client:
         tool.http.client = client

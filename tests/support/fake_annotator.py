@@ -23,7 +23,7 @@ from flows.annotators.annotator import (
     PushItem,
     ToolTask,
 )
-from flows.annotators.masks import encode_result
+from flows.annotators.masks import encode_result, labels_for
 from pipeline.files import write_json
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -55,7 +55,9 @@ class FakeAnnotator:
         known = str(project_id) in self._read()["projects"]
         return self._project(project_id) if known else None
 
-    def create_project(self, owner: Owner, title: str, class_names: Sequence[str]) -> Project:
+    def create_project(
+        self, owner: Owner, title: str, class_names: Sequence[str], *, brush_only: bool = False
+    ) -> Project:
         state = self._read()
         number = state["clock"] = state["clock"] + 1
         state["projects"][str(number)] = {
@@ -108,7 +110,8 @@ class FakeAnnotator:
                 mask = item.pre_annotation_HW
                 result = item.as_sent or []
                 if mask is not None:
-                    result = encode_result(mask, classes, item.item_id)
+                    labels = labels_for(classes, item.background)
+                    result = encode_result(mask, labels, item.item_id)
                 task = {
                     "task_id": task_id,
                     "data": {

@@ -235,7 +235,7 @@ def test_classes_named_like_the_tasks_data_are_shown_and_answered_as_they_are(
     paint(page, canvas, 3, (60, 260))
     submit(page)
     pulled = the_answer(annotator, project, items[0])
-    labels = [region["value"]["brushlabels"] for region in pulled.result]
+    labels = [region["value"]["labels"] for region in pulled.result]
     assert labels == [[names[0]], [names[1]], [names[2]], [names[3]]]
     mask = decode_annotation(pulled.result, tasks[0].result, names, size=SIZE)
     assert {*mask[200, 62:259]} == {3}

@@ -1,4 +1,7 @@
-"""Foreign entries beside good brushes: what can be read is read, the rest is named."""
+"""Foreign entries beside good brushes: what can be read is read, the rest is named.
+
+In projects of older versions, whose only tool was a brush; `test_tool_entries` has the others.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows.annotators.masks import brush_region, encode_result, read_annotation
+from flows.annotators.masks import BRUSH_LABELS, brush_region, encode_result, read_annotation
 from pipeline.errors import AnnotationError
 from pipeline.types import IGNORE
 
@@ -28,7 +31,7 @@ def scene() -> np.ndarray:
 
 @pytest.fixture
 def sent(scene: np.ndarray) -> list:
-    return encode_result(scene, CLASSES, "day/a/r0")
+    return encode_result(scene, CLASSES, "day/a/r0", BRUSH_LABELS)
 
 
 def brush(
@@ -37,7 +40,8 @@ def brush(
     """A region of the person's own; `value` in `more` is put over its value."""
     alpha = np.zeros(SIZE, dtype=np.uint8)
     alpha[rows, columns] = 255
-    region = brush_region(alpha, label, region_id=more.pop("id", "manual0001"))
+    region_id = more.pop("id", "manual0001")
+    region = brush_region(alpha, label, region_id=region_id, kind=BRUSH_LABELS)
     return region | {"origin": "manual"} | more | {"value": region["value"] | more.get("value", {})}
 
 
@@ -158,13 +162,13 @@ def test_the_box_around_a_shape_of_a_class_is_unknown(
     left = mask_HW != IGNORE
     np.testing.assert_array_equal(mask_HW[left], scene[left])
     assert (~left).sum() <= 2 * (mask_HW[rows, columns]).size
-    assert "expected a brush of one of the classes" in beside
+    assert "expected one of the classes" in beside
 
 
 def test_an_empty_brush_beside_good_ones_paints_nothing(scene: np.ndarray, sent: list) -> None:
     mask_HW, beside = read_annotation([*sent, brush(value={"rle": []})], sent, CLASSES, size=SIZE)
     np.testing.assert_array_equal(mask_HW, scene)
-    assert beside == "entry 4: brush of 'car' without a pixel"
+    assert beside == "entry 4: 'car' without a pixel"
 
 
 def test_unknown_keys_and_a_note_of_a_region_change_nothing(scene: np.ndarray, sent: list) -> None:

@@ -13,9 +13,11 @@ from flows.annotators.label_studio import fit_title
 from flows.annotators.label_studio_project import (
     check_classes,
     config_classes,
+    config_kind,
     instruction,
     label_config,
 )
+from flows.annotators.masks import BRUSH_LABELS, LABELS
 from pipeline.errors import ServiceError
 
 NASTY = ["a & b", "<c>", "\"d\" 'e'", "f\ng", "$image", "ü 猫", " h "]
@@ -28,7 +30,8 @@ def test_class_names_survive_the_configuration() -> None:
 @pytest.mark.parametrize("num_classes", [1, 20, 255])
 def test_every_class_has_a_colour_of_its_own(num_classes: int) -> None:
     root = ElementTree.fromstring(label_config([f"class {i}" for i in range(num_classes)]))
-    assert len({label.get("background") for label in root.iter("Label")}) == num_classes
+    colours = {label.get("background") for label in root.iter("Label")}
+    assert len(colours) == num_classes + 1  # and the unknown one
 
 
 def test_the_image_can_be_zoomed_and_lightened() -> None:
@@ -47,6 +50,7 @@ def test_class_names_with_a_dollar_are_no_places_for_the_tasks_data() -> None:
         "$image",
         "a$reason",
         None,
+        None,
     ]
     assert config.count("$image") == 2  # the alias, and the image itself
     check_classes("title", "http://x", config, ["$image", "a$reason", "car"])
@@ -59,7 +63,9 @@ def test_class_names_with_a_dollar_are_no_places_for_the_tasks_data() -> None:
         "<View/>",
         '<View><BrushLabels name="other" toName="image"><Label value="a"/></BrushLabels></View>',
         '<View><BrushLabels name="label" toName="other"><Label value="a"/></BrushLabels></View>',
-        label_config(["a", "b"]).replace("BrushLabels", "PolygonLabels"),
+        label_config(["a", "b"]).replace("Labels", "PolygonLabels"),
+        label_config(["a", "b"], brush_only=True).replace("BrushLabels", "PolygonLabels"),
+        label_config(["a", "b"]).replace('hint="No class', 'hint="My class'),
         label_config(["b", "a"]),
         label_config(["a"]),
         label_config(["a", "a", "b"]),
@@ -73,15 +79,22 @@ def test_a_project_whose_classes_differ_is_refused_with_what_they_should_be(conf
         check_classes("title", "http://x", config, ["a", "b"])
 
 
-def beside(xml: str) -> str:
-    return label_config(["a", "b"]).replace("</View>", f"{xml}</View>")
+def beside(xml: str, *, brush_only: bool = False) -> str:
+    config = label_config(["a", "b"], brush_only=brush_only)
+    return config.replace("</View>", f"{xml}</View>")
 
 
 @pytest.mark.parametrize(
     ("config", "named"),
     [
-        (beside('<MagicWand name="w" toName="image"/>'), "<MagicWand> paints regions without"),
-        (beside('<Brush name="w" toName="image"/>'), "<Brush> paints regions without"),
+        (
+            beside('<MagicWand name="w" toName="image"/>', brush_only=True),
+            "<MagicWand> paints regions without",
+        ),
+        (
+            beside('<Brush name="w" toName="image"/>', brush_only=True),
+            "<Brush> paints regions without",
+        ),
         (
             beside('<PolygonLabels name="p" toName="image"><Label value="b"/></PolygonLabels>'),
             r"<PolygonLabels> has the labels \['b'\] too",
@@ -91,7 +104,7 @@ def beside(xml: str) -> str:
             r"<BrushLabels> has the labels \['a'\] too",
         ),
         (
-            label_config(["a", "b"]).replace("<BrushLabels", '<BrushLabels choice="multiple"'),
+            label_config(["a", "b"]).replace("<Labels", '<Labels choice="multiple"'),
             "two classes",
         ),
         (label_config(["a", "b"]).replace('"$image"', '"$photo"'), "nobody sees the image"),
@@ -113,8 +126,9 @@ def test_an_interface_whose_answers_nobody_can_read_is_refused_by_name(
         '<Rectangle name="r" toName="image"/><Rating name="n" toName="image"/>',
     ],
 )
-def test_remarks_may_be_asked_for_beside_the_brush(xml: str) -> None:
-    check_classes("title", "http://x", beside(xml), ["a", "b"])
+@pytest.mark.parametrize("brush_only", [False, True])
+def test_remarks_may_be_asked_for_beside_the_mask(xml: str, brush_only: bool) -> None:
+    check_classes("title", "http://x", beside(xml, brush_only=brush_only), ["a", "b"])
 
 
 def test_the_remedy_for_changed_classes_keeps_the_answers() -> None:
@@ -130,6 +144,41 @@ def test_the_instruction_is_right_with_and_without_a_guess() -> None:
     for words in ("that is the model's guess", "nothing is painted", "<b>Esc</b>", "Ctrl+Z"):
         assert words in said
     assert "already painted its guess" not in said
+
+
+def test_with_a_background_the_instruction_says_what_to_leave_bare() -> None:
+    said = instruction(["sky", "<soil>"], "<soil>")
+    for words in (
+        "<b>Leave bare what is &lt;soil&gt;:</b>",
+        "<b>paint all that is not &lt;soil&gt;</b>",
+        "All of it &lt;soil&gt;?",
+        "paint <b>unknown</b>",
+    ):
+        assert words in said
+    assert "says nothing and is asked for again" not in said
+    assert "is asked for again" in instruction(["sky", "<soil>"])
+
+
+TOOLS = ["Brush", "Polygon", "Rectangle", "Ellipse", "MagicWand", "Bitmask"]
+
+
+def test_one_list_of_labels_serves_every_tool_and_ends_with_the_unknown() -> None:
+    root = ElementTree.fromstring(label_config(["a", "b"]))
+    (labels,) = root.findall("Labels")
+    assert [label.get("value") for label in labels] == ["a", "b", "unknown"]
+    assert [tag.tag for tag in root if tag.tag in TOOLS] == TOOLS
+    assert {tag.get("toName") for tag in root if tag.tag in TOOLS} == {"image"}
+    named = ElementTree.fromstring(label_config(["a", "unknown"]))
+    assert [label.get("value") for label in named.iter("Label")] == ["a", "unknown"]
+    assert config_classes(label_config(["a", "unknown"])) == ["a", "unknown"]
+
+
+def test_projects_of_older_versions_are_known_by_their_brush() -> None:
+    older = label_config(["a", "b"], brush_only=True)
+    assert (config_kind(older), config_kind(label_config(["a", "b"]))) == (BRUSH_LABELS, LABELS)
+    assert config_classes(older) == ["a", "b"]
+    assert "unknown" not in older
+    assert not [tag for tag in ElementTree.fromstring(older).iter() if tag.tag in TOOLS]
 
 
 def test_titles_fit_and_stay_apart() -> None:

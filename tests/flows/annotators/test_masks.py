@@ -9,13 +9,19 @@ import pytest
 
 from flows.annotators import brush_rle
 from flows.annotators.masks import (
+    BRUSH_LABELS,
+    LABELS,
+    as_painted,
     brush_region,
     changed_pixels,
     decode_annotation,
     encode_result,
+    labels_for,
     read_annotation,
 )
-from pipeline.errors import DataError
+from flows.annotators.simulated_strokes import label_of
+from pipeline.errors import AnnotationError, DataError
+from pipeline.records.regions import Box, kept_inside
 
 CLASSES = ["sky", "building", "road", "car"]
 SIZE = (6, 8)
@@ -30,9 +36,10 @@ def mask_HW() -> np.ndarray:
     return mask
 
 
-@pytest.fixture
-def sent(mask_HW: np.ndarray) -> list:
-    return encode_result(mask_HW, CLASSES, "day/a/r0")
+@pytest.fixture(params=[LABELS, BRUSH_LABELS])
+def sent(mask_HW: np.ndarray, request: pytest.FixtureRequest) -> list:
+    """As the loop sends it; BRUSH_LABELS in projects of older versions."""
+    return encode_result(mask_HW, CLASSES, "day/a/r0", request.param)
 
 
 def _alpha(region: dict) -> np.ndarray:
@@ -44,7 +51,7 @@ def _with(result: list, index: int, alpha_HW: np.ndarray, label: str | None = No
     changed = copy.deepcopy(result)
     old = changed[index]
     changed[index] = brush_region(
-        alpha_HW, label or old["value"]["brushlabels"][0], region_id=old["id"]
+        alpha_HW, label or label_of(old), region_id=old["id"], kind=old["type"]
     ) | {"origin": "prediction-changed"}
     return changed
 
@@ -56,7 +63,7 @@ def _painted(region: dict, rows: slice, columns: slice, value: int = 255) -> np.
 
 
 def test_one_region_per_class_present(sent: list) -> None:
-    assert [r["value"]["brushlabels"] for r in sent] == [["sky"], ["building"], ["road"]]
+    assert [label_of(region) for region in sent] == ["sky", "building", "road"]
     assert all(len(r["id"]) == 10 and int(r["id"], 16) >= 0 for r in sent)
     assert {(r["original_height"], r["original_width"]) for r in sent} == {SIZE}
 
@@ -64,7 +71,7 @@ def test_one_region_per_class_present(sent: list) -> None:
 def test_region_ids_are_stable_and_differ_by_item_and_class(
     mask_HW: np.ndarray, sent: list
 ) -> None:
-    assert encode_result(mask_HW, CLASSES, "day/a/r0") == sent
+    assert encode_result(mask_HW, CLASSES, "day/a/r0", sent[0]["type"]) == sent
     other = encode_result(mask_HW, CLASSES, "day/a/r1")
     assert not {r["id"] for r in sent} & {r["id"] for r in other}
     assert len({r["id"] for r in sent}) == 3
@@ -243,7 +250,7 @@ def test_an_edit_that_is_no_painting_leaves_what_is_painted_over(sent: list, how
     if how == "erased":
         result[2] = _with(sent, 2, _painted(sent[2], slice(5, 6), slice(7, 8), 0))[2]
     elif how == "relabelled":
-        road["value"] = road["value"] | {"brushlabels": ["sky"]}
+        road["value"] = road["value"] | {road["type"]: ["sky"]}
     elif how == "note":
         road["meta"] = {"text": ["wet"]}
     else:
@@ -263,3 +270,66 @@ def test_a_class_that_does_not_exist_is_not_sent(mask_HW: np.ndarray, value: int
 def test_only_class_index_masks_are_sent() -> None:
     with pytest.raises(DataError, match="expected class indices"):
         encode_result(np.zeros((2, 2, 3), dtype=np.uint8), CLASSES, "day/a/r0")
+
+
+def test_what_is_left_bare_is_background(sent: list, mask_HW: np.ndarray) -> None:
+    """Erased, deleted, or never painted; UNKNOWN and what nobody can order stay without a class."""
+    result = _with(sent, 1, _painted(sent[1], slice(2, 3), slice(None), 0))[:2]
+    unknown = _new(np.s_[0:1, 4:8], "unknown", 1)
+    decoded = decode_annotation([*result, unknown], sent, CLASSES, size=SIZE, background="road")
+    expected = np.where(mask_HW == 255, 2, mask_HW)
+    expected[2], expected[0, 4:8] = 2, 255
+    np.testing.assert_array_equal(decoded, expected)
+    assert (decode_annotation([*result, unknown], sent, CLASSES, size=SIZE)[4:] == 255).all()
+    over = _edited(_with(sent, 1, _painted(sent[1], *OVER)), 1, 2)
+    mask, beside = read_annotation(over, sent, CLASSES, size=SIZE, background="car")
+    assert (mask[OVER] == 255).all()
+    assert mask[0, 0] == 3
+    assert beside.startswith("6 pixel(s)")
+
+
+def test_nothing_painted_says_that_all_is_background(sent: list, mask_HW: np.ndarray) -> None:
+    remark = {"id": "c", "type": "choices", "value": {"choices": ["blurred"]}}
+    for result in ([], [remark]):
+        mask, _ = read_annotation(result, sent, CLASSES, size=SIZE, background="sky")
+        assert (mask == 0).all()
+        assert changed_pixels(mask, sent, CLASSES, "sky") == int((mask_HW > 0).sum()) - 1
+    assert changed_pixels(np.zeros(SIZE, np.uint8), [], CLASSES, "sky") == 0
+
+
+def test_paint_without_a_class_is_no_background(sent: list) -> None:
+    """Somebody painted and forgot to say what: that is not "nothing to see here"."""
+    nameless = _new(np.s_[0:2, 0:2], "sky", 1)
+    nameless["value"][nameless["type"]] = []
+    with pytest.raises(AnnotationError, match="no brush with a class"):
+        read_annotation([nameless], [], CLASSES, size=SIZE, background="sky")
+    mask, _ = read_annotation([*sent, nameless], sent, CLASSES, size=SIZE, background="sky")
+    assert (mask[:2, :2] == 255).all()
+
+
+def test_the_background_painted_back_over_a_stroke_of_ones_own() -> None:
+    result = [_new(np.s_[0:6, 0:8], "car", 1), _new(np.s_[2:4, 2:6], "sky", 2)]
+    expected = np.full(SIZE, 3)
+    expected[2:4, 2:6] = 0
+    decoded = decode_annotation(result, [], CLASSES, size=SIZE, background="sky")
+    np.testing.assert_array_equal(decoded, expected)
+
+
+@pytest.mark.parametrize("background", [None, "sky", "car"])
+def test_what_is_painted_for_a_mask_decodes_to_it(
+    mask_HW: np.ndarray, background: str | None
+) -> None:
+    painted = as_painted(mask_HW, CLASSES, background)
+    labels = labels_for(CLASSES, background)
+    result = encode_result(painted, labels, "day/a/r0")
+    assert background not in {label_of(region) for region in result}
+    decoded = decode_annotation(result, [], CLASSES, size=SIZE, background=background)
+    np.testing.assert_array_equal(decoded, mask_HW)
+    np.testing.assert_array_equal(as_painted(mask_HW, CLASSES, None), mask_HW)
+
+
+def test_outside_the_regions_that_were_asked_for_nothing_counts_as_changed() -> None:
+    box = Box(2, 1, 3, 2)
+    answered = kept_inside(np.full(SIZE, 3, np.uint8), (box,))
+    assert changed_pixels(answered, [], CLASSES, "car", (box,)) == 0
+    assert changed_pixels(answered, [], CLASSES, "sky", (box,)) == box.num_pixels

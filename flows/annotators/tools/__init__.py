@@ -1,0 +1,1 @@
+"""What each tool of Label Studio leaves in an answer, as pixels."""
