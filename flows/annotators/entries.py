@@ -77,11 +77,13 @@ def read_entries(result: Any, class_names: Sequence[str], size: tuple[int, int])
         raise AnnotationError(f"result is {type(result).__name__}, expected a list of regions")
     indices = {name: index for index, name in enumerate(class_names)}
     labelled = {
-        _region_id(entry) for entry in result if _is_of_our_labels(entry) and _has_place(entry)
+        _region_id(entry)
+        for entry in result
+        if _is_of_our_labels(entry) and entry["type"] == LABELS and _has_place(entry)
     }
     found = Entries([], [], set())
     for place, entry in enumerate(result, start=1):
-        if _is_of_our_tools(entry) and _region_id(entry) in labelled:
+        if _is_of_a_tool(entry) and _region_id(entry) in labelled:
             continue  # its label comes with the same shape
         try:
             remark = _read(entry, indices, size, found)
@@ -99,12 +101,16 @@ def _is_of_our_labels(entry: Any) -> bool:
     return (entry.get("from_name"), entry.get("to_name")) == (FROM_NAME, TO_NAME)
 
 
-def _is_of_our_tools(entry: Any) -> bool:
-    """Whether one of the loop's own tools drew it, and no label is said."""
+def _is_of_a_tool(entry: Any) -> bool:
+    """Whether it says what was drawn on the image, and no label."""
     if not isinstance(entry, dict) or entry.get("to_name") != TO_NAME:
         return False
-    name = entry.get("from_name")
-    return isinstance(name, str) and name.startswith(TOOL_PREFIX) and entry.get("type") in _TOOLS
+    return entry.get("type") in _TOOLS
+
+
+def _is_of_our_tools(entry: Any) -> bool:
+    """As `_is_of_a_tool`, of those that the loop offers."""
+    return _is_of_a_tool(entry) and str(entry.get("from_name")).startswith(TOOL_PREFIX)
 
 
 def _has_place(entry: Mapping[str, Any]) -> bool:

@@ -48,15 +48,16 @@ _HIDDEN = [
     "data.image_sha256",
     "data.background",
 ]
-# Every tool that makes a mask, in the order in which Label Studio shows them, and how its region is
-# named in answers. They draw in the class that is chosen in the one list of labels.
+# Tools that make a mask, and what their regions are called in answers. They draw in the class that
+# is chosen in the one list of labels. <Bitmask> is read and not offered: it looks as the brush does
+# and takes its key, paints no new region over one of its own, and what its eraser takes off is
+# still in what is submitted (Label Studio 1.23.2).
 _TOOLS = {
     "Brush": "brush",
     "Polygon": "polygon",
     "Rectangle": "rectangle",
     "Ellipse": "ellipse",
     "MagicWand": "wand",
-    "Bitmask": "bitmask",
 }
 _UNKNOWN_HINT = "No class: nobody can tell what this is"  # by which the label is known for ours
 _UNKNOWN_COLOUR = "#9e9e9e"
@@ -171,15 +172,15 @@ def instruction(class_names: Sequence[str], background: str | None = None) -> st
         "need to erase it first. Painted too far? Ctrl+Z; or Esc, the key of the right class, and "
         "paint it back.",
         "<b>Any tool at the right of the image will do</b>, in the class that is chosen: brush, "
-        "polygon, rectangle, ellipse, magic wand (press, drag until the area fits, release), "
-        "bitmask. A polygon, rectangle or ellipse keeps the class for the next one: draw on.",
+        "polygon, rectangle, ellipse, magic wand (press, drag until the area fits, release). A "
+        "polygon, rectangle or ellipse keeps the class for the next one: draw on.",
         "<b>Esc comes first, every time</b> you paint another class. While a region is selected, "
         "the key of another class turns <b>all of that region</b> into that class (Ctrl+Z takes it "
         "back), and strokes go into the selected region, whose place in the order stays: where "
         "they meet other paint, the pixels count as unknown or go to the region begun last.",
-        "<b>The eraser</b> takes paint off the region that is selected in the list at the right; "
-        "what the bitmask painted goes with the lower of the two erasers, a shape with Backspace. "
-        "What is erased and not painted again counts as if it had never been painted.",
+        "<b>The eraser</b> takes paint off the region that is selected in the list at the right, "
+        "Backspace all of that region. What is erased and not painted again counts as if it had "
+        "never been painted. Afterwards take a tool again (B is the brush).",
         empty,
         "<b>Skip</b> an image that cannot be judged at all; it is not asked for again.",
         "<b>Noticed a mistake after Submit?</b> Open the task again, correct it, press Update.",

@@ -87,6 +87,26 @@ class Canvas:
         self.page.wait_for_function(f"before => {STROKES} > before", arg=before)
         self.page.wait_for_timeout(500)
 
+    def drag(self, start: tuple[int, int], end: tuple[int, int]) -> None:
+        """Press the mouse at a row and column, release it at others."""
+        self.click(start, release=False)
+        self.page.mouse.move(*self._at(*end), steps=8)
+        self.page.mouse.up()
+
+    def click(self, place: tuple[int, int], *, release: bool = True) -> None:
+        """Press the mouse there."""
+        self.page.mouse.move(*self._at(*place))
+        self.page.mouse.down()
+        if release:
+            self.page.mouse.up()
+            self.page.wait_for_timeout(350)  # two clicks in less are a double one
+
+    def shown(self) -> np.ndarray:
+        """RGB [H, W, 3] shown in every pixel of the image, the mean over what it takes of the
+        screen."""
+        shot = Image.open(BytesIO(self.page.screenshot(clip=self.box))).convert("RGB")
+        return np.asarray(shot.resize(self.size[::-1], Image.Resampling.BOX)).astype(int)
+
     def colour(self, row: int, column: int) -> np.ndarray:
         """RGB shown there."""
         x, y = self._at(row, column)
@@ -102,7 +122,7 @@ class Canvas:
 
 
 def open_next_task(page: Any, project_url: str, size: tuple[int, int]) -> Canvas:
-    """Press "Label All Tasks", read the instructions, close them."""
+    """Press "Label All Tasks", read the instructions, close them, take the brush."""
     page.goto(project_url)
     page.get_by_role("button", name="Label All Tasks").first.click()
     page.get_by_text("What is begun last counts").wait_for()
@@ -111,6 +131,7 @@ def open_next_task(page: Any, project_url: str, size: tuple[int, int]) -> Canvas
     submit_button(page).wait_for()
     page.locator("canvas").first.wait_for()
     page.wait_for_timeout(2500)  # masks are decoded after the page is there
+    page.keyboard.press("b")  # the tool of the last task is kept: the brush again
     return Canvas(page, size, page.locator("canvas").first.bounding_box())
 
 
@@ -128,6 +149,43 @@ def submit(page: Any) -> None:
     with page.expect_response(is_submit) as response:
         submit_button(page).click()
     assert response.value.status == 201
+
+
+def choose_tool(page: Any, name: str) -> None:
+    """Press its button."""
+    page.get_by_role("button", name=name, exact=True).first.click()
+    page.wait_for_timeout(300)
+
+
+@contextmanager
+def new_region(page: Any) -> Iterator[None]:
+    """See the editor take one region more than before."""
+    before = page.evaluate(f"{EDITED}.regionStore.regions.length")
+    yield
+    page.wait_for_function(
+        f"before => {EDITED}.regionStore.regions.length > before && !{EDITED}.isDrawing", arg=before
+    )
+    page.wait_for_timeout(500)
+
+
+def show_only(page: Any, number: int | None) -> str:
+    """Hide all regions but one, by its place in their list; its id."""
+    store = f"{EDITED}.regionStore.regions"
+    found: str = page.evaluate(
+        f"number => {{ {store}.forEach((r, i) => {{ if (r.hidden == (i === number)) "
+        f"r.toggleHidden(); }}); return number === null ? '' : {store}[number].cleanId; }}",
+        number,
+    )
+    page.wait_for_timeout(400)
+    return found
+
+
+def show_all(page: Any) -> None:
+    """Hide no region."""
+    page.evaluate(
+        f"{EDITED}.regionStore.regions.forEach(r => {{ if (r.hidden) r.toggleHidden(); }})"
+    )
+    page.wait_for_timeout(400)
 
 
 def select_region(page: Any, class_name: str) -> None:

@@ -12,13 +12,26 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from flows.annotators import brush_rle
 from flows.annotators.annotator import Project, PulledAnnotation, PushedTask, PushItem
+from flows.annotators.entries import read_entries
 from flows.annotators.label_studio import LabelStudio
-from flows.annotators.masks import decode_annotation, read_annotation
+from flows.annotators.masks import TO_NAME, decode_annotation, read_annotation
 from tests.flows.annotators.conftest import CLASSES, MakeItems, owner_of, pull
-from tests.support.browser import choose_class, logged_in, open_next_task, select_region, submit
+from tests.support.browser import (
+    Canvas,
+    choose_class,
+    choose_tool,
+    logged_in,
+    new_region,
+    open_next_task,
+    select_region,
+    show_all,
+    show_only,
+    submit,
+)
 from tests.support.label_studio_server import Server
 
 pytestmark = [pytest.mark.services, pytest.mark.browser]
@@ -200,7 +213,7 @@ def test_from_nothing_the_class_begun_last_counts(
     assert {*mask[200, 122:186]} == {ROAD}
 
 
-def test_after_the_eraser_the_key_of_a_class_paints_again(
+def test_after_the_eraser_the_keys_of_brush_and_class_paint_again(
     annotator: LabelStudio,
     project: Project,
     make_items: MakeItems,
@@ -213,6 +226,7 @@ def test_after_the_eraser_the_key_of_a_class_paints_again(
     select_region(page, "road")
     page.get_by_role("button", name="eraser").first.click()
     canvas.stroke(row=220, columns=(60, 260))
+    page.keyboard.press("b")
     paint(page, canvas, BUILDING, (60, 260))
     submit(page)
     pulled = the_answer(annotator, project, items[0])
@@ -235,8 +249,109 @@ def test_classes_named_like_the_tasks_data_are_shown_and_answered_as_they_are(
     paint(page, canvas, 3, (60, 260))
     submit(page)
     pulled = the_answer(annotator, project, items[0])
-    labels = [region["value"]["labels"] for region in pulled.result]
+    labels = [r["value"]["labels"] for r in pulled.result if r["type"] == "labels"]
     assert labels == [[names[0]], [names[1]], [names[2]], [names[3]]]
     mask = decode_annotation(pulled.result, tasks[0].result, names, size=SIZE)
     assert {*mask[200, 62:259]} == {3}
     np.testing.assert_array_equal(mask[:170], scene[:170])
+
+
+def draw_with_every_tool(page: Any, canvas: Canvas) -> None:
+    """Buildings by all tools, the class chosen once for the shapes; a road and a building painted
+    back over it; something unknown."""
+    choose_class(page, BUILDING)
+    choose_tool(page, "rectangle-tool")
+    for left in (20, 70):
+        with new_region(page):
+            canvas.drag((20, left), (60, left + 35))
+    choose_tool(page, "ellipse-tool")
+    with new_region(page):
+        canvas.drag((45, 150), (70, 185))
+    choose_tool(page, "polygon-tool")
+    corners = [(20, 210), (30, 290), (80, 240)]
+    with new_region(page):
+        for corner in [*corners, corners[0]]:
+            canvas.click(corner)
+    choose_tool(page, "magicwand")
+    with new_region(page):
+        canvas.drag((125, 60), (125, 62))
+    choose_class(page, BUILDING)
+    choose_tool(page, "bitmask-tool")
+    with new_region(page):
+        canvas.drag((120, 220), (120, 280))
+    choose_class(page, ROAD)
+    choose_tool(page, "brush-tool")
+    canvas.stroke(row=200, columns=(60, 260))
+    choose_class(page, BUILDING)
+    canvas.stroke(row=200, columns=(120, 180))
+    choose_class(page, len(CLASSES))  # the last label: unknown
+    choose_tool(page, "rectangle-tool")
+    with new_region(page):
+        canvas.drag((210, 20), (230, 100))
+
+
+def rim(pixels: np.ndarray) -> np.ndarray:
+    """Pixels through which an outline runs: of a region, or beside it, next to the other kind."""
+    square = np.ones((3, 3))
+    grown = ndimage.binary_dilation(pixels, square)
+    return grown & ~ndimage.binary_erosion(pixels, square, border_value=1)
+
+
+def test_what_every_tool_drew_is_read_as_the_screen_showed_it(
+    annotator: LabelStudio, project: Project, make_items: MakeItems, page: Any
+) -> None:
+    """Region by region: the same pixels for brush and bitmask, for shapes all but the rim. All
+    together: the one that was drawn last, and background where nothing was."""
+    path = f"/api/projects/{project.project_id}/"
+    config = annotator.http.get(path)["label_config"]
+    bitmask = f'<Bitmask name="label_bitmask" toName="{TO_NAME}"/></View>'
+    annotator.http.patch(path, {"label_config": config.replace("</View>", bitmask)})
+    assert annotator.open_project(project.project_id, CLASSES) == project
+    (item,) = make_items(1, size=SIZE, masks=False)
+    image = np.full((*SIZE, 3), 128, dtype=np.uint8)
+    image[100:150, 30:110] = (60, 40, 30)  # for the wand
+    Image.fromarray(image).save(item.image)
+    push(annotator, project, [replace(item, background="sky")])
+    canvas = open_next_task(page, project.url, SIZE)
+    assert "What you leave bare counts as sky." in page.locator("body").inner_text()
+    draw_with_every_tool(page, canvas)
+    if folder := os.environ.get("SSL_LOOP_SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / "label-studio-tools.png")
+    page.keyboard.press("Escape")
+    show_only(page, None)
+    nothing = canvas.shown()
+    covered = {}
+    for number in range(9):
+        region_id = show_only(page, number)
+        change = np.abs(canvas.shown() - nothing).max(axis=-1)
+        covered[region_id] = change / np.median(change[change > 8])
+    show_all(page)
+    submit(page)
+
+    pulled = the_answer(annotator, project, item)
+    kinds = {r["id"]: r["type"] for r in pulled.result if r["type"] != "labels"}
+    assert list(kinds.values()) == [
+        *("rectangle", "rectangle", "ellipse", "polygon", "magicwand", "bitmask"),
+        *("brush", "brush", "rectangle"),
+    ]
+    assert list(covered) == list(kinds)
+    canvas_HW = np.full(SIZE, SKY)
+    for paint in read_entries(pulled.result, CLASSES, SIZE).paints:
+        covered_HW = covered[paint.region_id]
+        differing = (covered_HW > 0.5) != paint.pixels_HW
+        if kinds[paint.region_id] == "bitmask":
+            assert not differing.any()
+        if kinds[paint.region_id] == "brush":  # an edge through the middle of pixels is either
+            assert (np.abs(covered_HW[differing] - 0.5) < 0.1).all()
+        assert not (differing & ~rim(paint.pixels_HW)).any()
+        assert paint.pixels_HW.sum() > 300
+        canvas_HW[paint.pixels_HW] = paint.class_index
+    mask, beside = read_annotation(pulled.result, [], CLASSES, size=SIZE, background="sky")
+    np.testing.assert_array_equal(mask, canvas_HW)
+    assert beside == ""
+    assert {*mask[200, 62:106]} == {*mask[200, 194:259]} == {ROAD}
+    assert {*mask[200, 122:179]} == {BUILDING}
+    assert {*mask[40, 72:104]} == {BUILDING}
+    assert mask[220, 60] == 255
+    assert mask[5, 5] == SKY
+    assert (mask[102:148, 32:108] == BUILDING).all()

@@ -35,8 +35,10 @@ def test_a_project_says_whose_it_is_and_what_annotators_need(
     assert made["show_instruction"]
     assert "eraser" in made["expert_instruction"]
     labels = made["parsed_label_config"]["label"]
-    assert labels["labels"] == CLASSES
-    assert len({label["background"] for label in labels["labels_attrs"].values()}) == len(CLASSES)
+    assert labels["labels"] == [*CLASSES, "unknown"]
+    assert (
+        len({label["background"] for label in labels["labels_attrs"].values()}) == len(CLASSES) + 1
+    )
     tabs = annotator.http.get("/api/dm/views/", project=project.project_id)
     assert [tab["data"]["title"] for tab in tabs] == [TAB, RETURNED_TAB]
 

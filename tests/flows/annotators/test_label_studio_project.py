@@ -159,7 +159,7 @@ def test_with_a_background_the_instruction_says_what_to_leave_bare() -> None:
     assert "is asked for again" in instruction(["sky", "<soil>"])
 
 
-TOOLS = ["Brush", "Polygon", "Rectangle", "Ellipse", "MagicWand", "Bitmask"]
+TOOLS = ["Brush", "Polygon", "Rectangle", "Ellipse", "MagicWand"]
 
 
 def test_one_list_of_labels_serves_every_tool_and_ends_with_the_unknown() -> None:
