@@ -186,7 +186,7 @@ def instruction(class_names: Sequence[str], background: str | None = None) -> st
         "<b>Noticed a mistake after Submit?</b> Open the task again, correct it, press Update.",
         f"Classes: {', '.join(escape(name) for name in class_names)}.",
     )
-    return "<br/><br/>".join(paragraphs)
+    return "<br><br>".join(paragraphs)  # as Label Studio keeps it, to be known again
 
 
 def description(owner: Owner, before: str = "") -> str:

@@ -18,7 +18,7 @@ from pipeline.planning.training_cost import TrainingCost
 from pipeline.training.probes.probe_choice import LEARNING_RATE as PROBE_RATE
 from pipeline.training.probes.probe_choice import PROBE, TILE_PX, probe_image
 from pipeline.training.probes.probe_choice import STEPS as PROBE_STEPS
-from pipeline.types import STRIDE_PX
+from pipeline.types import STRIDE_PX, UNKNOWN
 
 Profile = Literal["quick", "balanced", "best"]
 
@@ -38,6 +38,7 @@ UNKNOWN_WIDTHS = (1 / 40, 1 / 10, 1 / 3)  # of the shorter side: objects nobody 
 SHARE_OF_MEMORY = 0.6  # that activations and weights may take
 FEWEST_STEPS, MOST_STEPS = 200, 20_000
 MOST_EPOCHS = 400  # over the labelled images: beyond, they are known by heart
+DOMINANT = 0.5  # of the labelled pixels: more than all other classes together
 NARROW = {"encoder_depth": 4, "decoder_channels": 64}
 NO_WEIGHTS_ENCODER = "tu-mobilenetv2_100"
 
@@ -303,6 +304,22 @@ def query_size(facts: Facts, params: Params) -> Ruled:
     number = facts.data.num_images
     chosen = 8 if number < 500 else 16 if number < 10_000 else 32
     return Ruled(min(chosen, max(1, number // 3)), f"one sitting, of {number} images")
+
+
+def background(facts: Facts, params: Params) -> Ruled:
+    """The class that people could leave bare, for a person to decide; None where none dominates.
+
+    It has to cover at least half of the labelled pixels: then leaving it bare halves the painting.
+    """
+    if UNKNOWN in params.classes:
+        return Ruled(None, f"every class is painted, since one of them is called {UNKNOWN}")
+    shares = {name: extent.share for name, extent in facts.data.extents.items()}
+    name = max(shares, key=lambda one: shares[one], default=None)
+    if name is None:
+        return Ruled(None, "nobody has painted masks yet that would say which class dominates")
+    if shares[name] < DOMINANT:
+        return Ruled(None, f"every class is painted: the largest, {name}, has {shares[name]:.0%}")
+    return Ruled(name, f"{name} has {shares[name]:.0%}: {name!r} here spares people painting it")
 
 
 RULES: dict[str, Rule] = {

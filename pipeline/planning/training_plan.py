@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.config.params import Params
 from pipeline.planning.data_fingerprint import DataFingerprint
 from pipeline.planning.machine import Machine
-from pipeline.planning.plan_rules import RULES, Facts, Profile
+from pipeline.planning.plan_rules import RULES, Facts, Profile, background
 from pipeline.training.probes.contest import MOST_JUDGED
 from pipeline.training.probes.probe_choice import probe_params
 
@@ -75,10 +75,17 @@ def make_plan(facts: Facts, params: Params, free: frozenset[str]) -> TrainingPla
         profile=facts.profile,
         data=facts.data,
         machine=facts.machine,
-        choices=(*choices, _budget(params)),
+        choices=(*choices, _background(facts, params), _budget(params)),
         minutes_per_round=_minutes(facts, params),
         memory_mib=cost.memory_mib,
     )
+
+
+def _background(facts: Facts, params: Params) -> Choice:
+    """Never chosen, only proposed: it changes what people's answers mean."""
+    own = params.annotation.background
+    reason = background(facts, params).reason if own is None else OF_YOURS
+    return Choice(knob="annotation.background", value=own, reason=reason, yours=own is not None)
 
 
 def _budget(params: Params) -> Choice:

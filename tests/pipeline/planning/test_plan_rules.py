@@ -10,12 +10,14 @@ import pytest
 from pipeline.config.params import parse_params
 from pipeline.config.planned import in_blocks
 from pipeline.planning import plan_rules as rules
+from pipeline.planning.data_fingerprint import ClassExtent, DataFingerprint
 from pipeline.planning.machine import Machine
-from pipeline.planning.plan_rules import coverage, worth_of_scale
+from pipeline.planning.plan_rules import Facts, coverage, worth_of_scale
 from tests.support.plans import (
     FIXTURES,
     LARGE_GPU,
     SERVER,
+    cost,
     data,
     examples,
     extents,
@@ -45,7 +47,11 @@ def test_every_plan_holds_as_params_and_gives_a_reason_for_each_choice(
     of, machine, _ = FIXTURES[name]
     plan = planned(of, machine, profile=profile)
     parse_params({"classes": ["a", "b"], **in_blocks(plan.values())})
-    assert [choice.knob for choice in plan.choices] == [*rules.RULES, "loop.budget"]
+    assert [choice.knob for choice in plan.choices] == [
+        *rules.RULES,
+        "annotation.background",
+        "loop.budget",
+    ]
     assert all(len(choice.reason) > 15 for choice in plan.choices)
     assert plan.minutes_per_round > 0
 
@@ -212,3 +218,47 @@ def test_money_is_not_the_plans_to_spend() -> None:
     assert (budget.value, budget.yours) == (None, False)
     assert "loop.budget" not in plan.values()
     assert "until people or the stopping rule end it" in budget.reason
+
+
+def of_shares(**shares: float) -> DataFingerprint:
+    sizes = {name: ClassExtent(share=share, width_px=50) for name, share in shares.items()}
+    return data((480, 640), 100, num_labelled=20, extents=sizes, num_classes=len(shares))
+
+
+@pytest.mark.parametrize(
+    ("shares", "proposed"),
+    [
+        ({"soil": 0.93, "weed": 0.04, "crop": 0.03}, "soil"),
+        ({"weed": 0.3, "soil": 0.5, "crop": 0.2}, "soil"),
+        ({"road": 0.49, "building": 0.26, "sky": 0.25}, None),
+        ({}, None),
+    ],
+)
+def test_a_class_that_covers_half_of_the_pixels_is_proposed_as_background(
+    shares: dict[str, float], proposed: str | None
+) -> None:
+    plan = planned(of_shares(**shares), SERVER)
+    (choice,) = [one for one in plan.choices if one.knob == "annotation.background"]
+    assert choice.value is None  # people decide
+    assert "annotation.background" not in plan.values()
+    assert (f"{proposed!r} here spares people painting it" in choice.reason) == bool(proposed)
+    if shares:
+        assert f"has {max(shares.values()):.0%}" in choice.reason
+
+
+def test_a_background_that_is_set_is_shown_as_yours() -> None:
+    plan = planned(of_shares(b=0.9, a=0.1), SERVER, yours={"annotation.background": "a"})
+    (choice,) = [one for one in plan.choices if one.knob == "annotation.background"]
+    assert (choice.value, choice.yours) == ("a", True)
+
+
+def test_no_background_is_proposed_where_a_class_is_called_unknown() -> None:
+    facts = Facts(
+        data=of_shares(soil=0.9, unknown=0.1),
+        machine=SERVER,
+        profile="balanced",
+        stored_encoders=(),
+        cost=cost,
+    )
+    params = parse_params({"classes": ["soil", "unknown"]})
+    assert rules.background(facts, params).value is None
