@@ -93,6 +93,7 @@ def init(  # noqa: PLR0913 - one parameter per option
     directory: Path,
     classes: Path,
     settings: tuple[str, ...],
+    *,
     background: str | None,
     here: bool,
     no_plan: bool,

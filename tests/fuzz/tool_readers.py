@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import functools
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ from flows.annotators.annotator import Owner, Project, PushItem, ToolTask
 from flows.annotators.label_studio import LabelStudio
 from flows.annotators.label_studio_project import description, label_config
 from flows.annotators.masks import decode_annotation, encode_result
+from flows.annotators.tools.bitmask import PREFIX
 from flows.services.webhook import ids_of
 from pipeline.errors import SslLoopError
 from tests.fuzz.reader import Reader, json_of
@@ -32,8 +35,9 @@ def _annotation(path: Path) -> Any:
     sent = _loaded(path)
     before = json.loads(_regions()[0])
     return [
-        decode_annotation(a, b, ("a", "b"), size=(4, 6))
+        decode_annotation(a, b, ("a", "b"), size=(4, 6), background=background)
         for a, b in ((sent, before), (before, sent))
+        for background in (None, "b")
     ]
 
 
@@ -49,6 +53,32 @@ def _loaded(path: Path) -> Any:
 def _regions() -> list[bytes]:
     mask_HW = np.array([[0, 0, 1, 1, 1, 255]] * 4, dtype=np.uint8)
     return [json.dumps(encode_result(mask_HW, ("a", "b"), "x")).encode()]
+
+
+@functools.cache
+def _drawn() -> list[bytes]:
+    """What every tool leaves, each with its label, in one answer."""
+    return [json.dumps([*json.loads(_regions()[0]), *map(_labelled, _SHAPES)]).encode()]
+
+
+def _labelled(value: dict[str, Any]) -> dict[str, Any]:
+    ours = {"from_name": "label", "to_name": "image", "type": "labels", "id": str(len(value))}
+    sizes = {"original_width": 6, "original_height": 4, "image_rotation": 0}
+    return {**ours, **sizes, "origin": "manual", "value": {**value, "labels": ["a"]}}
+
+
+def _png() -> str:
+    content = io.BytesIO()
+    Image.new("RGBA", (6, 4)).save(content, "PNG")
+    return PREFIX + base64.b64encode(content.getvalue()).decode()
+
+
+_SHAPES: list[dict[str, Any]] = [
+    {"x": 10.0, "y": 20.5, "width": 50, "height": 30, "rotation": 12.5},
+    {"x": 50, "y": 50, "radiusX": 20.0, "radiusY": 10, "rotation": 0},
+    {"points": [[10, 10], [90.5, 20], [40, 80]], "closed": True},
+    {"imageDataURL": _png()},
+]
 
 
 def _brush(path: Path) -> Any:
@@ -161,6 +191,7 @@ def _requests(tool: LabelStudio, image: Path) -> list[Callable[[], Any]]:
         uncertainty=0.5,
         reason="why",
         pre_annotation_HW=np.zeros((4, 6), dtype=np.uint8),
+        background="b",
     )
     task = ToolTask(task_id=1, data={"image": "/data/upload/a.png"})
     given = {"result": [], "was_cancelled": False, "lead_time": 1.0, "ground_truth": False}
@@ -169,7 +200,6 @@ def _requests(tool: LabelStudio, image: Path) -> list[Callable[[], Any]]:
         lambda: tool.open_project(1, CLASSES),
         lambda: tool.create_project(OWNER, "day", CLASSES),
         lambda: tool.claim_project(PROJECT, OWNER),
-        lambda: LabelStudio._classes(tool, PROJECT),
         lambda: tool.push(
             PROJECT, [item], model_version="day/r0", on_progress=lambda done, total: None
         ),
@@ -196,7 +226,12 @@ READERS = {
             valid=lambda: [json.dumps(json.loads(_regions()[0])[0]["value"]["rle"]).encode()],
             read=_brush,
         ),
-        Reader(name="annotation", named=None, valid=_regions, read=_annotation),
+        Reader(
+            name="annotation",
+            named=None,
+            valid=lambda: [*_regions(), *_drawn()],
+            read=_annotation,
+        ),
         Reader(
             name="token",
             named=None,

@@ -7,6 +7,8 @@ from tests.mutants.mutant import Mutant
 FLOWS = "tests/flows"
 VERSIONS = f"{FLOWS}/answers/test_versions.py"
 IDENTITY = f"{FLOWS}/answers/test_identity.py"
+TOOLS = "flows/annotators/tools"
+TOOL_TESTS = f"{FLOWS}/annotators"
 REPOSITORY = "tests/contracts/repository"
 SESSION = "tests/db/test_session.py"
 
@@ -122,6 +124,59 @@ ANSWER_FAULTS = (
         "            and before.verdict is Verdict.ACCEPTED\n        ):\n            continue\n",
         "            and before.verdict is Verdict.WITHDRAWN\n        ):\n            continue\n",
         f"{REPOSITORY}/test_annotations.py",
+    ),
+    Mutant(
+        "a shape is turned against the clock",
+        f"{TOOLS}/shapes.py",
+        "    right = np.array([math.cos(angle), math.sin(angle)]) * width\n",
+        "    right = np.array([math.cos(angle), -math.sin(angle)]) * width\n",
+        f"{TOOL_TESTS}/tools/test_shapes.py::test_a_whole_image_and_a_single_pixel",
+    ),
+    Mutant(
+        "an outline that crosses itself leaves holes",
+        f"{TOOLS}/shapes.py",
+        ".cumsum(axis=1) != 0\n",
+        ".cumsum(axis=1) % 2 != 0\n",
+        f"{TOOL_TESTS}/tools/test_shapes.py::"
+        "test_a_crossing_outline_is_filled_as_a_canvas_fills_it",
+    ),
+    Mutant(
+        "a bitmask without alpha is read by its grey",
+        f"{TOOLS}/bitmask.py",
+        '            if image.mode not in ("RGBA", "LA"):\n',
+        "            if not image.mode:\n",
+        f"{TOOL_TESTS}/tools/test_bitmask.py::test_what_is_no_png_of_the_image_s_size_is_refused",
+    ),
+    Mutant(
+        "what a tool drew is read again without its label",
+        "flows/annotators/entries.py",
+        "        if _is_of_a_tool(entry) and _region_id(entry) in labelled:\n",
+        "        if _is_of_a_tool(entry) and _region_id(entry) == labelled:\n",
+        f"{TOOL_TESTS}/test_tool_entries.py::"
+        "test_what_a_tool_drew_is_read_once_and_nothing_is_said",
+    ),
+    Mutant(
+        "paint without a class passes for background",
+        "flows/annotators/masks.py",
+        "    says_nothing = answer.paints if background is not None else result\n",
+        "    says_nothing = [] if background is not None else result\n",
+        f"{TOOL_TESTS}/test_masks.py::test_paint_without_a_class_is_no_background",
+    ),
+    Mutant(
+        "answers are read under the background of today",
+        "flows/steps/collect.py",
+        "            self.backgrounds[tag] = background_at(loop.workspace, tag)\n",
+        "            self.backgrounds[tag] = self.params.annotation.background\n",
+        f"{FLOWS}/steps/test_background.py::"
+        "test_answers_keep_the_meaning_they_were_asked_with_when_the_knob_is_changed",
+    ),
+    Mutant(
+        "outside the regions that were asked for all is background",
+        "flows/answers/judge.py",
+        "    mask_HW = kept_inside(whole_HW, asked.regions)\n",
+        "    mask_HW = whole_HW\n",
+        f"{FLOWS}/steps/test_background.py::"
+        "test_outside_the_regions_that_were_asked_for_nobody_says_background",
     ),
 )
 

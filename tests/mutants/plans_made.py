@@ -22,6 +22,13 @@ PLANS_MADE: dict[str, tuple[Mutant, ...]] = {
             "test_a_choice_is_read_as_its_value_and_auto_as_the_default[train.steps]",
         ),
         Mutant(
+            "a class of a tenth of the pixels is proposed as background",
+            RULES_FILE,
+            "DOMINANT = 0.5",
+            "DOMINANT = 0.05",
+            f"{RULE_TESTS}::test_a_class_that_covers_half_of_the_pixels_is_proposed_as_background",
+        ),
+        Mutant(
             "what a person set is planned over",
             "pipeline/planning/training_plan.py",
             "        if knob in free:\n",

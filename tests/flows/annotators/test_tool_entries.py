@@ -171,10 +171,13 @@ ACTS = st.lists(
     st.tuples(
         st.sampled_from(["rectangle", "polygon", "bitmask", "brush"]),
         st.sampled_from([*CLASSES, "unknown"]),
-        st.integers(0, 5), st.integers(1, 6), st.integers(0, 7), st.integers(1, 8),
+        st.integers(0, 5),
+        st.integers(1, 6),
+        st.integers(0, 7),
+        st.integers(1, 8),
     ),
     max_size=6,
-)  # fmt: skip
+)
 
 
 @settings(max_examples=60, deadline=None)
