@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from flows.annotators.label_studio_tasks import ONLY_INSIDE, batches, prepare
+from flows.annotators.masks import as_painted
 from pipeline.errors import DataError
 from pipeline.records.regions import Box, framed
 from tests.flows.annotators.conftest import CLASSES, MakeItems
@@ -37,6 +38,21 @@ def test_regions_are_framed_and_named(make_items: MakeItems) -> None:
     data = part.task("/x")["data"]
     assert data["regions"] == "8,0,16,24;40,24,24,24"
     assert data["reason"] == f"{item.reason}. {ONLY_INSIDE}"
+
+
+def test_what_is_bare_is_said_above_the_image(make_items: MakeItems) -> None:
+    """And what the model could not tell is painted unknown."""
+    plain, item = make_items(2)
+    bare = as_painted(item.pre_annotation_HW, CLASSES, "road")
+    asked = replace(item, background="road", pre_annotation_HW=bare)
+    (whole, part) = prepare([asked, replace(plain, background="sky", regions=BOXES)], CLASSES, "m")
+    data = whole.task("/x")["data"]
+    assert data["background"] == "road"
+    assert data["reason"] == f"{item.reason}. What you leave bare counts as road."
+    labels = [region["value"]["labels"][0] for region in whole.result]
+    assert labels == ["sky", "building", 'car & <"van">', "unknown"]
+    said = part.task("/x")["data"]["reason"]
+    assert said == f"{plain.reason}. {ONLY_INSIDE} What you leave bare counts as sky."
 
 
 def test_regions_beyond_the_image_are_refused(make_items: MakeItems) -> None:

@@ -12,11 +12,11 @@ import pytest
 from flows.annotators.annotator import Project, PulledAnnotation, PushedTask, PushItem
 from flows.annotators.label_studio import LabelStudio
 from flows.annotators.label_studio_project import RETURNED
-from flows.annotators.masks import decode_annotation
+from flows.annotators.masks import as_painted, decode_annotation
 from flows.annotators.simulated import AnswerSummary, Behaviour, SimulatedAnnotator
 from pipeline.data.formats.images import save_mask
 from pipeline.errors import AnnotationError, ConfigError, DataError
-from pipeline.records.regions import Box, inside
+from pipeline.records.regions import Box, inside, kept_inside
 from pipeline.types import IGNORE
 from tests.flows.annotators.conftest import CLASSES, MakeItems, owner_of, pull, random_mask
 from tests.support.label_studio_server import Server
@@ -122,6 +122,29 @@ def test_of_regions_only_these_are_answered(
     for one in asked.pulled():
         expected = np.where(asked_HW, asked.true(one), IGNORE)
         np.testing.assert_array_equal(asked.decoded(one), expected)
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("regions", [(), (Box(8, 0, 16, 24), Box(40, 24, 24, 24))])
+def test_with_a_background_that_class_is_never_painted(
+    label_studio: Server,
+    project: Project,
+    make_items: MakeItems,
+    tmp_path: Path,
+    regions: tuple[Box, ...],
+) -> None:
+    items = []
+    for item in make_items(2):
+        bare = kept_inside(as_painted(item.pre_annotation_HW, CLASSES, "road"), regions)
+        items.append(replace(item, regions=regions, background="road", pre_annotation_HW=bare))
+    asked = Round(label_studio, project, items, tmp_path / "truth")
+    assert asked.answer(boundary_noise_px=0.0) == AnswerSummary(corrected=2)
+    for one, task in zip(asked.pulled(), asked.tasks, strict=True):
+        labels = {region["value"]["labels"][0] for region in one.result}
+        assert "road" not in labels
+        mask = decode_annotation(one.result, task.result, CLASSES, size=SIZE, background="road")
+        expected = kept_inside(asked.true(one), regions)
+        np.testing.assert_array_equal(kept_inside(mask, regions), expected)
 
 
 @pytest.mark.services

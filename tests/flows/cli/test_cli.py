@@ -75,6 +75,25 @@ def test_a_workspace_from_init_to_status(tmp_path: Path, classes: Path, images: 
 
 
 @pytest.mark.programs
+def test_the_background_is_said_at_the_beginning(tmp_path: Path, classes: Path) -> None:
+    first, *_ = classes.read_text().split()
+    made = ssl_loop("init", tmp_path / "a", "--classes", classes, "--background", first)
+    assert made.exit_code == 0, made.output
+    assert f"What people leave bare is {first}." in made.output
+    assert load_params(tmp_path / "a/params.yaml").annotation.background == first
+
+
+def test_a_background_that_is_no_class_is_one_line_and_leaves_nothing_behind(
+    tmp_path: Path, classes: Path
+) -> None:
+    names = ", ".join(classes.read_text().split())
+    refused = ssl_loop("init", tmp_path / "a", "--classes", classes, "--background", "soup")
+    assert refused.exit_code == 1
+    assert refused.output == f"Error: --background 'soup' is not one of the classes: {names}\n"
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.programs
 def test_a_new_workspace_leaves_to_the_plan_what_nobody_set(tmp_path: Path, classes: Path) -> None:
     root = tmp_path / "scene"
     made = ssl_loop("init", root, "--classes", classes, "--set", "train.steps=7")

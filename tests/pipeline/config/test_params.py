@@ -69,6 +69,21 @@ BAD = {
         f"classes: at most {MAX_CLASSES} expected, got ",
     ),
     "a class twice": ({"classes": ["a", "b", "a"]}, "class names must be distinct, got twice"),
+    "a background that is no class": (
+        {"annotation": {"background": "soil"}},
+        "annotation.background 'soil' is not one of classes: ['road', 'sky']",
+    ),
+    "a background beside a class called unknown": (
+        {"classes": ["road", "unknown"], "annotation": {"background": "road"}},
+        "people must be able to say 'unknown' beside the classes",
+    ),
+    "a background of 255 classes": (
+        {
+            "classes": [str(number) for number in range(MAX_CLASSES)],
+            "annotation": {"background": "3"},
+        },
+        "and at most 254",
+    ),
     "an unknown domain": ({"domain": "night"}, "domain 'night' is not one of domains: []"),
     "a domain that is no folder": ({"domains": {"../x": {}}}, "domain name '../x': use lower-case"),
 }
