@@ -187,9 +187,13 @@ def put_back(loop: Loop, domain: str) -> PutBack:
 
 
 def _is_of_older_version(loop: Loop, domain: str) -> bool:
-    """Whether the domain was asked when the only tool was a brush: its answers say so."""
-    kept = [record.result for record in read_records(loop.root, [domain])]
-    entries = [entry for result in kept for entry in result if isinstance(entry, dict)]
+    """Whether the domain was asked when the only tool was a brush, by what was sent and given."""
+    results = [record.result for record in read_records(loop.root, [domain])]
+    with session_scope(loop.ledger, read_only=True) as session:
+        for round_index in rounds(session, domain):
+            for item in query_items(session, domain, round_index):
+                results.append(pre_annotation(session, item.item_id) or [])
+    entries = [entry for result in results for entry in result if isinstance(entry, dict)]
     return any(entry.get("type") == BRUSH_LABELS for entry in entries)
 
 

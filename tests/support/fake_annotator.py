@@ -64,9 +64,14 @@ class FakeAnnotator:
             "title": title,
             "classes": list(class_names),
             "owner": [owner.workspace_id, owner.domain],
+            "brush_only": brush_only,
         }
         self._write(state)
         return self._project(number)
+
+    def is_brush_only(self, project_id: int) -> bool:
+        """Whether a project has the interface of older versions."""
+        return bool(self._read()["projects"][str(project_id)]["brush_only"])
 
     def claim_project(self, project: Project, owner: Owner) -> Project:
         state = self._read()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from flows.annotators.annotator import Owner, ToolStateError
+from flows.annotators.masks import BRUSH_LABELS, LABELS, encode_result
 from flows.guards.tool_repair import adopt, put_back
 from flows.loop import Loop
 from flows.situation import read_situation
@@ -18,7 +19,7 @@ from flows.workspace.identity import Identity, new_identity, read_identity
 from pipeline import layout
 from pipeline.errors import WorkspaceError
 from tests.flows.answers.conftest import Desk, same
-from tests.flows.conftest import truth
+from tests.flows.conftest import CLASSES, truth
 from tests.support.fake_annotator import FakeAnnotator
 
 Open = Callable[[Path], Loop]
@@ -130,6 +131,18 @@ def test_a_project_that_is_gone_settles_nothing_and_comes_back(desk: Desk) -> No
     assert same(desk.kept(desk.items[0]), 1)
     assert put_back(desk.loop, "day").tasks == 0  # nothing twice
     assert len(desk.people.open_items()) == 2
+
+
+@pytest.mark.parametrize("kind", [LABELS, BRUSH_LABELS])
+def test_a_project_that_is_made_again_has_the_interface_of_its_answers(
+    desk: Desk, kind: str
+) -> None:
+    desk.people.submit(desk.items[0], encode_result(truth(1), CLASSES, "x", kind))
+    desk.look()
+    assert same(desk.kept(desk.items[0]), 1)
+    desk.people.delete_project(desk.project_id)
+    again = put_back(desk.loop, "day").project
+    assert desk.people.is_brush_only(again.project_id) == (kind == BRUSH_LABELS)
 
 
 def test_a_number_under_which_another_project_stands_is_refused(desk: Desk) -> None:
