@@ -1,4 +1,4 @@
-"""Photographs of a surface at 1920x1080 with what is small in them: discs 12 pixels wide, cracks of 2.
+"""Photographs of a surface at 1920x1080 with discs of 12 pixels and cracks of 2.
 
 Drawn from a seed, with exact masks. What one could take for them is there as well: larger blobs,
 spots of the same size out of focus, smooth seams, bright scratches. H height, W width, C colours.
@@ -7,6 +7,7 @@ spots of the same size out of focus, smooth seams, bright scratches. H height, W
 from __future__ import annotations
 
 import csv
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ GROUND, DISC, CRACK, MOSS = range(len(CLASSES))
 DOMAIN = "surface"
 HEIGHT_PX, WIDTH_PX = 1080, 1920
 DISC_PX, CRACK_PX = 12.0, 2.0  # diameter, width
-NUM_TRAIN, NUM_TEST = 100, 30
+NUM_TRAIN, NUM_TEST = 90, 20
 TONES = ((0.52, 0.50, 0.47), (0.44, 0.46, 0.50), (0.58, 0.52, 0.44))
 MOSS_TONE = np.array((0.30, 0.36, 0.20), np.float32)
 ROUND_TONES = (0.2, 0.74)
@@ -64,13 +65,18 @@ def make_surfaces(
     out: Path, *, num_train: int = NUM_TRAIN, num_test: int = NUM_TEST, seed: int = 0
 ) -> None:
     """Write `out`/images, masks, classes.csv, splits.csv (id, split, domain); equal seed, bytes."""
-    splits = ["train"] * num_train + ["test"] * num_test
+    splits = {"train": num_train, "test": num_test}
     (out / "images").mkdir(parents=True)
     (out / "masks").mkdir()
     rows = []
-    for number, split in enumerate(splits):
-        image_HWC, mask_HW = draw_surface(np.random.default_rng([seed, number]))
-        stem = f"surface_{number:04d}"
+    numbered = [
+        (place, split, number)
+        for place, (split, count) in enumerate(splits.items())
+        for number in range(count)
+    ]
+    for place, split, number in numbered:
+        image_HWC, mask_HW = draw_surface(np.random.default_rng([seed, place, number]))
+        stem = f"{split}_{number:04d}"
         Image.fromarray(image_HWC).save(out / f"images/{stem}.png", compress_level=1)
         save_mask(out / f"masks/{stem}.png", mask_HW)
         rows.append((stem, split, DOMAIN))
@@ -178,7 +184,7 @@ def _walk(surface: _Surface, bend: float) -> Floats:
 def _stroke(surface: _Surface, points_N2: Floats, factor: float, label: int | None = None) -> None:
     """A line CRACK_PX wide; a pixel takes as much of it as its nearest part covers."""
     far_HW = np.full(surface.mask_HW.shape, np.inf, np.float32)
-    for first, last in zip(points_N2[:-1], points_N2[1:], strict=True):
+    for first, last in itertools.pairwise(points_N2):
         window = surface.window(np.stack([first, last]), CRACK_PX / 2 + MARGIN_PX)
         if far_HW[window].size:
             nearer_HW = _distance(surface, window, first, last)

@@ -1,4 +1,4 @@
-"""Recall and precision within a distance, for what is too thin for IoU (CrackForest, Shi et al. 2016).
+"""Recall and precision within a distance, for what is too thin for IoU (Shi et al. 2016).
 
 A line of two pixels that is found one pixel beside where somebody painted it has an IoU of a third.
 H height, W width.

@@ -2,12 +2,14 @@
 
 What pretrained features hold is read off by one hidden layer (with none it would be the linear
 probe of Alain and Bengio 2016). The encoder never learns, so that its maps of an image can be kept
-and a training takes seconds. B images, M cells, C channels of all maps side by side, D of their
-principal components, J hidden units, K classes, h and w a map's size in cells.
+and a training takes seconds. A cell is told apart in four parts, by the map that is finer than
+cells. B images, M cells, C channels of all maps side by side, D of their principal components, J
+hidden units, K classes, S parts of a cell, h and w a map's size in cells.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -20,9 +22,11 @@ from pipeline.models.encoders import EncoderChoice, feature_encoder
 from pipeline.models.segmenter import Segmenter
 from pipeline.models.transformers.vit import is_vit, vit_maps
 
-CELL_PX = 4  # a cell's side: thin things are one or two cells wide
-NUM_COMPONENTS, HIDDEN = 64, 128
-OPTIONS = {"components": NUM_COMPONENTS, "hidden": HIDDEN}
+CELL_PX = 4  # a cell's side
+PARTS = 2  # of a cell along each side, of a class each: of 2 pixels, as the thinnest things are
+NUM_COMPONENTS, NUM_DETAILS, HIDDEN = 64, 16, 128
+OPTIONS = {"components": NUM_COMPONENTS, "details": NUM_DETAILS, "hidden": HIDDEN}
+FEWEST = {"components": 1, "details": 0, "hidden": 1}
 ANTIALIAS = "antialias"  # as of `vit`
 
 
@@ -41,7 +45,7 @@ class Head(nn.Module):
         return cls(first, nn.Linear(hidden, num_classes))
 
     def forward(self, cells_MD: Tensor) -> Tensor:
-        """Logits MK."""
+        """Logits MK; of S parts of a cell M(KS), the parts of a class side by side."""
         logits_MK: Tensor = self.classes(self.hidden(cells_MD))
         return logits_MK
 
@@ -56,14 +60,20 @@ class Probe(Segmenter):
     decoder: ProbeDecoder
     head: PerCell
 
-    def __init__(
-        self, encoder: nn.Module, width: int, num_classes: int, *, components: int, hidden: int
-    ) -> None:
-        head = Head.of_size(components, num_classes, hidden)
+    def __init__(self, encoder: nn.Module, num_classes: int, sizes: Mapping[str, int]) -> None:
+        """`sizes` as OPTIONS; fewer components where the maps have fewer channels.
+
+        Without details a cell has one class.
+        """
+        wanted = [sizes[name] for name in ("components", "details") if sizes[name]]
+        widths = _widths(encoder)[: len(wanted)]
+        components = [min(count, width) for count, width in zip(wanted, widths, strict=True)]
+        parts = PARTS if sizes["details"] else 1
+        head = Head.of_size(sum(components), num_classes * parts**2, sizes["hidden"])
         super().__init__(
             encoder=encoder.requires_grad_(False),
-            decoder=ProbeDecoder(width, components, head.hidden),
-            head=PerCell(head.classes),
+            decoder=ProbeDecoder(widths, components, head.hidden),
+            head=PerCell(head.classes, parts),
         )
 
     def train(self, mode: bool = True) -> Self:
@@ -91,10 +101,16 @@ class ProbeDecoder(nn.Module):
     mean_C: Tensor
     projection_CD: Tensor
 
-    def __init__(self, width: int, components: int, hidden: nn.Sequential) -> None:
+    def __init__(self, widths: Sequence[int], components: list[int], hidden: nn.Sequential) -> None:
+        """Channels and components of the encoder's maps, and of what is finer."""
         super().__init__()
-        self.register_buffer("mean_C", torch.zeros(width))
-        self.register_buffer("projection_CD", torch.randn(width, components) / width**0.5)
+        self.components = components
+        drawn = [
+            torch.randn(width, count) / width**0.5
+            for width, count in zip(widths, components, strict=True)
+        ]
+        self.register_buffer("mean_C", torch.zeros(sum(widths)))
+        self.register_buffer("projection_CD", torch.block_diag(*drawn))
         self.hidden = hidden
 
     def forward(self, features: list[Tensor]) -> Tensor:
@@ -102,9 +118,26 @@ class ProbeDecoder(nn.Module):
         return self.hide(self.project(features))
 
     def project(self, features: Sequence[Tensor]) -> Tensor:
-        """cells_BDhw."""
-        centred_BChw = side_by_side(features) - self.mean_C[:, None, None]
-        return F.conv2d(centred_BChw, self.projection_CD.T[..., None, None])
+        """cells_BDhw: of the maps side by side, each projected before it is enlarged, for that is
+        the same and takes a tenth of the time."""
+        maps = coarse_maps(features)
+        if len(self.components) > 1:
+            maps.append(fine_map(features))
+        widths = [each.shape[1] for each in maps]
+        parts = [
+            F.interpolate(
+                F.conv2d(each - mean_C[:, None, None], projection_CD.T[..., None, None]),
+                _cells(features),
+                mode="bilinear",
+            )
+            for each, mean_C, projection_CD in zip(
+                maps,
+                torch.split(self.mean_C, widths),
+                torch.split(self.projection_CD, widths),
+                strict=True,
+            )
+        ]
+        return functools.reduce(torch.add, parts)
 
     def hide(self, cells_BDhw: Tensor) -> Tensor:
         """hidden_BJhw."""
@@ -112,32 +145,57 @@ class ProbeDecoder(nn.Module):
         return hidden_BJhw
 
     @torch.no_grad()
-    def set_components(self, mean_C: Tensor, projection_CD: Tensor) -> None:
-        """What `principal_components` found; where there are fewer, the rest gives zeros."""
-        self.mean_C.copy_(mean_C)
+    def set_components(self, *found: tuple[Tensor, Tensor]) -> None:
+        """What `principal_components` found of the maps, and of what is finer; where there are
+        fewer, the rest gives zeros."""
         self.projection_CD.zero_()
-        self.projection_CD[:, : projection_CD.shape[1]].copy_(projection_CD)
+        row = column = 0
+        for (mean_C, projection_CD), count in zip(found, self.components, strict=True):
+            rows = slice(row, row + len(mean_C))
+            self.mean_C[rows] = mean_C
+            self.projection_CD[rows, column : column + projection_CD.shape[1]] = projection_CD
+            row, column = rows.stop, column + count
 
 
 class PerCell(nn.Module):
-    """A layer of single cells on a whole map."""
+    """A layer of single cells on a whole map; what it says of their parts is put in place."""
 
-    def __init__(self, layer: nn.Linear) -> None:
+    def __init__(self, layer: nn.Linear, parts: int) -> None:
+        """`parts` of a cell along each side."""
         super().__init__()
         self.layer = layer
+        self.parts = parts
 
     def forward(self, hidden_BJhw: Tensor) -> Tensor:
-        """BKhw."""
-        found_BKhw: Tensor = self.layer(hidden_BJhw.movedim(1, -1)).movedim(-1, 1)
-        return found_BKhw
+        """BKHW, of single parts."""
+        parts_BXhw: Tensor = self.layer(hidden_BJhw.movedim(1, -1)).movedim(-1, 1)
+        return F.pixel_shuffle(parts_BXhw, self.parts)
 
 
 def side_by_side(features: Sequence[Tensor]) -> Tensor:
     """features_BChw: the maps from 1/4 on at 1/4 of the image, which comes first."""
-    image_BCHW, *maps = features
-    cells = (image_BCHW.shape[-2] // CELL_PX, image_BCHW.shape[-1] // CELL_PX)
-    coarse = [each for each in maps if each.shape[-2] <= cells[0]]
-    return torch.cat([F.interpolate(each, cells, mode="bilinear") for each in coarse], dim=1)
+    size = _cells(features)
+    enlarged = [F.interpolate(each, size, mode="bilinear") for each in coarse_maps(features)]
+    return torch.cat(enlarged, dim=1)
+
+
+def coarse_maps(features: Sequence[Tensor]) -> list[Tensor]:
+    """Those whose values stand for a cell or more."""
+    return [each for each in features[1:] if each.shape[-2] <= _cells(features)[0]]
+
+
+def fine_map(features: Sequence[Tensor]) -> Tensor:
+    """fine_BChw: what each cell has of the encoder's map at 1/2, or of the image where there is
+    none, as channels."""
+    rows = _cells(features)[0]
+    halves = [each for each in features[1:] if each.shape[-2] == 2 * rows and each.shape[1]]
+    finer = (halves or features)[0]
+    return F.pixel_unshuffle(finer, finer.shape[-2] // rows)
+
+
+def _cells(features: Sequence[Tensor]) -> tuple[int, int]:
+    height, width = features[0].shape[-2:]
+    return height // CELL_PX, width // CELL_PX
 
 
 def probe(choice: EncoderChoice, num_classes: int, options: Mapping[str, Any]) -> Segmenter:
@@ -150,19 +208,21 @@ def probe(choice: EncoderChoice, num_classes: int, options: Mapping[str, Any]) -
         raise ModelError(f"probe: option {ANTIALIAS} = {antialias!r}: expected true or false")
     sizes = OPTIONS | {name: value for name, value in options.items() if name != ANTIALIAS}
     for name, value in sizes.items():
-        if type(value) is not int or value < 1:
-            raise ModelError(f"probe: option {name} = {value!r}: expected a whole number above 0")
+        if type(value) is not int or value < FEWEST[name]:
+            raise ModelError(
+                f"probe: option {name} = {value!r}: expected a whole number, at least "
+                f"{FEWEST[name]}"
+            )
     of_vit = is_vit(choice.name)
     encoder = vit_maps(choice, antialias=antialias) if of_vit else feature_encoder(choice)
-    width = _width(encoder)
-    components = min(sizes["components"], width)
-    return Probe(encoder, width, num_classes, components=components, hidden=sizes["hidden"])
+    return Probe(encoder, num_classes, sizes)
 
 
-def _width(encoder: nn.Module) -> int:
-    """C, by showing it an image: libraries count maps that an encoder lacks in several ways."""
+def _widths(encoder: nn.Module) -> tuple[int, int]:
+    """C of coarse and fine, by showing it an image: libraries count maps that an encoder lacks in
+    several ways."""
     was_training = encoder.training
     with torch.inference_mode():
-        found = side_by_side(encoder.eval()(torch.zeros(1, 3, 64, 64))).shape[1]
+        found = encoder.eval()(torch.zeros(1, 3, 64, 64))
     encoder.train(was_training)
-    return found
+    return side_by_side(found).shape[1], fine_map(found).shape[1]

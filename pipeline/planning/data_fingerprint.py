@@ -21,6 +21,10 @@ from pipeline.runtime.progress import Progress
 from pipeline.types import IGNORE, MAX_CLASSES
 
 SIZES_READ, IMAGES_LOOKED_AT, MASKS_LOOKED_AT = 512, 24, 48
+FEWEST_MASKS, MASK_PIXELS = (
+    6,
+    24_000_000,
+)  # of large masks fewer are looked at: 2 megapixels take 1 s
 SCALES = (1.0, 0.75, 0.5, 0.35, 0.25)
 BLURRED = 0.01  # share of an image's variance that a scale may lose without being missed
 LOOKED_AT_PX = 1024  # side of the middle that is looked at: sharpness needs no more
@@ -76,7 +80,9 @@ def data_fingerprint(
     sizes = [image_size(root / sample.image) for sample in _some(samples, SIZES_READ)]
     labelled = [sample for sample in samples if sample.labelled]
     looked_at = _some(samples, IMAGES_LOOKED_AT)
-    masks = _some(labelled, MASKS_LOOKED_AT)
+    usual_px = round(statistics.median(height * width for height, width in sizes))
+    most = min(MASKS_LOOKED_AT, max(FEWEST_MASKS, MASK_PIXELS // usual_px))
+    masks = _some(labelled, most)
     with Progress("fingerprint", len(looked_at) + len(masks)) as progress:
         scales = []
         for sample in looked_at:

@@ -6,7 +6,8 @@ B images, M cells, C channels, D components, h and w a map's size in cells.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,29 +23,47 @@ from pipeline.errors import DataError
 from pipeline.files import replacing
 from pipeline.inference.kept_features import encoder_key
 from pipeline.inference.tiles import BATCH
-from pipeline.models.probe import Probe, side_by_side
+from pipeline.models.probe import Probe, fine_map, side_by_side
 from pipeline.records.manifest import Sample
 from pipeline.runtime.progress import Progress, say
 
-MOST_IMAGES = 64  # evenly over the pool: their cells are many
+MOST_IMAGES = 64  # evenly over the pool
+CELLS = 2048  # of an image, evenly over it; more say no more and take longer than the encoder
+GROUPS = (side_by_side, fine_map)  # each with components of its own: details vary less
+Components = tuple[Tensor, Tensor]
+"""mean_C and projection_CD."""
 
 
-def principal_components(features: Iterable[Tensor], count: int) -> tuple[Tensor, Tensor]:
-    """(mean_C, projection_CD): onto at most `count` components, each of variance 1.
+class Moments:
+    """Of cells, as they come: what principal components are made of."""
 
-    `features` are BChw, some images each; every cell counts the same.
-    """
-    total, squares, number = torch.zeros(()), torch.zeros(()), 0
-    for features_BChw in features:
+    def __init__(self) -> None:
+        self._total = self._squares = torch.zeros(())
+        self._number = 0
+
+    def add(self, features_BChw: Tensor) -> None:
+        """Every cell counts the same."""
         rows_MC = features_BChw.movedim(1, -1).flatten(0, 2).double()
-        total = total + rows_MC.sum(0)
-        squares = squares + rows_MC.T @ rows_MC
-        number += len(rows_MC)
-    mean_C = total / number
-    values_C, vectors_CC = torch.linalg.eigh(squares / number - torch.outer(mean_C, mean_C))
-    kept = min(count, len(values_C))
-    scale_D = values_C[-kept:].clamp(min=1e-8).rsqrt()
-    return mean_C.float(), (vectors_CC[:, -kept:] * scale_D).float()
+        self._total = self._total + rows_MC.sum(0)
+        self._squares = self._squares + rows_MC.T @ rows_MC
+        self._number += len(rows_MC)
+
+    def components(self, count: int) -> Components:
+        """Onto at most `count` components, each of variance 1."""
+        mean_C = self._total / self._number
+        around_CC = self._squares / self._number - torch.outer(mean_C, mean_C)
+        values_C, vectors_CC = torch.linalg.eigh(around_CC)
+        kept = min(count, len(values_C))
+        scale_D = values_C[-kept:].clamp(min=1e-8).rsqrt()
+        return mean_C.float(), (vectors_CC[:, -kept:] * scale_D).float()
+
+
+def principal_components(features: Iterable[Tensor], count: int) -> Components:
+    """(mean_C, projection_CD) of features_BChw, some images each."""
+    moments = Moments()
+    for features_BChw in features:
+        moments.add(features_BChw)
+    return moments.components(count)
 
 
 def fit_components(network: Probe, root: Path, params: Params, described: Sequence[Sample]) -> None:
@@ -61,38 +80,55 @@ def fit_components(network: Probe, root: Path, params: Params, described: Sequen
     found = _kept(file)
     if found is None:
         found = _made(network, root, params, described)
+        arrays = {
+            f"{name}_{place}": each.numpy()
+            for place, pair in enumerate(found)
+            for name, each in zip(("mean_C", "projection_CD"), pair, strict=True)
+        }
         with replacing(file) as beside, beside.open("wb") as out:
-            np.savez(out, mean_C=found[0].numpy(), projection_CD=found[1].numpy())
+            np.savez(out, **arrays)  # type: ignore[arg-type]
     network.decoder.set_components(*found)
 
 
-def _kept(file: Path) -> tuple[Tensor, Tensor] | None:
+def _kept(file: Path) -> list[Components] | None:
     if not file.exists():
         return None
     try:
         arrays = read_arrays(file)
-        mean_C = array_of(arrays, "mean_C", "f", 1, str(file))
-        projection_CD = array_of(arrays, "projection_CD", "f", 2, str(file))
+        return [
+            (
+                torch.from_numpy(array_of(arrays, f"mean_C_{place}", "f", 1, str(file))),
+                torch.from_numpy(array_of(arrays, f"projection_CD_{place}", "f", 2, str(file))),
+            )
+            for place in range(len(GROUPS))
+        ]
     except DataError as error:
         say(f"{error}; made again")
         return None
-    return torch.from_numpy(mean_C), torch.from_numpy(projection_CD)
 
 
 @torch.no_grad()
 def _made(
     network: Probe, root: Path, params: Params, described: Sequence[Sample]
-) -> tuple[Tensor, Tensor]:
+) -> list[Components]:
     store = ImageStore(root, params.image, cache_mib=0)
     network.eval()
+    moments = [Moments() for _ in GROUPS]
     with Progress("components of features", len(described)) as progress:
+        for first in range(0, len(described), BATCH):
+            group = described[first : first + BATCH]
+            views = [middle_view(store.image(each), store.crop_size) for each in group]
+            features = network.encode(normalise(torch.stack(views), params.model.normalisation))
+            for each, kind in zip(moments, GROUPS, strict=True):
+                each.add(_some_cells(kind(features)))
+            progress.advance(len(group))
+    return [
+        each.components(count)
+        for each, count in zip(moments, network.decoder.components, strict=True)
+    ]
 
-        def features() -> Iterator[Tensor]:
-            for first in range(0, len(described), BATCH):
-                group = described[first : first + BATCH]
-                views = [middle_view(store.image(each), store.crop_size) for each in group]
-                pixels_BCHW = normalise(torch.stack(views), params.model.normalisation)
-                yield side_by_side(network.encode(pixels_BCHW))
-                progress.advance(len(group))
 
-        return principal_components(features(), network.decoder.projection_CD.shape[1])
+def _some_cells(features_BChw: Tensor) -> Tensor:
+    rows, columns = features_BChw.shape[-2:]
+    every = max(1, round(math.sqrt(rows * columns / CELLS)))
+    return features_BChw[:, :, every // 2 :: every, every // 2 :: every]

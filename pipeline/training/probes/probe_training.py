@@ -1,7 +1,7 @@
 """Training a probe on kept features: its encoder is frozen, so that images are looked at once.
 
 No augmentation: an image as it is, is what its features are of. B images, M cells, C channels, D
-components, K classes, H height, W width, h and w the same in cells.
+components, K classes, S parts of a cell, H height, W width, h and w the same in cells.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
@@ -21,7 +22,7 @@ from pipeline.inference.kept_features import KeptFeatures
 from pipeline.inference.tiles import cut
 from pipeline.methods.shared.losses import PixelLoss, cross_entropy
 from pipeline.models import build_model
-from pipeline.models.probe import CELL_PX, Head, Probe
+from pipeline.models.probe import CELL_PX, PARTS, Head, Probe
 from pipeline.records.manifest import Sample
 from pipeline.runtime.devices import require_device
 from pipeline.runtime.progress import Progress, say
@@ -38,7 +39,8 @@ from pipeline.training.trainer import Trained
 from pipeline.types import IGNORE
 
 BATCH_CELLS = 2048
-MOST_CELLS = 4_000_000  # of all labelled images: half a gigabyte of 64 components
+BALANCED = 0.25  # share of them that is drawn class by class: what is thin has few cells
+MOST_CELLS = 4_000_000  # of all labelled images: two thirds of a gigabyte of 80 components
 Told = Callable[[int, Tensor], None]
 """(steps done, the loss of the last), after every step."""
 
@@ -51,27 +53,57 @@ class HeadTraining:
     learning_rate: float
     weight_decay: float
     loss: PixelLoss = cross_entropy
+    balanced: float = 0.0
+    """Share of a step's cells for which a class is drawn first, then a cell that has it."""
 
 
 def train_head(
     head: Head, cells_MD: Tensor, classes_M: Tensor, how: HeadTraining, told: Told | None = None
 ) -> None:
-    """Train `head` in place by labelled cells, which torch's global generator draws; without any
-    nothing happens."""
+    """Train `head` in place by labelled cells, which torch's global generator draws.
+
+    `classes_M`, or classes_MS where each of a cell's S parts has a class, IGNORE where it has none.
+    Without any cell nothing happens.
+    """
+    classes_MS = classes_M if classes_M.ndim > 1 else classes_M[:, None]
+    draw = _Draw(classes_MS, how.balanced)
     optimizer = torch.optim.AdamW(
         head.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, how.steps)
     for step in range(how.steps if len(classes_M) else 0):
-        rows = torch.randint(len(classes_M), (BATCH_CELLS,))
-        logits_MK = head(cells_MD[rows].float())
-        loss = how.loss(logits_MK.T[None, :, :, None], classes_M[rows].long()[None, :, None])
+        rows = draw.rows()
+        logits_MKS = head(cells_MD[rows].float()).unflatten(1, (-1, classes_MS.shape[1]))
+        loss = how.loss(logits_MKS.movedim(1, 0)[None], classes_MS[rows].long()[None])
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
         if told is not None:
             told(step + 1, loss.detach())
+
+
+class _Draw:
+    """Which cells a step sees."""
+
+    def __init__(self, classes_MS: Tensor, balanced: float) -> None:
+        self._count = len(classes_MS)
+        self._num_balanced = round(BATCH_CELLS * balanced)
+        if self._num_balanced:
+            present = [index for index in torch.unique(classes_MS).tolist() if index != IGNORE]
+            having = [(classes_MS == index).any(dim=1).nonzero()[:, 0] for index in present]
+            self._rows = torch.cat([*having, torch.zeros(0, dtype=torch.long)])
+            self._sizes = torch.tensor([len(rows) for rows in having])
+            self._starts = self._sizes.cumsum(0) - self._sizes
+
+    def rows(self) -> Tensor:
+        """Places of BATCH_CELLS cells."""
+        rows = torch.randint(self._count, (BATCH_CELLS - self._num_balanced,))
+        if not self._num_balanced:
+            return rows
+        kinds = torch.randint(len(self._sizes), (self._num_balanced,))
+        places = (torch.rand(self._num_balanced, dtype=torch.double) * self._sizes[kinds]).long()
+        return torch.cat([rows, self._rows[self._starts[kinds] + places]])
 
 
 def trains_on_features(job: TrainingJob) -> bool:
@@ -122,20 +154,20 @@ def train_probe(job: TrainingJob) -> Trained:
 def _labelled_cells(
     job: TrainingJob, store: ImageStore, kept: KeptFeatures, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Half cells_MD and uint8 classes_M of everything that is labelled, at most MOST_CELLS."""
+    """Half cells_MD and uint8 classes_MS of everything that is labelled, at most MOST_CELLS."""
     share = MOST_CELLS // max(1, len(job.labelled))
     cells: list[Tensor] = []
     classes: list[Tensor] = []
     with Progress("features of labelled images", len(job.labelled)) as progress:
         for number, sample in enumerate(job.labelled):
             found = _cells_of(sample, store, kept, device)
-            cells_MD, classes_M = (torch.cat(each) for each in zip(*found, strict=True))
-            if len(classes_M) > share:
+            cells_MD, classes_MS = (torch.cat(each) for each in zip(*found, strict=True))
+            if len(classes_MS) > share:
                 draw = generator(job.params.train.seed, NOISE, 1, number)
-                rows = torch.randperm(len(classes_M), generator=draw)[:share]
-                cells_MD, classes_M = cells_MD[rows], classes_M[rows]
+                rows = torch.randperm(len(classes_MS), generator=draw)[:share]
+                cells_MD, classes_MS = cells_MD[rows], classes_MS[rows]
             cells.append(cells_MD)
-            classes.append(classes_M)
+            classes.append(classes_MS)
             progress.advance()
     return torch.cat(cells), torch.cat(classes)
 
@@ -143,19 +175,23 @@ def _labelled_cells(
 def _cells_of(
     sample: Sample, store: ImageStore, kept: KeptFeatures, device: torch.device
 ) -> Iterable[tuple[Tensor, Tensor]]:
-    """Half cells_MD and classes_M of the labelled cells of each tile."""
+    """Half cells_MD and classes_MS of each tile's cells of which a part is labelled."""
     height, width = store.crop_size
     mask_HW = store.mask(sample)
     for place, pixels_CHW in cut(sample, store.image(sample), store.crop_size):
         pixels_BCHW = normalise(pixels_CHW[None].to(device), kept.normalisation)
         cells_Dhw = kept.cells([place], pixels_BCHW)[0]
         seen_HW = mask_HW[place.top : place.top + height, place.left : place.left + width]
-        # A cell's class is that of the pixel below and right of its centre.
-        classes_hw = seen_HW[CELL_PX // 2 :: CELL_PX, CELL_PX // 2 :: CELL_PX]
-        rows, columns = classes_hw.shape
-        labelled_hw = classes_hw != IGNORE
-        cells_hwD = cells_Dhw[:, :rows, :columns].movedim(0, -1)
-        yield cells_hwD[labelled_hw].half(), classes_hw[labelled_hw]
+        padded_HW = F.pad(
+            seen_HW, (0, width - seen_HW.shape[1], 0, height - seen_HW.shape[0]), value=IGNORE
+        )
+        # A part's class is that of the pixel below and right of its centre.
+        side = CELL_PX // PARTS
+        classes_hwS = F.pixel_unshuffle(
+            padded_HW[None, side // 2 :: side, side // 2 :: side], PARTS
+        ).movedim(0, -1)
+        labelled_hw = (classes_hwS != IGNORE).any(dim=-1)
+        yield cells_Dhw.movedim(0, -1)[labelled_hw].half(), classes_hwS[labelled_hw]
 
 
 class _Course:
@@ -217,6 +253,7 @@ def _train(
         learning_rate=train.learning_rate,
         weight_decay=train.weight_decay,
         loss=build_pixel_loss(train, weights_K),
+        balanced=BALANCED,
     )
     with Progress(job.stage, train.steps) as progress:
 
