@@ -117,7 +117,8 @@ def _grain(rng: np.random.Generator, height: int, width: int) -> Floats:
     pores_HW = smooth_noise(rng, height, width, 160) - 0.5
     fine_HW = rng.standard_normal((height // 2, width // 2), dtype=np.float32)
     grains = Image.fromarray(fine_HW).resize((width, height), Image.Resampling.BICUBIC)
-    return 1 + 0.35 * clouds_HW + 0.30 * pores_HW + 0.06 * np.asarray(grains)
+    grains_HW = 0.06 * np.asarray(grains, np.float32)
+    return (1 + 0.35 * clouds_HW + 0.30 * pores_HW + grains_HW).astype(np.float32)
 
 
 def _grow_moss(surface: _Surface) -> None:

@@ -105,13 +105,15 @@ class ProbeDecoder(nn.Module):
         """Channels and components of the encoder's maps, and of what is finer."""
         super().__init__()
         self.components = components
-        drawn = [
-            torch.randn(width, count) / width**0.5
-            for width, count in zip(widths, components, strict=True)
-        ]
         self.register_buffer("mean_C", torch.zeros(sum(widths)))
-        self.register_buffer("projection_CD", torch.block_diag(*drawn))
+        self.register_buffer("projection_CD", torch.zeros(sum(widths), sum(components)))
         self.hidden = hidden
+        self.set_components(
+            *(
+                (torch.zeros(width), torch.randn(width, count) / width**0.5)
+                for width, count in zip(widths, components, strict=True)
+            )
+        )
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """hidden_BJhw of what the encoder gives, the image first."""

@@ -1,0 +1,1 @@
+"""What a GPU gives: rates beside bare passes, and CamVid, in slices."""
