@@ -10,7 +10,7 @@ BIN := .venv/bin
 unexport PREFECT_API_URL PREFECT_PROFILE PREFECT_HOME PREFECT_API_AUTH_STRING PREFECT_API_KEY
 unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
 
-.PHONY: help install .venv .venv-labelstudio .venv-docs demo down test test-fast test-slow coverage check docs faults mutants e2e-camvid camvid-seeds fuzz lock clean
+.PHONY: help install .venv .venv-labelstudio .venv-docs demo down test test-fast test-slow coverage check docs faults mutants e2e-camvid camvid-seeds gpu-bench fuzz lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1|/' | \
@@ -100,6 +100,10 @@ e2e-camvid: install ## CamVid day, then dusk, on the real services: DATA=DIR (ca
 camvid-seeds: install ## the same rounds without services, 3 seeds: DATA=DIR
 	@[ -n "$(DATA)" ] || { echo "say where the data are: make camvid-seeds DATA=DIR" >&2; exit 2; }
 	$(BIN)/python -m benchmarks.camvid.several_seeds --data "$(DATA)"
+
+# On a CPU: make gpu-bench FLAGS='--device cpu --small'. Without DATA only what needs no photographs.
+gpu-bench: .venv ## rates and CamVid on a GPU, at most 9 minutes a call, goes on: DATA=DIR FLAGS=
+	$(BIN)/python -m benchmarks.gpu $(if $(DATA),--data "$(DATA)") $(FLAGS)
 
 CASES ?= 100000
 fuzz: install ## damaged files for every reader, CASES=100000 each, JOBS=1; writes benchmarks/results/fuzz.md

@@ -37,6 +37,27 @@ PROBES: dict[str, tuple[Mutant, ...]] = {
             f"{PROBE_TESTS}::test_components_are_those_of_a_whitened_pca",
         ),
         Mutant(
+            "details share the components of the maps",
+            MODEL_FILE,
+            "            row, column = rows.stop, column + count\n",
+            "            row, column = rows.stop, 0\n",
+            f"{PROBE_TESTS}::test_details_have_components_of_their_own",
+        ),
+        Mutant(
+            "a rare class is drawn no more often than it is there",
+            TRAINING_FILE,
+            "        kinds = torch.randint(len(self._sizes), (self._num_balanced,))\n",
+            "        kinds = self._sizes.double().multinomial(self._num_balanced, True)\n",
+            f"{PROBE_TESTS}::test_a_rare_class_is_drawn_as_often_as_a_common_one",
+        ),
+        Mutant(
+            "parts of a cell are taught each other's classes",
+            TRAINING_FILE,
+            ".unflatten(1, (-1, classes_MS.shape[1]))",
+            ".unflatten(1, (classes_MS.shape[1], -1)).transpose(1, 2)",
+            f"{PROBE_TESTS}::test_each_part_of_a_cell_is_taught_its_own_class",
+        ),
+        Mutant(
             "every tile is taught the mask of the first row of tiles",
             TRAINING_FILE,
             "mask_HW[place.top : place.top + height, ",
