@@ -44,6 +44,7 @@ class KeptFeatures:
     ) -> None:
         """`limit_gib`: all files of the workspace together; beyond it no more are written."""
         self.normalisation = normalisation
+        self.parts = network.head.parts
         self._network = network
         self._folder = root / layout.FEATURES / features_key(network, image, normalisation)
         used = sum(file.stat().st_size for file in (root / layout.FEATURES).rglob(KEPT))

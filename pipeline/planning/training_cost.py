@@ -16,7 +16,7 @@ from pipeline.inference.tiles import BATCH
 from pipeline.methods import Batch, MethodSetup, StrongView, Unlabelled, build_method
 from pipeline.methods.shared.losses import labelled_loss
 from pipeline.models import build_model
-from pipeline.models.probe import CELL_PX, PARTS, Probe
+from pipeline.models.probe import CELL_PX, Probe
 from pipeline.models.segmenter import Segmenter
 from pipeline.planning.machine import Device
 from pipeline.training.probes.probe_choice import PROBE
@@ -67,7 +67,7 @@ def _probe_cost(params: Params, device: torch.device) -> TrainingCost:
     network = build_model(params.model, params.num_classes, pretrained=False)
     assert isinstance(network, Probe)
     cells_MD = torch.randn(BATCH_CELLS, network.decoder.projection_CD.shape[1])
-    classes_MS = torch.zeros(BATCH_CELLS, PARTS**2, dtype=torch.uint8)
+    classes_MS = torch.zeros(BATCH_CELLS, network.head.parts**2, dtype=torch.uint8)
     how = HeadTraining(steps=PROBE_STEPS, learning_rate=1e-6, weight_decay=0.0)
     step_s = (
         _median_s(lambda: train_head(network.cell_head(), cells_MD, classes_MS, how), device)

@@ -77,7 +77,7 @@ def fit_components(network: Probe, root: Path, params: Params, described: Sequen
     images = hashlib.sha256(" ".join(s.image_sha256 for s in described).encode()).hexdigest()
     key = encoder_key(network, params.image, params.model.normalisation, images)
     file = root / layout.FEATURES / f"components-{key}.npz"
-    found = _kept(file)
+    found = _kept(file, len(network.decoder.components))
     if found is None:
         found = _made(network, root, params, described)
         arrays = {
@@ -90,7 +90,7 @@ def fit_components(network: Probe, root: Path, params: Params, described: Sequen
     network.decoder.set_components(*found)
 
 
-def _kept(file: Path) -> list[Components] | None:
+def _kept(file: Path, groups: int) -> list[Components] | None:
     if not file.exists():
         return None
     try:
@@ -100,7 +100,7 @@ def _kept(file: Path) -> list[Components] | None:
                 torch.from_numpy(array_of(arrays, f"mean_C_{place}", "f", 1, str(file))),
                 torch.from_numpy(array_of(arrays, f"projection_CD_{place}", "f", 2, str(file))),
             )
-            for place in range(len(GROUPS))
+            for place in range(groups)
         ]
     except DataError as error:
         say(f"{error}; made again")
@@ -113,13 +113,14 @@ def _made(
 ) -> list[Components]:
     store = ImageStore(root, params.image, cache_mib=0)
     network.eval()
-    moments = [Moments() for _ in GROUPS]
+    groups = GROUPS[: len(network.decoder.components)]
+    moments = [Moments() for _ in groups]
     with Progress("components of features", len(described)) as progress:
         for first in range(0, len(described), BATCH):
             group = described[first : first + BATCH]
             views = [middle_view(store.image(each), store.crop_size) for each in group]
             features = network.encode(normalise(torch.stack(views), params.model.normalisation))
-            for each, kind in zip(moments, GROUPS, strict=True):
+            for each, kind in zip(moments, groups, strict=True):
                 each.add(_some_cells(kind(features)))
             progress.advance(len(group))
     return [

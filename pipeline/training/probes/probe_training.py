@@ -22,7 +22,7 @@ from pipeline.inference.kept_features import KeptFeatures
 from pipeline.inference.tiles import cut
 from pipeline.methods.shared.losses import PixelLoss, cross_entropy
 from pipeline.models import build_model
-from pipeline.models.probe import CELL_PX, PARTS, Head, Probe
+from pipeline.models.probe import CELL_PX, Head, Probe
 from pipeline.records.manifest import Sample
 from pipeline.runtime.devices import require_device
 from pipeline.runtime.progress import Progress, say
@@ -185,13 +185,17 @@ def _cells_of(
         padded_HW = F.pad(
             seen_HW, (0, width - seen_HW.shape[1], 0, height - seen_HW.shape[0]), value=IGNORE
         )
-        # A part's class is that of the pixel below and right of its centre.
-        side = CELL_PX // PARTS
-        classes_hwS = F.pixel_unshuffle(
-            padded_HW[None, side // 2 :: side, side // 2 :: side], PARTS
-        ).movedim(0, -1)
+        classes_hwS = part_classes(padded_HW, kept.parts)
         labelled_hw = (classes_hwS != IGNORE).any(dim=-1)
         yield cells_Dhw.movedim(0, -1)[labelled_hw].half(), classes_hwS[labelled_hw]
+
+
+def part_classes(mask_HW: Tensor, parts: int) -> Tensor:
+    """classes_hwS of the parts of every cell, row by row: of the pixel below and right of the
+    centre of each."""
+    side = CELL_PX // parts
+    centres_HW = mask_HW[side // 2 :: side, side // 2 :: side]
+    return F.pixel_unshuffle(centres_HW[None], parts).movedim(0, -1)
 
 
 class _Course:

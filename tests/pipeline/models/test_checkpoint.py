@@ -80,7 +80,7 @@ def test_weights_of_another_model_are_refused(folder: Path) -> None:
         ),
         (
             {"name": "probe", "encoder": DINOV2_S, "encoder_options": DINOV2_OPTIONS},
-            {"options": {"antialias": True}},
+            {"options": {"antialias": True, "details": 0}},
         ),
     ],
     ids=["hrnet", "pspnet", "sincos_2d", "dinov2_dpt", "probe"],
@@ -95,7 +95,7 @@ def test_a_checkpoint_of_before_is_the_network_it_was(
     config = {"model": params.model_dump(), "classes": ["a", "b"], "image": {}}
     save_model(tmp_path / "m", network, config)
     written = json.loads((tmp_path / "m" / "config.json").read_text())
-    assert written.pop("architecture") == 2
+    assert written.pop("architecture") == 3
     (tmp_path / "m" / "config.json").write_text(json.dumps(written))
     loaded = load_model(tmp_path / "m")
     images_BCHW = torch.rand(1, 3, 64, 96)
@@ -108,8 +108,22 @@ def test_a_checkpoint_of_before_is_the_network_it_was(
     assert {key: loaded.config["model"][key] for key in now} == now
 
 
+def test_a_probe_of_architecture_2_told_no_parts_of_cells_apart(tmp_path: Path) -> None:
+    params = ModelParams(name="probe", encoder="tu-test_efficientnet")
+    network = build_model(params.model_copy(update={"options": {"details": 0}}), 2).eval()
+    config = {"model": params.model_dump(), "classes": ["a", "b"], "image": {}}
+    save_model(tmp_path / "m", network, config)
+    written = json.loads((tmp_path / "m" / "config.json").read_text())
+    (tmp_path / "m" / "config.json").write_text(json.dumps({**written, "architecture": 2}))
+    loaded = load_model(tmp_path / "m")
+    images_BCHW = torch.rand(1, 3, 64, 96)
+    assert loaded.network is not None
+    assert torch.equal(loaded.network(images_BCHW), network(images_BCHW))
+    assert loaded.config["model"]["options"] == {"details": 0}
+
+
 def test_a_checkpoint_of_a_later_architecture_is_refused(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "architecture": 3}))
-    with pytest.raises(ModelError, match="under architecture 3, this version knows 2; update"):
+    (folder / "config.json").write_text(json.dumps({**config, "architecture": 4}))
+    with pytest.raises(ModelError, match="under architecture 4, this version knows 3; update"):
         load_model(folder)

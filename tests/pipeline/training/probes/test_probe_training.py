@@ -179,6 +179,25 @@ def test_each_part_of_a_cell_is_taught_its_own_class() -> None:
     assert told == pytest.approx([torch.stack(terms).mean().item()], rel=1e-5)
 
 
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_parts_class_is_that_of_its_middle(parts: int) -> None:
+    mask_HW = torch.arange(8 * 12).byte().view(8, 12)
+    classes_hwS = probe_training.part_classes(mask_HW, parts)
+    assert classes_hwS.shape == (2, 3, parts**2)
+    side = 4 // parts
+    for row, column, down, right in itertools.product(range(2), range(3), *[range(parts)] * 2):
+        top, left = 4 * row + side * down, 4 * column + side * right
+        middle = mask_HW[top + side // 2, left + side // 2]
+        assert classes_hwS[row, column, down * parts + right] == middle
+
+
+def test_without_details_a_cell_has_one_class() -> None:
+    network = new_probe(components=7, details=0)
+    features = network.encode(torch.rand(1, 3, 64, 64))
+    assert network.decoder.projection_CD.shape == (side_by_side(features).shape[1], 7)
+    assert network.head(network.represent(features)).shape == (1, 3, 16, 16)
+
+
 def test_without_a_label_a_head_stays_as_it_was() -> None:
     head = Head.of_size(4, 3)
     before = [value.clone() for value in head.parameters()]
@@ -187,7 +206,9 @@ def test_without_a_label_a_head_stays_as_it_was() -> None:
     assert all(map(torch.equal, before, head.parameters()))
 
 
-@pytest.mark.parametrize("options", [{"hidden": 0}, {"components": "many"}, {"width": 3}])
+@pytest.mark.parametrize(
+    "options", [{"hidden": 0}, {"details": -1}, {"components": "many"}, {"width": 3}]
+)
 def test_options_that_make_no_sense_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ModelError, match=r"probe: (unknown )?option"):
         build_model(ModelParams.model_construct(name="probe", encoder=ENCODER, options=options), 3)
