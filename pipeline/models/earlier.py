@@ -19,8 +19,8 @@ def as_written(model: ModelParams, architecture: int) -> ModelParams:
     """The params that build today what `model` built under `architecture`; ModelError for a later.
 
     2: a `probe` had no details.
-    1: neither; `pspnet` was `pspnet_mini`, `hrnet` upsampled by the nearest neighbour, `sincos_2d` was
-    `sincos_2d_mae`, and DINOv2's positions were antialiased.
+    1: nor had it then; `pspnet` was `pspnet_mini`, `hrnet` upsampled by the nearest neighbour,
+    `sincos_2d` was `sincos_2d_mae`, and DINOv2's positions were antialiased.
     """
     if architecture > ARCHITECTURE:
         raise ModelError(
