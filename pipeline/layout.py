@@ -35,6 +35,9 @@ REPORT = Path("report/index.html")
 PRIVATE = Path(".ssl-loop")  # git-ignored: ledger.db, inbox, incoming, checkpoints, lock, logs
 CHECKPOINTS = Path(".ssl-loop/checkpoints")
 FEATURES = Path(".ssl-loop/features")  # of tiles, by a probe's frozen encoder; made again at need
+DECODED = Path(
+    ".ssl-loop/decoded"
+)  # images and masks, decoded at the size seen; made again at need
 INCOMING = Path(".ssl-loop/incoming")
 MORE = Path(".ssl-loop/more")  # <domain>/<number>: images that are to join a domain
 INBOX = Path(".ssl-loop/inbox")

@@ -154,7 +154,11 @@ class TrainParams(Block):
     checkpoint_every_s: Annotated[float, Field(ge=0)] = 20.0
     """Seconds between checkpoints for resuming; 0 = at every step."""
     cache_mib: Annotated[int, Field(ge=0)] = 2048
-    """Memory for decoded images; beyond it they are read again."""
+    """Memory for decoded images; what finds none there, or is large by itself, is decoded once to
+    disk and mapped into memory."""
+    decoded_gib: Annotated[float, Field(ge=0)] = 20.0
+    """Disk for decoded images; beyond it those go that no stage needed for longest, and what finds
+    no room is decoded again each time."""
     features_gib: Annotated[float, Field(ge=0)] = 20.0
     """Disk for what a probe's frozen encoder says about images; beyond it they are computed again
     each time."""

@@ -1,8 +1,14 @@
-"""Decoded images and masks as networks see them, kept in memory. C channels, H height, W width."""
+"""Decoded images and masks as networks see them. C channels, H height, W width, R rows.
+
+Small ones are kept in memory; large ones, and those that find no memory, are mapped from disk.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from io import BufferedWriter
 from pathlib import Path
 
 import numpy as np
@@ -10,34 +16,64 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline import layout
 from pipeline.config.params import ImageParams
-from pipeline.data.formats.images import load_image, load_mask
+from pipeline.data.formats.images import (
+    image_size,
+    image_strips,
+    load_mask,
+)
 from pipeline.errors import DataError
 from pipeline.records.manifest import Sample
+from pipeline.runtime.kept_files import KeptArrays
 from pipeline.types import MAX_CLASSES
+
+LARGE = 1 << 25  # bytes: an image of 11 megapixels
+COLUMN_PIXELS = 1 << 22  # of an image that is resized, at once
+Rows = Iterator[NDArray[np.uint8]]
 
 
 class ImageStore:
     """Each file is decoded and resized once, then kept as uint8 while `cache_mib` lasts.
 
     What came first stays: with random access over a set larger than the memory, throwing out the
-    oldest would keep nothing useful. Returned tensors are shared: do not write to them.
+    oldest would keep nothing useful. What is LARGE by itself, or finds no memory left, lies decoded
+    in the workspace, at most `decoded_gib` of it, and is mapped: crops and tiles read what they
+    need. With no memory at all small images are decoded each time. The same pixels in each case.
+    Returned tensors are shared: do not write to them.
     """
 
-    def __init__(self, root: Path, image: ImageParams, cache_mib: int) -> None:
+    def __init__(
+        self,
+        root: Path,
+        image: ImageParams,
+        cache_mib: int,
+        decoded_gib: float = 0.0,
+    ) -> None:
         """Files are read relative to the workspace `root`; they are not hashed here."""
         self.crop_size = image.crop_size
         self._image = image
         self._root = root
+        self._in_memory = cache_mib > 0
         self._free_bytes = cache_mib * 2**20
         self._kept: dict[str, torch.Tensor] = {}
+        self._files = KeptArrays(
+            root / layout.DECODED, decoded_gib, "decoded images", make_room=True
+        )
 
     def image(self, sample: Sample) -> torch.Tensor:
         """uint8 CHW RGB at the size that networks see it at (bilinear with antialiasing)."""
         kept = self._kept.get(sample.image)
         if kept is not None:
             return kept
-        return self._keep(sample.image, read_seen(self._root / sample.image, self._image))
+        path = self._root / sample.image
+        size = self._image.seen_size(image_size(path))
+        mapped = self._mapped(
+            sample.image_sha256, (*size, 3), lambda: resized_rows(path, self._image.seen_size)
+        )
+        if mapped is not None:
+            return mapped.permute(2, 0, 1)
+        return self._keep(sample.image, read_seen(path, self._image))
 
     def mask(self, sample: Sample) -> torch.Tensor:
         """uint8 HW class indices at the size of its image (nearest); DataError without a mask."""
@@ -46,11 +82,31 @@ class ImageStore:
         kept = self._kept.get(sample.mask)
         if kept is not None:
             return kept
-        # Class values were checked at ingest and merge; here every index is let through.
-        mask_HW = load_mask(self._root / sample.mask, MAX_CLASSES)
-        size = self._image.seen_size((mask_HW.shape[0], mask_HW.shape[1]))
-        resized_HW = _resize(mask_HW, size, Image.Resampling.NEAREST)
-        return self._keep(sample.mask, torch.from_numpy(resized_HW))
+        path = self._root / sample.mask
+        size = self._image.seen_size(image_size(path))
+        mapped = self._mapped(sample.mask_sha256, size, lambda: iter([_mask(path, size)]))
+        return (
+            self._keep(sample.mask, torch.from_numpy(_mask(path, size)))
+            if mapped is None
+            else mapped
+        )
+
+    def _mapped(
+        self, sha256: str, shape: tuple[int, ...], rows: Callable[[], Rows]
+    ) -> torch.Tensor | None:
+        """A file's pixels from disk, decoded there first where they are not; None without room."""
+        num_bytes = math.prod(shape)
+        crowded = self._in_memory and num_bytes > self._free_bytes
+        if not sha256 or not (num_bytes > LARGE or crowded):
+            return None
+        name = f"{sha256}-{shape[0]}x{shape[1]}.npy"
+        file = self._root / layout.DECODED / sha256[:2] / name
+        found = self._files.read(file, np.uint8, mapped=True)
+        if found is None or found.shape != shape:
+            if not self._files.write(file, num_bytes, partial(_write, shape, rows)):
+                return None
+            found = self._files.read(file, np.uint8, mapped=True)
+        return None if found is None else torch.from_numpy(found)
 
     def _keep(self, key: str, value: torch.Tensor) -> torch.Tensor:
         if value.nbytes <= self._free_bytes:
@@ -75,16 +131,58 @@ def read_image(path: Path, size: tuple[int, int]) -> torch.Tensor:
 
 
 def _read(path: Path, size_of: Callable[[tuple[int, int]], tuple[int, int]]) -> torch.Tensor:
-    image_HWC = load_image(path)
-    size = size_of((image_HWC.shape[0], image_HWC.shape[1]))
-    resized_HWC = _resize(image_HWC, size, Image.Resampling.BILINEAR)
+    resized_HWC = np.concatenate(list(resized_rows(path, size_of)))
     return torch.from_numpy(resized_HWC).permute(2, 0, 1).contiguous()
 
 
-def _resize(
-    pixels: NDArray[np.uint8], size: tuple[int, int], how: Image.Resampling
-) -> NDArray[np.uint8]:
-    if pixels.shape[:2] == size:
-        return np.array(pixels)  # from Pillow it may be read-only
-    height_px, width_px = size
-    return np.array(Image.fromarray(pixels).resize((width_px, height_px), how))
+def resized_rows(path: Path, size_of: Callable[[tuple[int, int]], tuple[int, int]]) -> Rows:
+    """uint8 pixels_RWC of a file from the top, at the height and width that `size_of` gives.
+
+    The pixels of the whole image resized at once: Pillow, too, first shrinks all rows, then resizes
+    the columns of what comes of it. Here that is done with some of them at a time. Rows that are to
+    grow are those of an image narrower than a crop, which is resized at once.
+    """
+    narrow_HWC = np.empty((0, 0, 3), dtype=np.uint8)
+    for size, first, pixels_RWC in image_strips(path):
+        seen = size_of(size)
+        if seen == size:
+            yield pixels_RWC
+            continue
+        width = min(size[1], seen[1])
+        if first == 0:
+            narrow_HWC = np.empty((size[0], width, 3), dtype=np.uint8)
+        rows = len(pixels_RWC)
+        narrow_HWC[first : first + rows] = _resize(pixels_RWC, (rows, width))
+    if not narrow_HWC.size:
+        return
+    if width < seen[1]:
+        yield _resize(narrow_HWC, seen)
+        return
+    resized_HWC = np.empty((*seen, 3), dtype=np.uint8)
+    step = max(1, COLUMN_PIXELS // size[0])
+    for left in range(0, seen[1], step):
+        part_HWC = narrow_HWC[:, left : left + step]
+        resized_HWC[:, left : left + step] = _resize(part_HWC, (seen[0], part_HWC.shape[1]))
+    yield resized_HWC
+
+
+def _resize(pixels_HWC: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    height, width = size
+    resized = Image.fromarray(pixels_HWC).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(resized)
+
+
+def _mask(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+    # Class values were checked at ingest and merge; here every index is let through.
+    mask_HW = load_mask(path, MAX_CLASSES)
+    if mask_HW.shape == size:
+        return np.array(mask_HW)  # from Pillow it may be read-only
+    height, width = size
+    return np.array(Image.fromarray(mask_HW).resize((width, height), Image.Resampling.NEAREST))
+
+
+def _write(shape: tuple[int, ...], rows: Callable[[], Rows], out: BufferedWriter) -> None:
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(out, header)  # type: ignore[no-untyped-call]
+    for part in rows():
+        out.write(np.ascontiguousarray(part).data)

@@ -17,7 +17,7 @@ from torch import Tensor
 from pipeline.acquisition import resolved, strategy
 from pipeline.acquisition.gradient_columns import GRADIENT_SIZE
 from pipeline.config.params import Params
-from pipeline.inference.tiles import View
+from pipeline.inference.tiles import Band, View
 from pipeline.models.segmenter import Segmenter
 from pipeline.records.regions import Grid
 
@@ -58,10 +58,43 @@ def gradient_view(network: Segmenter) -> View:
     return view
 
 
-def mean_gradients(gradients_Ghw: Tensor, grid: Grid) -> Tensor:
-    """gradients_RG of an image's regions: means over their cells, or those that they lie in."""
-    means_Grc = F.adaptive_avg_pool2d(gradients_Ghw, (grid.rows, grid.columns))
-    return means_Grc.flatten(1).T
+class MeanGradients:
+    """Of an image's regions: means over their cells, or those that they lie in, band by band.
+
+    The numbers of torch's adaptive_avg_pool2d over all cells at once.
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        """Of no band yet."""
+        self._grid = grid
+        self._sums_GRC = torch.empty(0)
+        self._cells = 0
+
+    def add(self, band: Band) -> None:
+        """The next cells from the top."""
+        if not band.values_KRW.shape[1]:
+            return
+        rows, columns = self._grid.rows, self._grid.columns
+        pooled_GrC = F.adaptive_avg_pool2d(band.values_KRW, (band.values_KRW.shape[1], columns))
+        if not self._sums_GRC.numel():
+            self._sums_GRC = pooled_GrC.new_zeros(len(pooled_GrC), rows, columns)
+        self._cells = band.height
+        for row in range(rows):
+            first, end = self._of(row)
+            inside_GrC = pooled_GrC[:, max(0, first - band.first) : max(0, end - band.first)]
+            self._sums_GRC[:, row] += inside_GrC.sum(dim=1)
+
+    @property
+    def rows_RG(self) -> Tensor:
+        """gradients_RG, one row for each region."""
+        ends = [self._of(row) for row in range(self._grid.rows)]
+        counts_R = torch.tensor([end - first for first, end in ends]).to(self._sums_GRC)
+        return (self._sums_GRC / counts_R[:, None]).flatten(1).T
+
+    def _of(self, row: int) -> tuple[int, int]:
+        """The first cell of a row of regions, and the one after its last."""
+        rows = self._grid.rows
+        return row * self._cells // rows, -(-(row + 1) * self._cells // rows)
 
 
 def projection(num_weights: int) -> Tensor:

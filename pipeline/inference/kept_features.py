@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -18,13 +17,9 @@ from torch import Tensor
 from pipeline import layout
 from pipeline.config.network import Normalisation
 from pipeline.config.params import ImageParams
-from pipeline.errors import WorkspaceError
-from pipeline.files import replacing
 from pipeline.inference.tiles import PlacedView, TilePlace
 from pipeline.models.probe import CELL_PX, Probe
-from pipeline.runtime.progress import say
-
-KEPT = "*.npy"
+from pipeline.runtime.kept_files import KeptArrays
 
 
 class KeptFeatures:
@@ -47,8 +42,7 @@ class KeptFeatures:
         self.parts = network.head.parts
         self._network = network
         self._folder = root / layout.FEATURES / features_key(network, image, normalisation)
-        used = sum(file.stat().st_size for file in (root / layout.FEATURES).rglob(KEPT))
-        self._free_bytes = int(limit_gib * 2**30) - used
+        self._files = KeptArrays(root / layout.FEATURES, limit_gib, "features")
 
         self.view = PlacedView(self._look)
         """The whole network on tiles whose keys are samples: logits_BKHW of the tiles' size."""
@@ -62,7 +56,7 @@ class KeptFeatures:
             normalised_BCHW.shape[-2] // CELL_PX,
             normalised_BCHW.shape[-1] // CELL_PX,
         )
-        found = [_read(file, shape) for file in files]
+        found = [self._read(file, shape) for file in files]
         missing = [row for row, cells in enumerate(found) if cells is None]
         if missing:
             made_BDhw = self._network.cells(normalised_BCHW[missing]).half().cpu()
@@ -73,10 +67,7 @@ class KeptFeatures:
 
     def drop_others(self) -> None:
         """Remove what other encoders, components or sizes left behind."""
-        for folder in self._folder.parent.glob("*"):
-            if folder != self._folder and folder.is_dir():
-                self._free_bytes += sum(file.stat().st_size for file in folder.rglob(KEPT))
-                shutil.rmtree(folder)
+        self._files.drop_all_but(self._folder)
 
     def _look(self, places: Sequence[TilePlace], normalised_BCHW: Tensor) -> Tensor:
         cells_BDhw = self.cells(places, normalised_BCHW).to(normalised_BCHW.device)
@@ -86,17 +77,12 @@ class KeptFeatures:
         sha256 = place.key.image_sha256
         return self._folder / sha256[:2] / f"{sha256}-{place.top}-{place.left}.npy"
 
+    def _read(self, file: Path, shape: tuple[int, ...]) -> Tensor | None:
+        found = self._files.read(file, np.float16, mapped=False)
+        return None if found is None or found.shape != shape else torch.from_numpy(found)
+
     def _write(self, file: Path, cells_Dhw: Tensor) -> None:
-        size = cells_Dhw.nbytes
-        if size > self._free_bytes:
-            return
-        self._free_bytes -= size
-        try:
-            with replacing(file) as beside, beside.open("wb") as out:
-                np.save(out, cells_Dhw.numpy())
-        except WorkspaceError as error:  # a help, and no reason to lose a training
-            self._free_bytes = 0
-            say(f"{error}; no more features are kept until then")
+        self._files.write(file, cells_Dhw.nbytes, lambda out: np.save(out, cells_Dhw.numpy()))
 
 
 def features_key(network: Probe, image: ImageParams, normalisation: Normalisation) -> str:
@@ -130,12 +116,3 @@ def digest(said: object, tensors: Iterable[tuple[str, Tensor]]) -> str:
         found.update(name.encode())
         found.update(value.detach().cpu().contiguous().numpy().tobytes())
     return found.hexdigest()[:16]
-
-
-def _read(file: Path, shape: tuple[int, ...]) -> Tensor | None:
-    try:
-        found = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    whole = found.dtype == np.float16 and found.shape == shape
-    return torch.from_numpy(found) if whole else None

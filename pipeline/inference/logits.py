@@ -20,7 +20,9 @@ from pipeline.data.dataset import ImageStore
 from pipeline.data.formats.images import load_mask
 from pipeline.errors import ConfigError, ModelError
 from pipeline.inference.kept_features import KeptFeatures
-from pipeline.inference.tiles import TileSettings, View, tiled
+from pipeline.inference.strips import LogitsAt, strips_of
+from pipeline.inference.tiles import Bands, TileSettings, View, tiled
+from pipeline.metrics.iou import confusion_matrix
 from pipeline.models import LoadedModel
 from pipeline.models.probe import Probe
 from pipeline.records.manifest import Sample
@@ -38,31 +40,17 @@ def pick_device(device: str) -> torch.device:
     return Fabric(accelerator=device, devices=1).device
 
 
-def logits_of(
-    model: LoadedModel,
-    samples: Sequence[Sample],
-    store: ImageStore,
-    device: torch.device,
-    kept: KeptFeatures | None = None,
-) -> Iterator[tuple[Sample, Tensor]]:
-    """Each sample with its float32 logits_KHW at the size it is seen at, on `device`.
-
-    `kept`, of the same model, saves its encoder what it saw before.
-    """
-    network = network_of(model, device)
-    view: View = network if kept is None else kept.view
-    for sample, logits in views_of(model, [view], samples, store, device):
-        yield sample, logits[view]
-
-
 def views_of(
     model: LoadedModel,
     views: Sequence[View],
     samples: Sequence[Sample],
     store: ImageStore,
     device: torch.device,
-) -> Iterator[tuple[Sample, dict[View, Tensor]]]:
-    """As `logits_of`, by each of the views, which are on `device` already."""
+) -> Iterator[tuple[Sample, Bands]]:
+    """Each sample with its bands of float32 logits at the size it is seen at, on `device`.
+
+    By each of the views, which are on `device` already; `tiled` says what bands are.
+    """
     settings = TileSettings(store.crop_size, model.config["normalisation"], device)
     return tiled(((sample, store.image(sample)) for sample in samples), views, settings)
 
@@ -79,25 +67,41 @@ class MaskedLogits(NamedTuple):
     """What a model says about a sample, beside what is true."""
 
     sample: Sample
-    logits_KHW: Tensor
+    strips: Iterator[tuple[slice, Tensor]]
+    """Rows and their logits_KRW on the device, at the mask's size, from the top; to be taken before
+    the next sample."""
     mask_HW: Tensor
+
+    def confusion(self, num_classes: int, drawn: LogitsAt | None = None) -> Tensor:
+        """Takes the strips: int64 counts_KK of them all; `drawn` takes what it wants of each."""
+        counts_KK = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+        for rows, logits_KRW in self.strips:
+            predicted_RW = logits_KRW.argmax(dim=0).cpu()
+            counts_KK += confusion_matrix(predicted_RW, self.mask_HW[rows], num_classes)
+            if drawn is not None:
+                drawn.add(rows, logits_KRW)
+        return counts_KK
 
 
 def logits_and_masks(
     root: Path, model: LoadedModel, samples: Sequence[Sample], params: Params, label: str
 ) -> Iterator[MaskedLogits]:
-    """Samples that have a mask, with logits_KHW on the device and the mask_HW, at its own size.
+    """Samples that have a mask, each with the strips of its logits and the mask, at its own size.
 
     ModelError where the model is not trained; `label` is shown beside the progress.
     """
-    store = ImageStore(root, model.image, cache_mib=0)  # each image is seen once
+    # Each image is seen once.
+    store = ImageStore(root, model.image, cache_mib=0, decoded_gib=params.train.decoded_gib)
     device = pick_device(params.train.device)
+    network = network_of(model, device)
     kept = kept_features_of(model, root, params)
+    view: View = network if kept is None else kept.view
     with Progress(label, len(samples)) as progress:
-        for sample, logits_KHW in logits_of(model, samples, store, device, kept):
+        for sample, bands in views_of(model, [view], samples, store, device):
             mask_HW = torch.tensor(load_mask(root / sample.mask, params.num_classes))
             size = (mask_HW.shape[0], mask_HW.shape[1])
-            yield MaskedLogits(sample, resize_logits(logits_KHW, size), mask_HW)
+            found = ((strip.rows, strip.logits[view]) for strip in strips_of(bands, size))
+            yield MaskedLogits(sample, found, mask_HW)
             progress.advance()
 
 
@@ -169,25 +173,3 @@ def _training(layers: Sequence[nn.Module]) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.eval()
-
-
-def resize_logits(logits_KHW: Tensor, size: tuple[int, int]) -> Tensor:
-    """Logits at another height and width, bilinear on pixel areas (align_corners=False)."""
-    if logits_KHW.shape[-2:] == size:
-        return logits_KHW
-    return F.interpolate(logits_KHW[None], size, mode="bilinear", align_corners=False)[0]
-
-
-def resize_rows(logits_KHW: Tensor, size: tuple[int, int], rows: slice) -> Tensor:
-    """Some rows of `resize_logits`: of an image of 12 megapixels and 20 classes all are 1 GiB."""
-    height = logits_KHW.shape[1]
-    if logits_KHW.shape[-2:] == size:
-        return logits_KHW[:, rows]
-    wanted = torch.arange(rows.start, min(rows.stop, size[0]), device=logits_KHW.device)
-    source = ((wanted + 0.5) * (height / size[0]) - 0.5).clamp(min=0)
-    above = source.long().clamp(max=height - 1)
-    below = (above + 1).clamp(max=height - 1)
-    part = (source - above)[:, None]
-    between_KHW = torch.lerp(logits_KHW[:, above], logits_KHW[:, below], part)
-    shape = (len(wanted), size[1])
-    return F.interpolate(between_KHW[None], shape, mode="bilinear", align_corners=False)[0]

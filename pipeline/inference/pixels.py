@@ -1,13 +1,15 @@
 """What the teacher and its members say about every pixel of one image, strip by strip.
 
 Only a strip's probabilities are ever there, so that memory grows with neither the classes nor the
-members of a large image. K classes, H height, W width.
+members of a large image; of that, too, only the classes are all in memory. K classes, R rows of a
+strip, H height, W width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,13 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.inference.logits import resize_rows
-from pipeline.inference.tiles import View
+from pipeline.inference.strips import strips_of
+from pipeline.inference.tiles import Band, View
 from pipeline.metrics.iou import agreement, confusion_matrix
+from pipeline.records.regions import Box
 from pipeline.uncertainty.ensemble import Members, disagreement
+from pipeline.uncertainty.pixel_values import PixelValues
 from pipeline.uncertainty.scores import Floats, least_confidence, margin
-
-STRIP = 1 << 18  # values of one opinion at once, 1 MiB: what a second-level cache holds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +47,11 @@ class Views:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prediction:
-    """What is said about one image."""
+    """What is said about one image, or about a region of one."""
 
     classes_HW: NDArray[np.uint8]
     """The likeliest."""
-    scores: dict[str, Floats]
+    scores: dict[str, PixelValues]
     """HxW in [0, 1] by name: entropy, margin, least_confidence; with members bald; with a student
     disagreement, between teacher and student."""
     entropy_K: NDArray[np.float64]
@@ -60,43 +62,65 @@ class Prediction:
     ST++'s reliability); None without them."""
 
 
-class _Strip(NamedTuple):
-    """The same of some rows; `entropy_K` is a sum, `confusions` are counts for each snapshot."""
+class PredictedImage(NamedTuple):
+    """What is said about an image and about the boxes that were asked for."""
 
-    classes_HW: NDArray[np.uint8]
-    scores: dict[str, Floats]
-    entropy_K: NDArray[np.float64]
-    confusions: list[Tensor]
+    whole: Prediction
+    boxes: list[Prediction]
 
 
 def predict_pixels(
-    views: Views, logits: Mapping[View, Tensor], size: tuple[int, int]
-) -> Prediction:
-    """At `size` (height, width), from each view's logits_KHW at the size it was seen at."""
-    num_classes = len(logits[views.members[0]])
-    step = max(1, STRIP // (num_classes * size[1]))
-    strips = []
-    for first in range(0, size[0], step):
-        rows = slice(first, first + step)
+    views: Views,
+    bands: Iterable[dict[View, Band]],
+    size: tuple[int, int],
+    *,
+    boxes: Sequence[Box] = (),
+    folder: Path | None = None,
+) -> PredictedImage:
+    """At `size` (height, width), from the bands at which the image was seen.
 
-        def probs_of(view: View, rows: slice = rows) -> Floats:
-            probs_KHW = resize_rows(logits[view], size, rows).softmax(dim=0)
-            return probs_KHW.cpu().numpy()
+    Each of the `boxes` is predicted as if it were an image; a large image's scores lie in `folder`.
+    """
+    everything = Box(0, 0, size[1], size[0])
+    sums = [_Sums(box) for box in (everything, *boxes)]
+    classes_HW = np.empty(size, dtype=np.uint8)
+    scores: dict[str, PixelValues] = {}
+    for rows, logits in strips_of(bands, size):
+        strip = _predict_strip(views, logits)
+        classes_HW[rows] = strip.classes_HW
+        for name, values_HW in strip.scores.items():
+            if name not in scores:
+                scores[name] = PixelValues(size, folder)
+            scores[name].append(values_HW)
+        for each in sums:
+            each.add(rows, strip)
+    found = [
+        Prediction(
+            classes_HW=classes_HW[each.box.slices],
+            scores={name: values.inside(each.box) for name, values in scores.items()},
+            entropy_K=each.entropy_K,
+            instability=each.instability,
+        )
+        for each in sums
+    ]
+    return PredictedImage(found[0], found[1:])
 
-        strips.append(_predict_strip(views, probs_of))
-    entropy_K = np.sum([strip.entropy_K for strip in strips], axis=0) / (size[0] * size[1])
-    return Prediction(
-        classes_HW=np.concatenate([strip.classes_HW for strip in strips]),
-        scores={
-            name: np.concatenate([strip.scores[name] for strip in strips])
-            for name in strips[0].scores
-        },
-        entropy_K=entropy_K.clip(0, 1),
-        instability=_instability(strip.confusions for strip in strips),
-    )
+
+class _Strip(NamedTuple):
+    """What is said about some rows."""
+
+    mean_KHW: Floats
+    classes_HW: NDArray[np.uint8]
+    scores: dict[str, Floats]
+    teacher_HW: NDArray[np.intp]
+    """The classes that the teacher alone says, and its snapshots below."""
+    snapshots: list[NDArray[np.intp]]
 
 
-def _predict_strip(views: Views, probs_of: Callable[[View], Floats]) -> _Strip:
+def _predict_strip(views: Views, logits: Mapping[View, Tensor]) -> _Strip:
+    def probs_of(view: View) -> Floats:
+        return logits[view].softmax(dim=0).cpu().numpy()
+
     teacher_KHW = probs_of(views.members[0])
     members = Members()
     members.add(teacher_KHW)
@@ -112,24 +136,44 @@ def _predict_strip(views: Views, probs_of: Callable[[View], Floats]) -> _Strip:
         scores["bald"] = members.bald
     if views.student is not None:
         scores["disagreement"] = disagreement(teacher_KHW, probs_of(views.student))
-    classes_HW = teacher_KHW.argmax(axis=0)
     return _Strip(
+        mean_KHW=mean_KHW,
         classes_HW=mean_KHW.argmax(axis=0).astype(np.uint8),
         scores=scores,
-        entropy_K=(mean_KHW * scores["entropy"]).sum(axis=(1, 2), dtype=np.float64),
-        confusions=[
-            confusion_matrix(
-                torch.from_numpy(probs_of(view).argmax(axis=0)),
-                torch.from_numpy(classes_HW),
-                len(teacher_KHW),
-            )
-            for view in views.snapshots
-        ],
+        teacher_HW=teacher_KHW.argmax(axis=0),
+        snapshots=[probs_of(view).argmax(axis=0) for view in views.snapshots],
     )
 
 
-def _instability(confusions: Iterable[list[Tensor]]) -> float | None:
-    """From counts by strip and snapshot."""
-    totals = [torch.stack(parts).sum(dim=0) for parts in zip(*confusions, strict=True)]
-    agreed = [agreement(confusion_KK) or 0.0 for confusion_KK in totals]
-    return 1 - sum(agreed) / len(agreed) if agreed else None
+class _Sums:
+    """What is added up over the pixels of a box."""
+
+    def __init__(self, box: Box) -> None:
+        self.box = box
+        self._entropy_K: NDArray[np.float64] | float = 0.0
+        self._confusions: list[Tensor] = []
+
+    def add(self, rows: slice, strip: _Strip) -> None:
+        top = max(rows.start, self.box.y)
+        bottom = min(rows.stop, self.box.y + self.box.height)
+        if top >= bottom:
+            return
+        inside = (slice(top - rows.start, bottom - rows.start), self.box.slices[1])
+        mean_KHW, entropy_HW = strip.mean_KHW[:, *inside], strip.scores["entropy"][inside]
+        self._entropy_K += (mean_KHW * entropy_HW).sum(axis=(1, 2), dtype=np.float64)
+        teacher_HW, classes = torch.from_numpy(strip.teacher_HW[inside]), len(mean_KHW)
+        found = [
+            confusion_matrix(torch.from_numpy(each_HW[inside]), teacher_HW, classes)
+            for each_HW in strip.snapshots
+        ]
+        before = self._confusions or [torch.zeros_like(each_KK) for each_KK in found]
+        self._confusions = [one + other for one, other in zip(before, found, strict=True)]
+
+    @property
+    def entropy_K(self) -> NDArray[np.float64]:
+        return np.clip(self._entropy_K / self.box.num_pixels, 0, 1)
+
+    @property
+    def instability(self) -> float | None:
+        agreed = [agreement(confusion_KK) or 0.0 for confusion_KK in self._confusions]
+        return 1 - sum(agreed) / len(agreed) if agreed else None

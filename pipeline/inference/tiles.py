@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -56,23 +57,51 @@ class TileSettings(NamedTuple):
     device: torch.device
 
 
+class Band(NamedTuple):
+    """Some rows of what a view gives for an image, of which no further tile says anything."""
+
+    values_KRW: Tensor
+    """Float32 on the device; R may be 0 in the last band of cells."""
+    first: int
+    """The first of them, from 0."""
+    height: int
+    """Rows of all bands of the image together."""
+
+    @property
+    def end(self) -> int:
+        """The row after the last."""
+        return self.first + self.values_KRW.shape[1]
+
+
+Bands = Iterator[dict[View, Band]]
+"""An image's bands from the top, each with what every view gives for the same rows of pixels."""
+
+
 def tiled(
     images: Iterable[tuple[Key, Tensor]], views: Sequence[View], settings: TileSettings
-) -> Iterator[tuple[Key, dict[View, Tensor]]]:
+) -> Iterator[tuple[Key, Bands]]:
     """Each image, a uint8 CHW by its key, with what every view gives for it, in order.
 
-    Float32 logits_KHW on the device, of the image's height and width. What fits one tile is seen
-    whole, padded bottom and right by its last pixels. In a larger image tiles overlap by a quarter
-    or more; there the mean of their logits counts, weighing less towards a tile's border. Tiles of
-    different images share a pass. A view may give cells of several pixels instead of logits.
+    Logits of the image's height and width come in bands of rows: a row of tiles is there at a time,
+    never a large image. The bands of one image are to be taken before the next one. What fits one
+    tile is seen whole, padded bottom and right by its last pixels: one band. In a larger image
+    tiles overlap by a quarter or more; there the mean of their logits counts, weighing less towards
+    a tile's border. Tiles of different images share a pass. A view may give cells of several pixels
+    instead of logits.
     """
-    waiting: deque[tuple[Key, _Mosaic]] = deque()
+    for mosaic, found in groupby(_bands(images, views, settings), key=itemgetter(0)):
+        yield mosaic.key, (bands for _, bands in found)
+
+
+def _bands(
+    images: Iterable[tuple[Key, Tensor]], views: Sequence[View], settings: TileSettings
+) -> Iterator[tuple[_Mosaic, dict[View, Band]]]:
+    waiting: deque[_Mosaic] = deque()
 
     def tiles() -> Iterator[_Tile]:
         for key, image_CHW in images:
-            mosaic = _Mosaic(key, image_CHW, settings.tile)
-            waiting.append((key, mosaic))
-            yield from mosaic.tiles()
+            waiting.append(_Mosaic(key, image_CHW, settings.tile))
+            yield from waiting[-1].tiles()
 
     for group in _groups(tiles(), max(1, BATCH // len(views))):
         pixels_BCHW = torch.stack([tile.pixels_CHW for tile in group]).to(settings.device)
@@ -85,9 +114,13 @@ def tiled(
                     values_BKHW = view(normalised_BCHW).float()
             for tile, values_KHW in zip(group, values_BKHW, strict=True):
                 tile.mosaic.add(tile, view, values_KHW)
-        while waiting and waiting[0][1].complete(views):
-            key, mosaic = waiting.popleft()
-            yield key, {view: mosaic.values_of(view) for view in views}
+        while waiting:
+            mosaic = waiting[0]
+            for bands in mosaic.finished(views):
+                yield mosaic, bands
+            if not mosaic.complete:
+                break
+            waiting.popleft()
 
 
 def starts(side_px: int, tile_px: int) -> list[int]:
@@ -117,27 +150,35 @@ class _Mosaic:
     """One image's tiles, and what was seen in them so far."""
 
     def __init__(self, key: Any, image_CHW: Tensor, tile: tuple[int, int]) -> None:
-        self._key, self._image_CHW, self._tile = key, image_CHW, tile
+        self.key = key
+        self._image_CHW, self._tile = image_CHW, tile
         height, width = image_CHW.shape[-2:]
-        self._tops, self._lefts = starts(height, tile[0]), starts(width, tile[1])
-        self._means: dict[View, _Mean] = {}
+        self._layout = _Layout(starts(height, tile[0]), starts(width, tile[1]), tile)
+        self._means: dict[View, _RowOfTiles] = {}
+        self._given = 0
 
     def tiles(self) -> Iterator[_Tile]:
-        for top in self._tops:
-            for left in self._lefts:
-                yield _Tile(self, TilePlace(self._key, top, left), self._pixels(top, left))
+        for top in self._layout.tops:
+            for left in self._layout.lefts:
+                yield _Tile(self, TilePlace(self.key, top, left), self._pixels(top, left))
 
     def add(self, tile: _Tile, view: View, values_KHW: Tensor) -> None:
+        """The tiles of a view in the order of `tiles`."""
         if view not in self._means:
-            self._means[view] = _Mean(self._tops, self._lefts, self._tile)
-        self._means[view].add(tile.place.top, tile.place.left, values_KHW)
+            height, width = self._image_CHW.shape[-2:]
+            self._means[view] = _RowOfTiles(self._layout, (height, width))
+        self._means[view].add(tile.place.left, values_KHW)
 
-    def complete(self, views: Sequence[View]) -> bool:
-        return all(view in self._means and self._means[view].missing == 0 for view in views)
+    def finished(self, views: Sequence[View]) -> Bands:
+        """Bands that every view has come past and nobody got yet."""
+        while all(view in self._means and self._means[view].done for view in views):
+            self._given += 1
+            yield {view: self._means[view].done.popleft() for view in views}
 
-    def values_of(self, view: View) -> Tensor:
-        height, width = self._image_CHW.shape[-2:]
-        return self._means.pop(view).over(height, width)
+    @property
+    def complete(self) -> bool:
+        """Whether all bands were given."""
+        return self._given == len(self._layout.tops)
 
     def _pixels(self, top: int, left: int) -> Tensor:
         """The image's last rows and columns again where the tile reaches beyond them."""
@@ -150,44 +191,64 @@ class _Mosaic:
         return inside_CHW[:, rows][:, :, columns]
 
 
-class _Mean:
-    """Weighted mean of the tiles' values, at the size that one view gives them."""
+class _Layout(NamedTuple):
+    """Where the tiles of an image lie, in pixels."""
 
-    def __init__(self, tops: list[int], lefts: list[int], tile: tuple[int, int]) -> None:
-        self._last = tops[-1], lefts[-1]
-        self._tile = tile
-        self._sum_KHW = self._weight_HW = torch.empty(0)
-        self.missing = len(tops) * len(lefts)
+    tops: list[int]
+    lefts: list[int]
+    tile: tuple[int, int]
 
-    def add(self, top: int, left: int, values_KHW: Tensor) -> None:
-        self.missing -= 1
-        if self._last == (0, 0):
-            self._sum_KHW, self._weight_HW = values_KHW, torch.ones_like(values_KHW[0])
+
+class _RowOfTiles:
+    """Weighted mean of the tiles' values, one row of tiles at a time, at the size of one view."""
+
+    def __init__(self, layout: _Layout, size: tuple[int, int]) -> None:
+        """Of an image of `size` (height, width)."""
+        self.done: deque[Band] = deque()
+        self._layout, self._size = layout, size
+        self._row = 0
+        self._sum_KRW = self._weight_RW = torch.empty(0)
+
+    def add(self, left: int, values_KHW: Tensor) -> None:
+        """The next tile, whose first column is `left`; after the last of a row there is a band."""
+        tops, lefts, tile = self._layout
+        if len(tops) == len(lefts) == 1:
+            height, width = self._cells((values_KHW.shape[1], values_KHW.shape[2]))
+            self.done.append(Band(values_KHW[:, :height, :width], 0, height))
             return
-        values_KHW = _aligned(values_KHW, self._tile)
-        cells = values_KHW.shape[-2:]
-        row, column = top * cells[0] // self._tile[0], left * cells[1] // self._tile[1]
-        if not self._sum_KHW.numel():
-            all_cells = (
-                (last + side) * count // side
-                for last, side, count in zip(self._last, self._tile, cells, strict=True)
-            )
-            self._sum_KHW = values_KHW.new_zeros(len(values_KHW), *all_cells)
-            self._weight_HW = torch.zeros_like(self._sum_KHW[0])
+        values_KHW = _aligned(values_KHW, tile)
+        cells = (values_KHW.shape[1], values_KHW.shape[2])
+        if not self._sum_KRW.numel():
+            padded = (lefts[-1] + tile[1]) * cells[1] // tile[1]
+            self._sum_KRW = values_KHW.new_zeros(len(values_KHW), cells[0], padded)
+            self._weight_RW = torch.zeros_like(self._sum_KRW[0])
         weight_HW = _ramp(cells[0], values_KHW)[:, None] * _ramp(cells[1], values_KHW)
-        place = slice(row, row + cells[0]), slice(column, column + cells[1])
-        self._sum_KHW[:, *place] += values_KHW * weight_HW
-        self._weight_HW[place] += weight_HW
+        column = left * cells[1] // tile[1]
+        self._sum_KRW[:, :, column : column + cells[1]] += values_KHW * weight_HW
+        self._weight_RW[:, column : column + cells[1]] += weight_HW
+        if left == lefts[-1]:
+            self._finish(cells)
 
-    def over(self, height: int, width: int) -> Tensor:
-        """Without what lies beyond an image of so many pixels."""
-        whole = [last + side for last, side in zip(self._last, self._tile, strict=True)]
-        cells = self._weight_HW.shape
-        rows, columns = (
-            max(1, round(side * count / padded))
-            for side, count, padded in zip((height, width), cells, whole, strict=True)
+    def _finish(self, cells: tuple[int, int]) -> None:
+        """What the next row of tiles does not reach is a band; the rest moves up."""
+        tops, _, tile = self._layout
+        height, width = self._cells(cells)
+        ends = [*(top * cells[0] // tile[0] for top in tops[1:]), height]
+        first, self._row = tops[self._row] * cells[0] // tile[0], self._row + 1
+        rows = ends[self._row - 1] - first
+        band_KRW = self._sum_KRW[:, :rows, :width] / self._weight_RW[:rows, :width]
+        self.done.append(Band(band_KRW, first, height))
+        for sums in (self._sum_KRW, self._weight_RW):
+            sums[..., : cells[0] - rows, :] = sums[..., rows:, :].clone()
+            sums[..., cells[0] - rows :, :] = 0
+
+    def _cells(self, cells: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns without what lies beyond the image, of a tile of `cells`."""
+        height, width = (
+            max(1, round(side * count / of_tile))
+            for side, count, of_tile in zip(self._size, cells, self._layout.tile, strict=True)
         )
-        return (self._sum_KHW / self._weight_HW)[:, :rows, :columns]
+        return height, width
 
 
 def _aligned(values_KHW: Tensor, tile: tuple[int, int]) -> Tensor:

@@ -22,7 +22,8 @@ from pipeline.data.augment import middle_view, normalise
 from pipeline.data.corruptions import Alteration, altered
 from pipeline.data.dataset import read_overview, read_seen
 from pipeline.data.formats.images import image_size, load_mask
-from pipeline.inference.tiles import TileSettings, View, tiled
+from pipeline.inference.strips import LogitsAt, strips_of
+from pipeline.inference.tiles import Bands, TileSettings, View, tiled
 from pipeline.runtime.progress import Progress
 from pipeline.shift.channel_statistics import LayerMoments, watching
 from pipeline.shift.predictions import Predictions, drawn
@@ -112,8 +113,8 @@ def answered(
     images = ((place, _read(each, preprocessing)) for place, each in enumerate(pictures))
     said: list[list[NDArray[np.float32]]] = []
     with Progress("predict", len(pictures)) as progress:
-        for place, logits in tiled(images, views, settings):
-            said.append([_at(logits[view], sizes[place], pixels) for view in views])
+        for place, bands in tiled(images, views, settings):
+            said.append(_at(bands, views, sizes[place], pixels))
             progress.advance()
     masks = [
         _mask(each, size)[drawn(size[0] * size[1], pixels)]
@@ -155,12 +156,18 @@ def _through(
 
 def _batches(pictures: Sequence[Picture], preprocessing: Preprocessing) -> Iterator[Tensor]:
     """What a network sees of the pictures, in order, as much of one size together as there is."""
-    images = [_read(each, preprocessing) for each in pictures]
-    if preprocessing.tiles:
-        images = [middle_view(each, preprocessing.image.crop_size) for each in images]
+    images = [_shown(each, preprocessing) for each in pictures]
     for _, alike in groupby(images, key=lambda image_CHW: image_CHW.shape):
         images_BCHW = torch.stack(list(alike)).to(preprocessing.device)
         yield normalise(images_BCHW, preprocessing.normalisation)
+
+
+def _shown(picture: Picture, preprocessing: Preprocessing) -> Tensor:
+    """What a network sees of it at once."""
+    image_CHW = _read(picture, preprocessing)
+    if not preprocessing.tiles:
+        return image_CHW
+    return middle_view(image_CHW, preprocessing.image.crop_size).clone()  # lets the rest go
 
 
 def _read(picture: Picture, preprocessing: Preprocessing) -> Tensor:
@@ -169,10 +176,15 @@ def _read(picture: Picture, preprocessing: Preprocessing) -> Tensor:
     return image_CHW if picture.altered is None else altered(image_CHW, picture.altered)
 
 
-def _at(logits_KHW: Tensor, size: tuple[int, int], pixels: int) -> NDArray[np.float32]:
-    """logits_MK at the pixels drawn of an image of `size`."""
-    place_M = torch.from_numpy(drawn(size[0] * size[1], pixels)).to(logits_KHW.device)
-    return logits_KHW.flatten(1)[:, place_M].T.cpu().numpy()
+def _at(
+    bands: Bands, views: Sequence[View], size: tuple[int, int], pixels: int
+) -> list[NDArray[np.float32]]:
+    """logits_MK of each view at the pixels drawn of an image of `size`."""
+    found = [LogitsAt(drawn(size[0] * size[1], pixels), size[1]) for _ in views]
+    for strip in strips_of(bands, size):
+        for view, each in zip(views, found, strict=True):
+            each.add(strip.rows, strip.logits[view])
+    return [each.logits_MK for each in found]
 
 
 def _mask(picture: Picture, size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -18,8 +18,9 @@ from pipeline import layout
 from pipeline.config.params import Params
 from pipeline.files import write_json
 from pipeline.ids import domain_of
-from pipeline.inference.logits import logits_and_masks
-from pipeline.metrics.iou import confusion_matrix, iou_per_class, mean_iou
+from pipeline.inference.logits import MaskedLogits, logits_and_masks
+from pipeline.inference.strips import LogitsAt
+from pipeline.metrics.iou import iou_per_class, mean_iou
 from pipeline.metrics.per_image import Areas, write_areas
 from pipeline.models import load_model, same_model
 from pipeline.records.manifest import Sample, check_files, read_manifest
@@ -144,15 +145,22 @@ def _judge(root: Path, params: Params, folder: Path, split: Split) -> Evaluated:
     pixels = PixelSample(own) if own else None
     counts: dict[str, Tensor] = {}
     if model.trained:
-        for sample, logits_KHW, mask_HW in logits_and_masks(
-            root, model, samples, params, "evaluate"
-        ):
-            if pixels is not None and sample.domain == params.domain:
-                pixels.add(logits_KHW.cpu().numpy(), mask_HW.numpy())
-            predicted_HW = logits_KHW.argmax(dim=0).cpu()
-            counts[sample.sample_id] = confusion_matrix(predicted_HW, mask_HW, params.num_classes)
+        for found in logits_and_masks(root, model, samples, params, "evaluate"):
+            own_pixels = pixels if found.sample.domain == params.domain else None
+            counts[found.sample.sample_id] = _count(found, params.num_classes, own_pixels)
     transductive = bool(model.config.get("transductive", False))
     return Evaluated(counts_KK=counts, pixels=pixels, transductive=transductive)
+
+
+def _count(found: MaskedLogits, num_classes: int, pixels: PixelSample | None) -> Tensor:
+    """counts_KK of one image, from which `pixels` takes some."""
+    if pixels is None:
+        return found.confusion(num_classes)
+    place_M = pixels.draw(found.mask_HW.numpy())
+    drawn = LogitsAt(place_M, found.mask_HW.shape[1])
+    counts_KK = found.confusion(num_classes, drawn)
+    pixels.add(drawn.logits_MK, found.mask_HW.numpy().reshape(-1)[place_M])
+    return counts_KK
 
 
 def _figures(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -17,28 +17,26 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from torch import Tensor
 
 from pipeline import layout
 from pipeline.acquisition.gradient_columns import gradient_columns
 from pipeline.campaign.annotation_time import shape_of
 from pipeline.config.params import Params
 from pipeline.data.dataset import ImageStore
-from pipeline.data.formats.images import image_size, save_mask
+from pipeline.data.formats.images import image_size, save_mask, value_counts
 from pipeline.errors import ModelError
 from pipeline.files import replacing
-from pipeline.inference.gradients import WHOLE, gradient_view, mean_gradients, wanted
+from pipeline.inference.gradients import WHOLE, MeanGradients, gradient_view, wanted
 from pipeline.inference.logits import (
     dropout,
     flips,
     kept_features_of,
     network_of,
     pick_device,
-    resize_rows,
     views_of,
 )
-from pipeline.inference.pixels import Prediction, Views, predict_pixels
-from pipeline.inference.tiles import View
+from pipeline.inference.pixels import PredictedImage, Prediction, Views, predict_pixels
+from pipeline.inference.tiles import Bands, View
 from pipeline.models import LoadedModel, load_beside, load_model
 from pipeline.models.segmenter import Segmenter
 from pipeline.records.manifest import Sample, check_files, read_manifest
@@ -83,7 +81,8 @@ def run(root: Path, params: Params) -> None:
     rows: Rows = []
     with Progress("predict", len(pool)) as progress, _Beside() as beside:
         for predicted in _predictions(root, params, model, pool):
-            rows += beside.start(partial(_told, root, params, predicted))
+            num_pixels = predicted.found.whole.classes_HW.size
+            rows += beside.start(partial(_told, root, params, predicted), num_pixels)
             progress.advance()
         rows += beside.rest()
     _write_scores(root, rows, params.num_classes)
@@ -93,9 +92,8 @@ class Predicted(NamedTuple):
     """What is said about one sample."""
 
     sample: Sample
-    whole: Prediction
-    regions: Iterable[Prediction]
-    """Each of its regions, where people are asked for regions."""
+    found: PredictedImage
+    """Its boxes are its regions, where people are asked for regions."""
     gradients: list[Columns]
     """Of the sample, or of each region; without columns unless a strategy needs them."""
 
@@ -107,20 +105,31 @@ def _predictions(
         return
     device = pick_device(params.train.device)
     views = _views(root, params, model, device)
-    store = ImageStore(root, model.image, cache_mib=0)  # each image is seen once
-    for sample, logits in views_of(model, views.all, pool, store, device):
+    # Each image is seen once.
+    store = ImageStore(root, model.image, cache_mib=0, decoded_gib=params.train.decoded_gib)
+    for sample, bands in views_of(model, views.all, pool, store, device):
         size = image_size(root / sample.image)
-        gradients = _gradients(views, logits, params.grid or WHOLE)
-        regions = _regions(views, logits, size, params.grid) if params.grid else ()
-        yield Predicted(sample, predict_pixels(views, logits, size), regions, gradients)
+        grid, gradients = params.grid, None
+        if views.gradients is not None:
+            gradients = MeanGradients(grid or WHOLE)
+            bands = _without(bands, views.gradients, gradients)
+        boxes = [grid.box(region, size) for region in range(grid.count)] if grid else []
+        found = predict_pixels(views, bands, size, boxes=boxes, folder=root / layout.PRIVATE)
+        yield Predicted(sample, found, _gradient_rows(gradients, grid or WHOLE))
 
 
-def _gradients(views: Views, logits: dict[View, Tensor], grid: Grid) -> list[Columns]:
-    """Taken out of `logits`, where they are no opinion on a class."""
-    if views.gradients is None:
+def _without(bands: Bands, view: View, gradients: MeanGradients) -> Bands:
+    """The bands once `gradients` has taken its own out of them: they are no opinion on a class."""
+    for band in bands:
+        gradients.add(band.pop(view))
+        yield band
+
+
+def _gradient_rows(gradients: MeanGradients | None, grid: Grid) -> list[Columns]:
+    if gradients is None:
         return [{}] * grid.count
-    means_RG = mean_gradients(logits.pop(views.gradients), grid)
-    return [dict(zip(gradient_columns(), row, strict=True)) for row in means_RG.cpu().tolist()]
+    rows = gradients.rows_RG.cpu().tolist()
+    return [dict(zip(gradient_columns(), row, strict=True)) for row in rows]
 
 
 def _views(root: Path, params: Params, model: LoadedModel, device: torch.device) -> Views:
@@ -150,17 +159,6 @@ def _views(root: Path, params: Params, model: LoadedModel, device: torch.device)
     )
 
 
-def _regions(
-    views: Views, logits: Mapping[View, Tensor], size: tuple[int, int], grid: Grid
-) -> Iterator[Prediction]:
-    """Each region as if it were an image."""
-    resized = {view: resize_rows(each, size, slice(0, size[0])) for view, each in logits.items()}
-    for region in range(grid.count):
-        box = grid.box(region, size)
-        inside = {view: each_KHW[:, *box.slices] for view, each_KHW in resized.items()}
-        yield predict_pixels(views, inside, (box.height, box.width))
-
-
 def _region_scores(
     sample: Sample, regions: Iterable[Prediction], params: Params
 ) -> Iterator[dict[str, object]]:
@@ -172,9 +170,8 @@ def _region_scores(
 
 
 def _scores(sample: Sample, predicted: Prediction, params: Params) -> dict[str, object]:
-    confidence_HW = 1 - predicted.scores["least_confidence"]
-    reliable_HW = confidence_HW >= np.float32(params.method.confidence_threshold)
-    counts = np.bincount(predicted.classes_HW.reshape(-1), minlength=params.num_classes)
+    counts = value_counts(predicted.classes_HW)[: params.num_classes]
+    shape = shape_of(predicted.classes_HW)
     aggregate = AGGREGATES[params.predict.aggregate]
     scope = scope_of(
         predicted.classes_HW,
@@ -182,34 +179,46 @@ def _scores(sample: Sample, predicted: Prediction, params: Params) -> dict[str, 
         exclude_boundaries=params.predict.exclude_boundaries,
     )
     instability = predicted.instability
-    shape = shape_of(predicted.classes_HW)
     return {
         "sample_id": sample.sample_id,
         "domain": sample.domain,
         "labelled": sample.labelled,
-        "mean_entropy": float(predicted.scores["entropy"].mean(dtype=np.float64)),
-        "mean_confidence": float(confidence_HW.mean(dtype=np.float64)),
-        "reliable_share": float(reliable_HW.mean()),
+        **_means(predicted, params.method.confidence_threshold),
         "boundary": shape.boundary,
         "regions": shape.regions,
-        **{name: aggregate(values_HW, scope) for name, values_HW in predicted.scores.items()},
+        **{name: aggregate(values, scope) for name, values in predicted.scores.items()},
         **({} if instability is None else {"instability": instability}),
         **{f"class_{index}": share for index, share in enumerate(counts / counts.sum())},
         **{f"entropy_{index}": each for index, each in enumerate(predicted.entropy_K)},
     }
 
 
+def _means(predicted: Prediction, confidence_threshold: float) -> dict[str, float]:
+    """Over all pixels."""
+    entropy = confidence = reliable = 0.0
+    for _, entropy_RW in predicted.scores["entropy"].strips():
+        entropy += float(entropy_RW.sum(dtype=np.float64))
+    for _, doubt_RW in predicted.scores["least_confidence"].strips():
+        confidence_RW = 1 - doubt_RW
+        confidence += float(confidence_RW.sum(dtype=np.float64))
+        reliable += np.count_nonzero(confidence_RW >= np.float32(confidence_threshold))
+    sums = {"mean_entropy": entropy, "mean_confidence": confidence, "reliable_share": reliable}
+    return {name: each / predicted.classes_HW.size for name, each in sums.items()}
+
+
 class _Beside:
     """Scores and writes while the next image is looked at: PNGs are packed without Python's lock.
 
-    A few at a time, so that a slow disk does not fill the memory; results come in order.
+    A few at a time, so that a slow disk does not fill the memory, and none of more pixels together
+    than MOST_PIXELS while another image is looked at; results come in order.
     """
 
     MOST = 4
+    MOST_PIXELS = 1 << 26
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(max_workers=2)
-        self._under_way: deque[Future[Rows]] = deque()
+        self._under_way: deque[tuple[Future[Rows], int]] = deque()
 
     def __enter__(self) -> Self:
         return self
@@ -217,42 +226,45 @@ class _Beside:
     def __exit__(self, *_: object) -> None:
         self._threads.shutdown(cancel_futures=True)
 
-    def start(self, work: Callable[[], Rows]) -> Rows:
+    def start(self, work: Callable[[], Rows], num_pixels: int) -> Rows:
         """Begin with it; what older work gave that had to make room, or raise what it raised."""
-        done = self._down_to(self.MOST - 1)
-        self._under_way.append(self._threads.submit(work))
-        return done
+        done = self._down_to(self.MOST - 1, self.MOST_PIXELS - num_pixels)
+        self._under_way.append((self._threads.submit(work), num_pixels))
+        return done + self._down_to(self.MOST, self.MOST_PIXELS)
 
     def rest(self) -> Rows:
         """What nobody had yet."""
-        return self._down_to(0)
+        return self._down_to(0, 0)
 
-    def _down_to(self, left: int) -> Rows:
+    def _down_to(self, left: int, pixels: int) -> Rows:
         done: Rows = []
-        while len(self._under_way) > left:
-            done += self._under_way.popleft().result()
+        while len(self._under_way) > left or sum(each for _, each in self._under_way) > pixels:
+            if not self._under_way:
+                break
+            done += self._under_way.popleft()[0].result()
         return done
 
 
 def _told(root: Path, params: Params, predicted: Predicted) -> Rows:
     """The rows of one sample, its pictures written."""
-    _write_images(root, predicted.sample, predicted.whole)
+    found = predicted.found
+    _write_images(root, predicted.sample, found.whole)
     if params.grid is None:
-        found: Iterable[dict[str, object]] = [_scores(predicted.sample, predicted.whole, params)]
+        rows: Iterable[dict[str, object]] = [_scores(predicted.sample, found.whole, params)]
     else:
-        found = _region_scores(predicted.sample, predicted.regions, params)
-    return [row | more for row, more in zip(found, predicted.gradients, strict=True)]
+        rows = _region_scores(predicted.sample, found.boxes, params)
+    return [row | more for row, more in zip(rows, predicted.gradients, strict=True)]
 
 
 def _write_images(root: Path, sample: Sample, predicted: Prediction) -> None:
     save_mask(
         root / layout.sample_png(layout.PSEUDO_LABELS, sample.sample_id), predicted.classes_HW
     )
-    for folder, values_HW in (
-        (layout.CONFIDENCE, 1 - predicted.scores["least_confidence"]),
-        (layout.UNCERTAINTY, predicted.scores["entropy"]),
-    ):
-        grey_HW = (values_HW * 255).round().astype(np.uint8)
+    for folder, name in ((layout.CONFIDENCE, "least_confidence"), (layout.UNCERTAINTY, "entropy")):
+        grey_HW = np.empty(predicted.classes_HW.shape, dtype=np.uint8)
+        for rows, values_RW in predicted.scores[name].strips():
+            shown_RW = 1 - values_RW if name == "least_confidence" else values_RW
+            grey_HW[rows] = (shown_RW * 255).round()
         with replacing(root / layout.sample_png(folder, sample.sample_id)) as beside:
             Image.fromarray(grey_HW).save(beside, "PNG", compress_level=1)
 

@@ -25,7 +25,7 @@ from pipeline.records.manifest import Sample
 from pipeline.runtime.progress import say
 
 # Knobs of train that change how a training runs but not what comes out.
-WITHOUT_EFFECT = {"checkpoint_every_s", "cache_mib", "features_gib"}
+WITHOUT_EFFECT = {"checkpoint_every_s", "cache_mib", "decoded_gib", "features_gib"}
 
 
 class State(NamedTuple):

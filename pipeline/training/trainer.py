@@ -189,7 +189,8 @@ def learning_rate_share(step: int, phase_steps: int, *, warmup_share: float) -> 
 def _set_up(job: TrainingJob, fabric: Fabric, state: State | None) -> _Run:
     """A training before its first step, or where the checkpoint left it."""
     steps = job.params.train.steps
-    store = ImageStore(job.root, job.params.image, job.params.train.cache_mib)
+    train = job.params.train
+    store = ImageStore(job.root, job.params.image, train.cache_mib, train.decoded_gib)
     method = new_method(job, store, fabric.device)
     optimizer: Any = torch.optim.AdamW(_parameter_groups(method, job.params.train), fused=True)
     if state is not None:

@@ -19,6 +19,7 @@ from pipeline.uncertainty.scores import Floats
 Bools = NDArray[np.bool_]
 
 MAX_PIXELS = 400_000  # drawn of all images; 30 MB with 19 classes, standard errors under 0.1 %
+ROWS_PIXELS = 1 << 20  # of a mask, looked at together
 NUM_BINS = 15
 TEMPERATURES = (0.05, 20.0)  # where the search for one ends
 TOLERANCE = 1e-7  # of its logarithm
@@ -39,13 +40,27 @@ class PixelSample:
         self._logits: list[Floats] = []
         self._truth: list[NDArray[np.uint8]] = []
 
-    def add(self, logits_KHW: Floats, mask_HW: NDArray[np.uint8]) -> None:
-        """Draw from the pixels that have a label."""
-        labelled = np.flatnonzero(mask_HW != IGNORE)
-        if len(labelled) > self._quota:
-            labelled = self._rng.choice(labelled, self._quota, replace=False)
-        self._logits.append(logits_KHW.reshape(len(logits_KHW), -1)[:, labelled].T)
-        self._truth.append(mask_HW.reshape(-1)[labelled])
+    def draw(self, mask_HW: NDArray[np.uint8]) -> NDArray[np.intp]:
+        """place_M in reading order: from the pixels of the next image that have a label."""
+        labelled = np.count_nonzero(mask_HW != IGNORE)
+        number_M: NDArray[np.intp] = np.arange(labelled)
+        if labelled > self._quota:
+            number_M = self._rng.choice(labelled, self._quota, replace=False)
+        order_M = np.argsort(number_M)
+        sorted_M, place_M, before = number_M[order_M], np.empty_like(number_M), 0
+        # Some rows at a time: the places of all labelled pixels would take 8 bytes each.
+        step = max(1, ROWS_PIXELS // mask_HW.shape[1])
+        for top in range(0, len(mask_HW), step):
+            there = np.flatnonzero(mask_HW[top : top + step] != IGNORE) + top * mask_HW.shape[1]
+            first, end = np.searchsorted(sorted_M, (before, before + len(there)))
+            place_M[order_M[first:end]] = there[sorted_M[first:end] - before]
+            before += len(there)
+        return place_M
+
+    def add(self, logits_MK: Floats, truth_M: NDArray[np.uint8]) -> None:
+        """What the model says at the places that were drawn, and what is true there."""
+        self._logits.append(logits_MK)
+        self._truth.append(truth_M)
 
     def __len__(self) -> int:
         """M, drawn so far."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +51,16 @@ DAMAGE = (
 )
 
 
+class PixelStrip(NamedTuple):
+    """Some rows of an image."""
+
+    size: tuple[int, int]
+    """Height and width of the whole."""
+    first: int
+    """The first of the rows."""
+    pixels_RWC: NDArray[np.uint8]
+
+
 def load_image(path: Path, max_megapixels: float = MOST_MEGAPIXELS) -> NDArray[np.uint8]:
     """Image as HxWx3 uint8 RGB, upright: EXIF rotation is applied once.
 
@@ -57,52 +69,75 @@ def load_image(path: Path, max_megapixels: float = MOST_MEGAPIXELS) -> NDArray[n
     Files from outside are read with `max_megapixels`; those of a workspace were measured as they
     came in.
     """
+    pixels_HWC = np.empty((0, 0, 3), dtype=np.uint8)
+    for size, first, pixels_RWC in image_strips(path, max_megapixels):
+        if first == 0:
+            pixels_HWC = np.empty((*size, 3), dtype=np.uint8)
+        pixels_HWC[first : first + len(pixels_RWC)] = pixels_RWC
+    return pixels_HWC
+
+
+def image_strips(path: Path, max_megapixels: float = MOST_MEGAPIXELS) -> Iterator[PixelStrip]:
+    """The rows of `load_image`, some at a time, beside which no copy of the whole stands.
+
+    What Pillow decodes is in memory all the same: 4 bytes a pixel, 1 or 2 where it is grey.
+    """
     with _opened(path, IMAGE_FORMATS, max_megapixels) as image:
         # MPO is how telephones save a JPEG with a second picture inside: the first is the photo.
         if (frames := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":
             raise DataError(f"{path}: {frames} frames, expected one; split the file")
-        if image.mode in SIXTEEN_BIT_MODES:
-            return _sixteen_bit(path, image)
-        if image.mode not in EIGHT_BIT_MODES:
+        if image.mode not in EIGHT_BIT_MODES + SIXTEEN_BIT_MODES:
             raise DataError(
                 f"{path}: pixels of type {image.mode!r} have no known range, expected 8 or 16 "
                 "bits per channel; convert it"
             )
+        bits = _bits_per_sample(image)
         # Before any conversion, which loses the EXIF of a TIFF.
         ImageOps.exif_transpose(image, in_place=True)  # not in place it copies what is upright too
-        if image.has_transparency_data:
+        convert: Callable[[Image.Image], NDArray[np.uint8]] = _rgb
+        if image.mode in SIXTEEN_BIT_MODES:
+            convert = partial(_eight_bit, full=2**bits - 1)
+            _warn_of_twelve_bits(path, image, bits)
+        elif image.has_transparency_data:
             warnings.warn(f"{path}: alpha dropped", UserWarning, stacklevel=2)
-        return _rgb(image)
+        for first, rows in _row_images(image):
+            yield PixelStrip((image.height, image.width), first, convert(rows))
 
 
-def _rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """Some rows at a time, so that no copy of the whole stands beside it."""
-    pixels_HWC = np.empty((image.height, image.width, 3), dtype=np.uint8)
-    for top in range(0, image.height, ROWS_AT_ONCE):
-        below = min(top + ROWS_AT_ONCE, image.height)
-        rows = image.crop((0, top, image.width, below))
-        if image.has_transparency_data:
-            # Palette and grey transparency only becomes a channel by way of RGBA.
-            rows = rows.convert("RGBA")
-        pixels_HWC[top:below] = np.asarray(rows.convert("RGB"))
-    return pixels_HWC
+def _row_images(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    for first in range(0, image.height, ROWS_AT_ONCE):
+        below = min(first + ROWS_AT_ONCE, image.height)
+        yield first, image.crop((0, first, image.width, below))
 
 
-def _sixteen_bit(path: Path, image: Image.Image) -> NDArray[np.uint8]:
-    bits = 16
-    if image.format == "TIFF":
-        bits = int(image.tag_v2.get(TIFF_BITS_PER_SAMPLE, (16,))[0])  # type: ignore[attr-defined]
-    grey_HW = np.asarray(ImageOps.exif_transpose(image)).astype(np.uint32)
-    full = 2**bits - 1
-    if bits == 16 and 255 < grey_HW.max() <= 4095:
+def _rgb(rows: Image.Image) -> NDArray[np.uint8]:
+    if rows.has_transparency_data:
+        # Palette and grey transparency only becomes a channel by way of RGBA.
+        rows = rows.convert("RGBA")
+    return np.asarray(rows.convert("RGB"))
+
+
+def _bits_per_sample(image: Image.Image) -> int:
+    if image.mode in SIXTEEN_BIT_MODES and image.format == "TIFF":
+        return int(image.tag_v2.get(TIFF_BITS_PER_SAMPLE, (16,))[0])  # type: ignore[attr-defined]
+    return 16
+
+
+def _warn_of_twelve_bits(path: Path, image: Image.Image, bits: int) -> None:
+    largest = max(int(np.asarray(rows).max()) for _, rows in _row_images(image))
+    if bits == 16 and 255 < largest <= 4095:
         warnings.warn(
-            f"{path}: values reach {grey_HW.max()} of {full}; if this is 12-bit data it stays "
+            f"{path}: values reach {largest} of {2**bits - 1}; if this is 12-bit data it stays "
             "dark: multiply it by 16",
             UserWarning,
             stacklevel=3,
         )
-    eight_HW = ((grey_HW * 255 + full // 2) // full).astype(np.uint8)
-    return np.repeat(eight_HW[:, :, None], 3, axis=2)
+
+
+def _eight_bit(rows: Image.Image, full: int) -> NDArray[np.uint8]:
+    grey_RW = np.asarray(rows).astype(np.uint32)
+    eight_RW = ((grey_RW * 255 + full // 2) // full).astype(np.uint8)
+    return np.repeat(eight_RW[:, :, None], 3, axis=2)
 
 
 def is_plain(path: Path) -> bool:

@@ -146,7 +146,7 @@ def _buffer(statistics: Tensor | None) -> Tensor:
 
 def _images(job: TrainingJob, samples: Sequence[Sample], network: nn.Module) -> Tensor:
     """The middles of evenly spread samples, normalised, where the network is."""
-    store = ImageStore(job.root, job.params.image, cache_mib=0)
+    store = ImageStore(job.root, job.params.image, 0, job.params.train.decoded_gib)
     count = min(MOST_IMAGES, len(samples))
     chosen = [samples[place * len(samples) // count] for place in range(count)]
     images = torch.stack([middle_view(store.image(each), store.crop_size) for each in chosen])

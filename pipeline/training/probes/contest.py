@@ -15,7 +15,6 @@ import torch
 
 from pipeline.data.formats.images import image_size
 from pipeline.inference.logits import logits_and_masks
-from pipeline.metrics.iou import confusion_matrix
 from pipeline.metrics.per_image import Areas, Judged, drop_interval, mious
 from pipeline.models import LoadedModel
 from pipeline.records.manifest import Sample
@@ -102,10 +101,8 @@ def judges(samples: Sequence[Sample], domain: str | None) -> tuple[Sample, ...]:
 def _judged(job: TrainingJob, model: LoadedModel) -> Judged:
     label = f"contest, {model.config['model']['name']}"
     counts = [
-        confusion_matrix(logits_KHW.argmax(dim=0).cpu(), mask_HW, job.params.num_classes)
-        for _, logits_KHW, mask_HW in logits_and_masks(
-            job.root, model, job.judged, job.params, label
-        )
+        found.confusion(job.params.num_classes)
+        for found in logits_and_masks(job.root, model, job.judged, job.params, label)
     ]
     areas = Areas.of_counts(torch.stack(counts).double().numpy())
     return [sample.sample_id for sample in job.judged], areas

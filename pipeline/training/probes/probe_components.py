@@ -111,7 +111,7 @@ def _kept(file: Path, groups: int) -> list[Components] | None:
 def _made(
     network: Probe, root: Path, params: Params, described: Sequence[Sample]
 ) -> list[Components]:
-    store = ImageStore(root, params.image, cache_mib=0)
+    store = ImageStore(root, params.image, 0, params.train.decoded_gib)
     network.eval()
     groups = GROUPS[: len(network.decoder.components)]
     moments = [Moments() for _ in groups]

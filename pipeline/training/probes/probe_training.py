@@ -130,7 +130,8 @@ def train_probe(job: TrainingJob) -> Trained:
             "`ssl-loop weights add FILE`, or fetch NAME"
         )
     device = Fabric(accelerator=params.train.device, devices=1).device
-    store = ImageStore(job.root, params.image, params.train.cache_mib)
+    train = params.train
+    store = ImageStore(job.root, params.image, train.cache_mib, train.decoded_gib)
     with torch.random.fork_rng():
         torch.manual_seed(derive_seed(params.train.seed, INITIAL_WEIGHTS, 0))
         network = build_model(params.model, params.num_classes)

@@ -32,7 +32,7 @@ Open = Callable[[Path], Loop]
 SINCE = {
     "image": ("scale",),
     "model": ("contender",),
-    "train": ("features_gib",),
+    "train": ("decoded_gib", "features_gib"),
     "loop": ("branch",),
 }
 AUTO = {"image": ("scale",), "train": ("learning_rate", "batch_labelled"), "method": ("ema_decay",)}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from pipeline.campaign import annotation_time
 from pipeline.campaign.annotation_time import (
     MIN_ANSWERS,
     PRIOR,
@@ -62,8 +63,12 @@ def flood_fill(classes_HW: np.ndarray) -> list[int]:
     return sizes
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_a_shape_is_what_a_flood_fill_finds(seed: int) -> None:
+@pytest.mark.parametrize("rows", [1, 2, 5, 100])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_shape_is_what_a_flood_fill_finds(
+    seed: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(annotation_time, "PIXELS_AT_ONCE", rows * 14 * (1 + seed % 2))
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 3, (9, 14), dtype=np.uint8)
     classes_HW = coarse.repeat(1 + seed % 3, axis=0).repeat(1 + seed % 2, axis=1)
@@ -79,7 +84,9 @@ def test_a_shape_is_what_a_flood_fill_finds(seed: int) -> None:
     assert found.boundary == pytest.approx(borders / np.sqrt(classes_HW.size))
 
 
-def test_a_winding_area_is_one_region() -> None:
+@pytest.mark.parametrize("rows", [1, 4, 100])
+def test_a_winding_area_is_one_region(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(annotation_time, "PIXELS_AT_ONCE", rows * 9)
     spiral = np.zeros((9, 9), np.uint8)
     spiral[1, 1:8] = spiral[1:8, 7] = spiral[7, 1:8] = spiral[3:8, 1] = spiral[3, 1:6] = 1
     spiral[3:6, 5] = spiral[5, 3:6] = 1

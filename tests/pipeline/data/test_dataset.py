@@ -1,3 +1,6 @@
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,8 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from pipeline import layout
 from pipeline.config.params import ImageParams
-from pipeline.data.dataset import ImageStore, read_overview
+from pipeline.data import dataset
+from pipeline.data.dataset import ImageStore, read_image, read_overview
+from pipeline.data.formats import images
+from pipeline.data.formats.images import PixelStrip
 from pipeline.errors import DataError
 from pipeline.records.manifest import Sample
 from pipeline.types import IGNORE
@@ -114,3 +121,140 @@ def test_without_memory_everything_is_read_again(tmp_path: Path) -> None:
 def test_the_mask_of_an_unlabelled_sample_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="day/a: has no mask"):
         ImageStore(tmp_path, PARAMS, cache_mib=1).mask(sample("a", mask=False))
+
+
+@pytest.fixture
+def mapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is read is large."""
+    monkeypatch.setattr(dataset, "LARGE", 0)
+
+
+def hashed(stem: str) -> Sample:
+    return replace(sample(stem), image_sha256=f"{stem:0<64}", mask_sha256=f"{stem:1<64}")
+
+
+def files(root: Path) -> list[str]:
+    return sorted(file.name for file in (root / layout.DECODED).rglob("*.npy"))
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5, 0.37, None])
+def test_what_is_mapped_has_the_same_pixels(tmp_path: Path, mapped: None, scale: float) -> None:
+    write(tmp_path, "a")
+    image = PARAMS.model_copy(update={"scale": scale})
+    from_disk, plain = ImageStore(tmp_path, image, 0, 1.0), ImageStore(tmp_path, image, 0)
+    for _ in range(2):
+        assert torch.equal(from_disk.image(hashed("a")), plain.image(hashed("a")))
+        assert torch.equal(from_disk.mask(hashed("a")), plain.mask(hashed("a")))
+    assert len(files(tmp_path)) == 2
+    expected = plain.image(hashed("a"))
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:50])  # the header alone
+    assert torch.equal(from_disk.image(hashed("a")), expected)
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"no array", None])
+def test_a_damaged_or_lost_file_is_made_again(
+    tmp_path: Path, mapped: None, damage: bytes | None
+) -> None:
+    write(tmp_path, "a")
+    store = ImageStore(tmp_path, PARAMS, 0, 1.0)
+    first = store.image(hashed("a")).clone()
+    (file,) = (tmp_path / layout.DECODED).rglob("*.npy")
+    whole = file.read_bytes()
+    file.unlink()
+    file.write_bytes(whole[:-1] if damage is None else damage)
+    assert torch.equal(store.image(hashed("a")), first)
+    assert file.read_bytes() == whole
+    np.save(file, np.zeros((1, 2, 3), np.uint8))
+    assert torch.equal(store.image(hashed("a")), first)
+    file.unlink()
+    assert torch.equal(store.image(hashed("a")), first)
+
+
+def test_writing_to_what_is_mapped_does_not_reach_the_file(tmp_path: Path, mapped: None) -> None:
+    write(tmp_path, "a")
+    store = ImageStore(tmp_path, PARAMS, 0, 1.0)
+    first = store.image(hashed("a")).clone()
+    store.image(hashed("a")).zero_()
+    assert torch.equal(store.image(hashed("a")), first)
+
+
+def test_a_killed_decoding_goes_on_where_it_was(
+    tmp_path: Path, mapped: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for stem in "abc":
+        write(tmp_path, stem)
+    ImageStore(tmp_path, PARAMS, 0, 1.0).image(hashed("a"))
+    decode = dataset.image_strips
+    decoded: list[str] = []
+
+    def killed_at_b(path: Path) -> Iterator[PixelStrip]:
+        decoded.append(path.stem)
+        if len(decoded) == 1:
+            raise KeyboardInterrupt
+        return decode(path)
+
+    monkeypatch.setattr(dataset, "image_strips", killed_at_b)
+    with pytest.raises(KeyboardInterrupt):
+        [ImageStore(tmp_path, PARAMS, 0, 1.0).image(hashed(stem)) for stem in "abc"]
+    assert len(files(tmp_path)) == 1
+    [ImageStore(tmp_path, PARAMS, 0, 1.0).image(hashed(stem)) for stem in "abc"]
+    assert decoded == ["b", "b", "c"]
+    assert len(files(tmp_path)) == 3
+
+
+def test_the_disk_stays_bounded_and_old_files_make_room(tmp_path: Path, mapped: None) -> None:
+    for stem in "abc":
+        write(tmp_path, stem)
+    limit_gib = 2.5 * IMAGE_BYTES / 2**30
+    plain = ImageStore(tmp_path, PARAMS, 0)
+    for stems, kept in (("abc", "ab"), ("b", "ab"), ("cb", "bc"), ("abc", "ab")):
+        store = ImageStore(tmp_path, PARAMS, 0, limit_gib)
+        for stem in stems:
+            assert torch.equal(store.image(hashed(stem)), plain.image(hashed(stem)))
+            time.sleep(0.01)  # of a clock of the file system
+        assert [name[0] for name in files(tmp_path)] == list(kept)
+
+
+def test_small_images_are_mapped_where_there_is_memory_but_no_more_of_it(tmp_path: Path) -> None:
+    many = 2**20 // IMAGE_BYTES + 2
+    for index in range(many):
+        write(tmp_path, f"s{index}", scale=1)
+    without = ImageStore(tmp_path, PARAMS, 0, 1.0)
+    without.image(hashed("s0"))
+    assert not files(tmp_path)  # with none at all each is decoded
+    store = ImageStore(tmp_path, PARAMS, 1, 1.0)
+    for index in range(many):
+        store.image(hashed(f"s{index}"))
+    assert len(files(tmp_path)) == 2
+
+
+def test_a_full_disk_costs_time_and_no_training(
+    tmp_path: Path,
+    mapped: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    write(tmp_path, "a")
+    monkeypatch.setattr(np.lib.format, "write_array_header_1_0", full)
+    store = ImageStore(tmp_path, PARAMS, 0, 1.0)
+    assert torch.equal(store.image(hashed("a")), ImageStore(tmp_path, PARAMS, 0).image(sample("a")))
+    store.image(hashed("a"))
+    assert capsys.readouterr().err.count("no more decoded images are kept") == 1
+    assert not files(tmp_path)
+
+
+@pytest.mark.parametrize("size", [(64, 128), (32, 64), (47, 95), (7, 300), (96, 192), (1, 1)])
+def test_an_image_resized_in_parts_is_the_whole_resized(
+    tmp_path: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (150, 200, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    whole = read_image(tmp_path / "a.png", size)
+    resized = Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    assert np.array_equal(whole.permute(1, 2, 0).numpy(), np.asarray(resized))
+    monkeypatch.setattr(images, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(dataset, "COLUMN_PIXELS", 11 * 150)
+    assert torch.equal(read_image(tmp_path / "a.png", size), whole)

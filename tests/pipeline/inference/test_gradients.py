@@ -16,10 +16,11 @@ from pipeline.errors import ConfigError
 from pipeline.inference.gradients import (
     GRADIENT_SIZE,
     WHOLE,
+    MeanGradients,
     gradient_view,
-    mean_gradients,
     projection,
 )
+from pipeline.inference.tiles import Band
 from pipeline.models.segmenter import Segmenter
 from pipeline.records.query import parse_query
 from pipeline.records.regions import Grid
@@ -39,6 +40,22 @@ class Last(nn.Module):
 def one_convolution() -> Segmenter:
     torch.manual_seed(0)
     return Segmenter(encoder=Twice(), decoder=Last(), head=nn.Conv2d(3, 4, 1))
+
+
+def mean_gradients(gradients_Ghw: Tensor, grid: Grid, *, rows: int = 5) -> Tensor:
+    means, height = MeanGradients(grid), gradients_Ghw.shape[1]
+    for first in range(0, height, rows):
+        means.add(Band(gradients_Ghw[:, first : first + rows], first, height))
+    return means.rows_RG
+
+
+@pytest.mark.parametrize("cells", [(7, 5), (12, 12), (3, 4), (1, 1)])
+@pytest.mark.parametrize("grid", [WHOLE, Grid(4, 3), Grid(5, 5)])
+def test_bands_of_cells_have_the_means_of_all_at_once(cells: tuple[int, int], grid: Grid) -> None:
+    gradients_Ghw = torch.randn(6, *cells, generator=torch.Generator().manual_seed(0))
+    expected = F.adaptive_avg_pool2d(gradients_Ghw, (grid.rows, grid.columns)).flatten(1).T
+    for rows in (1, 2, 100):
+        torch.testing.assert_close(mean_gradients(gradients_Ghw, grid, rows=rows), expected)
 
 
 def test_they_are_those_of_autograd_for_an_image_and_for_regions() -> None:

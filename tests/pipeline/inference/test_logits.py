@@ -15,15 +15,13 @@ from pipeline.errors import ConfigError, ModelError
 from pipeline.inference.logits import (
     dropout,
     flips,
-    logits_of,
     pick_device,
-    resize_logits,
-    resize_rows,
     views_of,
 )
 from pipeline.inference.tiles import BATCH
 from pipeline.models import LoadedModel
 from pipeline.records.manifest import read_manifest
+from tests.support.whole_logits import logits_of, whole
 
 CPU = torch.device("cpu")
 
@@ -44,21 +42,6 @@ def test_an_untrained_model_is_refused(make_workspace) -> None:
     store = ImageStore(root, ImageParams(height_px=32, width_px=32), cache_mib=1)
     with pytest.raises(ModelError, match="not trained"):
         next(logits_of(LoadedModel(None, {}), [], store, CPU))
-
-
-def test_pixels_are_areas_when_logits_are_resized() -> None:
-    logits_KHW = torch.tensor([[[0.0, 1.0]]])
-    resized = resize_logits(logits_KHW, (1, 4))
-    # align_corners=False: centres at 1/8, 3/8, ... of the width.
-    torch.testing.assert_close(resized, torch.tensor([[[0.0, 0.25, 0.75, 1.0]]]))
-    assert resize_logits(logits_KHW, (1, 2)) is logits_KHW
-
-
-@pytest.mark.parametrize("size", [(50, 30), (5, 9), (8, 6)])
-def test_rows_are_those_of_the_whole(size: tuple[int, int]) -> None:
-    logits_KHW = torch.rand(3, 8, 6)
-    rows = [resize_rows(logits_KHW, size, slice(at, at + 7)) for at in range(0, size[0], 7)]
-    torch.testing.assert_close(torch.cat(rows, dim=1), resize_logits(logits_KHW, size))
 
 
 def test_mirrored_and_scaled_views_lie_on_the_image() -> None:
@@ -106,7 +89,7 @@ def test_many_views_of_the_same_images(make_workspace) -> None:
     network = torch.nn.Identity()
     model = LoadedModel(network, {"normalisation": "symmetric"})
     views = [network, torch.neg, *dropout(torch.nn.Sequential(torch.nn.Dropout(0.5)).eval())]
-    found = list(views_of(model, views, samples, store, CPU))
+    found = [(s, whole(bands)) for s, bands in views_of(model, views, samples, store, CPU)]
     assert [sample for sample, _ in found] == samples
     for sample, logits in found:
         assert list(logits) == views

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pipeline.data.augment import normalise
 from pipeline.inference.tiles import OVERLAP, TileSettings, starts, tiled
+from tests.support.whole_logits import whole
 
 TILE = (64, 96)
 SETTINGS = TileSettings(TILE, "imagenet", torch.device("cpu"))
@@ -34,7 +35,7 @@ def local_network(*, border: float = 0.0) -> Callable[[Tensor], Tensor]:
 def logits_of(
     pixels: Tensor, network: Callable[[Tensor], Tensor], settings: TileSettings = SETTINGS
 ) -> Tensor:
-    [(_, found)] = tiled([("a", pixels)], [network], settings)
+    [found] = [whole(bands) for _, bands in tiled([("a", pixels)], [network], settings)]
     return found[network]
 
 
@@ -103,7 +104,7 @@ def test_images_of_several_sizes_come_back_in_order_and_at_their_own_size() -> N
     network = local_network()
     sizes = [(64, 96), (200, 96), (20, 300), (64, 96), (129, 130)]
     pixels = {str(seed): image(*size, seed=seed) for seed, size in enumerate(sizes)}
-    found = list(tiled(pixels.items(), [network], SETTINGS))
+    found = [(key, whole(bands)) for key, bands in tiled(pixels.items(), [network], SETTINGS)]
     assert [key for key, _ in found] == list(pixels)
     for key, logits in found:
         assert logits[network].shape[-2:] == pixels[key].shape[-2:]
@@ -112,7 +113,7 @@ def test_images_of_several_sizes_come_back_in_order_and_at_their_own_size() -> N
 
 def test_several_views_see_the_same_tiles() -> None:
     one, other, pixels = local_network(), local_network(border=3.0), image(100, 200)
-    [(_, both)] = tiled([("a", pixels)], [one, other], SETTINGS)
+    [both] = [whole(bands) for _, bands in tiled([("a", pixels)], [one, other], SETTINGS)]
     assert torch.allclose(both[one], logits_of(pixels, one), atol=1e-4)
     assert torch.allclose(both[other], logits_of(pixels, other), atol=1e-4)
 
@@ -125,7 +126,7 @@ def test_a_view_may_give_cells_of_several_pixels(stride: int) -> None:
     settings = TileSettings((96, 96), "symmetric", torch.device("cpu"))
     pixels = image(192, 320)
     pixels[:] = (torch.arange(320) // 32 * 25).to(torch.uint8)  # columns of one value each
-    [(_, found)] = tiled([("a", pixels)], [cells], settings)
+    [found] = [whole(bands) for _, bands in tiled([("a", pixels)], [cells], settings)]
     of_cell = 32 if stride == 24 else stride  # 24 does not divide 32: cells are joined
     assert found[cells].shape == (3, 192 // of_cell, 320 // of_cell)
     expected = F.avg_pool2d(normalise(pixels[None], "symmetric"), of_cell)[0]

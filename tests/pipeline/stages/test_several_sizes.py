@@ -17,7 +17,6 @@ from pipeline import layout
 from pipeline.config.params import Params, parse_params
 from pipeline.data.dataset import ImageStore, read_seen
 from pipeline.data.formats.images import load_mask
-from pipeline.inference.logits import logits_of
 from pipeline.inference.onnx_export import export_onnx
 from pipeline.inference.tiles import TileSettings, tiled
 from pipeline.metrics.iou import confusion_matrix, iou_per_class
@@ -29,6 +28,7 @@ from pipeline.shift.forward import Picture
 from pipeline.shift.of_workspace import Asked, shift
 from pipeline.stages import acquire, embed, evaluate, predict, train_baseline, train_teacher
 from tests.pipeline.conftest import TINY_PARAMS, add_sample
+from tests.support.whole_logits import logits_of, whole
 
 pytestmark = pytest.mark.heavy
 
@@ -89,7 +89,7 @@ def test_the_iou_is_that_of_the_tiles_put_together(after_a_round, scale: float) 
             continue
         pixels = read_seen(root / sample.image, model.image)
         settings = TileSettings((64, 64), "imagenet", torch.device("cpu"))
-        [(_, found)] = tiled([(sample, pixels)], [model.network], settings)
+        [found] = [whole(bands) for _, bands in tiled([(0, pixels)], [model.network], settings)]
         mask_HW = load_mask(root / sample.mask, 3)
         logits = torch.nn.functional.interpolate(
             found[model.network][None], mask_HW.shape, mode="bilinear", align_corners=False
@@ -172,5 +172,6 @@ def test_an_exported_network_gives_our_pixels_tile_by_tile(after_a_round, tmp_pa
     settings = TileSettings(model.image.crop_size, "imagenet", torch.device("cpu"))
     images = [(file, read_seen(file, model.image)) for file in files]
     assert {image_CHW.shape[-2:] for _, image_CHW in images} == set(SIZES)
-    for _, found in tiled(images, [model.network, through_onnx], settings):
+    for _, bands in tiled(images, [model.network, through_onnx], settings):
+        found = whole(bands)
         assert torch.equal(found[model.network].argmax(0), found[through_onnx].argmax(0))

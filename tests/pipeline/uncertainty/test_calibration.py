@@ -166,6 +166,21 @@ def test_without_an_error_there_is_nothing_to_find() -> None:
     assert error_detection(np.ones(3, np.float32), np.ones(3, bool)) is None
 
 
+@pytest.mark.parametrize("quota", [1, 7, 60, 400])
+def test_the_draw_is_one_from_the_list_of_all_labelled_pixels(
+    quota: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "MAX_PIXELS", quota)
+    monkeypatch.setattr(calibration, "ROWS_PIXELS", 40)  # two rows at once
+    mask_HW = np.random.default_rng(1).choice(np.uint8([0, 1, IGNORE]), (13, 20))
+    labelled = np.flatnonzero(mask_HW != IGNORE)
+    expected = labelled
+    if len(labelled) > quota:
+        expected = np.random.default_rng(3).choice(labelled, quota, replace=False)
+    np.testing.assert_array_equal(PixelSample(1, seed=3).draw(mask_HW), expected)
+    np.testing.assert_array_equal(PixelSample(1).draw(np.full_like(mask_HW, IGNORE)), [])
+
+
 def test_pixels_are_drawn_alike_bounded_and_labelled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration, "MAX_PIXELS", 100)
     rng = np.random.default_rng(5)
@@ -176,7 +191,8 @@ def test_pixels_are_drawn_alike_bounded_and_labelled(monkeypatch: pytest.MonkeyP
             mask_HW = np.tile(np.arange(20, dtype=np.uint8) % 3, (10, 1))
             mask_HW[:5] = IGNORE
             logits_KHW = np.stack([mask_HW, rng.random((10, 20)), mask_HW * 0]).astype(np.float32)
-            sample.add(logits_KHW, mask_HW)
+            place_M = sample.draw(mask_HW)
+            sample.add(logits_KHW.reshape(3, -1)[:, place_M].T, mask_HW.reshape(-1)[place_M])
         return sample
 
     one, again, other = drawn(0), drawn(0), drawn(1)

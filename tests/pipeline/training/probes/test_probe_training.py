@@ -18,7 +18,7 @@ from pipeline.data.dataset import ImageStore
 from pipeline.data.formats.images import load_mask, save_mask
 from pipeline.errors import ModelError
 from pipeline.files import sha256_file
-from pipeline.inference.logits import kept_features_of, logits_of
+from pipeline.inference.logits import kept_features_of
 from pipeline.inference.tiles import starts
 from pipeline.metrics.iou import iou_per_class
 from pipeline.models import build_model, load_model
@@ -29,6 +29,7 @@ from pipeline.training.probes import probe_training
 from pipeline.training.probes.probe_components import principal_components
 from pipeline.training.probes.probe_training import HeadTraining, train_head
 from pipeline.types import IGNORE
+from tests.support.whole_logits import logits_of
 
 ENCODER = "tu-test_efficientnet"
 PROBE = {
