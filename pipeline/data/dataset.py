@@ -29,7 +29,7 @@ from pipeline.runtime.kept_files import KeptArrays
 from pipeline.types import MAX_CLASSES
 
 LARGE = 1 << 25  # bytes: an image of 11 megapixels
-COLUMN_PIXELS = 1 << 22  # of an image that is resized, at once
+IN_PARTS = 1 << 24  # pixels of an image that is resized: more are not resized at once
 Rows = Iterator[NDArray[np.uint8]]
 
 
@@ -138,9 +138,8 @@ def _read(path: Path, size_of: Callable[[tuple[int, int]], tuple[int, int]]) -> 
 def resized_rows(path: Path, size_of: Callable[[tuple[int, int]], tuple[int, int]]) -> Rows:
     """uint8 pixels_RWC of a file from the top, at the height and width that `size_of` gives.
 
-    The pixels of the whole image resized at once: Pillow, too, first shrinks all rows, then resizes
-    the columns of what comes of it. Here that is done with some of them at a time. Rows that are to
-    grow are those of an image narrower than a crop, which is resized at once.
+    More than IN_PARTS pixels are resized in parts: the rows of some strips, then some columns of
+    what comes of all. Where Pillow takes the columns first a value may differ by 1 from the whole.
     """
     narrow_HWC = np.empty((0, 0, 3), dtype=np.uint8)
     for size, first, pixels_RWC in image_strips(path):
@@ -148,18 +147,18 @@ def resized_rows(path: Path, size_of: Callable[[tuple[int, int]], tuple[int, int
         if seen == size:
             yield pixels_RWC
             continue
-        width = min(size[1], seen[1])
+        width = min(size[1], seen[1]) if math.prod(size) > IN_PARTS else size[1]
         if first == 0:
             narrow_HWC = np.empty((size[0], width, 3), dtype=np.uint8)
         rows = len(pixels_RWC)
         narrow_HWC[first : first + rows] = _resize(pixels_RWC, (rows, width))
     if not narrow_HWC.size:
         return
-    if width < seen[1]:
+    if narrow_HWC.shape[1] != seen[1]:
         yield _resize(narrow_HWC, seen)
         return
     resized_HWC = np.empty((*seen, 3), dtype=np.uint8)
-    step = max(1, COLUMN_PIXELS // size[0])
+    step = max(1, IN_PARTS // size[0])
     for left in range(0, seen[1], step):
         part_HWC = narrow_HWC[:, left : left + step]
         resized_HWC[:, left : left + step] = _resize(part_HWC, (seen[0], part_HWC.shape[1]))
@@ -168,6 +167,8 @@ def resized_rows(path: Path, size_of: Callable[[tuple[int, int]], tuple[int, int
 
 def _resize(pixels_HWC: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     height, width = size
+    if pixels_HWC.shape[:2] == size:
+        return pixels_HWC
     resized = Image.fromarray(pixels_HWC).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(resized)
 
