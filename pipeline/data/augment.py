@@ -28,6 +28,7 @@ BLUR_RADIUS_PX = 6  # three of the largest sigma: less than 0.3 % of the weight 
 CUTMIX_AREA = (0.02, 0.4)  # share of the image
 CUTMIX_ASPECT = (0.3, 1 / 0.3)  # height / width
 BOX_TRIES = 1000
+PIXELS_AT_ONCE = 1 << 22  # of a mask
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 NORMALISATIONS = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -86,12 +87,27 @@ def _with_a_label(
     Where people were asked for regions, most crops of a large image would teach nothing.
     """
     inside = mask_HW[first[0] : first[0] + cut[0], first[1] : first[1] + cut[1]]
-    if (inside != IGNORE).any() or not (labelled := (mask_HW != IGNORE).nonzero()).numel():
+    if (inside != IGNORE).any() or not (count := int(torch.count_nonzero(mask_HW != IGNORE))):
         return first
     pick, above, before = torch.rand(3, generator=generator).tolist()
-    pixel = labelled[int(pick * len(labelled))].tolist()
+    pixel = _labelled_pixel(mask_HW, int(pick * count))
     wished = [pixel[i] - int(share * cut[i]) for i, share in enumerate((above, before))]
     return [min(max(0, wished[i]), mask_HW.shape[i] - cut[i]) for i in range(2)]
+
+
+def _labelled_pixel(mask_HW: torch.Tensor, number: int) -> list[int]:
+    """Row and column of the labelled pixel of this number in reading order.
+
+    Some rows at a time: the places of all take 16 bytes a pixel.
+    """
+    first, step = 0, max(1, PIXELS_AT_ONCE // mask_HW.shape[1])
+    for rows in mask_HW.split(step):
+        labelled = (rows != IGNORE).nonzero()
+        if number < len(labelled):
+            row, column = labelled[number].tolist()
+            return [first + row, column]
+        first, number = first + len(rows), number - len(labelled)
+    raise ValueError(f"{number} more labelled pixels are wanted than there are")
 
 
 def middle_view(pixels_CHW: torch.Tensor, size: tuple[int, int], *, fill: int = 0) -> torch.Tensor:

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from pipeline.config.params import Params
 from pipeline.data.dataset import ImageStore
+from pipeline.data.formats.images import value_counts
 from pipeline.records.manifest import Sample
 from pipeline.training.batches import RARE_CLASSES, generator
 from pipeline.training.domain_adaptation.enabled import Adaptation
-from pipeline.types import IGNORE
 
 LARGEST_WEIGHT = 3.0
 TEMPERATURE = 0.1  # T; DAFormer's own .01 hardly draws a class of more than a few percent
@@ -44,9 +44,8 @@ def count_classes(store: ImageStore, samples: Sequence[Sample], num_classes: int
     """int64 counts_NK of labelled pixels, at the store's size."""
     counts_NK = torch.zeros(len(samples), num_classes, dtype=torch.int64)
     for place, sample in enumerate(samples):
-        mask_HW = store.mask(sample)
-        found = mask_HW[mask_HW != IGNORE].long()
-        counts_NK[place] = torch.bincount(found, minlength=num_classes)
+        counts = value_counts(store.mask(sample).numpy())
+        counts_NK[place] = torch.from_numpy(counts[:num_classes])
     return counts_NK
 
 

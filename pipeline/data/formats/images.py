@@ -13,14 +13,19 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from pipeline.errors import DataError
 from pipeline.files import open_regular, replacing
 from pipeline.types import IGNORE, MOST_MEGAPIXELS
 
 EXIF_ORIENTATION = 0x0112
-TIFF_BITS_PER_SAMPLE = 258
+# Tags of a TIFF (TIFF 6.0 specification, section 8 and 18), and what some of their values mean.
+TIFF_TAGS = (258, 262, 277, 338, 339)
+TIFF_BITS_PER_SAMPLE, TIFF_PHOTOMETRIC, TIFF_SAMPLES, TIFF_EXTRA, TIFF_FORMAT = TIFF_TAGS
+TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+TIFF_BANDS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # of each photometric interpretation
+TIFF_NO_ALPHA, TIFF_FLOAT = 0, 3
 # One picture per file; what a browser cannot show is stored as PNG by ingest.
 IMAGE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM")
 EIGHT_BIT_MODES = ("RGB", "L", "P", "1", "CMYK", "YCbCr", "RGBA", "LA", "PA", "RGBX", "RGBa", "La")
@@ -82,6 +87,7 @@ def image_strips(path: Path, max_megapixels: float = MOST_MEGAPIXELS) -> Iterato
 
     What Pillow decodes is in memory all the same: 4 bytes a pixel, 1 or 2 where it is grey.
     """
+    _refuse_bands(path)
     with _opened(path, IMAGE_FORMATS, max_megapixels) as image:
         # MPO is how telephones save a JPEG with a second picture inside: the first is the photo.
         if (frames := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":
@@ -102,6 +108,53 @@ def image_strips(path: Path, max_megapixels: float = MOST_MEGAPIXELS) -> Iterato
             warnings.warn(f"{path}: alpha dropped", UserWarning, stacklevel=2)
         for first, rows in _row_images(image):
             yield PixelStrip((image.height, image.width), first, convert(rows))
+
+
+def _refuse_bands(path: Path) -> None:
+    """DataError for a TIFF of other bands than grey or RGB, or of floating-point values.
+
+    Of four bands Pillow would give the first three, of five it calls the file no image.
+    """
+    tags = _tiff_tags(path)
+    if not tags:
+        return
+    bands, bits = tags.get(TIFF_SAMPLES, (1,))[0], max(tags.get(TIFF_BITS_PER_SAMPLE, (1,)))
+    colours = TIFF_BANDS.get(tags.get(TIFF_PHOTOMETRIC, (1,))[0], bands)
+    no_alpha = tags.get(TIFF_EXTRA, (TIFF_NO_ALPHA,))[0] == TIFF_NO_ALPHA
+    if bands > colours + 1 or (bands > colours and no_alpha):
+        raise DataError(
+            f"{path}: a TIFF of {bands} bands, expected 1 (grey) or 3 (RGB); choose three, for "
+            f"example `gdal_translate -b 3 -b 2 -b 1 {path.name} rgb_{path.name}`"
+        )
+    is_float = TIFF_FLOAT in tags.get(TIFF_FORMAT, ())
+    if is_float or bits > 16:
+        raise DataError(
+            f"{path}: a TIFF of {bits}-bit {'floating-point' if is_float else 'whole'} numbers in "
+            f"{bands} band(s), which have no known range, expected 8 or 16 bits; say what is black "
+            f"and white: `gdal_translate -ot Byte -scale BLACK WHITE 0 255 {path.name} "
+            f"byte_{path.name}`"
+        )
+
+
+def _tiff_tags(path: Path) -> dict[int, tuple[int, ...]]:
+    """Whole numbers of the first picture's tags; none where it is no TIFF or cannot be read."""
+    try:
+        with open_regular(path) as file:
+            head = file.read(8)
+            if not head.startswith(TIFF_BEGINNINGS):
+                return {}
+            if b"+" in head[:4]:  # a BigTIFF
+                head += file.read(8)
+            tags = TiffImagePlugin.ImageFileDirectory_v2(head)
+            file.seek(tags.next)
+            tags.load(file)
+            found = {tag: tags[tag] for tag in TIFF_TAGS if tag in tags}
+    except (DataError, *DAMAGE):  # others say what is wrong with it
+        return {}
+    values = {tag: each if isinstance(each, tuple) else (each,) for tag, each in found.items()}
+    return {
+        tag: each for tag, each in values.items() if each and all(type(one) is int for one in each)
+    }
 
 
 def _row_images(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:

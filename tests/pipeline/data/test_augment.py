@@ -64,6 +64,20 @@ def test_a_crop_of_a_large_image_is_a_rescaled_part_of_it(seed: int) -> None:
     assert steps.min() >= 0  # the rows in their order, whether mirrored or not
 
 
+@pytest.mark.parametrize("rows", [1, 3, 100])
+def test_a_labelled_pixel_is_found_by_its_number(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(augment, "PIXELS_AT_ONCE", rows * 7)
+    mask = torch.randint(0, 3, (11, 7), generator=torch.Generator().manual_seed(0))
+    mask[mask == 2] = IGNORE
+    labelled = (mask != IGNORE).nonzero().tolist()
+    found = [augment._labelled_pixel(mask, number) for number in range(len(labelled))]
+    assert found == labelled
+    with pytest.raises(ValueError, match="1 more"):
+        augment._labelled_pixel(torch.full((2, 7), IGNORE), 1)
+
+
 def test_a_crop_goes_where_something_is_labelled() -> None:
     mask_HW = torch.full((400, 600), IGNORE, dtype=torch.uint8)
     mask_HW[300:304, 500:504] = 1

@@ -156,7 +156,9 @@ def test_several_frames_are_refused(tmp_path: Path) -> None:
 
 def test_values_without_a_range_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.ones((2, 2), np.float32)).save(tmp_path / "a.tiff")
-    with pytest.raises(DataError, match=r"a\.tiff: pixels of type 'F'"):
+    with pytest.raises(
+        DataError, match=r"a\.tiff: a TIFF of 32-bit floating-point numbers in 1 band\(s\)"
+    ):
         load_image(tmp_path / "a.tiff")
 
 
@@ -253,3 +255,69 @@ def test_twelve_bit_tiff_is_scaled_by_its_own_depth(tmp_path: Path) -> None:
     header = b"II*\x00" + struct.pack("<I", 8 + len(packed))
     (tmp_path / "a.tiff").write_bytes(header + packed + directory + bytes(4))
     assert load_image(tmp_path / "a.tiff")[0, :, 0].tolist() == [255, 128, 0, 1]
+
+
+def banded(
+    path: Path, bands: int, *, kind: str = "u1", planar: int = 1, photometric: int = 1, **extra: int
+) -> Path:
+    """An uncompressed TIFF of 6 x 8 pixels, as GDAL writes bands of no known meaning."""
+    dtype, size = np.dtype(kind), (6, 8)
+    samples = np.arange(bands * 48).reshape(bands, *size).astype(dtype)
+    data = (samples if planar == 2 else np.moveaxis(samples, 0, -1)).tobytes()
+    each = len(data) // (bands if planar == 2 else 1)
+    offsets = [8 + each * place for place in range(len(data) // each)]
+    tags: dict[int, list[int]] = {
+        256: [size[1]], 257: [size[0]], 258: [8 * dtype.itemsize] * bands, 259: [1],
+        262: [photometric], 273: offsets, 277: [bands], 278: [size[0]],
+        279: [each] * len(offsets), 284: [planar],
+        339: [{"u": 1, "i": 2, "f": 3}[dtype.kind]] * bands,
+    }  # fmt: skip
+    colours = 3 if photometric == 2 else 1
+    if bands > colours:
+        tags[338] = [extra.get("alpha", 0)] * (bands - colours)
+    at = 8 + len(data) + 2 + 12 * len(tags) + 4
+    entries, more = b"", b""
+    for tag, values in sorted(tags.items()):
+        packed = struct.pack(f"<{len(values)}I", *values)
+        entries += struct.pack("<HHI", tag, 4, len(values))
+        entries += packed if len(packed) == 4 else struct.pack("<I", at + len(more))
+        more += packed if len(packed) > 4 else b""
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4) + more
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory)
+    return path
+
+
+@pytest.mark.parametrize("planar", [1, 2])
+@pytest.mark.parametrize("kind", ["u1", "<u2"])
+@pytest.mark.parametrize(("bands", "photometric"), [(2, 1), (3, 1), (4, 2), (4, 1), (5, 2), (5, 1)])
+def test_a_tiff_of_other_bands_is_refused_with_what_to_do(
+    tmp_path: Path, bands: int, photometric: int, kind: str, planar: int
+) -> None:
+    path = banded(tmp_path / "a.tif", bands, kind=kind, planar=planar, photometric=photometric)
+    with pytest.raises(DataError) as refused:
+        load_image(path)
+    assert str(refused.value) == (
+        f"{path}: a TIFF of {bands} bands, expected 1 (grey) or 3 (RGB); choose three, for example "
+        "`gdal_translate -b 3 -b 2 -b 1 a.tif rgb_a.tif`"
+    )
+
+
+@pytest.mark.parametrize("kind", ["<f4", "<f8", "<u4", "<i4"])
+def test_a_tiff_without_a_known_range_is_refused_with_what_to_do(tmp_path: Path, kind: str) -> None:
+    path = banded(tmp_path / "a.tif", 1, kind=kind)
+    bits, word = 8 * int(kind[2]), "floating-point" if kind[1] == "f" else "whole"
+    with pytest.raises(DataError, match=rf"a TIFF of {bits}-bit {word} numbers in 1 band") as found:
+        load_image(path)
+    assert "`gdal_translate -ot Byte -scale BLACK WHITE 0 255 a.tif byte_a.tif`" in str(found.value)
+
+
+@pytest.mark.parametrize("planar", [1, 2])
+def test_a_tiff_of_three_colours_is_read_band_by_band_too(tmp_path: Path, planar: int) -> None:
+    found = load_image(banded(tmp_path / "a.tif", 3, planar=planar, photometric=2))
+    assert np.array_equal(np.moveaxis(found, -1, 0).ravel(), np.arange(144))
+
+
+def test_a_fourth_band_that_is_alpha_is_dropped(tmp_path: Path) -> None:
+    path = banded(tmp_path / "a.tif", 4, photometric=2, alpha=2)
+    with pytest.warns(UserWarning, match="alpha dropped"):
+        assert load_image(path).shape == (6, 8, 3)
