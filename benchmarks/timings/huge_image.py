@@ -269,8 +269,8 @@ def report(rows: list[dict[str, Any]], num_classes: int) -> str:
             cells: dict[str, Any] = {"stage": name}
             for side in sides:
                 row = of_form[name, side]
-                cells[f"{side:,}²: MiB"] = row["MiB"]
-                cells[f"{side:,}²: s"] = row["seconds"]
+                cells[f"{side:,} x {side:,}: MiB"] = row["MiB"]
+                cells[f"{side:,} x {side:,}: s"] = row["seconds"]
             cells["exponent"] = exponent([of_form[name, side] for side in sides])
             shown.append(cells)
         lines += ["", f"## {FORMATS[form]}", "", *table(shown)]

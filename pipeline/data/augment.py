@@ -100,13 +100,13 @@ def _labelled_pixel(mask_HW: torch.Tensor, number: int) -> list[int]:
 
     Some rows at a time: the places of all take 16 bytes a pixel.
     """
-    first, step = 0, max(1, PIXELS_AT_ONCE // mask_HW.shape[1])
-    for rows in mask_HW.split(step):
-        labelled = (rows != IGNORE).nonzero()
+    step = max(1, PIXELS_AT_ONCE // mask_HW.shape[1])
+    for first in range(0, len(mask_HW), step):
+        labelled = (mask_HW[first : first + step] != IGNORE).nonzero()
         if number < len(labelled):
             row, column = labelled[number].tolist()
             return [first + row, column]
-        first, number = first + len(rows), number - len(labelled)
+        number -= len(labelled)
     raise ValueError(f"{number} more labelled pixels are wanted than there are")
 
 

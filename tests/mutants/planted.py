@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tests.mutants.answers_and_ledger import ANSWERS_AND_LEDGER
 from tests.mutants.encoder_weights import ENCODER_WEIGHTS
+from tests.mutants.large_images import LARGE_IMAGES
 from tests.mutants.learning import LEARNING
 from tests.mutants.mutant import Mutant
 from tests.mutants.plans_made import PLANS_MADE
@@ -24,4 +25,5 @@ PLANTED: dict[str, tuple[Mutant, ...]] = (
     | ENCODER_WEIGHTS
     | PLANS_MADE
     | PROBES
+    | LARGE_IMAGES
 )

@@ -74,8 +74,8 @@ PROBES: dict[str, tuple[Mutant, ...]] = {
         Mutant(
             "a file of another shape is taken",
             KEPT_FILE,
-            "    whole = found.dtype == np.float16 and found.shape == shape\n",
-            "    whole = found.dtype == np.float16\n",
+            "None if found is None or found.shape != shape else",
+            "None if found is None else",
             f"{KEPT_TESTS}::test_an_array_of_another_shape_is_made_again",
         ),
         Mutant(
@@ -87,9 +87,9 @@ PROBES: dict[str, tuple[Mutant, ...]] = {
         ),
         Mutant(
             "the disk is filled",
-            KEPT_FILE,
-            "        if size > self._free_bytes:\n",
-            "        if not size:\n",
+            "pipeline/runtime/kept_files.py",
+            "        if num_bytes > self._free_bytes:\n",
+            "        if not num_bytes:\n",
             f"{KEPT_TESTS}::test_no_more_is_written_than_the_limit",
         ),
         Mutant(

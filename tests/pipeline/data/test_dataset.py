@@ -151,6 +151,13 @@ def test_what_is_mapped_has_the_same_pixels(tmp_path: Path, mapped: None, scale:
     assert torch.equal(from_disk.image(hashed("a")), expected)
 
 
+def test_every_scale_has_files_of_its_own(tmp_path: Path, mapped: None) -> None:
+    write(tmp_path, "a")
+    for scale in (1.0, 0.5, 1.0):
+        ImageStore(tmp_path, PARAMS.model_copy(update={"scale": scale}), 0, 1.0).image(hashed("a"))
+    assert sorted(name.split("-")[1] for name in files(tmp_path)) == ["32x64.npy", "64x128.npy"]
+
+
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"no array", None])
 def test_a_damaged_or_lost_file_is_made_again(
     tmp_path: Path, mapped: None, damage: bytes | None

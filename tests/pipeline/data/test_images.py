@@ -266,12 +266,10 @@ def banded(
     data = (samples if planar == 2 else np.moveaxis(samples, 0, -1)).tobytes()
     each = len(data) // (bands if planar == 2 else 1)
     offsets = [8 + each * place for place in range(len(data) // each)]
-    tags: dict[int, list[int]] = {
-        256: [size[1]], 257: [size[0]], 258: [8 * dtype.itemsize] * bands, 259: [1],
-        262: [photometric], 273: offsets, 277: [bands], 278: [size[0]],
-        279: [each] * len(offsets), 284: [planar],
-        339: [{"u": 1, "i": 2, "f": 3}[dtype.kind]] * bands,
-    }  # fmt: skip
+    form = {"u": 1, "i": 2, "f": 3}[dtype.kind]
+    tags: dict[int, list[int]] = {256: [size[1]], 257: [size[0]], 259: [1], 262: [photometric]}
+    tags |= {258: [8 * dtype.itemsize] * bands, 277: [bands], 284: [planar], 339: [form] * bands}
+    tags |= {273: offsets, 278: [size[0]], 279: [each] * len(offsets)}
     colours = 3 if photometric == 2 else 1
     if bands > colours:
         tags[338] = [extra.get("alpha", 0)] * (bands - colours)

@@ -81,23 +81,40 @@ def test_where_one_tile_alone_sees_the_logits_are_those_of_the_whole_image() -> 
     assert difference[:, alone].max() < 1e-4
 
 
-def test_overlapping_tiles_weigh_less_towards_their_borders() -> None:
+@pytest.mark.parametrize("axis", [0, 1])
+def test_overlapping_tiles_weigh_less_towards_their_borders(axis: int) -> None:
     """By a second writing: every pixel's mean over its tiles, one pixel at a time."""
-    pixels = image(64, 160)
+    side, length = TILE[axis], 2 * TILE[axis] + 40
+    size = (length, TILE[1]) if axis == 0 else (TILE[0], length)
 
-    def by_column(images_BCHW: Tensor) -> Tensor:
-        """Another value at each column of a tile, so that a pixel's tiles say different things."""
-        return torch.arange(96.0).expand(len(images_BCHW), 1, 64, 96)
+    def by_place(images_BCHW: Tensor) -> Tensor:
+        """Another value at each place of a tile, so that a pixel's tiles say different things."""
+        places = torch.arange(float(side)).unsqueeze(1 - axis)
+        return places.expand(len(images_BCHW), 1, *TILE)
 
-    found = logits_of(pixels, by_column)[0, 30]
-    for column in range(160):
+    found = logits_of(image(*size), by_place)[0].select(1 - axis, 30)
+    for place in range(length):
         weights, values = 0.0, 0.0
-        for left in starts(160, 96):
-            inside = column - left
-            if 0 <= inside < 96:
-                weight = min(1.0, min(inside + 0.5, 95.5 - inside) / (0.25 * 96))
+        for first in starts(length, side):
+            inside = place - first
+            if 0 <= inside < side:
+                weight = min(1.0, min(inside + 0.5, side - 0.5 - inside) / (0.25 * side))
                 weights, values = weights + weight, values + weight * inside
-        assert found[column].item() == pytest.approx(values / weights, abs=1e-4)
+        assert found[place].item() == pytest.approx(values / weights, abs=1e-4)
+
+
+def test_a_band_comes_before_the_tiles_below_it_are_cut() -> None:
+    cut: list[int] = []
+
+    def network(images_BCHW: Tensor) -> Tensor:
+        cut.append(len(images_BCHW))
+        return images_BCHW
+
+    _, bands = next(tiled([("a", image(64 * 30, 96 * 8))], [network], SETTINGS))
+    first = next(bands)[network]
+    assert first.first == 0
+    assert first.end < first.height
+    assert sum(cut) <= 2 * len(starts(96 * 8, 96)) + 8
 
 
 def test_images_of_several_sizes_come_back_in_order_and_at_their_own_size() -> None:
