@@ -27,9 +27,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from flows.annotators import brush_rle
+from flows.annotators.packed_pixels import Bools, PackedPixels
 from flows.annotators.tools.bitmask import bitmask_alpha
 from flows.annotators.tools.shapes import shape_pixels
 from pipeline.errors import AnnotationError
@@ -41,7 +41,6 @@ LABELS, BRUSH_LABELS = "labels", "brushlabels"  # our labels of any tool; of old
 TOOL_PREFIX = "label_"  # of the names of our tools, which no label comes with
 PAINTED = 127  # brushes are anti-aliased: a pixel counts as painted above this alpha
 
-Bools = npt.NDArray[np.bool_]
 _BRUSHES = ("brushlabels", "brush", "magicwand")
 _SHAPES = ("rectangle", "polygon", "ellipse", "keypoint", "vector", "bitmask")
 _PLACES = {"rle", "imageDataURL", "points", "radiusX", "height"}  # a key of each kind of mask
@@ -53,7 +52,7 @@ class Paint(NamedTuple):
 
     region_id: str
     class_index: int  # IGNORE where the class cannot be told, or is said to be unknown
-    pixels_HW: Bools
+    pixels: PackedPixels
     is_edited: bool  # Label Studio says that people changed something about the proposed region
     is_clear: bool  # whether people said what it is, be it unknown
 
@@ -137,10 +136,11 @@ def _read(
     if not (is_ours or is_drawn or named) and (labels or kind not in _BRUSHES):
         return f"{_shown(kind)} of {_shown(labels)}, none of the classes"
     is_clear = is_ours and len(labels) == len(named) == 1
+    is_exact = is_drawn or (is_ours and kind == LABELS)
     paint = Paint(
         region_id,
         known[named[0]] if is_clear else IGNORE,
-        _pixels(entry, size, is_exact=is_drawn or (is_ours and kind == LABELS)),
+        PackedPixels(_pixels(entry, size, is_exact=is_exact)),
         is_edited=entry.get("origin") == "prediction-changed",
         is_clear=is_clear,
     )
@@ -148,12 +148,12 @@ def _read(
     if not is_clear:
         return (
             f"{_shown(kind)} with labels {_shown(labels)}, expected one of the classes "
-            f"({', '.join(indices)}): its {int(paint.pixels_HW.sum())} pixel(s) are left unknown"
+            f"({', '.join(indices)}): its {len(paint.pixels)} pixel(s) are left unknown"
         )
     if entry.get("meta"):
         found.remarked_ids.add(region_id)
         return "a note on the region"
-    return None if paint.pixels_HW.any() else f"{_shown(named[0])} without a pixel"
+    return None if len(paint.pixels) else f"{_shown(named[0])} without a pixel"
 
 
 def _pixels(entry: Mapping[str, Any], size: tuple[int, int], *, is_exact: bool) -> Bools:

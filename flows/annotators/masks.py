@@ -38,6 +38,7 @@ from flows.annotators.entries import (
     Paint,
     read_entries,
 )
+from flows.annotators.packed_pixels import strips
 from pipeline.errors import AnnotationError, DataError
 from pipeline.plain_text import plain
 from pipeline.records.regions import Box, kept_inside
@@ -210,45 +211,68 @@ def _region_id(id_seed: str, class_name: str) -> str:
     return hashlib.sha256(f"{id_seed}\n{class_name}".encode()).hexdigest()[:10]
 
 
+class _Layers(NamedTuple):
+    """An answer's paints by their strength, each in the order of the list."""
+
+    left: list[Paint]
+    painted: list[Paint]
+    new: list[Paint]
+
+
 def _merged(
     answer: Entries, sent: dict[str, Paint], size: tuple[int, int], bare: int
 ) -> tuple[Mask, int]:
     """The mask, `bare` where nothing is painted, and how many pixels are unknown for want of an
     order."""
-    left_HW, painted_HW, new_HW = (np.full(size, _NOBODY, dtype=np.int16) for _ in range(3))
+    layers = _Layers([], [], [])
     for paint in answer.paints:
         before = sent.get(paint.region_id)
         if before is None:
-            new_HW[paint.pixels_HW] = paint.class_index
+            layers.new.append(paint)
         elif _is_painted_on(paint, before, answer.remarked_ids):
-            _claim(painted_HW, paint)
+            layers.painted.append(paint)
         else:
-            _claim(left_HW, paint)
-    meet_HW = (painted_HW != _NOBODY) & (new_HW != _NOBODY) & (painted_HW != new_HW)
-    claims_HW = np.where(painted_HW == _NOBODY, left_HW, painted_HW)
-    claims_HW = np.where(new_HW == _NOBODY, claims_HW, new_HW)
-    claims_HW[meet_HW] = _SEVERAL
-    num_unordered = int((claims_HW == _SEVERAL).sum())
-    claims_HW[claims_HW == _NOBODY] = bare
-    claims_HW[claims_HW == _SEVERAL] = IGNORE
-    return claims_HW.astype(np.uint8), num_unordered
+            layers.left.append(paint)
+    mask_HW, num_unordered = np.empty(size, dtype=np.uint8), 0
+    for rows in strips(size):
+        claims_RW = _claims_of(layers, rows, (rows.stop - rows.start, size[1]))
+        num_unordered += int((claims_RW == _SEVERAL).sum())
+        claims_RW[claims_RW == _NOBODY] = bare
+        claims_RW[claims_RW == _SEVERAL] = IGNORE
+        mask_HW[rows] = claims_RW
+    return mask_HW, num_unordered
 
 
-def _claim(claims_HW: _Claims, paint: Paint) -> None:
+def _claims_of(layers: _Layers, rows: slice, size: tuple[int, int]) -> _Claims:
+    """The class that has each pixel of some rows."""
+    left_RW, painted_RW, new_RW = (np.full(size, _NOBODY, dtype=np.int16) for _ in range(3))
+    for paint in layers.new:
+        new_RW[paint.pixels.rows(rows)] = paint.class_index
+    for claims_RW, paints in ((painted_RW, layers.painted), (left_RW, layers.left)):
+        for paint in paints:
+            _claim(claims_RW, paint, rows)
+    meet_RW = (painted_RW != _NOBODY) & (new_RW != _NOBODY) & (painted_RW != new_RW)
+    found_RW = np.where(painted_RW == _NOBODY, left_RW, painted_RW)
+    found_RW = np.where(new_RW == _NOBODY, found_RW, new_RW)
+    found_RW[meet_RW] = _SEVERAL
+    return found_RW
+
+
+def _claim(claims_RW: _Claims, paint: Paint, rows: slice) -> None:
     """Take the pixels that are free; those that another class holds belong to none."""
-    free_HW = paint.pixels_HW & (claims_HW == _NOBODY)
-    others_HW = paint.pixels_HW & ~free_HW & (claims_HW != paint.class_index)
-    claims_HW[free_HW] = paint.class_index
-    claims_HW[others_HW] = _SEVERAL
+    pixels_RW = paint.pixels.rows(rows)
+    free_RW = pixels_RW & (claims_RW == _NOBODY)
+    others_RW = pixels_RW & ~free_RW & (claims_RW != paint.class_index)
+    claims_RW[free_RW] = paint.class_index
+    claims_RW[others_RW] = _SEVERAL
 
 
 def _is_painted_on(paint: Paint, before: Paint, remarked_ids: set[str]) -> bool:
     """Whether the annotator painted on a proposed region: it grew, or it is called edited and
     nothing else explains why (fewer pixels, another label, a note)."""
-    if (paint.pixels_HW & ~before.pixels_HW).any():
+    if not paint.pixels.within(before.pixels):
         return True
-    is_same = paint.class_index == before.class_index
-    is_same = is_same and np.array_equal(paint.pixels_HW, before.pixels_HW)
+    is_same = paint.class_index == before.class_index and paint.pixels.same_as(before.pixels)
     return paint.is_edited and is_same and paint.region_id not in remarked_ids
 
 
