@@ -61,7 +61,7 @@ def main() -> None:
         name, side, form = args.stage
         print(json.dumps(measured(STAGES[name], Case(args.folder, int(side), form, args.classes))))
         return
-    rows = []
+    rows: list[dict[str, Any]] = []
     for form in args.formats:
         for side in args.sides:
             with tempfile.TemporaryDirectory(dir=args.folder) as folder:
@@ -69,8 +69,8 @@ def main() -> None:
                     row = in_a_process(Path(folder), name, side, form, args.classes)
                     rows.append({"stage": name, "format": form, "side": side, **row})
                     print(rows[-1], flush=True)
-    write_json(RESULTS / "huge_image.json", rows)
-    write_text(RESULTS / "huge_image.md", report(rows, args.classes))
+                    write_json(RESULTS / "huge_image.json", rows)
+                    write_text(RESULTS / "huge_image.md", report(rows, args.classes))
 
 
 class Case:
@@ -260,19 +260,18 @@ def report(rows: list[dict[str, Any]], num_classes: int) -> str:
         f"scale 1, pspnet on the smallest encoder. {machine()}. Every stage in a process of its "
         f"own, its imports among the memory; the bar is {LIMIT_MIB:,} MiB. The exponent is that of "
         "seconds in the image's area, from the two largest images: 1 = linear; a stage of less "
-        "than five seconds has none.",
+        "than five seconds has none. Where there is no figure the stage was not run, or it failed.",
     ]
     for form in dict.fromkeys(row["format"] for row in rows):
         of_form = {(r["stage"], r["side"]): r for r in rows if r["format"] == form}
         shown = []
         for name in [stage for stage in STAGES if stage != "draw"]:
+            found = [of_form.get((name, side), {}) for side in sides]
             cells: dict[str, Any] = {"stage": name}
-            for side in sides:
-                row = of_form[name, side]
-                cells[f"{side:,} x {side:,}: MiB"] = row["MiB"]
-                cells[f"{side:,} x {side:,}: s"] = row["seconds"]
-            cells["exponent"] = exponent([of_form[name, side] for side in sides])
-            shown.append(cells)
+            for side, row in zip(sides, found, strict=True):
+                cells[f"{side:,} x {side:,}: MiB"] = row.get("MiB")
+                cells[f"{side:,} x {side:,}: s"] = row.get("seconds")
+            shown.append({**cells, "exponent": exponent([row for row in found if row])})
         lines += ["", f"## {FORMATS[form]}", "", *table(shown)]
     return "\n".join([*lines, ""])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from io import BufferedWriter
 from pathlib import Path
 
@@ -45,10 +46,11 @@ class KeptArrays:
         """
         try:
             found = np.load(file, mmap_mode="c" if mapped else None, allow_pickle=False)
-            if self._make_room:
-                file.touch()
         except (OSError, ValueError, EOFError):
             return None
+        if self._make_room:
+            with suppress(OSError):  # somebody else's workspace
+                file.touch()
         return found if found.dtype == dtype else None
 
     def write(self, file: Path, num_bytes: int, fill: Callable[[BufferedWriter], None]) -> bool:

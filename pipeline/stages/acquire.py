@@ -17,13 +17,12 @@ from pipeline.array_files import array_of, read_arrays
 from pipeline.campaign import annotation_time
 from pipeline.campaign.spending import Spending, spending
 from pipeline.config.params import Params
-from pipeline.data.formats.images import load_mask
+from pipeline.data.formats.images import load_mask, value_counts
 from pipeline.errors import ConfigError, DataError
 from pipeline.records.answers import read_answers
 from pipeline.records.manifest import Sample, read_manifest
 from pipeline.records.query import write_query
 from pipeline.stages.candidates import images_of, labelled_ids, regions_of
-from pipeline.types import IGNORE
 
 WHOLE = ("sample_ids", "embeddings_ND")
 
@@ -167,7 +166,7 @@ def _by_class(
     for sample in samples:
         if sample.labelled:
             mask_HW = load_mask(root / sample.mask, num_classes)
-            counts_K += np.bincount(mask_HW[mask_HW != IGNORE], minlength=num_classes)
+            counts_K += value_counts(mask_HW)[:num_classes]
     return ByClass(
         entropy_NK=values[:, :num_classes],
         shares_NK=values[:, num_classes:],

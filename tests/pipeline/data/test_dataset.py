@@ -11,6 +11,7 @@ from PIL import Image
 from pipeline import layout
 from pipeline.config.params import ImageParams
 from pipeline.data import dataset
+from pipeline.data.augment import weak_view
 from pipeline.data.dataset import ImageStore, read_image, read_overview
 from pipeline.data.formats import images
 from pipeline.data.formats.images import PixelStrip
@@ -175,6 +176,28 @@ def test_a_damaged_or_lost_file_is_made_again(
     assert torch.equal(store.image(hashed("a")), first)
     file.unlink()
     assert torch.equal(store.image(hashed("a")), first)
+
+
+def test_crops_of_what_is_mapped_are_those_of_what_is_in_memory(
+    tmp_path: Path, mapped: None
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 140, 3), dtype=np.uint8)
+    write(tmp_path, "a")
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    Image.fromarray(pixels[:, :, 0] % 3).save(tmp_path / "a_mask.png")
+    image = PARAMS.model_copy(update={"scale": 1.0})
+    stores = [ImageStore(tmp_path, image, 0, 1.0), ImageStore(tmp_path, image, 0)]
+    for seed in range(8):
+        one, other = (
+            weak_view(
+                store.image(hashed("a")),
+                store.mask(hashed("a")),
+                torch.Generator().manual_seed(seed),
+                size=store.crop_size,
+            )
+            for store in stores
+        )
+        assert all(torch.equal(here, there) for here, there in zip(one, other, strict=True))
 
 
 def test_writing_to_what_is_mapped_does_not_reach_the_file(tmp_path: Path, mapped: None) -> None:
