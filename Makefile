@@ -10,7 +10,7 @@ BIN := .venv/bin
 unexport PREFECT_API_URL PREFECT_PROFILE PREFECT_HOME PREFECT_API_AUTH_STRING PREFECT_API_KEY
 unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
 
-.PHONY: help install .venv .venv-labelstudio .venv-docs demo down test test-fast test-slow coverage check docs faults mutants e2e-camvid camvid-seeds gpu-bench fuzz lock clean
+.PHONY: help install .venv .venv-labelstudio .venv-docs demo encoder down test test-fast test-slow coverage check docs faults mutants e2e-camvid camvid-seeds gpu-bench fuzz lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1|/' | \
@@ -47,8 +47,11 @@ install: ## both environments: the project's and Label Studio's
 .venv-docs:
 	$(call environment,$@,requirements-docs.lock,)
 
-demo: ## the whole loop on this machine with a simulated annotator; leaves its pages up
-	@export SSL_LOOP_DEMO_STARTED=$$(date +%s); $(MAKE) install; $(BIN)/python -m flows.demo
+demo: ## the whole loop on this machine with a simulated annotator; leaves its pages up: SEED=0
+	@export SSL_LOOP_DEMO_STARTED=$$(date +%s); $(MAKE) install; $(BIN)/python -m flows.demo --seed $(or $(SEED),0)
+
+encoder: .venv ## train the demo's encoder anew on synthetic day scenes: flows/demo/street_encoder.safetensors
+	$(BIN)/python -m flows.demo.street_encoder
 
 down: ## stop what `make demo` and `make e2e-camvid` started
 	@for workspace in workspaces/*/.ssl-loop; do \

@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks.support import RESULTS, machine
 from pipeline.files import write_text
 
-LIMITS_MIN = (25, 12)
+LIMITS_MIN = (25, 10)
 PHASE = re.compile(r"^done (?P<name>.+?) (?P<seconds>\d+) s$")
 WHOLE = "the whole demo"
 REPOSITORY = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from flows.annotators.label_studio_project import RETURNED, config_classes, conf
 from flows.annotators.masks import Mask, as_painted, decode_annotation, labels_for
 from flows.annotators.simulated_strokes import Interface
 from pipeline.data.formats.images import load_mask
-from pipeline.errors import ConfigError, DataError
+from pipeline.errors import ConfigError, DataError, ServiceError
 from pipeline.records.regions import kept_inside, parse_boxes
 
 # Left on a task that was answered unreadably once, so that no process does so twice.
@@ -70,6 +70,34 @@ class Behaviour:
         for field in fields(self):
             if getattr(self, field.name) < 0:
                 raise ConfigError(f"{field.name} = {getattr(self, field.name)}: expected >= 0")
+
+    def generator(self, item_id: str) -> np.random.Generator:
+        """Of everything that is drawn for one item, in the order kind, mask, then the rest."""
+        return np.random.default_rng([self.seed, *hashlib.sha256(item_id.encode()).digest()])
+
+    def kind(self, rng: np.random.Generator) -> Kind:
+        """What becomes of the task."""
+        shares = np.cumsum([getattr(self, name) for name in _EXCLUSIVE])
+        place = int(np.searchsorted(shares, rng.random(), side="right"))
+        return _EXCLUSIVE[place] if place < len(_EXCLUSIVE) else "plain"
+
+    def wanted(
+        self, before_HW: Mask, truth_HW: Mask, num_classes: int, rng: np.random.Generator
+    ) -> Wanted:
+        """What the person means to submit: the truth, by an unsure hand, perhaps with a slip."""
+        mask_HW = simulated_strokes.aim(before_HW, truth_HW, self.boundary_noise_px, rng)
+        slips = bool(rng.random() < self.wrong_class)
+        if slips:
+            mask_HW = simulated_strokes.slip(mask_HW, num_classes, rng)
+        return Wanted(mask_HW, slips)
+
+
+class Wanted(NamedTuple):
+    """The mask that a person means to submit."""
+
+    mask_HW: Mask
+    slips: bool
+    """Whether one object in it has a wrong class."""
 
 
 _EXCLUSIVE: tuple[Kind, ...] = ("skip", "edit_after_submit", "double_submit", "undecodable")
@@ -153,18 +181,27 @@ class SimulatedAnnotator:
         projects: Callable[[], Sequence[int]],
         pause_s: float = 1.0,
         on_answers: Callable[[str, AnswerSummary], None] = lambda title, summary: None,
+        on_failure: Callable[[ServiceError], None] | None = None,
     ) -> AnswerSummary:
         """Answer in the projects of these ids, pass after pass, until `until()`.
 
-        `on_answers` is told the project and the counts of each pass that had any.
+        `on_answers` is told the project and the counts of each pass that had any, `on_failure` of
+        a pass that a tool too busy to answer broke off: the next one goes on. Without it that ends
+        the run.
         """
         total = AnswerSummary()
         while not until():
-            for project_id in projects():
-                summary = self.answer(project_id)
-                total += summary
-                if summary.answered:
-                    on_answers(self.http.get(f"/api/projects/{project_id}/")["title"], summary)
+            try:
+                for project_id in projects():
+                    summary = self.answer(project_id)
+                    total += summary
+                    if summary.answered:
+                        title = self.http.get(f"/api/projects/{project_id}/")["title"]
+                        on_answers(title, summary)
+            except ServiceError as error:
+                if on_failure is None:
+                    raise
+                on_failure(error)
             if not until():
                 time.sleep(pause_s)
         return total
@@ -210,9 +247,8 @@ class SimulatedAnnotator:
         item_id, sample_id = task["data"].get("item_id"), task["data"].get("sample_id")
         if not item_id or not sample_id:
             raise DataError(f"task {task['id']} has no item_id and sample_id: not the loop's")
-        digest = hashlib.sha256(item_id.encode()).digest()
-        rng = np.random.default_rng([self.behaviour.seed, *digest])
-        kind = self._kind(rng)
+        rng = self.behaviour.generator(item_id)
+        kind = self.behaviour.kind(rng)
         if kind == "undecodable" and task["meta"].get(ONCE_UNDECODABLE):
             kind = "plain"
         prediction = task["predictions"][0] if task["predictions"] else {"id": None, "result": []}
@@ -225,10 +261,7 @@ class SimulatedAnnotator:
             decode_annotation(before, [], class_names, size=(height, width), background=background),
             boxes,
         )
-        aim_HW = simulated_strokes.aim(before_HW, truth_HW, self.behaviour.boundary_noise_px, rng)
-        slips = rng.random() < self.behaviour.wrong_class
-        if slips:
-            aim_HW = simulated_strokes.slip(aim_HW, len(class_names), rng)
+        aim_HW, slips = self.behaviour.wanted(before_HW, truth_HW, len(class_names), rng)
         changed = int((aim_HW != before_HW).sum())
         paint_HW = kept_inside(as_painted(aim_HW, class_names, background), boxes)
         painting = Interface(labels_for(class_names, background), interface.kind)
@@ -244,11 +277,6 @@ class SimulatedAnnotator:
             lead_time_s=self._lead_time_s(0 if kind == "skip" else changed, rng),
             summary=_summary(kind, changed=bool(changed), fresh=not before, slips=slips),
         )
-
-    def _kind(self, rng: np.random.Generator) -> Kind:
-        shares = np.cumsum([getattr(self.behaviour, name) for name in _EXCLUSIVE])
-        place = int(np.searchsorted(shares, rng.random(), side="right"))
-        return _EXCLUSIVE[place] if place < len(_EXCLUSIVE) else "plain"
 
     def _lead_time_s(self, pixels: int, rng: np.random.Generator) -> float:
         how = self.behaviour

@@ -14,7 +14,7 @@ from flows.ledger.domain_projects import own_projects
 from flows.services import stack
 from flows.workspace.identity import require_identity
 from flows.workspace.workspace import Workspace
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, ServiceError
 
 
 def simulate(  # noqa: PLR0913 - one keyword per option of the command
@@ -44,7 +44,11 @@ def simulate(  # noqa: PLR0913 - one keyword per option of the command
     def projects() -> list[int]:
         return own_projects(stack.ledger_url(root), require_identity(root).id)
 
-    total = person.run(stopped, projects=projects, on_answers=tell)
+    def tell_failure(error: ServiceError) -> None:
+        echo(json.dumps({"failure": str(error)}) if as_json else f"goes on after: {error}")
+
+    on_failure = tell_failure if watch else None
+    total = person.run(stopped, projects=projects, on_answers=tell, on_failure=on_failure)
     if not total.answered:
         echo(json.dumps({"answered": 0}) if as_json else "nothing is open")
 

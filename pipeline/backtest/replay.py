@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,13 @@ def replay_round(root: Path, params: Params) -> dict[str, Any]:
     return parse_evaluation(read(root / layout.EVALUATION))
 
 
-def answer_query(root: Path, truth: Path) -> list[str]:
-    """Give every sample of query.csv its true mask `truth/<stem>.png`; the ids answered.
+def answer_query(root: Path, truth: Path, skipped: Collection[str] = ()) -> list[str]:
+    """Give every sample of query.csv but `skipped` its mask `truth/<stem>.png`; the ids answered.
 
     DataError, before anything is copied, names the masks that `truth` lacks.
     """
-    asked = [row.sample_id for row in read_query(root / layout.QUERY)]
+    rows = read_query(root / layout.QUERY)
+    asked = [row.sample_id for row in rows if row.sample_id not in skipped]
     absent = [name for name in asked if not _true_mask(truth, name).exists()]
     if absent:
         raise DataError(f"{truth}: no mask for {', '.join(absent)}")

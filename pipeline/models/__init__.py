@@ -15,7 +15,11 @@ from pipeline.models.checkpoint import (
     save_model,
     save_untrained,
 )
-from pipeline.models.encoders import build_encoder, load_encoder_weights
+from pipeline.models.encoders import (
+    build_encoder,
+    load_encoder_weights,
+    save_encoder_weights,
+)
 from pipeline.models.weights import settled
 
 __all__ = [
@@ -27,6 +31,7 @@ __all__ = [
     "load_encoder_weights",
     "load_model",
     "same_model",
+    "save_encoder_weights",
     "save_model",
     "save_untrained",
     "settled",

@@ -13,7 +13,7 @@ from typing import Any
 
 import timm
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from segmentation_models_pytorch.encoders import get_encoder
 from timm.models.efficientnet import EfficientNetFeatures
 from timm.models.mobilenetv3 import MobileNetV3Features
@@ -23,6 +23,7 @@ from pipeline.config.network import AUTO_RANDOM, chosen_sha256
 from pipeline.config.params import EmbedParams, ModelParams
 from pipeline.config.planned import AUTO
 from pipeline.errors import ModelError
+from pipeline.files import replacing
 from pipeline.runtime.weights_folder import require_stored
 
 TIMM = "tu-"  # segmentation_models_pytorch's prefix for timm's names
@@ -121,6 +122,16 @@ def load_encoder_weights(encoder: nn.Module, path: Path, choice: EncoderChoice) 
         for name, value in encoder.state_dict().items():
             value.copy_(found[_plain(name)])
     return WeightsReport(matched=len(wanted), unused=tuple(surplus))
+
+
+def save_encoder_weights(encoder: nn.Module, path: Path) -> None:
+    """Write a safetensors file that `load_encoder_weights` takes: plain names, half precision."""
+    tensors = {
+        _plain(name): (value.half() if value.is_floating_point() else value).cpu().contiguous()
+        for name, value in encoder.state_dict().items()
+    }
+    with replacing(path) as beside:
+        save_file(tensors, beside)
 
 
 def drop_unused_blocks(encoder: nn.Module) -> None:

@@ -15,7 +15,7 @@ from flows.annotators.label_studio_project import RETURNED
 from flows.annotators.masks import as_painted, decode_annotation
 from flows.annotators.simulated import AnswerSummary, Behaviour, SimulatedAnnotator
 from pipeline.data.formats.images import save_mask
-from pipeline.errors import AnnotationError, ConfigError, DataError
+from pipeline.errors import AnnotationError, ConfigError, DataError, ServiceError
 from pipeline.records.regions import Box, inside, kept_inside
 from pipeline.types import IGNORE
 from tests.flows.annotators.conftest import CLASSES, MakeItems, owner_of, pull, random_mask
@@ -206,10 +206,10 @@ def test_the_same_seed_gives_the_same_answers(
     assert results[0] != results[2]
 
 
-def test_people_err_at_the_rates_given(tmp_path: Path) -> None:
+def test_people_err_at_the_rates_given() -> None:
     rates = {"skip": 0.3, "double_submit": 0.2, "edit_after_submit": 0.15, "undecodable": 0.1}
-    person = SimulatedAnnotator("http://127.0.0.1:1", "0" * 40, tmp_path, Behaviour(**rates))
-    kinds = [person._kind(np.random.default_rng(seed)) for seed in range(2000)]
+    person = Behaviour(**rates)
+    kinds = [person.kind(np.random.default_rng(seed)) for seed in range(2000)]
     shares = {kind: kinds.count(kind) / len(kinds) for kind in (*rates, "plain")}
     assert shares == pytest.approx(rates | {"plain": 0.25}, abs=0.03)
 
@@ -234,6 +234,33 @@ def test_running_answers_what_comes_until_told_to_stop(asked: Round, title: str)
     )
     assert passes == [(title, AnswerSummary(corrected=4)), (title, AnswerSummary(corrected=2))]
     assert total == AnswerSummary(corrected=6)
+
+
+def test_a_tool_too_busy_to_answer_ends_no_watch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = SimulatedAnnotator("http://127.0.0.1:1", "0" * 40, tmp_path)
+    failures: list[ServiceError] = []
+    summaries = iter([None, AnswerSummary()])
+
+    def busy_once(project_id: int) -> AnswerSummary:
+        summary = next(summaries)
+        if summary is None:
+            raise ServiceError("did not answer in time")
+        return summary
+
+    def run(**options: Any) -> AnswerSummary:
+        passes = iter([False, False, False, False])
+        until = lambda: next(passes, True)  # noqa: E731
+        return person.run(until, projects=lambda: [1], pause_s=0, **options)
+
+    monkeypatch.setattr(person, "answer", busy_once)
+    assert run(on_failure=failures.append) == AnswerSummary()
+    assert [str(error) for error in failures] == ["did not answer in time"]
+    assert next(summaries, "answered") == "answered"
+    summaries = iter([None])
+    with pytest.raises(ServiceError, match="in time"):
+        run()
 
 
 @pytest.mark.services

@@ -13,7 +13,12 @@ from torch import Tensor, nn
 
 from pipeline.config.params import EmbedParams, ModelParams
 from pipeline.errors import ModelError
-from pipeline.models import build_encoder, build_model, load_encoder_weights
+from pipeline.models import (
+    build_encoder,
+    build_model,
+    load_encoder_weights,
+    save_encoder_weights,
+)
 from pipeline.models.encoders import EncoderChoice, freeze_batch_norm
 
 ENCODER = "tu-test_efficientnet"
@@ -174,3 +179,14 @@ def test_the_shared_encoder_knows_sky_from_road() -> None:
     )
     assert any(name.startswith("conv_head") for name in report.unused)
     assert "Conv2dSame" in type(encoder.get_submodule("model.conv_stem")).__name__
+
+
+def test_what_is_saved_is_read_in_half_precision(tmp_path: Path) -> None:
+    encoder = whole_encoder(seed=1)
+    save_encoder_weights(encoder, tmp_path / "w.safetensors")
+    other = whole_encoder(seed=2)
+    report = load_encoder_weights(other, tmp_path / "w.safetensors", CHOICE)
+    assert report.unused == ()
+    for key, value in encoder.state_dict().items():
+        found = other.state_dict()[key]
+        torch.testing.assert_close(found, value.half().to(value.dtype), msg=key)
