@@ -143,6 +143,20 @@ SERVICE_FAULTS = (
         "os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)",
         f"{FLOWS}/workspace/test_credentials.py, {HOOK}",
     ),
+    Mutant(
+        "a long training counts as standing still",
+        "flows/demo/campaign.py",
+        "                evidence = (tags, moved, done, _newest_checkpoint(self.root))\n",
+        "                evidence = (tags, moved, done)\n",
+        f"{FLOWS}/demo/test_campaign.py::test_slow_is_not_failed",
+    ),
+    Mutant(
+        "a busy tool ends the simulated annotator",
+        "flows/annotators/simulated.py",
+        "                if on_failure is None:\n",
+        "                if on_failure is not None:\n",
+        f"{FLOWS}/annotators/test_simulated.py::test_a_tool_too_busy_to_answer_ends_no_watch",
+    ),
 )
 
 VERSIONS_AND_SERVICES: dict[str, tuple[Mutant, ...]] = {
