@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import torch
 
 from benchmarks.camvid.day_and_dusk import ENCODER, CamVid, locate, stage
 from benchmarks.defaults import surfaces
@@ -144,11 +145,11 @@ def cracks_found(root: Path, params: Params) -> dict[str, float | None]:
     """Recall and precision of the teacher's cracks on test, WITHIN_PX being near enough."""
     samples = [s for s in read_manifest(root / layout.MANIFEST) if s.split == "test"]
     near = Near(0, 0, 0, 0)
-    for _, logits_KHW, mask_HW in logits_and_masks(
-        root, load_model(root / layout.TEACHER), samples, params, "cracks"
-    ):
-        predicted_HW = logits_KHW.argmax(dim=0).cpu() == surfaces.CRACK
-        truth_HW = mask_HW == surfaces.CRACK
+    teacher = load_model(root / layout.TEACHER)
+    for seen in logits_and_masks(root, teacher, samples, params, "cracks"):
+        strips = [logits_KRW.argmax(dim=0).cpu() for _, logits_KRW in seen.strips]
+        predicted_HW = torch.cat(strips) == surfaces.CRACK
+        truth_HW = seen.mask_HW == surfaces.CRACK
         near = near.plus(Near.counted(predicted_HW.numpy(), truth_HW.numpy(), WITHIN_PX))
     return {"recall": near.recall, "precision": near.precision}
 

@@ -41,7 +41,8 @@ def settings(seed: int) -> dict[str, Any]:
         "train": {"seed": seed, "steps": 100, "learning_rate": 1e-2},
         "method": {"ema_decay": 0.9, "confidence_threshold": 0.8},
         "acquire": {"query_size": QUERY_SIZE, "seed": seed},
-        "loop": {"budget": QUERY_SIZE * ROUNDS},
+        # Every answer before the next round, so that a seed's curves are the same each time.
+        "loop": {"budget": QUERY_SIZE * ROUNDS, "close_at": 1.0},
     }
 
 
