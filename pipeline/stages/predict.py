@@ -23,7 +23,7 @@ from pipeline.acquisition.gradient_columns import gradient_columns
 from pipeline.campaign.annotation_time import shape_of
 from pipeline.config.params import Params
 from pipeline.data.dataset import ImageStore
-from pipeline.data.formats.images import image_size, save_mask, value_counts
+from pipeline.data.formats.images import QUICK_PNG, image_size, save_mask, value_counts
 from pipeline.errors import ModelError
 from pipeline.files import replacing
 from pipeline.inference.gradients import WHOLE, MeanGradients, gradient_view, wanted
@@ -257,16 +257,15 @@ def _told(root: Path, params: Params, predicted: Predicted) -> Rows:
 
 
 def _write_images(root: Path, sample: Sample, predicted: Prediction) -> None:
-    save_mask(
-        root / layout.sample_png(layout.PSEUDO_LABELS, sample.sample_id), predicted.classes_HW
-    )
+    pseudo_label = root / layout.sample_png(layout.PSEUDO_LABELS, sample.sample_id)
+    save_mask(pseudo_label, predicted.classes_HW, small=False)
     for folder, name in ((layout.CONFIDENCE, "least_confidence"), (layout.UNCERTAINTY, "entropy")):
         grey_HW = np.empty(predicted.classes_HW.shape, dtype=np.uint8)
         for rows, values_RW in predicted.scores[name].strips():
             shown_RW = 1 - values_RW if name == "least_confidence" else values_RW
             grey_HW[rows] = (shown_RW * 255).round()
         with replacing(root / layout.sample_png(folder, sample.sample_id)) as beside:
-            Image.fromarray(grey_HW).save(beside, "PNG", compress_level=1)
+            Image.fromarray(grey_HW).save(beside, "PNG", **QUICK_PNG)
 
 
 def _empty_folders(root: Path) -> None:

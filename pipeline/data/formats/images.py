@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,8 @@ TIFF_NO_ALPHA, TIFF_FLOAT = 0, 3
 IMAGE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM")
 EIGHT_BIT_MODES = ("RGB", "L", "P", "1", "CMYK", "YCbCr", "RGBA", "LA", "PA", "RGBX", "RGBa", "La")
 SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
+# Of 512x896 in 4 ms instead of the 140 of what packs best, for a quarter more bytes.
+QUICK_PNG: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
 PLAIN_SUFFIX = {"JPEG": ".jpg", "PNG": ".png"}
 # PNG colour types (PNG specification, IHDR).
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -252,15 +254,17 @@ def value_counts(mask_HW: NDArray[np.uint8]) -> NDArray[np.int64]:
     return counts
 
 
-def save_mask(path: Path, mask_HW: NDArray[np.uint8]) -> None:
+def save_mask(path: Path, mask_HW: NDArray[np.uint8], *, small: bool = True) -> None:
     """Write class indices as an 8-bit greyscale PNG, whole or not at all; equal masks, equal bytes.
 
-    ValueError unless `mask_HW` is a two-dimensional uint8 array.
+    `small`: packed as well as can be, for what people painted and nobody makes again; else as
+    QUICK_PNG says. ValueError unless `mask_HW` is a two-dimensional uint8 array.
     """
     if mask_HW.dtype != np.uint8 or mask_HW.ndim != 2:
         raise ValueError(f"mask is {mask_HW.dtype} {mask_HW.shape}, expected uint8 HxW")
     with replacing(path) as beside:
-        Image.fromarray(mask_HW).save(beside, format="PNG", optimize=True)
+        how: dict[str, Any] = {"optimize": True} if small else QUICK_PNG
+        Image.fromarray(mask_HW).save(beside, format="PNG", **how)
 
 
 @contextmanager

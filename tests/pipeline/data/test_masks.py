@@ -108,3 +108,12 @@ def test_only_uint8_masks_are_saved(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="expected uint8 HxW"):
             save_mask(tmp_path / "a.png", wrong)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mask_that_is_packed_quickly_is_the_same_mask(tmp_path: Path) -> None:
+    mask_HW = np.repeat(np.random.default_rng(0).integers(0, 255, (33, 47), dtype=np.uint8), 9, 0)
+    save_mask(tmp_path / "small.png", mask_HW)
+    save_mask(tmp_path / "quick.png", mask_HW, small=False)
+    assert np.array_equal(load_mask(tmp_path / "quick.png", 255), mask_HW)
+    sizes = [(tmp_path / name).stat().st_size for name in ("small.png", "quick.png")]
+    assert sizes[0] < sizes[1]
