@@ -112,9 +112,17 @@ class _Strip(NamedTuple):
     mean_KHW: Floats
     classes_HW: NDArray[np.uint8]
     scores: dict[str, Floats]
-    teacher_HW: NDArray[np.intp]
-    """The classes that the teacher alone says, and its snapshots below."""
-    snapshots: list[NDArray[np.intp]]
+    compared: list[tuple[NDArray[np.intp], NDArray[np.intp]]]
+    """Classes_HW of each snapshot and of the teacher alone; none where there are no snapshots."""
+
+
+def _compared(
+    snapshots: list[NDArray[np.float32]], teacher_KHW: NDArray[np.float32]
+) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    if not snapshots:
+        return []
+    teacher_HW = teacher_KHW.argmax(axis=0)
+    return [(each_KHW.argmax(axis=0), teacher_HW) for each_KHW in snapshots]
 
 
 def _predict_strip(views: Views, logits: Mapping[View, Tensor]) -> _Strip:
@@ -140,8 +148,7 @@ def _predict_strip(views: Views, logits: Mapping[View, Tensor]) -> _Strip:
         mean_KHW=mean_KHW,
         classes_HW=mean_KHW.argmax(axis=0).astype(np.uint8),
         scores=scores,
-        teacher_HW=teacher_KHW.argmax(axis=0),
-        snapshots=[probs_of(view).argmax(axis=0) for view in views.snapshots],
+        compared=_compared([probs_of(view) for view in views.snapshots], teacher_KHW),
     )
 
 
@@ -161,10 +168,12 @@ class _Sums:
         inside = (slice(top - rows.start, bottom - rows.start), self.box.slices[1])
         mean_KHW, entropy_HW = strip.mean_KHW[:, *inside], strip.scores["entropy"][inside]
         self._entropy_K += (mean_KHW * entropy_HW).sum(axis=(1, 2), dtype=np.float64)
-        teacher_HW, classes = torch.from_numpy(strip.teacher_HW[inside]), len(mean_KHW)
+        classes = len(mean_KHW)
         found = [
-            confusion_matrix(torch.from_numpy(each_HW[inside]), teacher_HW, classes)
-            for each_HW in strip.snapshots
+            confusion_matrix(
+                torch.from_numpy(one_HW[inside]), torch.from_numpy(teacher_HW[inside]), classes
+            )
+            for one_HW, teacher_HW in strip.compared
         ]
         before = self._confusions or [torch.zeros_like(each_KK) for each_KK in found]
         self._confusions = [one + other for one, other in zip(before, found, strict=True)]
