@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from benchmarks.fidelity import plain_networks as plain
 from benchmarks.fidelity.comparisons import Comparison, largest
 from pipeline.config.params import AcquireParams, ModelParams
-from pipeline.methods.corrmatch import Correlation, regions_of, spread_labels
+from pipeline.methods.corrmatch import Correlation
 from pipeline.methods.prevmatch import guidance
 from pipeline.models import build_model
 from pipeline.models.pspnet import PyramidPooling
 from pipeline.models.transformers.vit_parts import sincos_2d
 from pipeline.training.domain_adaptation.fourier import with_style_of
 from pipeline.training.domain_adaptation.masked_consistency import kept_patches
+from tests.pipeline.methods import test_corrmatch, test_prevmatch
 
 NUM_CLASSES = 4
 
@@ -151,13 +152,10 @@ def _correlation() -> float:
     return largest(told.logits_BKHW, [value for row in expected for value in row])
 
 
-def _regions() -> float:
-    torch.manual_seed(1)
-    pseudo = torch.where(torch.rand(6, 7) < 0.3, 1, 0)
-    reliable, rows = torch.rand(6, 7) < 0.9, torch.rand(20, 3, 4)
-    labels, sure = spread_labels(regions_of(rows, (6, 7)), pseudo, reliable, 0.8)
-    expected = plain.spread(rows.tolist(), pseudo.tolist(), reliable.tolist(), 0.8)
-    return largest(torch.cat([labels.flatten(), sure.flatten()]).float(), expected)
+def _terms(found: tuple[dict[str, Tensor], dict[str, float]]) -> float:
+    """Of a method's terms and a plain writing of each."""
+    terms, expected = found
+    return max(largest(terms[name], value) for name, value in expected.items())
 
 
 def _guidance() -> float:
@@ -176,6 +174,7 @@ MODELS_COMPARED: list[Comparison] = [
     Comparison("adapt.fourier_beta", "an image of 12x18 in another's style", _fourier),
     Comparison("adapt.masked_consistency", "which pixels are hidden", _patches),
     Comparison("corrmatch", "logits told along the correlation", _correlation),
-    Comparison("corrmatch", "labels and reliable pixels after 20 regions", _regions),
+    Comparison("corrmatch", "three terms of a step", lambda: _terms(test_corrmatch.compared())),
+    Comparison("prevmatch", "two terms of a step", lambda: _terms(test_prevmatch.compared())),
     Comparison("prevmatch", "g(t) at 10 steps", _guidance),
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from pipeline.acquisition.typiclust import typiclust
 from pipeline.config.params import AcquireParams
 
 Grid = Sequence[Sequence[float]]
+Mask = Sequence[Sequence[bool]]
 
 
 def resized(values: Grid, size: tuple[int, int]) -> list[float]:
@@ -133,27 +135,43 @@ def told(logits_KN: Grid, first_KN: Grid, second_KN: Grid) -> list[list[float]]:
     return found
 
 
-def spread(
-    rows: Sequence[Grid],
-    pseudo: Sequence[Sequence[int]],
-    reliable: Sequence[Sequence[bool]],
-    tau: float,
-) -> list[float]:
-    """Labels, then reliable pixels, after one region after another has taken one class."""
-    height, width = len(pseudo), len(pseudo[0])
-    labels = [label for row in pseudo for label in row]
-    known = [sure for row in reliable for sure in row]
-    after = list(known)
+def regions(rows: Sequence[Grid], size: tuple[int, int]) -> list[list[list[bool]]]:
+    """Each row at the image's size, then above the middle between its extremes."""
+    found = []
     for row in rows:
-        values = resized(row, (height, width))
-        middle = (min(values) + max(values)) / 2
-        inside = [place for place, value in enumerate(values) if value > middle]
-        sure = [place for place in inside if known[place]]
-        if not sure or len(sure) / len(inside) < tau:
+        values = resized(row, size)
+        least, largest = min(values), max(values)
+        above = [(value - least) / (largest - least) > 0.5 for value in values]
+        found.append([above[y * size[1] : (y + 1) * size[1]] for y in range(size[0])])
+    return found
+
+
+class Spread(NamedTuple):
+    """Labels of one image."""
+
+    labels: list[list[int]]
+    reliable: list[list[bool]]
+
+    def numbers(self) -> list[float]:
+        """Both, row by row."""
+        return [float(v) for part in (self.labels, self.reliable) for row in part for v in row]
+
+
+def spread(regions: Sequence[Mask], before: Spread, own: Mask, tau: float) -> Spread:
+    """The authors' rule, region after region, pixel after pixel; `own` is not pasted, not padding.
+
+    A region whose reliable share is at least tau, and of that more than tau one class, takes it.
+    """
+    labels, sure = [list(row) for row in before.labels], [list(row) for row in before.reliable]
+    places = [(y, x) for y in range(len(labels)) for x in range(len(labels[0]))]
+    for region in regions:
+        inside = [(y, x) for y, x in places if region[y][x] and own[y][x]]
+        known = [(y, x) for y, x in inside if before.reliable[y][x]]
+        if not known or len(known) / len(inside) < tau:
             continue
-        counts = {label: sum(labels[p] == label for p in sure) for label in set(labels)}
-        most = max(sorted(counts), key=counts.__getitem__)
-        if counts[most] / len(sure) > tau:
-            for place in inside:
-                labels[place], after[place] = most, True
-    return [float(value) for value in (*labels, *after)]
+        counts = [sum(labels[y][x] == k for y, x in known) for k in range(256)]
+        if max(counts) / len(known) > tau:
+            for y, x in inside:
+                labels[y][x] = counts.index(max(counts))
+                sure[y][x] = True
+    return Spread(labels, sure)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.fidelity.plain_networks import clusters_by_rule
 from pipeline.acquisition import query
 from pipeline.acquisition.pool import Pool
 from pipeline.acquisition.typiclust import typiclust
@@ -47,12 +48,7 @@ def test_typiclust_lets_clusters_of_5_and_fewer_wait(monkeypatch: pytest.MonkeyP
     pool = make_pool(None, embeddings, np.eye(4)[[1, 1, 3]])
     monkeypatch.setattr(TYPICLUST, "clusters", lambda points_ND, *_: points_ND.argmax(axis=1))
     picks = typiclust(pool, 25, NO_AUDIT, rng_of())
-    large, left, expected = [0, 1, 3], list(sizes), []
-    for _ in range(25):
-        open_ones = [c for c in large if left[c]] or [2]
-        expected.append(min(open_ones, key=lambda c: (labels[c], -sizes[c])))
-        left[expected[-1]] -= 1
-        labels[expected[-1]] += 1
+    expected = clusters_by_rule(sizes, labels)
     assert [kind(pick.sample_id, embeddings) for pick in picks] == expected
     assert expected[20:] == [2] * 5
 

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.fidelity import plain_networks as plain
 from pipeline.methods.corrmatch import Correlation, CorrMatch, regions_of, spread_labels
 from pipeline.methods.shared.losses import cross_entropy
 from tests.pipeline.methods.test_unimatch import Network, mixed, new_setup
 from tests.support.tiny_network import NUM_CLASSES, new_batch
 
 SIZE = (8, 8)
-Grid = list[list[int]]
 
 
 def new_method(**options) -> CorrMatch:
@@ -32,25 +32,14 @@ def test_logits_are_told_along_the_correlation_of_features() -> None:
     deepest, logits = torch.randn(1, 3, 2, 3), torch.randn(1, NUM_CLASSES, 2, 3)
     told = correlation(deepest, logits)
     z_DN = correlation.project(deepest)[0].flatten(1)
-    f1, f2 = (
+    first, second = (
         (f.weight[:, :, 0, 0] @ z_DN + f.bias[:, None]).tolist()
         for f in (correlation.first, correlation.second)
     )
-    values, expected = logits[0].flatten(1).tolist(), [[0.0] * 6 for _ in range(NUM_CLASSES)]
-    for i in range(6):
-        scores = [
-            sum(f1[k][i] * f2[k][j] for k in range(NUM_CLASSES)) / math.sqrt(NUM_CLASSES)
-            for j in range(6)
-        ]
-        total = sum(math.exp(score) for score in scores)
-        for j in range(6):
-            share = math.exp(scores[j]) / total
-            assert told.correlation_BNN[0, i, j].item() == pytest.approx(share, abs=1e-6)
-            for k in range(NUM_CLASSES):
-                expected[k][j] += values[k][i] * share
-    found = told.logits_BKHW[0].flatten(1).tolist()
-    for row, other in zip(found, expected, strict=True):
-        assert row == pytest.approx(other, abs=1e-5)
+    expected = plain.told(logits[0].flatten(1).tolist(), first, second)
+    assert told.size == (2, 3)
+    torch.testing.assert_close(told.correlation_BNN.sum(-1), torch.ones(1, 6))
+    torch.testing.assert_close(told.logits_BKHW[0].flatten(1), torch.tensor(expected))
 
 
 def test_the_features_learn_and_the_logits_do_not() -> None:
@@ -70,33 +59,6 @@ def test_a_large_map_is_pooled_before_all_pairs_are_made() -> None:
     assert told.size == (33, 32)
 
 
-def naive_regions(rows: Tensor, size: tuple[int, int]) -> list[list[list[bool]]]:
-    """Rows at the image's size, then above half of the way from least to largest."""
-    found = []
-    for row in F.interpolate(rows[:, None], size, mode="bilinear")[:, 0].tolist():
-        flat = [value for line in row for value in line]
-        least, largest = min(flat), max(flat)
-        found.append([[(v - least) / (largest - least) > 0.5 for v in line] for line in row])
-    return found
-
-
-def naive_spread(regions, pseudo: Grid, reliable, own, tau: float) -> tuple[Grid, list]:
-    """The authors' rule, region after region, pixel after pixel."""
-    labels, sure = [list(row) for row in pseudo], [list(row) for row in reliable]
-    places = [(y, x) for y in range(len(pseudo)) for x in range(len(pseudo[0]))]
-    for region in regions:
-        inside = [(y, x) for y, x in places if region[y][x] and own[y][x]]
-        known = [(y, x) for y, x in inside if reliable[y][x]]
-        if not known or len(known) / len(inside) < tau:
-            continue
-        counts = [sum(labels[y][x] == k for y, x in known) for k in range(NUM_CLASSES)]
-        if max(counts) / len(known) > tau:
-            for y, x in inside:
-                labels[y][x] = counts.index(max(counts))
-                sure[y][x] = True
-    return labels, sure
-
-
 def test_regions_take_the_class_of_their_reliable_pixels_one_after_another() -> None:
     torch.manual_seed(1)  # 4 of 20 regions are sure enough and of one class
     pseudo = torch.where(torch.rand(6, 7) < 0.3, 1, 0)
@@ -104,11 +66,10 @@ def test_regions_take_the_class_of_their_reliable_pixels_one_after_another() -> 
     own = torch.rand(6, 7) < 0.9
     rows = torch.rand(20, 3, 4)
     regions = regions_of(rows, (6, 7))
-    assert regions.tolist() == naive_regions(rows, (6, 7))
-    tau = 0.8
-    labels, sure = spread_labels(regions & own, pseudo, reliable, tau)
-    plain = [each.tolist() for each in (regions, pseudo, reliable, own)]
-    expected = naive_spread(*plain, tau)
+    assert regions.tolist() == plain.regions(rows.tolist(), (6, 7))
+    labels, sure = spread_labels(regions & own, pseudo, reliable, 0.8)
+    before = plain.Spread(pseudo.tolist(), reliable.tolist())
+    expected = plain.spread(regions.tolist(), before, own.tolist(), 0.8)
     assert (labels.tolist(), sure.tolist()) == expected
     assert (labels != pseudo).any()
     assert (sure & ~reliable).any()
@@ -155,8 +116,8 @@ def pasted(values: Tensor, boxes_BHW: Tensor) -> Tensor:
     return found
 
 
-def test_the_terms_are_the_authors_formula() -> None:
-    """In eval mode, in which nothing but regions and perturbed features is drawn."""
+def compared() -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Terms in eval mode, in which nothing but regions and perturbed features is drawn."""
     tau = 0.5
     method, batch = new_method(threshold_start=tau), new_batch(1, size=SIZE)
     method.eval()
@@ -176,28 +137,31 @@ def test_the_terms_are_the_authors_formula() -> None:
         pasted(values, view.boxes_BHW) for values in (probs, valid, sure, pseudo)
     )
     spread = [
-        naive_spread(
-            naive_regions(told[1].correlation_BNN[b, places].view(20, *SIZE), SIZE),
-            labels_m[b].tolist(),
-            (sure_m & valid_m)[b].tolist(),
+        plain.spread(
+            plain.regions(told[1].correlation_BNN[b, places].view(20, *SIZE).tolist(), SIZE),
+            plain.Spread(labels_m[b].tolist(), (sure_m & valid_m)[b].tolist()),
             (valid_m & ~view.boxes_BHW)[b].tolist(),
             tau,
         )
         for b in range(3)
     ]
-    strong = ([labels for labels, _ in spread], [reliable for _, reliable in spread], valid_m)
+    strong = ([one.labels for one in spread], [one.reliable for one in spread], valid_m)
+    assert torch.tensor(strong[1]).sum() > (sure_m & valid_m).sum(), "regions reach further"
     soft = mean_divergence(logits[2], target, sure_m, valid_m)
     on_labels = cross_entropy(told[0].logits_BKHW, batch.masks_BHW).item()
     on_strong = mean_nll(told[2].logits_BKHW, *strong)
     on_weak = mean_nll(told[1].logits_BKHW, pseudo, sure, valid)
-    expected = {
+    return losses.terms, {
         "consistency": (mean_nll(logits[2], *strong) + soft) / 2,
         "feature_consistency": mean_nll(perturbed, pseudo, sure, valid) / 2,
         "correlation": on_labels + (on_strong + on_weak) / 4,
     }
+
+
+def test_the_terms_are_the_authors_formula() -> None:
+    terms, expected = compared()
     for name, value in expected.items():
-        assert losses.terms[name].item() == pytest.approx(value, rel=1e-4), name
-    assert torch.tensor(strong[1]).sum() > (sure_m & valid_m).sum(), "regions reach further"
+        assert terms[name].item() == pytest.approx(value, rel=1e-4), name
 
 
 def test_without_regions_labels_stay_where_they_were() -> None:

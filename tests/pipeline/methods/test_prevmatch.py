@@ -34,8 +34,8 @@ def new_method(num_kept: int = 0) -> PrevMatch:
     return method
 
 
-def test_the_terms_are_the_papers_formula() -> None:
-    """The weak view's labels by w_1 f_1 + w_2 f_2 instead of the student's; g(3) = .6."""
+def compared() -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Terms of step 3 of 10: the weak view's labels by w_1 f_1 + w_2 f_2, and g(3) = .6."""
     method, batch = new_method(3), batch_with_two_boxes()
     torch.manual_seed(5)
     losses = method(batch, 3)
@@ -58,8 +58,13 @@ def test_the_terms_are_the_papers_formula() -> None:
     )
     plain = views[0]._replace(boxes_BHW=torch.zeros_like(valid_BHW))
     features = view_loss(plain, valid_BHW, target, method.student.decode([weak, dropped]), TAU)
-    assert losses.terms["previous"].item() == pytest.approx(0.6 * strong / 4, rel=1e-4)
-    assert losses.terms["previous_features"].item() == pytest.approx(0.6 * features / 2, rel=1e-4)
+    return losses.terms, {"previous": 0.6 * strong / 4, "previous_features": 0.6 * features / 2}
+
+
+def test_the_terms_are_the_papers_formula() -> None:
+    terms, expected = compared()
+    for name, value in expected.items():
+        assert terms[name].item() == pytest.approx(value, rel=1e-4)
 
 
 def test_guidance_is_a_triangle() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.fidelity import plain_networks as plain
 from pipeline.config.params import ModelParams
 from pipeline.errors import ConfigError, ModelError
 from pipeline.methods.shared.losses import cross_entropy, labelled_loss
@@ -46,29 +47,6 @@ def test_resnet_50s_size_is_the_papers() -> None:
         assert sum(p.numel() for p in model.get_submodule(name).parameters()) == expected, name
 
 
-def pooled(values_HW: list[list[float]], side: int) -> list[list[float]]:
-    """Means over side x side parts, which share pixels where they do not divide the map."""
-    height, width = len(values_HW), len(values_HW[0])
-    found = []
-    for i in range(side):
-        rows = values_HW[i * height // side : -(-(i + 1) * height // side)]
-        found.append([])
-        for j in range(side):
-            part = [v for row in rows for v in row[j * width // side : -(-(j + 1) * width // side)]]
-            found[-1].append(sum(part) / len(part))
-    return found
-
-
-def at(values: list[list[float]], y: float, x: float) -> float:
-    """Bilinear, edges continued."""
-    total = 0.0
-    y, x = (min(max(p, 0.0), len(values) - 1.0) for p in (y, x))
-    for i, row in enumerate(values):
-        for j, value in enumerate(row):
-            total += max(0.0, 1 - abs(y - i)) * max(0.0, 1 - abs(x - j)) * value
-    return total
-
-
 def test_the_pyramid_is_means_of_1_4_9_and_36_parts_beside_the_map() -> None:
     torch.manual_seed(0)
     pooling, (height, width) = PyramidPooling(4, 5, 0.1).eval(), (7, 10)
@@ -80,7 +58,7 @@ def test_the_pyramid_is_means_of_1_4_9_and_36_parts_beside_the_map() -> None:
     assert torch.equal(seen["maps"][:4], deepest_4hw)
     for level, side in enumerate((1, 2, 3, 6)):
         (weights,) = pooling.narrow[level][0].weight[:, :, 0, 0].tolist()
-        parts = [pooled(channel, side) for channel in deepest_4hw.tolist()]
+        parts = [plain.pooled(channel, side) for channel in deepest_4hw.tolist()]
         narrow = [
             [
                 max(0.0, sum(w * p[i][j] for w, p in zip(weights, parts, strict=True)))
@@ -89,11 +67,8 @@ def test_the_pyramid_is_means_of_1_4_9_and_36_parts_beside_the_map() -> None:
             ]
             for i in range(side)
         ]
-        for y in range(height):
-            for x in range(width):
-                place = (y + 0.5) * side / height - 0.5, (x + 0.5) * side / width - 0.5
-                expected = at(narrow, *place)
-                assert seen["maps"][4 + level, y, x].item() == pytest.approx(expected, abs=1e-5)
+        expected = torch.tensor(plain.resized(narrow, (height, width))).view(height, width)
+        torch.testing.assert_close(seen["maps"][4 + level], expected)
 
 
 def test_the_auxiliary_head_reads_stage_4_and_weighs_four_tenths() -> None:

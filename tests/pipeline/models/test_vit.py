@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from benchmarks.fidelity import plain_networks as plain
 from pipeline.config.params import ModelParams
 from pipeline.errors import ConfigError, ModelError
 from pipeline.models import build_model
@@ -100,14 +101,6 @@ def test_sincos_2d_by_the_formula(formula, denominator: int) -> None:
                 assert found[y, x, i::quarter].tolist() == pytest.approx(expected, abs=1e-6)
 
 
-def cubic(t: float) -> float:
-    """Keys's kernel with a = -3/4, torch's and DINOv2's."""
-    t = abs(t)
-    if t <= 1:
-        return 1.25 * t**3 - 2.25 * t**2 + 1
-    return -0.75 * (t**3 - 5 * t**2 + 8 * t - 4) if t < 2 else 0.0
-
-
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["vit", "dinov2_dpt"])
 def test_dinov2s_positions_are_interpolated_as_in_its_code(name: str) -> None:
@@ -121,16 +114,9 @@ def test_dinov2s_positions_are_interpolated_as_in_its_code(name: str) -> None:
     seen_ND = tokens_seen(model, torch.rand(1, 3, 32, 128))[0]  # 2x9 patches of 14 pixels
     torch.testing.assert_close(seen_ND[0], vit.cls_token[0, 0] + vit.pos_embed[0, 0])
     table = vit.pos_embed[0, 1:, 7].view(side, side).tolist()
-    for y in range(height):
-        for x in range(width):
-            from_y = (y + 0.5) * side / (height + 0.1) - 0.5
-            from_x = (x + 0.5) * side / (width + 0.1) - 0.5
-            expected = 0.0
-            for i in range(math.floor(from_y) - 1, math.floor(from_y) + 3):
-                for j in range(math.floor(from_x) - 1, math.floor(from_x) + 3):
-                    value = table[min(max(i, 0), side - 1)][min(max(j, 0), side - 1)]
-                    expected += cubic(from_y - i) * cubic(from_x - j) * value
-            assert seen_ND[1 + y * width + x, 7].item() == pytest.approx(expected, abs=1e-4)
+    scale = ((height + 0.1) / side, (width + 0.1) / side)
+    expected = torch.tensor(plain.bicubic(table, (height, width), scale))
+    torch.testing.assert_close(seen_ND[1:, 7], expected, atol=1e-4, rtol=0)
 
 
 @torch.no_grad()

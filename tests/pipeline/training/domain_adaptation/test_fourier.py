@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.fidelity.plain_networks import with_style
 from pipeline.training.domain_adaptation.fourier import low_frequencies, with_style_of
 
 
 def images(seed: int, size: tuple[int, int] = (16, 24)) -> Tensor:
     return torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(seed))
-
-
-def naive(source_HW: np.ndarray, style_HW: np.ndarray, beta: float) -> np.ndarray:
-    """With the centre in the middle, as the paper draws it, and loops; a square as in its code."""
-    source, style = (np.fft.fftshift(np.fft.fft2(each)) for each in (source_HW, style_HW))
-    amplitude = np.abs(source)
-    height, width = source_HW.shape
-    for row in range(height):
-        for column in range(width):
-            far = max(abs(row - height // 2), abs(column - width // 2))
-            if far <= math.floor(beta * min(height, width)):
-                amplitude[row, column] = np.abs(style[row, column])
-    mixed = np.fft.ifft2(np.fft.ifftshift(amplitude * np.exp(1j * np.angle(source))))
-    return mixed.real.clip(0, 1)
 
 
 @pytest.mark.parametrize("beta", [0.01, 0.09, 0.3])
@@ -37,7 +22,7 @@ def test_it_is_the_papers_equation_on_the_codes_square(beta: float, size: tuple[
     found = with_style_of(source, style, beta)
     for b in range(2):
         for c in range(3):
-            expected = naive(source[b, c].double().numpy(), style[b, c].double().numpy(), beta)
+            expected = with_style(source[b, c].numpy(), style[b, c].numpy(), beta)
             np.testing.assert_allclose(found[b, c].numpy(), expected, atol=1e-5)
 
 
