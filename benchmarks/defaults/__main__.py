@@ -23,7 +23,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -209,12 +209,20 @@ def plain(
     return found["miou"]
 
 
+class CellKind(NamedTuple):
+    """What the seeds of a cell have in common."""
+
+    profile: str
+    data: str
+    labels: int
+
+
 def report() -> str:
     """A row for each set and number of labels, of all cells that are kept."""
-    cells: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
+    cells: dict[CellKind, list[dict[str, Any]]] = {}
     for path in sorted((RESULTS / "defaults").glob("*.json")):
         data, labels, profile, *_ = path.stem.split("-")
-        cells.setdefault((profile, data, int(labels)), []).append(read_json(path))
+        cells.setdefault(CellKind(profile, data, int(labels)), []).append(read_json(path))
     rows = [
         {
             "profile": profile,
@@ -242,7 +250,7 @@ def report() -> str:
     return "\n".join(lines)
 
 
-def _small_things(cells: Mapping[tuple[str, str, int], list[dict[str, Any]]]) -> list[str]:
+def _small_things(cells: Mapping[CellKind, list[dict[str, Any]]]) -> list[str]:
     """Of surfaces alone: the teacher's discs and cracks."""
     rows = [
         {

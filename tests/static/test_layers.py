@@ -49,7 +49,7 @@ ORDER = {
     ),
     "benchmarks": (
         "support", "camvid", "methods", "backtest", "adaptation", "shift", "watch", "timings",
-        "robustness", "defaults", "fidelity",
+        "robustness", "defaults", "gpu", "fidelity",
     ),
 }  # fmt: skip
 

@@ -34,7 +34,7 @@ Components = tuple[Tensor, Tensor]
 """mean_C and projection_CD."""
 
 
-class Moments:
+class FeatureMoments:
     """Of cells, as they come: what principal components are made of."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Moments:
 
 def principal_components(features: Iterable[Tensor], count: int) -> Components:
     """(mean_C, projection_CD) of features_BChw, some images each."""
-    moments = Moments()
+    moments = FeatureMoments()
     for features_BChw in features:
         moments.add(features_BChw)
     return moments.components(count)
@@ -114,7 +114,7 @@ def _made(
     store = ImageStore(root, params.image, 0, params.train.decoded_gib)
     network.eval()
     groups = GROUPS[: len(network.decoder.components)]
-    moments = [Moments() for _ in groups]
+    moments = [FeatureMoments() for _ in groups]
     with Progress("components of features", len(described)) as progress:
         for first in range(0, len(described), BATCH):
             group = described[first : first + BATCH]
