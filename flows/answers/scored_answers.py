@@ -95,7 +95,7 @@ def _compared(
     asked = find_query_item(session, row.item_id)
     background = background_of(loop.workspace, asked) if asked else None
     sent = pre_annotation(session, row.item_id) or []
-    if not sent and (background is None or not _had_teacher(session, asked)):
+    if not sent and (asked is None or background is None or not _had_teacher(session, asked)):
         return row
     classes = loop.read_params().classes
     truth_HW = load_mask(loop.root / sample.mask, len(classes))
@@ -110,7 +110,7 @@ def _compared(
     return replace(row, counts=counts, boundary=shape.boundary, regions=shape.regions)
 
 
-def _had_teacher(session: Session, asked: QueryItem | None) -> bool:
-    """Whether somebody said that all of it is background, and not nobody anything."""
-    trained = checkpoints(session, asked.domain) if asked else []
-    return any(one.round_index == asked.round_index for one in trained if asked)
+def _had_teacher(session: Session, asked: QueryItem) -> bool:
+    """Whether nothing was sent because a teacher said that all of it is background."""
+    trained = checkpoints(session, asked.domain)
+    return any(one.round_index == asked.round_index for one in trained)
