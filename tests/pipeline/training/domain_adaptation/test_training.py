@@ -119,7 +119,7 @@ def test_mixed_images_get_colours_unless_colours_are_off(
     weights_of(
         shifted, dusk_params({"cross_domain_mix": True}, method={"strong_colour": strong_colour})
     )
-    assert len(asked) == (3 if strong_colour else 0)  # steps
+    assert len(asked) == (4 if strong_colour else 0)  # steps
     assert all(images.min() >= 0 and images.max() <= 1 for images in asked)  # not normalised
 
 
