@@ -25,8 +25,8 @@ PROBES: dict[str, tuple[Mutant, ...]] = {
         Mutant(
             "features are not centred",
             MODEL_FILE,
-            " - self.mean_C[:, None, None]\n",
-            "\n",
+            "F.conv2d(each - mean_C[:, None, None], ",
+            "F.conv2d(each, ",
             f"{PROBE_TESTS}::test_its_formula_cell_by_cell",
         ),
         Mutant(
