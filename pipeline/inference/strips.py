@@ -45,6 +45,7 @@ def strips_of(bands: Iterable[dict[View, Band]], size: tuple[int, int]) -> Itera
             yield LogitStrip(rows, resized)
         done = max(done, ready)
         before = {view: _from(band, _source(done, band, size)) for view, band in seen.items()}
+        del found, seen, one  # before the next band is made
 
 
 def resize_rows(band: Band, size: tuple[int, int], rows: slice) -> Tensor:

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
-from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -22,6 +20,7 @@ from pipeline.types import STRIDE_PX
 
 OVERLAP = 0.25  # of a tile's side, at least: near its border a network sees half of what is around
 BATCH = 8  # tiles per pass; more saves no time on a CPU
+MANY = 64  # tiles of a large image: a last pass that is not full costs it nothing
 
 Key = TypeVar("Key")
 View = Callable[[Tensor], Tensor]
@@ -86,11 +85,24 @@ def tiled(
     never a large image. The bands of one image are to be taken before the next one. What fits one
     tile is seen whole, padded bottom and right by its last pixels: one band. In a larger image
     tiles overlap by a quarter or more; there the mean of their logits counts, weighing less towards
-    a tile's border. Tiles of different images share a pass. A view may give cells of several pixels
-    instead of logits.
+    a tile's border. Tiles of different images share a pass, but for large ones. A view may give
+    cells of several pixels instead of logits.
     """
-    for mosaic, found in groupby(_bands(images, views, settings), key=itemgetter(0)):
-        yield mosaic.key, (bands for _, bands in found)
+    found = _bands(images, views, settings)
+    for mosaic, first in found:
+        bands = _of_one(mosaic, first, found)
+        yield mosaic.key, bands
+        for _ in bands:  # what nobody took
+            pass
+
+
+def _of_one(
+    mosaic: _Mosaic, first: dict[View, Band], found: Iterator[tuple[_Mosaic, dict[View, Band]]]
+) -> Bands:
+    """One image's bands; after its last one nothing of the next image is looked at."""
+    yield first
+    while not mosaic.complete:
+        yield next(found)[1]
 
 
 def _bands(
@@ -98,12 +110,13 @@ def _bands(
 ) -> Iterator[tuple[_Mosaic, dict[View, Band]]]:
     waiting: deque[_Mosaic] = deque()
 
-    def tiles() -> Iterator[_Tile]:
+    def mosaics() -> Iterator[_Mosaic]:
         for key, image_CHW in images:
             waiting.append(_Mosaic(key, image_CHW, settings.tile))
-            yield from waiting[-1].tiles()
+            del image_CHW  # the mosaic lets it go when all bands are given
+            yield waiting[-1]
 
-    for group in _groups(tiles(), max(1, BATCH // len(views))):
+    for group in _groups(mosaics(), max(1, BATCH // len(views))):
         pixels_BCHW = torch.stack([tile.pixels_CHW for tile in group]).to(settings.device)
         normalised_BCHW = normalise(pixels_BCHW, settings.normalisation)
         for view in views:
@@ -143,7 +156,10 @@ def cut(key: Any, image_CHW: Tensor, tile: tuple[int, int]) -> Iterator[tuple[Ti
 class _Tile(NamedTuple):
     mosaic: _Mosaic
     place: TilePlace
-    pixels_CHW: Tensor
+
+    @property
+    def pixels_CHW(self) -> Tensor:
+        return self.mosaic.pixels(self.place.top, self.place.left)
 
 
 class _Mosaic:
@@ -157,10 +173,15 @@ class _Mosaic:
         self._means: dict[View, _RowOfTiles] = {}
         self._given = 0
 
+    @property
+    def num_tiles(self) -> int:
+        """Of the image."""
+        return len(self._layout.tops) * len(self._layout.lefts)
+
     def tiles(self) -> Iterator[_Tile]:
         for top in self._layout.tops:
             for left in self._layout.lefts:
-                yield _Tile(self, TilePlace(self.key, top, left), self._pixels(top, left))
+                yield _Tile(self, TilePlace(self.key, top, left))
 
     def add(self, tile: _Tile, view: View, values_KHW: Tensor) -> None:
         """The tiles of a view in the order of `tiles`."""
@@ -173,14 +194,18 @@ class _Mosaic:
         """Bands that every view has come past and nobody got yet."""
         while all(view in self._means and self._means[view].done for view in views):
             self._given += 1
-            yield {view: self._means[view].done.popleft() for view in views}
+            bands = {view: self._means[view].done.popleft() for view in views}
+            if self.complete:  # a large image is not needed while its bands are made use of
+                self._means.clear()
+                self._image_CHW = torch.empty(0, 0, 0)
+            yield bands
 
     @property
     def complete(self) -> bool:
         """Whether all bands were given."""
         return self._given == len(self._layout.tops)
 
-    def _pixels(self, top: int, left: int) -> Tensor:
+    def pixels(self, top: int, left: int) -> Tensor:
         """The image's last rows and columns again where the tile reaches beyond them."""
         height, width = self._image_CHW.shape[-2:]
         inside_CHW = self._image_CHW[:, top : top + self._tile[0], left : left + self._tile[1]]
@@ -266,6 +291,17 @@ def _ramp(cells: int, like: Tensor) -> Tensor:
     return (from_border / (OVERLAP * cells)).clamp(max=1)
 
 
-def _groups(tiles: Iterator[_Tile], size: int) -> Iterator[list[_Tile]]:
-    while group := list(islice(tiles, size)):
+def _groups(mosaics: Iterable[_Mosaic], size: int) -> Iterator[list[_Tile]]:
+    """Tiles for each pass; beside those of a large image no other is in memory."""
+    group: list[_Tile] = []
+    for mosaic in mosaics:
+        for tile in mosaic.tiles():
+            group.append(tile)
+            if len(group) == size:
+                yield group
+                group = []
+        if group and mosaic.num_tiles > MANY:
+            yield group
+            group = []
+    if group:
         yield group

@@ -1,4 +1,5 @@
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import pytest
@@ -7,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.data.augment import normalise
+from pipeline.inference import tiles
 from pipeline.inference.tiles import OVERLAP, TileSettings, starts, tiled
 from tests.support.whole_logits import whole
 
@@ -115,6 +117,29 @@ def test_a_band_comes_before_the_tiles_below_it_are_cut() -> None:
     assert first.first == 0
     assert first.end < first.height
     assert sum(cut) <= 2 * len(starts(96 * 8, 96)) + 8
+
+
+def test_a_large_image_is_let_go_before_the_next_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiles, "MANY", 8)
+    alive: list[weakref.ref[Tensor]] = []
+
+    def images() -> Iterator[tuple[int, Tensor]]:
+        for key in range(3):
+            assert all(each() is None for each in alive)
+            pixels = image(64 * 9, 96 * 3)
+            alive.append(weakref.ref(pixels))
+            yield key, pixels
+            del pixels
+
+    for key, bands in tiled(images(), [local_network()], SETTINGS):
+        assert len(list(bands)) == len(starts(64 * 9, 64))
+        assert len(alive) == key + 1
+
+
+def test_bands_that_nobody_takes_are_passed_over() -> None:
+    pixels = {str(seed): image(200, 200, seed=seed) for seed in range(3)}
+    found = [key for key, _ in tiled(pixels.items(), [local_network()], SETTINGS)]
+    assert found == list(pixels)
 
 
 def test_images_of_several_sizes_come_back_in_order_and_at_their_own_size() -> None:
