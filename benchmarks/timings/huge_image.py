@@ -95,7 +95,7 @@ class Case:
                 "domain": "day",
                 "domains": {"day": {}},
                 "image": {"height_px": 256, "width_px": 256, "scale": 1.0},
-                "model": {"name": "pspnet", "encoder": "tu-test_efficientnet"},
+                "model": {"name": "pspnet_mini", "encoder": "tu-test_efficientnet"},
                 "embed": {"encoder": "tu-test_efficientnet"},
                 "train": {"steps": 20, "checkpoint_every_s": 1e9},
                 "acquire": {"query_size": 1},
@@ -267,8 +267,8 @@ def report(rows: list[dict[str, Any]], num_classes: int) -> str:
         "# One very large image through a round",
         "",
         f"`python -m benchmarks.timings.huge_image`: {num_classes} classes, tiles of 256 pixels at "
-        f"scale 1, pspnet on the smallest encoder. {machine()}. Every stage in a process of its "
-        f"own, its imports among the memory; the bar is {LIMIT_MIB:,} MiB. Seconds are the CPU's. "
+        f"scale 1, pspnet_mini on the smallest encoder. {machine()}. Every stage in a process of "
+        f"its own, its imports among the memory; the bar is {LIMIT_MIB:,} MiB. Seconds are the CPU's. "
         "The exponent is theirs in the image's area, from the two largest images: 1 = linear; a "
         "stage of less than five seconds has none. No figure: the stage was not run, or it failed.",
     ]
