@@ -121,16 +121,15 @@ class ProbeDecoder(nn.Module):
 
     def project(self, features: Sequence[Tensor]) -> Tensor:
         """cells_BDhw: of the maps side by side, each projected before it is enlarged, for that is
-        the same and takes a tenth of the time."""
+        the same and quicker."""
         maps = coarse_maps(features)
         if len(self.components) > 1:
             maps.append(fine_map(features))
         widths = [each.shape[1] for each in maps]
         parts = [
-            F.interpolate(
+            _enlarged(
                 F.conv2d(each - mean_C[:, None, None], projection_CD.T[..., None, None]),
                 _cells(features),
-                mode="bilinear",
             )
             for each, mean_C, projection_CD in zip(
                 maps,
@@ -177,8 +176,7 @@ class PerCell(nn.Module):
 def side_by_side(features: Sequence[Tensor]) -> Tensor:
     """features_BChw: the maps from 1/4 on at 1/4 of the image, which comes first."""
     size = _cells(features)
-    enlarged = [F.interpolate(each, size, mode="bilinear") for each in coarse_maps(features)]
-    return torch.cat(enlarged, dim=1)
+    return torch.cat([_enlarged(each, size) for each in coarse_maps(features)], dim=1)
 
 
 def coarse_maps(features: Sequence[Tensor]) -> list[Tensor]:
@@ -193,6 +191,12 @@ def fine_map(features: Sequence[Tensor]) -> Tensor:
     halves = [each for each in features[1:] if each.shape[-2] == 2 * rows and each.shape[1]]
     finer = (halves or features)[0]
     return F.pixel_unshuffle(finer, finer.shape[-2] // rows)
+
+
+def _enlarged(map_BChw: Tensor, size: tuple[int, int]) -> Tensor:
+    if map_BChw.shape[-2:] == size:
+        return map_BChw
+    return F.interpolate(map_BChw, size, mode="bilinear")
 
 
 def _cells(features: Sequence[Tensor]) -> tuple[int, int]:
