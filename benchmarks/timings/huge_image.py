@@ -268,7 +268,7 @@ def report(rows: list[dict[str, Any]], num_classes: int) -> str:
         "",
         f"`python -m benchmarks.timings.huge_image`: {num_classes} classes, tiles of 256 pixels at "
         f"scale 1, pspnet_mini on the smallest encoder. {machine()}. Every stage in a process of "
-        f"its own, its imports among the memory; the bar is {LIMIT_MIB:,} MiB. Seconds are the CPU's. "
+        f"its own, its imports among the memory; the bar is {LIMIT_MIB:,} MiB. Seconds: the CPU's. "
         "The exponent is theirs in the image's area, from the two largest images: 1 = linear; a "
         "stage of less than five seconds has none. No figure: the stage was not run, or it failed.",
     ]
