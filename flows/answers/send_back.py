@@ -51,6 +51,8 @@ def _is_readable(state: ItemState) -> bool:
 
 
 def _note(loop: Loop, task: ToolTask, row: Annotation | None) -> None:
+    if row is None and not task.data.get(RETURNED):
+        return  # nothing was said, so nothing is taken back
     reason = _reason(loop, task.item_id)
     wanted = {"reason": reason, RETURNED: ""}
     if row is not None:
@@ -59,8 +61,6 @@ def _note(loop: Loop, task: ToolTask, row: Annotation | None) -> None:
             f"({reason})",
             RETURNED: "yes",
         }
-    elif not task.data.get(RETURNED):
-        return  # nothing was said, so nothing is taken back
     if wanted.items() <= task.data.items():
         return
     loop.annotator.note(task, wanted)

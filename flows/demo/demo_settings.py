@@ -38,7 +38,9 @@ def settings(seed: int) -> dict[str, Any]:
         "image": SIZE,
         "model": {"name": "probe", **encoder},
         "embed": encoder,
-        "train": {"seed": seed, "steps": 100, "learning_rate": 1e-2},
+        "train": {"seed": seed, "steps": 250, "learning_rate": 1e-2},
+        # A probe has learnt so soon that the last round's weights need no holding on to.
+        "adapt": {"warm_start_rate": 1.0, "warm_start_share": 0.0},
         "method": {"ema_decay": 0.9, "confidence_threshold": 0.8},
         "acquire": {"query_size": QUERY_SIZE, "seed": seed},
         # Every answer before the next round, so that a seed's curves are the same each time.

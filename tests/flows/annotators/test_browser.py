@@ -337,15 +337,16 @@ def test_what_every_tool_drew_is_read_as_the_screen_showed_it(
     assert list(covered) == list(kinds)
     canvas_HW = np.full(SIZE, SKY)
     for paint in read_entries(pulled.result, CLASSES, SIZE).paints:
+        pixels_HW = paint.pixels.rows(slice(None))
         covered_HW = covered[paint.region_id]
-        differing = (covered_HW > 0.5) != paint.pixels_HW
+        differing = (covered_HW > 0.5) != pixels_HW
         if kinds[paint.region_id] == "bitmask":
             assert not differing.any()
         if kinds[paint.region_id] == "brush":  # an edge through the middle of pixels is either
             assert (np.abs(covered_HW[differing] - 0.5) < 0.1).all()
-        assert not (differing & ~rim(paint.pixels_HW)).any()
-        assert paint.pixels_HW.sum() > 300
-        canvas_HW[paint.pixels_HW] = paint.class_index
+        assert not (differing & ~rim(pixels_HW)).any()
+        assert pixels_HW.sum() > 300
+        canvas_HW[pixels_HW] = paint.class_index
     mask, beside = read_annotation(pulled.result, [], CLASSES, size=SIZE, background="sky")
     np.testing.assert_array_equal(mask, canvas_HW)
     assert beside == ""
