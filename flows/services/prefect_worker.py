@@ -47,7 +47,8 @@ def _renew_when_due(root: Path, limit_mib: float) -> None:
         if may_renew(process, limit_mib, partial(_unfinished, root)):
             held = process.memory_info().rss / 2**20
             print(f"worker begins again at {held:.0f} MiB", file=sys.stderr, flush=True)
-            os.execv(sys.executable, [sys.executable, "-m", "flows.services.prefect_worker"])
+            argv = [sys.executable, "-m", "flows.services.prefect_worker"]
+            os.execv(argv[0], argv)  # nosec B606 - this very program, no shell
 
 
 def _unfinished(root: Path) -> Sized:
