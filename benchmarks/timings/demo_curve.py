@@ -130,7 +130,7 @@ def report(found: Sequence[dict[str, Any]]) -> str:
         "",
         f"`python -m benchmarks.timings.demo_curve`: mIoU on val of the current domain after each "
         f"round, labels of both domains, the stages of the loop without services. The knobs were "
-        f"chosen on seeds 3, 4 and 5. {machine()}.",
+        f"chosen on other seeds. {machine()}.",
         "",
         *table(rows),
         "",

@@ -48,7 +48,8 @@ def _renew_when_due(root: Path, limit_mib: float) -> None:
             held = process.memory_info().rss / 2**20
             print(f"worker begins again at {held:.0f} MiB", file=sys.stderr, flush=True)
             argv = [sys.executable, "-m", "flows.services.prefect_worker"]
-            os.execv(argv[0], argv)  # nosec B606 - this very program, no shell
+            # This very program, no shell.
+            os.execv(argv[0], argv)  # nosec B606
 
 
 def _unfinished(root: Path) -> Sized:
