@@ -54,6 +54,7 @@ def stops(at: Callable[[str], bool], *, after: bool) -> Steps:
 
 NAMES: dict[str, Callable[..., str]] = {
     "take_in": lambda loop, name: f"take-in:{name}",
+    "take_more": lambda loop, more: f"take-more:{more.domain}",
     "reproduce_stage": lambda loop, here, stage: f"dvc:{stage}",
     "seal_round": lambda loop, here: f"seal:{here.tag}",
     "publish": lambda loop, here, query: f"publish:{here.tag}",
