@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,38 @@ import click
 
 from flows.cli.options import WORKSPACE
 from pipeline.runtime.torch_settings import settle_torch
+
+_ARRIVING = (
+    click.option(
+        "--images", type=click.Path(path_type=Path), required=True, help="Folder of images."
+    ),
+    click.option(
+        "--masks",
+        type=click.Path(path_type=Path),
+        help="Folder of class-index PNG masks with the images' names.",
+    ),
+    click.option(
+        "--splits",
+        type=click.Path(path_type=Path),
+        help="CSV with columns id,split; split = labelled | pool | val | test.",
+    ),
+    click.option(
+        "--keep-all", is_flag=True, help="Leave out no blank, blurred or duplicate image."
+    ),
+    click.option(
+        "--accept",
+        is_flag=True,
+        help="Take what looks like a mistake: masks of one class, the same pixels in labelled and "
+        "val, links out of the folder.",
+    ),
+)
+
+
+def arriving_images(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a command that brings images."""
+    for option in reversed(_ARRIVING):
+        command = option(command)
+    return command
 
 
 @click.group()
@@ -18,26 +51,9 @@ def domain() -> None:
 
 @domain.command("add")
 @click.argument("name")
-@click.option("--images", type=click.Path(path_type=Path), required=True, help="Folder of images.")
-@click.option(
-    "--masks",
-    type=click.Path(path_type=Path),
-    help="Folder of class-index PNG masks with the images' names.",
-)
-@click.option(
-    "--splits",
-    type=click.Path(path_type=Path),
-    help="CSV with columns id,split; split = labelled | pool | val | test.",
-)
+@arriving_images
 @click.option("--query-size", type=click.IntRange(min=1), help="Samples per query in this domain.")
 @click.option("--budget", type=click.IntRange(min=0), help="Answers allowed here, skips included.")
-@click.option("--keep-all", is_flag=True, help="Leave out no blank, blurred or duplicate image.")
-@click.option(
-    "--accept",
-    is_flag=True,
-    help="Take what looks like a mistake: masks of one class, the same pixels in labelled and val, "
-    "links out of the folder.",
-)
 @WORKSPACE
 def domain_add(name: str, workspace: Path, **options: Any) -> None:
     """Check and copy a folder of images; the loop takes it in when its turn comes.
@@ -60,19 +76,7 @@ def domain_add(name: str, workspace: Path, **options: Any) -> None:
 
 @domain.command("extend")
 @click.argument("name")
-@click.option("--images", type=click.Path(path_type=Path), required=True, help="Folder of images.")
-@click.option(
-    "--masks",
-    type=click.Path(path_type=Path),
-    help="Folder of class-index PNG masks with the images' names.",
-)
-@click.option(
-    "--splits",
-    type=click.Path(path_type=Path),
-    help="CSV with columns id,split; split = labelled | pool | val | test.",
-)
-@click.option("--keep-all", is_flag=True, help="Leave out no blank, blurred or duplicate image.")
-@click.option("--accept", is_flag=True, help="Take what looks like a mistake, as in `domain add`.")
+@arriving_images
 @WORKSPACE
 def domain_extend(name: str, workspace: Path, **options: Any) -> None:
     """Bring more images of a domain that is there: next week's photographs.
