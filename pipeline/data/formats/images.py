@@ -38,6 +38,7 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_KINDS = {0: "greyscale", 2: "colour", 3: "palette", 4: "greyscale with alpha", 6: "RGBA"}
 PNG_GREY, PNG_COLOUR, PNG_PALETTE, NO_PNG = 0, 2, 3, -1
 MEGAPIXEL = 10**6
+WEBP_MEGAPIXELS = 16.0
 # Pillow's own bound is 179 megapixels, and it calls a large photograph an attack. It refuses at
 # twice what is said here, after ours did.
 Image.MAX_IMAGE_PIXELS = round(MOST_MEGAPIXELS * MEGAPIXEL)
@@ -277,6 +278,8 @@ def _opened(
         # sides already swapped by its EXIF rotation, and scrambles it.
         with open_regular(path) as file, Image.open(file, formats=formats) as image:
             _require_size(path, image.width, image.height, max_megapixels)
+            if image.format == "WEBP":
+                _require_small_webp(path, image.width, image.height)
             yield image
     except DataError:
         raise
@@ -302,6 +305,16 @@ def _require_size(path: Path, width: int, height: int, max_megapixels: float) ->
             f"{max_megapixels:g} of loop.max_megapixels in params.yaml; raise it (at most "
             f"{MOST_MEGAPIXELS:g}; reading takes 7 bytes a pixel: "
             f"{7 * megapixels / 1000:.1f} GB), or bring smaller or cut images"
+        )
+
+
+def _require_small_webp(path: Path, width: int, height: int) -> None:
+    """Its decoder holds all frames several times: 34 bytes, or a damaged file, may take gigabytes."""
+    megapixels = width * height / MEGAPIXEL
+    if megapixels > WEBP_MEGAPIXELS:
+        raise DataError(
+            f"{path}: {width}x{height} are {megapixels:.1f} megapixels, of a WEBP at most "
+            f"{WEBP_MEGAPIXELS:g} are read; convert it to PNG or JPEG"
         )
 
 

@@ -95,6 +95,12 @@ def test_the_limit_is_a_knob(folder: Folder) -> None:
     assert ingest(folder, max_megapixels=1.2).num_images == 1
 
 
+def test_a_webp_whose_decoder_would_take_gigabytes_is_refused(folder: Folder) -> None:
+    folder.images.mkdir(exist_ok=True)
+    Image.new("RGB", (5000, 4000)).save(folder.images / "a.webp", lossless=True)
+    assert "5000x4000 are 20.0 megapixels, of a WEBP at most 16 are read" in refused(folder)
+
+
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_no_knob_reads_more_than_a_machine_holds(tmp_path: Path) -> None:
     for read in (load_image, lambda path: load_mask(path, 2)):
