@@ -309,7 +309,7 @@ def _require_size(path: Path, width: int, height: int, max_megapixels: float) ->
 
 
 def _require_small_webp(path: Path, width: int, height: int) -> None:
-    """Its decoder holds all frames several times: 34 bytes, or a damaged file, may take gigabytes."""
+    """Its decoder holds all frames several times: a file of 34 bytes may take gigabytes."""
     megapixels = width * height / MEGAPIXEL
     if megapixels > WEBP_MEGAPIXELS:
         raise DataError(
