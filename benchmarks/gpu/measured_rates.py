@@ -17,19 +17,18 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.gpu.pieces import Scale
-from benchmarks.timings.step_cost import passes
+from benchmarks.timings.step_cost import lay_out, passes
 from pipeline import layout
-from pipeline.backtest import take_in
 from pipeline.config.params import Params, parse_params
 from pipeline.data.formats.images import image_size
-from pipeline.data.ingest import validate_and_stage
-from pipeline.data.synthetic.domains import CLASSES, make_domain
+from pipeline.data.synthetic.domains import CLASSES
 from pipeline.inference.tiles import BATCH, starts
 from pipeline.models import build_model, load_model
 from pipeline.records.manifest import read_manifest, write_manifest
 from pipeline.stages import predict
 from pipeline.training import train_stage
 
+NUM_LABELLED = 16
 NUM_CLASSES = 11  # as in street scenes: losses, softmax and scores cost by the class
 NUM_REPEATS = 3  # of bare passes, before and after
 # Image and tile, images to predict, steps that are counted after as many as a start takes.
@@ -55,7 +54,9 @@ def measured_rates(method: str, device: str, scale: Scale) -> dict[str, Any]:
     params = rates_params(method, device, scale)
     timed = _Clock(device)
     with tempfile.TemporaryDirectory() as folder:
-        root = lay_out(Path(folder), scale)
+        height, width = sizes["image"]
+        num_pool = sizes["images"] - NUM_LABELLED
+        root = lay_out(Path(folder), height, width, num_labelled=NUM_LABELLED, num_pool=num_pool)
         network = build_model(params.model, params.num_classes).to(device).train()
         step = _Bare(network, params).step
         bare_s = [timed.median(step)]
@@ -100,33 +101,6 @@ def rates_params(method: str, device: str, scale: Scale) -> Params:
             },
         }
     )
-
-
-def lay_out(folder: Path, scale: Scale) -> Path:
-    """A plain folder of synthetic streets."""
-    height, width = SIZES[scale]["image"]
-    truth, root = folder / "truth", folder / "root"
-    make_domain(
-        "day",
-        truth,
-        num_labelled=16,
-        num_pool=SIZES[scale]["images"] - 16,
-        num_val=0,
-        height_px=height,
-        width_px=width,
-    )
-    validate_and_stage(
-        name="day",
-        images=truth / "images",
-        masks=truth / "masks",
-        splits=truth / "splits.csv",
-        classes=CLASSES,
-        existing_domains=(),
-        destination=folder / "incoming",
-    )
-    root.mkdir()
-    take_in(root, folder / "incoming" / "day")
-    return root
 
 
 class _Clock:

@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--model", default="pspnet_mini")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        root = lay_out(Path(folder))
+        root = lay_out(Path(folder), 128, 160, num_labelled=8, num_pool=8)
         rows = [measure(root, name, args.model, args.steps) for name in METHODS_MEASURED]
     write_json(RESULTS / "step_cost.json", rows)
     lines = [
@@ -64,10 +64,20 @@ def main() -> None:
     print("\n".join(lines))
 
 
-def lay_out(folder: Path) -> Path:
-    """A plain folder with a few synthetic images."""
+def lay_out(
+    folder: Path, height_px: int, width_px: int, *, num_labelled: int, num_pool: int
+) -> Path:
+    """A plain folder of synthetic streets by day, as a stage reads it."""
     truth, root = folder / "truth", folder / "root"
-    make_domain("day", truth, num_labelled=8, num_pool=8, num_val=0, height_px=128, width_px=160)
+    make_domain(
+        "day",
+        truth,
+        num_labelled=num_labelled,
+        num_pool=num_pool,
+        num_val=0,
+        height_px=height_px,
+        width_px=width_px,
+    )
     validate_and_stage(
         name="day",
         images=truth / "images",
