@@ -19,13 +19,13 @@ from pipeline.ids import domain_of
 from pipeline.reading import MOST_DIGITS, Content, Row, content_of, read
 from pipeline.records.csv_codec import NUMBER, SHARE, Column, CsvCodec
 from pipeline.records.query import Source
+from pipeline.row_bands import row_bands
 from pipeline.types import IGNORE
 
 Mask = NDArray[np.uint8]
 Counts = tuple[
     tuple[int, int, int], ...
 ]  # (class in truth, class predicted, pixels), all there are
-ROWS_AT_ONCE = 1024
 _BYTE = 256  # class indices are bytes
 
 
@@ -79,10 +79,8 @@ _TABLE = CsvCodec(Answer)
 def compare(truth_HW: Mask, predicted_HW: Mask) -> Counts:
     """Pixels by (truth, prediction); those that either leaves at IGNORE do not count."""
     cells = np.zeros(_BYTE * _BYTE, dtype=np.int64)
-    for top in range(0, len(truth_HW), ROWS_AT_ONCE):  # 16 bytes a pixel are needed on the way
-        truth_RW, predicted_RW = (
-            each[top : top + ROWS_AT_ONCE] for each in (truth_HW, predicted_HW)
-        )
+    for rows in row_bands(*truth_HW.shape):  # 16 bytes a pixel are needed on the way
+        truth_RW, predicted_RW = truth_HW[rows], predicted_HW[rows]
         valid = (truth_RW != IGNORE) & (predicted_RW != IGNORE)
         found = truth_RW[valid].astype(np.int64) * _BYTE + predicted_RW[valid]
         cells += np.bincount(found, minlength=len(cells))

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import DataError
+from pipeline.row_bands import row_bands
 from pipeline.types import IGNORE
 
 _BOX = re.compile(r"(\d{1,9}),(\d{1,9}),(\d{1,9}),(\d{1,9})")
 DIMMED = 0.6  # of the light outside the regions: what lies there can still be told
-ROWS_AT_ONCE = 256
 FRAME_SHARE = 1 / 300  # of the long side: a line that is seen before anybody zooms in
 
 
@@ -100,8 +100,7 @@ def framed(image_HWC: NDArray[np.uint8], boxes: Iterable[Box]) -> NDArray[np.uin
     boxes, size = tuple(boxes), (image_HWC.shape[0], image_HWC.shape[1])
     line_px = max(1, round(max(size) * FRAME_SHARE))
     shown_HWC = np.empty_like(image_HWC)
-    for top in range(0, len(image_HWC), ROWS_AT_ONCE):  # floats take 24 bytes a pixel
-        rows = slice(top, top + ROWS_AT_ONCE)
+    for rows in row_bands(*size):  # floats take 24 bytes a pixel
         shown_HWC[rows] = image_HWC[rows] * DIMMED
     for reach, grey in ((2 * line_px, 0), (line_px, 255)):  # black around white: seen on snow too
         shown_HWC[inside((_grown(box, reach) for box in boxes), size)] = grey

@@ -15,8 +15,9 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.row_bands import row_bands
 from pipeline.types import MAX_CLASSES
-from pipeline.uncertainty.pixel_values import STRIP, PixelValues
+from pipeline.uncertainty.pixel_values import PixelValues
 from pipeline.uncertainty.scores import Floats
 
 BOUNDARY_SHARE = 0.0075  # of the diagonal: 4.5 pixels at 360x480
@@ -120,11 +121,10 @@ def near_boundaries(classes_HW: NDArray[np.uint8]) -> NDArray[np.bool_]:
     side = 2 * radius + 1
 
     def edges() -> Iterator[NDArray[np.generic]]:
-        step = max(1, STRIP // edge_HW.shape[1])
         above_RW = np.zeros((radius, edge_HW.shape[1] + 2 * radius), dtype=bool)
         yield above_RW
-        for first in range(0, len(edge_HW), step):
-            yield np.pad(edge_HW[first : first + step], ((0, 0), (radius, radius)))
+        for rows in row_bands(*edge_HW.shape):
+            yield np.pad(edge_HW[rows], ((0, 0), (radius, radius)))
         yield above_RW
 
     near_HW = np.empty_like(edge_HW)

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from pipeline.row_bands import row_bands
 from pipeline.types import IGNORE
 from pipeline.uncertainty.scores import Floats
 
 Bools = NDArray[np.bool_]
 
 MAX_PIXELS = 400_000  # drawn of all images; 30 MB with 19 classes, standard errors under 0.1 %
-ROWS_PIXELS = 1 << 20  # of a mask, looked at together
 NUM_BINS = 15
 TEMPERATURES = (0.05, 20.0)  # where the search for one ends
 TOLERANCE = 1e-7  # of its logarithm
@@ -49,9 +49,8 @@ class PixelSample:
         order_M = np.argsort(number_M)
         sorted_M, place_M, before = number_M[order_M], np.empty_like(number_M), 0
         # Some rows at a time: the places of all labelled pixels would take 8 bytes each.
-        step = max(1, ROWS_PIXELS // mask_HW.shape[1])
-        for top in range(0, len(mask_HW), step):
-            there = np.flatnonzero(mask_HW[top : top + step] != IGNORE) + top * mask_HW.shape[1]
+        for rows in row_bands(*mask_HW.shape):
+            there = np.flatnonzero(mask_HW[rows] != IGNORE) + rows.start * mask_HW.shape[1]
             first, end = np.searchsorted(sorted_M, (before, before + len(there)))
             place_M[order_M[first:end]] = there[sorted_M[first:end] - before]
             before += len(there)

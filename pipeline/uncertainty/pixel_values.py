@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from pipeline.errors import DataError
 from pipeline.files import not_written
 from pipeline.records.regions import Box
+from pipeline.row_bands import row_bands
 from pipeline.uncertainty.scores import Floats
 
 IN_MEMORY = 1 << 26  # bytes: 16 megapixels
-STRIP = 1 << 20  # values at once, 4 MiB
 
 
 class StripOfValues(NamedTuple):
@@ -75,9 +75,7 @@ class PixelValues:
 
     def strips(self) -> Iterator[StripOfValues]:
         """All rows in order; DataError where they were not all written."""
-        step = max(1, STRIP // self._width)
-        for first in range(0, self._box.height, step):
-            rows = slice(first, min(first + step, self._box.height))
+        for rows in row_bands(self._box.height, self._width):
             yield StripOfValues(rows, self._read(rows))
 
     def _read(self, rows: slice) -> NDArray[np.float32]:

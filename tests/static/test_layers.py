@@ -36,8 +36,9 @@ PLAYS_TESTS = ("benchmarks.robustness.", "benchmarks.fidelity.")
 ORDER = {
     "pipeline": (
         "errors", "types", "ids", "plain_text", "class_names", "class_colours", "files",
-        "yaml_text", "reading", "array_files", "layout", "records", "config", "runtime", "data",
-        "metrics", "campaign", "report", "acquisition", "models", "uncertainty", "inference",
+        "yaml_text", "reading", "array_files", "row_bands", "layout", "records", "config",
+        "runtime", "data", "metrics", "campaign", "report", "acquisition", "models",
+        "uncertainty", "inference",
         "methods", "training", "planning", "stages", "probe", "backtest", "drift", "shift",
         "__main__",
     ),

@@ -17,6 +17,7 @@ from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from pipeline.errors import DataError
 from pipeline.files import open_regular, replacing
+from pipeline.row_bands import row_bands
 from pipeline.types import IGNORE, MOST_MEGAPIXELS
 
 EXIF_ORIENTATION = 0x0112
@@ -39,10 +40,11 @@ PNG_KINDS = {0: "greyscale", 2: "colour", 3: "palette", 4: "greyscale with alpha
 PNG_GREY, PNG_COLOUR, PNG_PALETTE, NO_PNG = 0, 2, 3, -1
 MEGAPIXEL = 10**6
 WEBP_MEGAPIXELS = 16.0
+# A row is read whole, and each takes some microseconds however short it is.
+MOST_SIDE_PX = 1 << 20
 # Pillow's own bound is 179 megapixels, and it calls a large photograph an attack. It refuses at
 # twice what is said here, after ours did.
 Image.MAX_IMAGE_PIXELS = round(MOST_MEGAPIXELS * MEGAPIXEL)
-ROWS_AT_ONCE = 256
 # What Pillow raises on damaged files, beside OSError.
 DAMAGE = (
     OSError,
@@ -161,9 +163,8 @@ def _tiff_tags(path: Path) -> dict[int, tuple[int, ...]]:
 
 
 def _row_images(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    for first in range(0, image.height, ROWS_AT_ONCE):
-        below = min(first + ROWS_AT_ONCE, image.height)
-        yield first, image.crop((0, first, image.width, below))
+    for rows in row_bands(image.height, image.width):
+        yield rows.start, image.crop((0, rows.start, image.width, rows.stop))
 
 
 def _rgb(rows: Image.Image) -> NDArray[np.uint8]:
@@ -250,8 +251,8 @@ def load_mask(
 def value_counts(mask_HW: NDArray[np.uint8]) -> NDArray[np.int64]:
     """How many pixels have each of the 256 values."""
     counts = np.zeros(256, dtype=np.int64)
-    for top in range(0, len(mask_HW), ROWS_AT_ONCE):  # bincount copies to 8 bytes a pixel
-        counts += np.bincount(mask_HW[top : top + ROWS_AT_ONCE].ravel(), minlength=256)
+    for rows in row_bands(*mask_HW.shape):  # bincount copies to 8 bytes a pixel
+        counts += np.bincount(mask_HW[rows].ravel(), minlength=256)
     return counts
 
 
@@ -305,6 +306,11 @@ def _require_size(path: Path, width: int, height: int, max_megapixels: float) ->
             f"{max_megapixels:g} of loop.max_megapixels in params.yaml; raise it (at most "
             f"{MOST_MEGAPIXELS:g}; reading takes 7 bytes a pixel: "
             f"{7 * megapixels / 1000:.1f} GB), or bring smaller or cut images"
+        )
+    if max(width, height) > MOST_SIDE_PX:
+        raise DataError(
+            f"{path}: {width}x{height}: a side of more than {MOST_SIDE_PX} pixels; cut the image "
+            "into parts"
         )
 
 

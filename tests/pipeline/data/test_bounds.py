@@ -3,6 +3,8 @@
 import os
 import socket
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -17,6 +19,23 @@ from pipeline.types import MOST_MEGAPIXELS
 from tests.pipeline.data.folders import Folder, ingest, refused
 
 GREY, COLOUR = 0, 2
+# KiB that reading an image adds to the largest memory of a process.
+PEAK_OF_READING = """
+import sys
+from pathlib import Path
+
+from pipeline.data.formats.images import load_image
+
+
+def peak():
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0])
+
+
+before = peak()
+load_image(Path(sys.argv[1]))
+print(peak() - before)
+"""
 
 
 def large(path: Path, width: int, height: int, kind: int = COLOUR) -> Path:
@@ -101,6 +120,33 @@ def test_a_webp_whose_decoder_would_take_gigabytes_is_refused(folder: Folder) ->
     assert "5000x4000 are 20.0 megapixels, of a WEBP at most 16 are read" in refused(folder)
 
 
+@pytest.mark.parametrize(("width", "height"), [(2_000_000, 3), (3, 2_000_000)])
+def test_an_image_of_endless_rows_or_columns_is_refused(
+    folder: Folder, width: int, height: int
+) -> None:
+    large(folder.images / "a.png", width, height)
+    assert f"{width}x{height}: a side of more than 1048576 pixels; cut" in refused(folder)
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize(("mode", "suffix"), [("I;16", "tif"), ("LA", "png"), ("P", "gif")])
+def test_reading_an_image_of_few_long_rows_takes_no_copies_of_it(
+    tmp_path: Path, mode: str, suffix: str
+) -> None:
+    """8 bytes a pixel: what Pillow decodes, and RGB. In a band of 256 rows it took up to 15."""
+    width, height = (1 << 20, 32) if suffix != "gif" else ((1 << 16) - 1, 512)
+    picture = Image.new(mode, (width, height))
+    picture.save(tmp_path / f"a.{suffix}", **({"transparency": 0} if mode == "P" else {}))
+    del picture
+    found = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PEAK_OF_READING, tmp_path / f"a.{suffix}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(found.stdout) * 1024 < 10 * width * height
+
+
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_no_knob_reads_more_than_a_machine_holds(tmp_path: Path) -> None:
     for read in (load_image, lambda path: load_mask(path, 2)):
@@ -115,7 +161,7 @@ def test_pixels_are_the_same_row_by_row(tmp_path: Path, monkeypatch: pytest.Monk
     Image.effect_noise((7, 11), 90).convert("LA").save(path)
     with pytest.warns(UserWarning, match="alpha dropped"):
         whole_HWC = load_image(path)
-    monkeypatch.setattr("pipeline.data.formats.images.ROWS_AT_ONCE", 4)
+    monkeypatch.setattr("pipeline.row_bands.PIXELS_AT_ONCE", 30)
     with pytest.warns(UserWarning, match="alpha dropped"):
         assert (load_image(path) == whole_HWC).all()
 

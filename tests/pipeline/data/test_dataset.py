@@ -8,12 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline import layout
+from pipeline import layout, row_bands
 from pipeline.config.params import ImageParams
 from pipeline.data import dataset
 from pipeline.data.augment import weak_view
 from pipeline.data.dataset import ImageStore, read_image, read_overview
-from pipeline.data.formats import images
 from pipeline.data.formats.images import PixelStrip
 from pipeline.errors import DataError
 from pipeline.records.manifest import Sample
@@ -284,6 +283,6 @@ def test_an_image_resized_in_parts_is_the_whole_resized(
     Image.fromarray(pixels).save(tmp_path / "a.png")
     resized = np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR))
     assert np.array_equal(read_image(tmp_path / "a.png", size).permute(1, 2, 0), resized)
-    monkeypatch.setattr(images, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(row_bands, "PIXELS_AT_ONCE", 7 * 200)
     monkeypatch.setattr(dataset, "IN_PARTS", 11 * 150)
     assert np.array_equal(read_image(tmp_path / "a.png", size).permute(1, 2, 0), resized)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.uncertainty import aggregate, pixel_values
+from pipeline import row_bands
+from pipeline.uncertainty import pixel_values
 from pipeline.uncertainty.aggregate import (
     AGGREGATES,
     Scope,
@@ -53,8 +54,7 @@ def test_strips_and_a_file_change_nothing(name: str, monkeypatch: pytest.MonkeyP
     values_HW, classes_HW = image(2, (160, 240))
     scope = whole(classes_HW, inside=True)
     expected = AGGREGATES[name](of(values_HW), scope)
-    for module in (aggregate, pixel_values):
-        monkeypatch.setattr(module, "STRIP", 240 * 7)
+    monkeypatch.setattr(row_bands, "PIXELS_AT_ONCE", 240 * 7)
     monkeypatch.setattr(pixel_values, "IN_MEMORY", 1)
     in_strips = whole(classes_HW, inside=True)
     np.testing.assert_array_equal(in_strips.counts_HW, scope.counts_HW)

@@ -7,6 +7,7 @@ import pytest
 from scipy.optimize import brentq
 from scipy.special import softmax
 
+from pipeline import row_bands
 from pipeline.types import IGNORE
 from pipeline.uncertainty import calibration
 from pipeline.uncertainty.calibration import (
@@ -171,7 +172,7 @@ def test_the_draw_is_one_from_the_list_of_all_labelled_pixels(
     quota: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calibration, "MAX_PIXELS", quota)
-    monkeypatch.setattr(calibration, "ROWS_PIXELS", 40)  # two rows at once
+    monkeypatch.setattr(row_bands, "PIXELS_AT_ONCE", 40)  # two rows at once
     mask_HW = np.random.default_rng(1).choice(np.uint8([0, 1, IGNORE]), (13, 20))
     labelled = np.flatnonzero(mask_HW != IGNORE)
     expected = labelled
