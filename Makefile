@@ -48,7 +48,7 @@ install: ## both environments: the project's and Label Studio's
 	$(call environment,$@,requirements-docs.lock,)
 
 demo: ## the whole loop on this machine with a simulated annotator; leaves its pages up: SEED=0
-	@export SSL_LOOP_DEMO_STARTED=$$(date +%s); $(MAKE) install; $(BIN)/python -m flows.demo --seed $(or $(SEED),0)
+	@export SSL_LOOP_DEMO_STARTED=$$(date +%s); $(MAKE) install; $(BIN)/ssl-loop quickstart workspaces/demo --seed $(or $(SEED),0)
 
 encoder: .venv ## train the demo's encoder anew on synthetic day scenes: flows/demo/street_encoder.safetensors
 	$(BIN)/python -m flows.demo.street_encoder

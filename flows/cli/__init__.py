@@ -26,6 +26,8 @@ from flows.cli.options import AS_JSON, WORKSPACE, echo_json
 from pipeline.runtime.torch_settings import settle_torch
 
 _EPILOG = """\b
+The whole loop on drawn scenes, with nobody to ask:
+  ssl-loop quickstart
 A first loop on your own images:
   ssl-loop init my-scene --classes classes.txt
   cd my-scene
@@ -145,16 +147,54 @@ def init(  # noqa: PLR0913 - one parameter per option
     is_flag=True,
     help="Use the server that annotation.url names instead of starting one.",
 )
+@labelstudio.ASSUME_YES
 @WORKSPACE
-def up(workspace: Path, schedule_s: int, no_label_studio: bool) -> None:
-    """Start the Prefect server, a worker and Label Studio on this machine, and deploy the loop."""
+def up(workspace: Path, schedule_s: int, *, no_label_studio: bool, yes: bool) -> None:
+    """Start the Prefect server, a worker and Label Studio on this machine, and deploy the loop.
+
+    Where Label Studio is not installed it asks whether it should be.
+    """
     settle_torch()  # for the worker, whose flows inherit the environment
+    if not no_label_studio:
+        labelstudio.require_label_studio(yes=yes)
     from flows.services import stack
 
     for line in stack.up(workspace, schedule_s=schedule_s, label_studio=not no_label_studio):
         click.echo(line)
     for line in stack.addresses(workspace):
         click.echo(line)
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path), default="ssl-loop-quickstart")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of scenes, trainings and answers.",
+)
+@click.option(
+    "--schedule",
+    "schedule_s",
+    type=click.IntRange(min=5),
+    default=20,
+    show_default=True,
+    help="Seconds between ticks.",
+)
+@click.option("--down", "stop", is_flag=True, help="Stop the services at the end.")
+@labelstudio.ASSUME_YES
+def quickstart(directory: Path, seed: int, schedule_s: int, *, stop: bool, yes: bool) -> None:
+    """See the whole loop work in DIRECTORY, on drawn street scenes with a simulated annotator.
+
+    Two rounds by day, the shift to dusk, two rounds there: some 7 minutes on two cores. Its pages
+    stay up to look around. Exit code 0 only if all of it happened.
+    """
+    settle_torch()
+    labelstudio.require_label_studio(yes=yes)
+    from flows.demo.quickstart import play
+
+    sys.exit(0 if play(directory, seed, schedule_s, stop=stop) else 1)
 
 
 @main.command()

@@ -8,6 +8,36 @@ import click
 
 from flows.cli.options import WORKSPACE
 
+ASSUME_YES = click.option("--yes", is_flag=True, help="Install what is missing without asking.")
+
+
+def require_label_studio(*, yes: bool) -> None:
+    """See to it that Label Studio is installed: ask whoever sits here, unless `yes`."""
+    import sys
+
+    from flows.processes.label_studio_install import ABOUT, label_studio_place
+    from flows.services.label_studio_server import find_label_studio
+    from pipeline.errors import ServiceError
+
+    try:
+        find_label_studio()
+    except ServiceError:
+        question = (
+            f"Label Studio is not installed. Install it into {label_studio_place()} ({ABOUT})?"
+        )
+        if not yes and not (sys.stdin.isatty() and click.confirm(question, default=True)):
+            raise
+        _install()
+
+
+def _install() -> None:
+    from flows.processes.label_studio_install import install_label_studio
+
+    with click.progressbar(length=1, label="Label Studio") as bar:
+        for step in install_label_studio():
+            bar.length = step.of
+            bar.update(step.packages - bar.pos)
+
 
 @click.group()
 def labelstudio() -> None:
@@ -16,6 +46,18 @@ def labelstudio() -> None:
     The loop draws no conclusion from a project, a task or a stretch of answers that is not there
     any more: it stops, and one of these commands says what happened.
     """
+
+
+@labelstudio.command("install")
+def install() -> None:
+    """Install Label Studio into an environment of its own, where the loop looks for it.
+
+    Its pins exclude those of Prefect. About 1 GB, some minutes; nothing to do where it is.
+    """
+    from flows.services.label_studio_server import find_label_studio
+
+    require_label_studio(yes=True)
+    click.echo(find_label_studio())
 
 
 @labelstudio.command("restore")

@@ -94,9 +94,14 @@ def _pins() -> Iterator[Check]:
         try:
             version = metadata.version(name)
         except metadata.PackageNotFoundError:
-            yield Check(name=name, ok=False, found="not installed", remedy="make install")
+            yield Check(
+                name=name,
+                ok=False,
+                found="not installed",
+                remedy="pip install ssl-loop, or in a checkout make install",
+            )
             continue
-        remedy = f"make install (needs {wanted}: see pyproject.toml)"
+        remedy = f"pip install '{name}{wanted}', or in a checkout make install"
         yield _check(name, version in SpecifierSet(wanted), version, remedy)
 
 

@@ -18,9 +18,11 @@ from pathlib import Path
 import httpx
 import psutil
 
+from flows.processes.label_studio_install import ABOUT, is_complete, label_studio_place
 from pipeline.errors import ServiceError
 
 VENV_VARIABLE = "SSL_LOOP_LABELSTUDIO_VENV"
+CHECKOUT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
 FIRST_START_S, LATER_START_S = 600.0, 120.0  # with room for a busy machine
 
@@ -39,21 +41,27 @@ class FirstUser:
     token: str = field(repr=False)  # legacy API token, at most 40 characters
 
 
-def find_label_studio(root: Path | None = None) -> Path:
+def find_label_studio(checkout: Path | None = None) -> Path:
     """The program `label-studio`; ServiceError when it is not installed.
 
-    It is looked for in $SSL_LOOP_LABELSTUDIO_VENV, then in `.venv-labelstudio` under `root`
-    (default: this checkout).
+    Where $SSL_LOOP_LABELSTUDIO_VENV names a virtual environment it is looked for there alone,
+    else in `.venv-labelstudio` of the checkout (default: this one), then where `ssl-loop
+    labelstudio install` puts it.
     """
-    root = root or Path(__file__).parents[2]
-    venv = Path(os.environ.get(VENV_VARIABLE) or root / ".venv-labelstudio")
-    program = venv.absolute() / "bin" / "label-studio"
-    if not program.exists():
-        raise ServiceError(
-            f"{program}: Label Studio is not installed; `make install` puts it into "
-            f".venv-labelstudio, or point {VENV_VARIABLE} to a virtual environment that has it"
-        )
-    return program
+    checkout = checkout or CHECKOUT
+    named, own = os.environ.get(VENV_VARIABLE), label_studio_place()
+    venvs = [Path(named)] if named else [checkout / ".venv-labelstudio"]
+    if not named and is_complete(own):
+        venvs.append(own)
+    for venv in venvs:
+        program = venv.absolute() / "bin" / "label-studio"
+        if program.exists():
+            return program
+    raise ServiceError(
+        f"{venvs[0].absolute()}: Label Studio is not installed there; `ssl-loop labelstudio "
+        f"install` puts it into {own} ({ABOUT}), `make install` into a checkout, or point "
+        f"{VENV_VARIABLE} to a virtual environment that has it"
+    )
 
 
 def free_port(preferred: int | None = None) -> int:

@@ -6,8 +6,8 @@ The command lines of git and DVC are used, since they are their documented inter
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -242,11 +242,8 @@ def is_workspace(root: Path) -> bool:
 
 
 def template_file(name: Path) -> Path:
-    """A file of every new workspace: the checkout's own, or the wheel's copy of it."""
-    checkout = Path(__file__).resolve().parents[2]
-    if (checkout / "pyproject.toml").exists():
-        return checkout / name
-    return Path(sys.prefix) / "share/ssl-loop" / name
+    """A file of every new workspace, as the package has it."""
+    return Path(str(files("flows.workspace") / "template" / str(name)))
 
 
 def tracked_by(root: Path) -> Path | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from flows.demo import __main__ as demo
+from flows.cli import main
+from flows.demo import quickstart
 from flows.demo.demo_settings import (
     DOMAINS,
     ENCODER,
@@ -61,28 +62,44 @@ def test_the_persons_errors_are_known() -> None:
     assert behaviour(3, RATES).skip > 0
 
 
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.cli.labelstudio.require_label_studio", lambda **_: None)
+
+
 @pytest.mark.parametrize("seed", [-1, ENCODER_SEED])
-def test_a_seed_of_the_encoders_scenes_is_refused(
-    seed: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["demo", f"--seed={seed}"])
-    with pytest.raises(SystemExit):
-        demo.main()
-    assert f"--seed {seed}: expected 0 to 999" in capsys.readouterr().err
+@pytest.mark.usefixtures("installed")
+def test_a_seed_of_the_encoders_scenes_is_refused(seed: int, tmp_path: Path) -> None:
+    told = CliRunner().invoke(main, ["quickstart", str(tmp_path / "demo"), f"--seed={seed}"])
+    assert told.exit_code != 0
+    assert f"{seed}" in told.output
+    assert "--seed" in told.output
+    assert not (tmp_path / "demo").exists()
 
 
-def test_what_fails_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.usefixtures("installed")
+def test_what_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise ServiceError("Prefect server does not answer")
 
-    monkeypatch.setattr(demo, "prepare", refuse)
-    monkeypatch.setattr(sys, "argv", ["demo", f"--directory={tmp_path / 'demo'}"])
-    assert demo.main() == 1
-    said = capsys.readouterr().out
-    assert "Error: Prefect server does not answer" in said
-    assert "Traceback" not in said
+    monkeypatch.setattr(quickstart, "prepare", refuse)
+    told = CliRunner().invoke(main, ["quickstart", str(tmp_path / "demo")])
+    assert told.exit_code == 1
+    assert "Error: Prefect server does not answer" in told.output
+    assert "Traceback" not in told.output
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+@pytest.mark.usefixtures("installed")
+def test_nothing_of_anybody_else_is_removed(tmp_path: Path, kind: str) -> None:
+    place = tmp_path / "thesis"
+    kept = place / "chapter.tex" if kind == "folder" else place
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text("years of work")
+    told = CliRunner().invoke(main, ["quickstart", str(place)])
+    assert told.exit_code == 1
+    assert f"{place}: is there already and no earlier quickstart" in told.output
+    assert kept.read_text() == "years of work"
 
 
 def test_scenes_follow_the_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

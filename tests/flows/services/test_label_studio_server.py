@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.processes.label_studio_install import FOLDER_VARIABLE, MARKER, label_studio_place
 from flows.services import label_studio_server
 from flows.services.label_studio_server import (
     FirstUser,
@@ -53,8 +54,25 @@ def test_the_remedy_when_it_is_not_installed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv(label_studio_server.VENV_VARIABLE, raising=False)
-    with pytest.raises(ServiceError, match="make install"):
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "data"))
+    with pytest.raises(ServiceError, match="`ssl-loop labelstudio install` puts it into") as told:
         find_label_studio(tmp_path)
+    assert str(label_studio_place()) in str(told.value)
+    assert "make install" in str(told.value)
+
+
+def test_it_is_found_where_it_was_installed_once_that_came_to_its_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv(label_studio_server.VENV_VARIABLE, raising=False)
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "data"))
+    program = label_studio_place() / "bin/label-studio"
+    program.parent.mkdir(parents=True)
+    program.touch()
+    with pytest.raises(ServiceError, match="not installed"):
+        find_label_studio(tmp_path)
+    (label_studio_place() / MARKER).touch()
+    assert find_label_studio(tmp_path) == program
 
 
 @pytest.mark.programs

@@ -1,15 +1,13 @@
-"""`make demo`: the whole loop on real services with synthetic scenes and a simulated annotator.
+"""`ssl-loop quickstart`, `make demo`: the whole loop with synthetic scenes, nobody needed.
 
-Two rounds by day, the shift to dusk, two rounds there; then a table, two addresses and a report.
-Exit code 0 only if all of it happened.
+On real services with a simulated annotator: two rounds by day, the shift to dusk, two rounds there;
+then a table, two addresses and a report.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
-import sys
 import time
 from pathlib import Path
 
@@ -31,15 +29,23 @@ from flows.workspace.create import create_workspace
 from flows.workspace.workspace import is_workspace
 from pipeline import layout
 from pipeline.data.synthetic.domains import CLASSES
-from pipeline.errors import SslLoopError
+from pipeline.errors import ConfigError, WorkspaceError
 
 PATIENCE_S = 20 * 60  # with one step; the whole may take as long as it takes
 STARTED = "SSL_LOOP_DEMO_STARTED"  # Unix time, set by make before it installs
 
 
 def prepare(root: Path, truth: Path, seed: int) -> None:
-    """A fresh workspace and the synthetic pair; the last demo's services are stopped first."""
-    if is_workspace(root):
+    """A fresh workspace and the synthetic pair; the last demo's services are stopped first.
+
+    WorkspaceError where something else than an earlier demo is at `root`.
+    """
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        if not (is_workspace(root) and all((truth / name).is_dir() for name in DOMAINS)):
+            raise WorkspaceError(
+                f"{root}: is there already and no earlier quickstart; name a folder that does not "
+                "exist"
+            )
         for _ in stack.down(root):
             pass
     for folder in (root, truth):
@@ -56,27 +62,20 @@ def prepare(root: Path, truth: Path, seed: int) -> None:
         )
 
 
-def main() -> int:
-    """Exit code 0 when both domains went through all their rounds."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--directory", type=Path, default=Path("workspaces/demo"))
-    parser.add_argument("--seed", type=int, default=0, help="of scenes, trainings and answers")
-    parser.add_argument("--schedule", type=int, default=20, help="seconds between ticks")
-    parser.add_argument("--down", action="store_true", help="stop the services at the end")
-    args = parser.parse_args()
-    if not 0 <= args.seed < ENCODER_SEED:
-        parser.error(
-            f"--seed {args.seed}: expected 0 to {ENCODER_SEED - 1}; the demo's encoder has learnt "
-            f"from scenes of seed {ENCODER_SEED}"
+def play(directory: Path, seed: int, schedule_s: int, *, stop: bool) -> bool:
+    """Whether both domains went through all their rounds.
+
+    `schedule_s`: seconds between ticks; `stop`: the services at the end. ConfigError for a seed
+    of the scenes that the shipped encoder has learnt from.
+    """
+    if seed >= ENCODER_SEED:
+        raise ConfigError(
+            f"--seed {seed}: expected 0 to {ENCODER_SEED - 1}; the demo's encoder has learnt from "
+            f"scenes of seed {ENCODER_SEED}"
         )
-    root = args.directory.resolve()
+    root = directory.resolve()
     demo = DemoCampaign(root, root.with_name(f"{root.name}-truth"), Console())
-    try:
-        finished = run(demo, args.seed, args.schedule)
-    except SslLoopError as error:
-        demo.console.print(f"[red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        return 1
-    return close(demo, finished, stop=args.down)
+    return close(demo, run(demo, seed, schedule_s), stop=stop)
 
 
 def run(demo: DemoCampaign, seed: int, schedule_s: int) -> bool:
@@ -94,8 +93,8 @@ def run(demo: DemoCampaign, seed: int, schedule_s: int) -> bool:
     return finished
 
 
-def close(demo: DemoCampaign, finished: bool, *, stop: bool) -> int:
-    """Say what came out and where to look; the exit code."""
+def close(demo: DemoCampaign, finished: bool, *, stop: bool) -> bool:
+    """Say what came out and where to look; whether all of it happened."""
     demo.console.print(demo.table())
     for line in stack.addresses(demo.root):
         demo.console.print(escape(line), highlight=False, soft_wrap=True)
@@ -105,14 +104,14 @@ def close(demo: DemoCampaign, finished: bool, *, stop: bool) -> int:
         for line in stack.down(demo.root):
             demo.console.print(line)
     else:
-        demo.console.print("The services stay up to look around; `make down` stops them.")
+        demo.console.print(
+            f"The services stay up to look around; `ssl-loop down -w {demo.root}` stops them.",
+            highlight=False,
+            soft_wrap=True,
+        )
     missing = demo.missing(tags_of(DOMAINS, ROUNDS))
     if missing or not finished or not report.exists():
         where = stack.logs(demo.root)
         demo.console.print(f"[red]not finished[/]: tags missing: {missing}; logs in {where}")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        return False
+    return True
