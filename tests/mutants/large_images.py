@@ -62,6 +62,14 @@ LARGE_IMAGES: dict[str, tuple[Mutant, ...]] = {
             f"{STORE_TESTS}::test_the_disk_stays_bounded_and_old_files_make_room",
         ),
         Mutant(
+            "a band is of rows, however long they are",
+            "pipeline/row_bands.py",
+            "    step = max(1, PIXELS_AT_ONCE // max(1, width))\n",
+            "    step = 256\n",
+            "tests/pipeline/data/test_bounds.py::"
+            "test_reading_an_image_of_few_long_rows_takes_no_copies_of_it",
+        ),
+        Mutant(
             "the fourth band of a TIFF is dropped in silence",
             "pipeline/data/formats/images.py",
             " or (bands > colours and no_alpha):\n",

@@ -10,6 +10,7 @@ from tests.mutants.encoder_weights import ENCODER_WEIGHTS
 from tests.mutants.large_images import LARGE_IMAGES
 from tests.mutants.learning import LEARNING
 from tests.mutants.mutant import Mutant
+from tests.mutants.package import PACKAGE
 from tests.mutants.plans_made import PLANS_MADE
 from tests.mutants.probes import PROBES
 from tests.mutants.rules import RULES
@@ -26,4 +27,5 @@ PLANTED: dict[str, tuple[Mutant, ...]] = (
     | PLANS_MADE
     | PROBES
     | LARGE_IMAGES
+    | PACKAGE
 )
