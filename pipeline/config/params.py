@@ -43,6 +43,7 @@ __all__ = [
     "EmbedParams",
     "ImageParams",
     "LoopParams",
+    "Members",
     "MethodParams",
     "ModelParams",
     "Params",
@@ -70,10 +71,13 @@ class DomainParams(Block):
     """Answers allowed here; null = loop.budget."""
 
 
+Members = Literal["none", "flips", "dropout", "snapshots"]
+
+
 class PredictParams(Block):
     """How unsure the teacher is about an image."""
 
-    members: Literal["none", "flips", "dropout", "snapshots"] = "none"
+    members: Members = "none"
     """Beside the teacher as it is: none; its mirrored, smaller and larger views; 8 passes with its
     dropout; the teacher after 1/3 and 2/3 of the steps. All predictions are then the mean, and
     `bald` is scored."""

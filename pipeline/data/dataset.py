@@ -6,10 +6,12 @@ Small ones are kept in memory; large ones, and those that find no memory, are ma
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from io import BufferedWriter
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ from PIL import Image
 from pipeline import layout
 from pipeline.config.params import ImageParams
 from pipeline.data.formats.images import (
+    PixelStrip,
     image_size,
     image_strips,
     load_mask,
@@ -31,6 +34,7 @@ from pipeline.types import MAX_CLASSES
 LARGE = 1 << 25  # bytes: an image of 11 megapixels
 IN_PARTS = 1 << 24  # pixels of an image that is resized: more are not resized at once
 Rows = Iterator[NDArray[np.uint8]]
+SizeOf = Callable[[tuple[int, int]], tuple[int, int]]
 
 
 class ImageStore:
@@ -130,19 +134,43 @@ def read_image(path: Path, size: tuple[int, int]) -> torch.Tensor:
     return _read(path, lambda _: size)
 
 
-def _read(path: Path, size_of: Callable[[tuple[int, int]], tuple[int, int]]) -> torch.Tensor:
+def _read(path: Path, size_of: SizeOf) -> torch.Tensor:
     resized_HWC = np.concatenate(list(resized_rows(path, size_of)))
     return torch.from_numpy(resized_HWC).permute(2, 0, 1).contiguous()
 
 
-def resized_rows(path: Path, size_of: Callable[[tuple[int, int]], tuple[int, int]]) -> Rows:
-    """uint8 pixels_RWC of a file from the top, at the height and width that `size_of` gives.
+class SeenImage(NamedTuple):
+    """An image as networks see it."""
+
+    size: tuple[int, int]
+    """Its own height and width, upright."""
+    pixels_CHW: torch.Tensor
+    """uint8 RGB at the size that networks see it at."""
+
+
+def seen_image(strips: Iterator[PixelStrip], image: ImageParams) -> SeenImage:
+    """As `read_seen`, of an image whose rows come from anywhere; DataError where none come."""
+    first = next(strips, None)
+    if first is None:
+        raise DataError("an image without a row, expected at least one pixel")
+    rows = list(resized_strips(chain([first], strips), image.seen_size))
+    pixels_CHW = torch.from_numpy(np.concatenate(rows)).permute(2, 0, 1).contiguous()
+    return SeenImage(first.size, pixels_CHW)
+
+
+def resized_rows(path: Path, size_of: SizeOf) -> Rows:
+    """`resized_strips` of a file."""
+    return resized_strips(image_strips(path), size_of)
+
+
+def resized_strips(strips: Iterable[PixelStrip], size_of: SizeOf) -> Rows:
+    """uint8 pixels_RWC of an image from the top, at the height and width that `size_of` gives.
 
     More than IN_PARTS pixels are resized in parts: the rows of some strips, then some columns of
     what comes of all. Where Pillow takes the columns first a value may differ by 1 from the whole.
     """
     narrow_HWC = np.empty((0, 0, 3), dtype=np.uint8)
-    for size, first, pixels_RWC in image_strips(path):
+    for size, first, pixels_RWC in strips:
         seen = size_of(size)
         if seen == size:
             yield pixels_RWC

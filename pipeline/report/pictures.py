@@ -44,7 +44,7 @@ def overlay(
     image_HWC: Pixels, mask_path: Path, colours: Sequence[str], boxes: Sequence[Box] = ()
 ) -> Pixels:
     """The small image with every class painted in its colour; with boxes, only inside them."""
-    painted_HWC = _painted(image_HWC, _small_grey(mask_path, image_HWC), colours)
+    painted_HWC = painted(image_HWC, _small_grey(mask_path, image_HWC), colours)
     if not boxes:
         return painted_HWC
     with Image.open(mask_path) as opened:
@@ -63,7 +63,7 @@ def pseudo_label(
     image_HWC: Pixels, mask_path: Path, confidence_path: Path, colours: Sequence[str], tau: float
 ) -> Pixels:
     """The painted small image where confidence reaches `tau`; elsewhere grey and hatched."""
-    painted_HWC = _painted(image_HWC, _small_grey(mask_path, image_HWC), colours)
+    painted_HWC = painted(image_HWC, _small_grey(mask_path, image_HWC), colours)
     reliable_HW = _small_grey(confidence_path, image_HWC) >= tau * 255
     grey_HW = image_HWC.mean(axis=2) * 0.4 + 70
     rows, columns = np.indices(grey_HW.shape)
@@ -87,8 +87,8 @@ def data_uri(pixels_HWC: Pixels) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _painted(image_HWC: Pixels, mask_HW: Pixels, colours: Sequence[str]) -> Pixels:
-    """Values without a class, as IGNORE, stay unpainted."""
+def painted(image_HWC: Pixels, mask_HW: Pixels, colours: Sequence[str]) -> Pixels:
+    """Every class over the pixels in its colour; values without one, as IGNORE, stay unpainted."""
     table = np.zeros((256, 3))
     table[: len(colours)] = [rgb(colour) for colour in colours]
     paint_HW1 = PAINT * (mask_HW < len(colours))[:, :, None]

@@ -6,42 +6,34 @@ K classes, H height, W width.
 from __future__ import annotations
 
 import shutil
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Self, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
 
 from pipeline import layout
 from pipeline.acquisition.gradient_columns import gradient_columns
 from pipeline.campaign.annotation_time import shape_of
 from pipeline.config.params import Params
 from pipeline.data.dataset import ImageStore
-from pipeline.data.formats.images import QUICK_PNG, image_size, save_mask, value_counts
-from pipeline.errors import ModelError
+from pipeline.data.formats.images import image_size, value_counts
 from pipeline.files import replacing
 from pipeline.inference.gradients import WHOLE, MeanGradients, gradient_view, wanted
-from pipeline.inference.logits import (
-    dropout,
-    flips,
-    kept_features_of,
-    network_of,
-    pick_device,
-    views_of,
-)
+from pipeline.inference.logits import kept_features_of, network_of, pick_device, views_of
+from pipeline.inference.members import more_members
 from pipeline.inference.pixels import PredictedImage, Prediction, Views, predict_pixels
+from pipeline.inference.prediction_files import save_classes, save_confidence, save_uncertainty
 from pipeline.inference.tiles import Bands, View
 from pipeline.models import LoadedModel, load_beside, load_model
 from pipeline.models.segmenter import Segmenter
 from pipeline.records.manifest import Sample, check_files, read_manifest
 from pipeline.records.regions import Grid
 from pipeline.runtime.progress import Progress, say
+from pipeline.runtime.side_work import SideWork
 from pipeline.uncertainty.aggregate import AGGREGATES, scope_of
 
 FOLDERS = (layout.PSEUDO_LABELS, layout.CONFIDENCE, layout.UNCERTAINTY)
@@ -59,7 +51,8 @@ COLUMNS = {
     "regions": "int64",
 }
 Columns = dict[str, float]
-Rows = list[dict[str, object]]
+Row = dict[str, object]
+Rows = list[Row]
 # Only where they can be had: with members, with the student, with snapshots of the teacher.
 MORE_COLUMNS = ("bald", "disagreement", "instability")
 
@@ -79,7 +72,7 @@ def run(root: Path, params: Params) -> None:
         pool = []
     check_files(root, pool)
     rows: Rows = []
-    with Progress("predict", len(pool)) as progress, _Beside() as beside:
+    with Progress("predict", len(pool)) as progress, SideWork[Row]() as beside:
         for predicted in _predictions(root, params, model, pool):
             num_pixels = predicted.found.whole.classes_HW.size
             rows += beside.start(partial(_told, root, params, predicted), num_pixels)
@@ -140,19 +133,9 @@ def _views(root: Path, params: Params, model: LoadedModel, device: torch.device)
     beside = load_beside(root / layout.TEACHER, model)
     student = beside.pop("student", None)
     snapshots = [snapshot.to(device) for snapshot in beside.values()]
-    if params.predict.members == "snapshots" and not snapshots:
-        raise ModelError(
-            f"{layout.TEACHER}: no snapshots beside the teacher, which predict.members asks for; "
-            "`dvc repro --force train_teacher` with train.keep_snapshots: true"
-        )
-    members: dict[str, Callable[[], list[View]]] = {
-        "none": lambda: [as_it_is],
-        "flips": lambda: [as_it_is, *flips(network)],
-        "dropout": lambda: [as_it_is, *dropout(network)],
-        "snapshots": lambda: [as_it_is, *snapshots],
-    }
+    more = more_members(params.predict.members, network, snapshots, str(layout.TEACHER))
     return Views(
-        members=tuple(members[params.predict.members]()),
+        members=(as_it_is, *more),
         snapshots=tuple(snapshots),
         student=None if student is None else student.to(device),
         gradients=gradient_view(cast(Segmenter, network)) if wanted(params) else None,
@@ -206,45 +189,6 @@ def _means(predicted: Prediction, confidence_threshold: float) -> dict[str, floa
     return {name: each / predicted.classes_HW.size for name, each in sums.items()}
 
 
-class _Beside:
-    """Scores and writes while the next image is looked at: PNGs are packed without Python's lock.
-
-    A few at a time, so that a slow disk does not fill the memory, and none of more pixels together
-    than MOST_PIXELS while another image is looked at; results come in order.
-    """
-
-    MOST = 4
-    MOST_PIXELS = 1 << 26
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(max_workers=2)
-        self._under_way: deque[tuple[Future[Rows], int]] = deque()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._threads.shutdown(cancel_futures=True)
-
-    def start(self, work: Callable[[], Rows], num_pixels: int) -> Rows:
-        """Begin with it; what older work gave that had to make room, or raise what it raised."""
-        done = self._down_to(self.MOST - 1, self.MOST_PIXELS - num_pixels)
-        self._under_way.append((self._threads.submit(work), num_pixels))
-        return done + self._down_to(self.MOST, self.MOST_PIXELS)
-
-    def rest(self) -> Rows:
-        """What nobody had yet."""
-        return self._down_to(0, 0)
-
-    def _down_to(self, left: int, pixels: int) -> Rows:
-        done: Rows = []
-        while len(self._under_way) > left or sum(each for _, each in self._under_way) > pixels:
-            if not self._under_way:
-                break
-            done += self._under_way.popleft()[0].result()
-        return done
-
-
 def _told(root: Path, params: Params, predicted: Predicted) -> Rows:
     """The rows of one sample, its pictures written."""
     found = predicted.found
@@ -257,15 +201,9 @@ def _told(root: Path, params: Params, predicted: Predicted) -> Rows:
 
 
 def _write_images(root: Path, sample: Sample, predicted: Prediction) -> None:
-    pseudo_label = root / layout.sample_png(layout.PSEUDO_LABELS, sample.sample_id)
-    save_mask(pseudo_label, predicted.classes_HW, small=False)
-    for folder, name in ((layout.CONFIDENCE, "least_confidence"), (layout.UNCERTAINTY, "entropy")):
-        grey_HW = np.empty(predicted.classes_HW.shape, dtype=np.uint8)
-        for rows, values_RW in predicted.scores[name].strips():
-            shown_RW = 1 - values_RW if name == "least_confidence" else values_RW
-            grey_HW[rows] = (shown_RW * 255).round()
-        with replacing(root / layout.sample_png(folder, sample.sample_id)) as beside:
-            Image.fromarray(grey_HW).save(beside, "PNG", **QUICK_PNG)
+    files = [root / layout.sample_png(folder, sample.sample_id) for folder in FOLDERS]
+    for file, write in zip(files, (save_classes, save_confidence, save_uncertainty), strict=True):
+        write(file, predicted)
 
 
 def _empty_folders(root: Path) -> None:

@@ -159,13 +159,3 @@ def test_a_picture_that_cannot_be_written_stops_it_with_its_words(
     monkeypatch.setattr(predict, "_write_images", writes)
     predict.run(root, params)
     assert len(list((root / layout.PSEUDO_LABELS / "day").glob("*.png"))) == 7
-
-
-def test_work_on_large_images_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predict._Beside, "MOST_PIXELS", 10)
-    with predict._Beside() as beside:
-        assert beside.start(lambda: [{"of": 1}], 4) == []
-        assert beside.start(lambda: [{"of": 2}], 4) == []
-        assert beside.start(lambda: [{"of": 3}], 4) == [{"of": 1}]
-        assert beside.start(lambda: [{"of": 4}], 11) == [{"of": 2}, {"of": 3}, {"of": 4}]
-        assert beside.rest() == []
