@@ -17,6 +17,7 @@ from flows.cli import (
     labelstudio,
     learning,
     models,
+    outside,
     shift,
     verify,
     versions,
@@ -371,7 +372,7 @@ main.add_command(learning.methods)
 main.add_command(models.export)
 main.add_command(models.weights)
 main.add_command(backtest.backtest)
-for module in (versions, verify, backup):
+for module in (versions, verify, backup, outside):
     for command in module.COMMANDS:
         main.add_command(command)
 main.add_command(watch.watch)

@@ -40,13 +40,13 @@ ORDER = {
         "runtime", "data", "metrics", "campaign", "report", "acquisition", "models",
         "uncertainty", "inference",
         "methods", "training", "planning", "stages", "probe", "backtest", "drift", "shift",
-        "__main__",
+        "deploy", "__main__",
     ),
     "db": ("ledger_errors", "tables", "session", "copying", "migrations", "repository"),
     "flows": (
         "processes", "annotators", "workspace", "ledger", "services", "loop", "answers", "rounds",
-        "versions", "backup", "domains", "situation", "watch", "views", "steps", "verify", "guards",
-        "tick", "demo", "cli", "run_page", "ssl_loop", "ssl_watch",
+        "versions", "backup", "deploy", "domains", "situation", "watch", "views", "steps", "verify",
+        "guards", "tick", "demo", "cli", "run_page", "ssl_loop", "ssl_watch",
     ),
     "benchmarks": (
         "support", "camvid", "methods", "backtest", "adaptation", "shift", "watch", "timings",

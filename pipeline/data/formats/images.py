@@ -61,6 +61,10 @@ DAMAGE = (
 )
 
 
+class TooLargeError(DataError):
+    """An image of more pixels than may be read here."""
+
+
 class PixelStrip(NamedTuple):
     """Some rows of an image."""
 
@@ -289,7 +293,7 @@ def _opened(
     except UnidentifiedImageError:
         raise DataError(f"{path}: not an image ({', '.join(formats)})") from None
     except Image.DecompressionBombError:
-        raise DataError(
+        raise TooLargeError(
             f"{path}: more than {MOST_MEGAPIXELS:g} megapixels, which nothing here can read; cut "
             "it into parts"
         ) from None
@@ -301,7 +305,7 @@ def _require_size(path: Path, width: int, height: int, max_megapixels: float) ->
     """By the header, before a pixel is decoded: a file of some kB may hold gigabytes."""
     megapixels = width * height / MEGAPIXEL
     if megapixels > max_megapixels:
-        raise DataError(
+        raise TooLargeError(
             f"{path}: {width}x{height} are {megapixels:.1f} megapixels, more than the "
             f"{max_megapixels:g} of loop.max_megapixels in params.yaml; raise it (at most "
             f"{MOST_MEGAPIXELS:g}; reading takes 7 bytes a pixel: "
@@ -318,7 +322,7 @@ def _require_small_webp(path: Path, width: int, height: int) -> None:
     """Its decoder holds all frames several times: a file of 34 bytes may take gigabytes."""
     megapixels = width * height / MEGAPIXEL
     if megapixels > WEBP_MEGAPIXELS:
-        raise DataError(
+        raise TooLargeError(
             f"{path}: {width}x{height} are {megapixels:.1f} megapixels, of a WEBP at most "
             f"{WEBP_MEGAPIXELS:g} are read; convert it to PNG or JPEG"
         )

@@ -1,0 +1,1 @@
+"""Models and data of a workspace for use outside of the loop."""

@@ -1,0 +1,1 @@
+"""A trained model outside of the loop: new images in folders and videos, exports."""
