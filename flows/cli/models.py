@@ -91,8 +91,18 @@ def _show(costs: list[Cost], caption: str) -> None:
 
 @click.command("export")
 @click.argument("model_dir", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--onnx", type=click.Path(path_type=Path), help="The ONNX file to write.")
 @click.option(
-    "--onnx", "file", type=click.Path(path_type=Path), required=True, help="The file to write."
+    "--torch",
+    "pt2",
+    type=click.Path(path_type=Path),
+    help="The program of torch.export to write (.pt2), for images of any size.",
+)
+@click.option(
+    "--openvino",
+    "xml",
+    type=click.Path(path_type=Path),
+    help="The OpenVINO IR to write (.xml, and .bin beside it); needs the package openvino.",
 )
 @click.option(
     "--images",
@@ -105,18 +115,26 @@ def _show(costs: list[Cost], caption: str) -> None:
     type=click.Path(path_type=Path, file_okay=False),
     help="Whose images to compare on (default: the one MODEL_DIR lies in).",
 )
-def export(model_dir: Path, file: Path, images: Path | None, workspace: Path | None) -> None:
-    """Write a trained model as ONNX, if it says the same in onnxruntime on 8 real images.
+def export(
+    model_dir: Path, images: Path | None, workspace: Path | None, **files: Path | None
+) -> None:
+    """Write a trained model for other programs, if it says the same there on 8 real images.
 
     MODEL_DIR is a folder such as models/teacher. Nothing is written where the two differ, or where
     it is a workspace's teacher that is refused for what it costs older domains.
     """
+    wanted = {name: file for name, file in files.items() if file is not None}
+    if not wanted:
+        raise click.UsageError("say what to write: --onnx FILE, --torch FILE or --openvino FILE")
     settle_torch()
     from flows.rounds.offered_teacher import require_offered
-    from pipeline.inference.onnx_export import export_onnx, real_images
+    from pipeline.deploy.model_exports import MODEL_EXPORTS
+    from pipeline.inference.onnx_export import real_images
 
     require_offered(model_dir)
-    click.echo(export_onnx(model_dir, file, real_images(model_dir, images, workspace)))
+    compared = real_images(model_dir, images, workspace)
+    for name, file in wanted.items():
+        click.echo(MODEL_EXPORTS[name](model_dir, file, compared))
 
 
 @click.group("weights")

@@ -64,12 +64,12 @@ def export_onnx(folder: Path, file: Path, images: Sequence[Path]) -> str:
     network = model.network
     if network is None:
         raise ModelError(f"{folder}: not trained ({model.config['why']}); nothing to export")
-    inputs = [_input(path, model) for path in images]
+    inputs = [tile_input(path, model) for path in images]
     with torch.no_grad():
         expected = np.concatenate([network(x_BCHW).numpy() for x_BCHW in inputs])
     with replacing(file) as beside:
         program = _program(network, inputs[0])
-        program.model.metadata_props.update(_facts(model))
+        program.model.metadata_props.update(facts_of(model))
         program.save(beside, external_data=False)
         found = agreement(expected, _run(beside, inputs))
         if not found.good:
@@ -120,7 +120,8 @@ def _workspace_of(folder: Path) -> Path:
     raise DataError(f"{folder}: lies in no workspace; give --images or --workspace")
 
 
-def _input(path: Path, model: LoadedModel) -> Tensor:
+def tile_input(path: Path, model: LoadedModel) -> Tensor:
+    """images_1CHW: the tile in the middle of an image, normalised."""
     tile_CHW = middle_view(read_seen(path, model.image), model.image.crop_size)
     return normalise(tile_CHW, model.config["normalisation"])[None]
 
@@ -141,7 +142,8 @@ def _program(network: nn.Module, input_BCHW: Tensor) -> Any:
         raise ModelError(f"the model cannot be written as ONNX: {error}") from error
 
 
-def _facts(model: LoadedModel) -> dict[str, str]:
+def facts_of(model: LoadedModel) -> dict[str, str]:
+    """What one has to know to ask an exported model."""
     return {
         "classes": json.dumps(model.config["classes"]),
         "normalisation": model.config["normalisation"],

@@ -96,6 +96,13 @@ def test_a_model_is_exported(
     assert seen == [folder, file, 8]
 
 
+def test_nothing_to_write_is_refused(workspace: Path) -> None:
+    (folder := workspace / layout.TEACHER).mkdir(parents=True)
+    refused = ssl_loop("export", folder)
+    assert refused.exit_code == 2
+    assert "--onnx FILE, --torch FILE or --openvino FILE" in refused.output
+
+
 def test_what_cannot_be_compared_is_refused(workspace: Path, tmp_path: Path) -> None:
     (folder := workspace / layout.TEACHER).mkdir(parents=True)
     add_sample(tmp_path, "dusk/1", "pool", 1, masked=False)
