@@ -29,6 +29,7 @@ from pipeline.campaign import annotation_time, forgetting, stopping
 from pipeline.config.params import load_params
 from pipeline.data.formats.csv_tables import read_classes, read_splits
 from pipeline.data.labelled_folder import split_rows
+from pipeline.deploy.share_table import ShareTable
 from pipeline.reading import read
 from pipeline.records import answers, query
 from pipeline.records.evaluation import parse_evaluation
@@ -224,6 +225,15 @@ READERS: dict[str, Reader] = (
             ),
             Reader(
                 name="splits", valid=rows_of("id,split", "a,labelled", "b,pool"), read=read_splits
+            ),
+            Reader(
+                name="shares of predicted images",
+                valid=rows_of(
+                    "image,time_s,image_sha256,mask,height,width,share_a",
+                    "/x/a.png,,0,a,3,4,1.000000",
+                    "/x/b.mp4,2.000,0,b_2,3,4,0.500000",
+                ),
+                read=lambda path: ShareTable(path, ("a",)).rows,
             ),
             Reader(
                 name="splits of a labelled set",

@@ -6,6 +6,7 @@ When a planted line changes, change its row here; when a row survives, a test is
 from __future__ import annotations
 
 from tests.mutants.answers_and_ledger import ANSWERS_AND_LEDGER
+from tests.mutants.deployed import DEPLOYED
 from tests.mutants.encoder_weights import ENCODER_WEIGHTS
 from tests.mutants.large_images import LARGE_IMAGES
 from tests.mutants.learning import LEARNING
@@ -28,4 +29,5 @@ PLANTED: dict[str, tuple[Mutant, ...]] = (
     | PROBES
     | LARGE_IMAGES
     | PACKAGE
+    | DEPLOYED
 )

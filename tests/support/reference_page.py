@@ -40,6 +40,9 @@ def render() -> str:
         ),
         _section("Strategies (`acquire.strategy`)", ("strategy", "its rule"), rows("STRATEGIES")),
         _section("Models (`model.name`)", ("model", "what it is"), rows("MODELS")),
+        _section(
+            "Data exports (`export-data --format`)", ("format", "what it is"), rows("EXPORTS")
+        ),
         _section("Annotation tools (`annotation.tool`)", ("tool",), [r[:1] for r in tools]),
         _section("Params", ("key", "default", "allowed", "meaning"), params()),
         _section("Invariants (`ssl-loop verify`)", ("invariant", "what holds"), rows("INVARIANTS")),
@@ -54,6 +57,7 @@ TABLES = {
     "FEATURE_PERTURBATIONS": "pipeline.methods.shared.feature_perturbations",
     "STRATEGIES": "pipeline.acquisition",
     "MODELS": "pipeline.models",
+    "EXPORTS": "pipeline.data.exports",
     "ANNOTATORS": "flows.annotators",
     "INVARIANTS": "flows.verify",
 }
