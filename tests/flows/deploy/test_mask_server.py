@@ -56,6 +56,7 @@ def echo(image: Path, output: str) -> bytes:
     return output.encode() + image.read_bytes()
 
 
+@pytest.mark.heavy
 def test_twenty_clients_get_the_pixels_of_predict(
     make_workspace, tiny_params, tmp_path: Path
 ) -> None:

@@ -14,6 +14,8 @@ from pipeline.deploy.folder_run import Outputs, folder_run
 from pipeline.deploy.watching import watch
 from pipeline.errors import DataError
 
+pytestmark = pytest.mark.heavy  # each trains a tiny network
+
 
 def test_files_that_arrive_are_predicted(
     predicted: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

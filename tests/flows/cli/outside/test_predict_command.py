@@ -17,6 +17,9 @@ from tests.pipeline.conftest import make_workspace, tiny_params
 __all__ = ["make_workspace", "tiny_params"]
 
 
+pytestmark = pytest.mark.heavy  # each trains a tiny network
+
+
 def ssl_loop(*arguments: str | Path) -> Result:
     return CliRunner().invoke(main, [str(a) for a in arguments])
 
