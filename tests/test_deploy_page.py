@@ -35,7 +35,7 @@ __all__ = ["make_workspace", "tiny_params"]
 pytestmark = pytest.mark.heavy
 
 PAGE = Path(__file__).parents[1] / "docs/deploy.md"
-SERVED, EXPORTED_TORCH, EXPORTED_ONNX, COCO = range(4)
+PYTHON, SERVED, EXPORTED_TORCH, EXPORTED_ONNX, COCO = range(5)
 
 
 def commands(word: str) -> list[list[str]]:
@@ -79,6 +79,13 @@ def test_predict(here: Path) -> None:
     assert {path.name for path in (here / "frames/masks").iterdir()} == {
         f"flight_0000{second}.000s.png" for second in (0, 2, 4)
     }
+
+
+def test_python(here: Path) -> None:
+    last = run_example(PYTHON)
+    assert last["path"] == sorted((here / "photos").iterdir())[-1].absolute()
+    assert last["mask"].shape == load_image(last["path"]).shape[:2]
+    assert last["shares"].sum() == pytest.approx(1)
 
 
 def test_serve(here: Path) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from pipeline.class_colours import class_colours
 from pipeline.data.dataset import seen_image
-from pipeline.data.formats.images import QUICK_PNG, ROWS_AT_ONCE, value_counts
+from pipeline.data.formats.images import QUICK_PNG, value_counts
 from pipeline.deploy.deployed_model import DeployedModel, ModelChoice, Shown
 from pipeline.deploy.given_images import GivenImage, images_of, is_video, num_images
 from pipeline.deploy.mask_names import MaskNames
@@ -32,6 +32,7 @@ from pipeline.inference.pixels import Prediction
 from pipeline.inference.prediction_files import save_classes, save_confidence
 from pipeline.reading import read
 from pipeline.report.pictures import painted
+from pipeline.row_bands import row_bands
 from pipeline.runtime.progress import Progress, say
 from pipeline.runtime.side_work import SideWork
 
@@ -221,9 +222,8 @@ def _save_overlay(path: Path, seen: Shown, predicted: Prediction, num_classes: i
     colours = class_colours(num_classes)
     shown_HWC = np.empty((*seen.size, 3), dtype=np.uint8)
     for _, first, pixels_RWC in seen.given.strips():
-        for top in range(0, len(pixels_RWC), ROWS_AT_ONCE):  # colours are mixed in 8 bytes each
-            part_RWC = pixels_RWC[top : top + ROWS_AT_ONCE]
-            rows = slice(first + top, first + top + len(part_RWC))
-            shown_HWC[rows] = painted(part_RWC, predicted.classes_HW[rows], colours)
+        for part in row_bands(len(pixels_RWC), seen.size[1]):  # colours are mixed in 8 bytes each
+            rows = slice(first + part.start, first + part.stop)
+            shown_HWC[rows] = painted(pixels_RWC[part], predicted.classes_HW[rows], colours)
     with replacing(path) as beside:
         Image.fromarray(shown_HWC).save(beside, "PNG", **QUICK_PNG)

@@ -1,4 +1,4 @@
-"""The package as somebody else installs it: a wheel, in an environment of its own, far from here."""
+"""The package as somebody else installs it: a wheel, in an environment far from here."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 # Beside ours, programs that the loop starts from where its Python is.
 PROGRAMS = ("dvc", "prefect")
+PACKAGES = ("pipeline", "flows", "db", "ssl_loop")
 
 pytestmark = pytest.mark.programs
 
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.programs
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built in a copy: setuptools leaves its folders beside what it builds."""
     copy, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ("pipeline", "flows", "db"):
+    for name in PACKAGES:
         shutil.copytree(
             ROOT / name, copy / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
         )
@@ -40,7 +41,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def env(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment with the wheel, and the libraries of this one, which take minutes to install."""
+    """An environment with the wheel, and the libraries of this one: others take minutes."""
     env = tmp_path_factory.mktemp("elsewhere") / "env"
     run(sys.executable, "-m", "venv", "--without-pip", env)
     site = Path(sysconfig.get_path("purelib", vars={"base": str(env)}))
@@ -51,7 +52,8 @@ def env(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         if script.name in PROGRAMS:
             program = env / "bin" / script.name
             program.write_text(
-                f"#!{env}/bin/python\nimport sys\nfrom {script.module} import {script.attr} as main\n"
+                f"#!{env}/bin/python\n"
+                f"import sys\nfrom {script.module} import {script.attr} as main\n"
                 "sys.exit(main())\n"
             )
             program.chmod(0o755)
@@ -71,11 +73,11 @@ def test_it_holds_what_is_needed_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         metadata = archive.read(next(n for n in names if n.endswith("METADATA"))).decode()
-    for package in ("pipeline", "flows", "db"):
+    for package in PACKAGES:
         assert f"{package}/py.typed" in names
     assert {f"flows/workspace/template/{n}.yaml" for n in ("params", "dvc", "prefect")} <= names
     assert "flows/processes/requirements-labelstudio.lock" in names
-    assert {n.split("/")[0] for n in names if ".dist-info" not in n} == {"pipeline", "flows", "db"}
+    assert {n.split("/")[0] for n in names if ".dist-info" not in n} == set(PACKAGES)
     required = re.findall(r"^Requires-Dist: (.*)$", metadata, re.MULTILINE)
     assert [r for r in required if "==" in r and "extra ==" not in r] == []
 
@@ -94,3 +96,6 @@ def test_a_workspace_is_made_far_from_the_checkout(env: Path, tmp_path: Path) ->
     run(loop, "domain", "add", "day", "--images", tmp_path / "photos", "-w", scene, cwd=tmp_path)
     told = run(loop, "status", "--json", "-w", scene, cwd=tmp_path)
     assert '"day"' in told
+    face = "import ssl_loop; print(ssl_loop.Workspace.__module__, len(ssl_loop.plan().choices) > 9)"
+    said = run(env / "bin/python", "-c", face, cwd=scene)
+    assert said.split()[-2:] == ["flows.workspace.workspace", "True"]

@@ -15,9 +15,10 @@ import pytest
 from tests.support import source_tree as source
 
 FORBIDDEN = {
-    "pipeline": {"db", "flows", "benchmarks", "tests"},
-    "db": {"pipeline", "flows", "benchmarks", "tests"},
-    "flows": {"benchmarks", "tests"},
+    "pipeline": {"db", "flows", "ssl_loop", "benchmarks", "tests"},
+    "db": {"pipeline", "flows", "ssl_loop", "benchmarks", "tests"},
+    "flows": {"ssl_loop", "benchmarks", "tests"},
+    "ssl_loop": {"benchmarks", "tests"},
     "benchmarks": set(),
 }
 FORBIDDEN_OUTSIDE = {
@@ -26,6 +27,7 @@ FORBIDDEN_OUTSIDE = {
     "db": {"torch", "torchvision", "numpy", "pandas", "prefect", "dvc", "label_studio_sdk",
            "httpx", "click"},
     "flows": {"torch", "torchvision", "dvc", "timm", "segmentation_models_pytorch"},
+    "ssl_loop": {"torch", "torchvision", "dvc", "prefect", "click"},
     "benchmarks": set(),
 }  # fmt: skip
 # Of benchmarks, the folders that play with the tests' toys: crowds, faults, tiny networks.
@@ -48,6 +50,7 @@ ORDER = {
         "versions", "backup", "deploy", "domains", "situation", "watch", "views", "steps", "verify",
         "guards", "tick", "demo", "cli", "run_page", "ssl_loop", "ssl_watch",
     ),
+    "ssl_loop": (),
     "benchmarks": (
         "support", "camvid", "methods", "backtest", "adaptation", "shift", "watch", "timings",
         "robustness", "defaults", "gpu", "fidelity",

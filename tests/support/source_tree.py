@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("pipeline", "db", "flows", "benchmarks")
+PACKAGES = ("pipeline", "db", "flows", "ssl_loop", "benchmarks")
 # Written by Alembic's autogenerate: long by nature, and never edited once released.
 GENERATED = "db/migrations/versions"
 
