@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline import layout
-from pipeline.data.augment import middle_view, normalise
+from pipeline.data.augment import NORMALISATIONS, middle_view, normalise
 from pipeline.data.dataset import read_seen
 from pipeline.errors import DataError, ModelError
 from pipeline.files import replacing
@@ -55,7 +55,8 @@ class Agreement(NamedTuple):
 def export_onnx(folder: Path, file: Path, images: Sequence[Path]) -> str:
     """Write the model of `folder` to `file`; a line that says how well it agrees.
 
-    The input `images` is 1xCxHxW, normalised as the file's metadata say; the output is `logits`.
+    The input `images` is 1xCxHxW, normalised as the file's metadata say; the output is `logits`;
+    `pipeline.inference.onnx_predict` makes masks of whole images of it.
     H and W are those of one tile; what is compared are the tiles in the middles of `images`.
     ModelError where the model is untrained, cannot be exported, or differs on them; the file that
     was there stays.
@@ -143,10 +144,13 @@ def _program(network: nn.Module, input_BCHW: Tensor) -> Any:
 
 
 def facts_of(model: LoadedModel) -> dict[str, str]:
-    """What one has to know to ask an exported model."""
+    """What one has to know to ask an exported model, as `pipeline.inference.onnx_predict` does."""
+    mean, std = NORMALISATIONS[model.config["normalisation"]]
     return {
         "classes": json.dumps(model.config["classes"]),
         "normalisation": model.config["normalisation"],
+        "mean": json.dumps(mean),
+        "std": json.dumps(std),
         "height_px": str(model.image.height_px),
         "width_px": str(model.image.width_px),
         "scale": "squeeze" if model.image.scale is None else str(model.image.scale),

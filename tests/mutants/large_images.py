@@ -7,6 +7,8 @@ from tests.mutants.mutant import Mutant
 DATASET_FILE = "pipeline/data/dataset.py"
 STORE_TESTS = "tests/pipeline/data/test_dataset.py"
 TILE_TESTS = "tests/pipeline/inference/test_tiles.py"
+ONNX_FILE = "pipeline/inference/onnx_predict.py"
+ONNX_TESTS = "tests/pipeline/inference/test_onnx_predict.py"
 AGGREGATE_TESTS = "tests/pipeline/uncertainty/test_aggregate.py"
 
 LARGE_IMAGES: dict[str, tuple[Mutant, ...]] = {
@@ -76,6 +78,20 @@ LARGE_IMAGES: dict[str, tuple[Mutant, ...]] = {
             ":\n",
             "tests/pipeline/data/test_images.py::"
             "test_a_tiff_of_other_bands_is_refused_with_what_to_do",
+        ),
+        Mutant(
+            "exported tiles count alike up to their borders",
+            ONNX_FILE,
+            "(OVERLAP * side)).clip(max=1)",
+            "(OVERLAP * side)).clip(1, 1)",
+            f"{ONNX_TESTS}::test_logits_are_those_of_our_tiles",
+        ),
+        Mutant(
+            "an exported model sees black beyond a small image",
+            ONNX_FILE,
+            'mode="edge"',
+            'mode="constant"',
+            f"{ONNX_TESTS}::test_logits_are_those_of_our_tiles",
         ),
     ),
 }
