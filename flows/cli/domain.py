@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from flows.cli.options import WORKSPACE
+from flows.cli.learning import show_plan
+from flows.cli.options import AS_JSON, WORKSPACE, echo_json
 from pipeline.runtime.torch_settings import settle_torch
 
 _ARRIVING = (
@@ -54,8 +56,10 @@ def domain() -> None:
 @arriving_images
 @click.option("--query-size", type=click.IntRange(min=1), help="Samples per query in this domain.")
 @click.option("--budget", type=click.IntRange(min=0), help="Answers allowed here, skips included.")
+@click.option("--no-plan", is_flag=True, help="Do not show what will be trained: takes no steps.")
+@AS_JSON
 @WORKSPACE
-def domain_add(name: str, workspace: Path, **options: Any) -> None:
+def domain_add(name: str, workspace: Path, no_plan: bool, as_json: bool, **options: Any) -> None:
     """Check and copy a folder of images; the loop takes it in when its turn comes.
 
     Every file is checked first; if one is bad, all bad ones are listed and nothing is copied.
@@ -63,15 +67,23 @@ def domain_add(name: str, workspace: Path, **options: Any) -> None:
     out of its folder, unless you accept that. Images without a mask that are blank, blurred,
     another's duplicate or of another scene are copied but left out of the loop, and named with the
     reason. Where there is a model, the domain is then compared with what is labelled:
-    docs/shift.md.
+    docs/shift.md. At last it shows what the loop will train with these images and how, as
+    `ssl-loop plan` does: docs/plan.md.
     """
     settle_torch()
     from flows.domains.add import add_domain
+    from flows.domains.plan_ahead import plan_on_arrival
     from flows.domains.shift_on_arrival import on_arrival
 
+    say = partial(click.echo, err=as_json)
     summary = add_domain(workspace, name, **options)
-    click.echo(summary)
-    on_arrival(workspace, name, click.echo)
+    say(summary)
+    on_arrival(workspace, name, say)
+    made = None if no_plan else plan_on_arrival(workspace, name, say)
+    if as_json:
+        echo_json({"added": summary, "plan": made and made.to_dict()})
+    elif made is not None:
+        show_plan(made)
 
 
 @domain.command("extend")

@@ -11,7 +11,7 @@ from flows.cli.options import AS_JSON, WORKSPACE, echo_json
 from pipeline.runtime.torch_settings import settle_torch
 
 if TYPE_CHECKING:
-    from flows.loop import Loop
+    from flows.workspace.workspace import Workspace
     from pipeline.methods.catalogue import Entry
     from pipeline.planning.training_plan import Choice, TrainingPlan
 
@@ -38,53 +38,34 @@ def plan(profile: Any, every: bool, write: bool, as_json: bool, workspace: Path)
     for each knob of params.yaml that stands at `auto` says a value. What you set yourself stands,
     and is shown as yours. docs/plan.md has the rules.
     """
-    from flows.loop import open_loop
+    from flows.domains.plan_ahead import plan_ahead
+    from flows.workspace.workspace import Workspace
 
-    with open_loop(workspace) as loop:
-        made = _plan(loop, profile, every=every)
-        if as_json:
-            echo_json(made.to_dict())
-        else:
-            _show_plan(made)
-        if write:
-            _write(loop, profile, every=every)
-
-
-def _plan(loop: Loop, profile: Any, *, every: bool) -> TrainingPlan:
-    from flows.domains.incoming import waiting_samples
-    from flows.rounds.round_plan import bring_weights, plan_for
-    from pipeline.errors import WorkspaceError
-
-    samples = [*loop.workspace.manifest(), *waiting_samples(loop.root)]
-    if not samples:
-        raise WorkspaceError(
-            f"{loop.root}: no image yet; `ssl-loop domain add NAME --images DIR` brings some"
-        )
-    params = loop.read_params()
-    bring_weights(params)
-    return plan_for(loop, params, samples, frozenset(_knobs(loop, every=every)), profile)
+    here = Workspace(workspace)
+    here.require()
+    made = plan_ahead(here, profile=profile, every=every)
+    if as_json:
+        echo_json(made.to_dict())
+    else:
+        show_plan(made)
+    if write:
+        _write(here, profile, every=every)
 
 
-def _knobs(loop: Loop, *, every: bool) -> tuple[str, ...]:
-    """What the plan may set: what stands at auto, or all that could."""
-    from pipeline import layout
-    from pipeline.config.params import PLANNED_KNOBS, left_to_the_plan
-
-    return PLANNED_KNOBS if every else tuple(left_to_the_plan(loop.root / layout.PARAMS))
-
-
-def _write(loop: Loop, profile: Any, *, every: bool) -> None:
+def _write(workspace: Workspace, profile: Any, *, every: bool) -> None:
+    from flows.domains.plan_ahead import planned_here
     from pipeline import layout
     from pipeline.config.planned import AUTO, in_blocks
 
-    with loop.workspace.lock():
-        knobs = _knobs(loop, every=every)
+    with workspace.lock():
+        knobs = planned_here(workspace, every=every)
         changes: dict[str, Any] = in_blocks(dict.fromkeys(knobs, AUTO))
-        loop.workspace.write_params(changes | ({"profile": profile} if profile else {}))
+        workspace.write_params(changes | ({"profile": profile} if profile else {}))
     click.echo(f"{layout.PARAMS}: {len(knobs)} knob(s) at auto; the next round plans them anew")
 
 
-def _show_plan(made: TrainingPlan) -> None:
+def show_plan(made: TrainingPlan) -> None:
+    """As a table for people: what is chosen and why, minutes and memory."""
     from rich import box
     from rich.console import Console
     from rich.table import Table

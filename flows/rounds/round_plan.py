@@ -8,6 +8,7 @@ the plan would know more: another domain, its first masks, other pretrained weig
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from typing_extensions import TypedDict
@@ -52,7 +53,7 @@ def choose_plan(loop: Loop) -> None:
     known = _known(params, samples)
     if AUTO not in left.values() and known == _kept(loop):
         return
-    made = plan_for(loop, params, samples, frozenset(left))
+    made = plan_for(loop.root, params, samples, frozenset(left))
     write_json(loop.root / layout.PLAN, {**known, **made.to_dict()})
     changes = {knob: chosen_text(value) for knob, value in made.values().items()}
     for choice in made.choices:
@@ -63,18 +64,18 @@ def choose_plan(loop: Loop) -> None:
 
 
 def plan_for(
-    loop: Loop,
+    root: Path,
     params: Params,
     samples: Sequence[Sample],
     free: frozenset[str],
     profile: Profile | None = None,
 ) -> TrainingPlan:
-    """The plan for the workspace as it is now, on this machine; writes nothing."""
+    """The plan for the workspace at `root`, on this machine; writes nothing."""
     settle_torch()
     from pipeline.planning.gather_facts import gather_facts
     from pipeline.planning.training_plan import make_plan
 
-    return make_plan(gather_facts(loop.root, params, samples, profile), params, free)
+    return make_plan(gather_facts(root, params, samples, profile), params, free)
 
 
 def bring_weights(params: Params) -> None:

@@ -75,7 +75,7 @@ def make_plan(facts: Facts, params: Params, free: frozenset[str]) -> TrainingPla
         profile=facts.profile,
         data=facts.data,
         machine=facts.machine,
-        choices=(*choices, _background(facts, params), _budget(params)),
+        choices=(*choices, _background(facts, params), _budget(params), *_of_domain(params)),
         minutes_per_round=_minutes(facts, params),
         memory_mib=cost.memory_mib,
     )
@@ -93,6 +93,18 @@ def _budget(params: Params) -> Choice:
     budget = params.loop.budget
     reason = NO_BUDGET if budget is None else OF_YOURS
     return Choice(knob="loop.budget", value=budget, reason=reason, yours=budget is not None)
+
+
+def _of_domain(params: Params) -> list[Choice]:
+    """What the current domain has of its own, which goes before what holds for all."""
+    if params.domain is None:
+        return []
+    own = params.domains[params.domain].model_dump(exclude_none=True)
+    reason = f"of {params.domain} alone, before what holds for all domains"
+    return [
+        Choice(knob=f"domains.{params.domain}.{name}", value=value, reason=reason, yours=True)
+        for name, value in own.items()
+    ]
 
 
 def _minutes(facts: Facts, params: Params) -> float:

@@ -92,10 +92,17 @@ LOSSES = (
 
 METHOD_FAULTS = (
     Mutant(
+        "the weight of a consistency is that of a shift's cross-entropies",
+        f"{SHARED}/base.py",
+        "dict.fromkeys(at_shift, self._risen(1.0, step))",
+        "dict.fromkeys(at_shift, self.weight(step))",
+        f"{METHODS}/shared/test_shift_terms.py",
+    ),
+    Mutant(
         "lambda(t) is not ramped up",
         f"{SHARED}/base.py",
-        "self.params.consistency_weight * ramp_up(step, num_ramp_steps)",
-        "self.params.consistency_weight * ramp_up(step, 0)",
+        "weight * ramp_up(step, num_ramp_steps)",
+        "weight * ramp_up(step, 0)",
         f"{METHODS}/test_fixmatch.py",
     ),
     Mutant(
@@ -291,6 +298,13 @@ METHOD_FAULTS = (
 )
 
 NEW_METHOD_FAULTS = (
+    Mutant(
+        "the weight of a consistency is that of a shift's cross-entropies",
+        f"{SHARED}/base.py",
+        "dict.fromkeys(at_shift, self._risen(1.0, step))",
+        "dict.fromkeys(at_shift, self.weight(step))",
+        f"{METHODS}/shared/test_shift_terms.py",
+    ),
     Mutant(
         "CorrMatch's places hear instead of telling",
         "pipeline/methods/corrmatch.py",

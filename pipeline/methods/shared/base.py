@@ -56,7 +56,7 @@ def drawn(names: tuple[str, ...], table: Mapping[str, Rule]) -> Rule:
 class SemiSupervised(nn.Module):
     """L = supervised + lambda(t) * terms of `unsupervised`; keeps the student.
 
-    Without unlabelled images, or with weight 0, it is `supervised` to the last bit.
+    What a shift adds, `cross_domain` and `masked`, rises as lambda(t) does, to 1. Without unlabelled images, or with weight 0, it is `supervised` to the last bit.
     """
 
     num_strong_views: int = 1
@@ -110,6 +110,9 @@ class SemiSupervised(nn.Module):
                 seen = (cast(Network, student), self.result(), batch, batch.unlabelled)
                 found.terms[name] = term.loss(*seen)
         weights = dict.fromkeys(found.terms, self.weight(step)) | dict.fromkeys(self.unweighted, 1)
+        # Cross-entropies, as the labelled loss: a weight chosen for squared distances of
+        # probabilities is none for them. In DACS's and MIC's code theirs is 1.
+        weights |= dict.fromkeys(at_shift, self._risen(1.0, step))
         terms = {name: weights[name] * term for name, term in found.terms.items()}
         return Losses(supervised | terms, found.logs)
 
@@ -123,10 +126,12 @@ class SemiSupervised(nn.Module):
 
     def weight(self, step: int) -> Tensor:
         """lambda(t), in [0, consistency_weight]: ramped up, and halved by every restart."""
+        return self._risen(self.params.consistency_weight, step)
+
+    def _risen(self, weight: float, step: int) -> Tensor:
         num_ramp_steps = self.params.rampup_share * self.setup.num_steps
-        ramped = self.params.consistency_weight * ramp_up(step, num_ramp_steps)
         # A tensor: reading a number from the device would wait for it at every step.
-        return ramped * self.consistency_scale
+        return weight * ramp_up(step, num_ramp_steps) * self.consistency_scale
 
     def mix(self, unlabelled: Unlabelled, pseudo_BHW: Tensor, number: int = 0) -> Mix:
         """How strong view `number` is mixed, by one of the rules in force.

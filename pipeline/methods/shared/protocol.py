@@ -109,7 +109,7 @@ class CrossDomain(Protocol):
     """What a student learns at a shift, from labelled and unlabelled images or the latter alone."""
 
     def loss(self, student: Network, teacher: Any, batch: Batch, seen: Unlabelled) -> Tensor:
-        """A scalar, not yet multiplied by lambda(t)."""
+        """A scalar; it rises with lambda(t), to a weight of 1."""
         ...
 
 

@@ -42,7 +42,7 @@ class CrossDomainMix:
     """Strong colours of normalised images_BCHW, drawn anew at every call."""
 
     def loss(self, student: Network, teacher: nn.Module, batch: Batch, seen: Unlabelled) -> Tensor:
-        """Cross-entropy of the student on the mixed images, not yet multiplied by lambda(t).
+        """Cross-entropy of the student on the mixed images, not yet risen as lambda(t) does.
 
         The teacher sees the weak view of the target; the student that same view, pasted on and then
         recoloured, as in the authors' code.

@@ -28,7 +28,7 @@ class MaskedConsistency:
     """Per image of the unlabelled set: whether it is of the current domain."""
 
     def loss(self, student: Network, teacher: nn.Module, batch: Batch, seen: Unlabelled) -> Tensor:
-        """w CE(student(M u_strong), yhat), the mean over valid pixels, not yet times lambda(t).
+        """w CE(student(M u_strong), yhat), the mean over valid pixels, not yet risen as lambda(t).
 
         yhat and q: the teacher's class and confidence on the whole weak view; w: the share of the
         batch's valid target pixels with q >= tau, in the authors' code the one of DACS.

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 from flows.cli import main
+from flows.domains import plan_ahead
 from flows.loop import Loop
 from flows.rounds import round_plan
 from flows.rounds.round_plan import choose_plan
@@ -42,7 +43,8 @@ AUTO = {"image": ("scale",), "train": ("learning_rate", "batch_labelled"), "meth
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No hub, no weights, and steps that nobody has to take."""
     monkeypatch.setenv(VARIABLE, str(tmp_path / "weights"))
-    monkeypatch.setattr(round_plan, "bring_weights", lambda params: None)
+    for who in (round_plan, plan_ahead):
+        monkeypatch.setattr(who, "bring_weights", lambda params: None)
     monkeypatch.setattr(gather_facts, "measure_training", cost)
 
 
