@@ -78,9 +78,6 @@ def _areas(classes_HW: NDArray[np.uint8]) -> NDArray[np.float64]:
     Some rows at a time, since numbers of areas take 4 bytes a pixel; then areas that meet between
     them are joined.
     """
-    from scipy.sparse import coo_matrix  # a tick that asks for no shape does without
-    from scipy.sparse.csgraph import connected_components
-
     step = max(1, PIXELS_AT_ONCE // classes_HW.shape[1])
     sizes: list[NDArray[np.intp]] = []
     meet: list[NDArray[np.intp]] = []
@@ -94,22 +91,35 @@ def _areas(classes_HW: NDArray[np.uint8]) -> NDArray[np.float64]:
         sizes.append(sizes_N)
         count, above_W = count + len(sizes_N), area_RW[-1].copy()
     pairs = np.concatenate([np.empty((2, 0), dtype=np.intp), *meet], axis=1)
-    graph = coo_matrix((np.ones(pairs.shape[1], dtype=bool), tuple(pairs)), shape=(count, count))
-    _, joined_N = connected_components(graph, directed=False)
+    joined_N = _joined(pairs, count)
     return np.bincount(joined_N, weights=np.concatenate(sizes)).astype(np.float64)
 
 
 def _labelled(classes_RW: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """area_RW: the number of each pixel's area, from 0; and the areas' pixels."""
-    from scipy.ndimage import label
+    """area_RW: the number of each pixel's area, from 0; and the areas' pixels.
 
-    area_RW, count = np.empty(classes_RW.shape, dtype=np.intp), 0
-    for index in np.unique(classes_RW):
-        of_class_RW = classes_RW == index
-        found_RW, found = label(of_class_RW)
-        area_RW[of_class_RW] = found_RW[of_class_RW] + (count - 1)
-        count += found
-    return area_RW, np.bincount(area_RW.ravel(), minlength=count)
+    Of runs, the stretches of one class in a row, those of one class are joined that lie above each
+    other: they share columns, which begin where one of the two begins.
+    """
+    begins_RW = np.ones(classes_RW.shape, dtype=bool)
+    np.not_equal(classes_RW[:, 1:], classes_RW[:, :-1], out=begins_RW[:, 1:])
+    run_RW = begins_RW.cumsum(dtype=np.intp).reshape(classes_RW.shape)
+    run_RW -= 1
+    meet_RW = (classes_RW[1:] == classes_RW[:-1]) & (begins_RW[1:] | begins_RW[:-1])
+    sizes_N = np.diff(np.flatnonzero(begins_RW), append=begins_RW.size)
+    joined_N = _joined(np.stack([run_RW[:-1][meet_RW], run_RW[1:][meet_RW]]), len(sizes_N))
+    return joined_N[run_RW], np.bincount(joined_N, weights=sizes_N).astype(np.intp)
+
+
+def _joined(pairs_2P: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+    """joined_N: for each of `count` things the number, from 0, of those that pairs lead to."""
+    from scipy.sparse import coo_matrix  # a tick that asks for no shape does without
+    from scipy.sparse.csgraph import connected_components
+
+    there = np.ones(pairs_2P.shape[1], dtype=bool)
+    graph = coo_matrix((there, tuple(pairs_2P)), shape=(count, count))
+    joined_N: NDArray[np.intp] = connected_components(graph, directed=False)[1]
+    return joined_N
 
 
 def timed(answers: Iterable[Answer]) -> list[Timed]:

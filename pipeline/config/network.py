@@ -178,8 +178,8 @@ class MethodParams(Block):
     ema_decay: Planned[Annotated[float, Field(ge=0, lt=1)]] = 0.96
     """Teacher's averaging a in min(1 - 1/(t+1), a), over about 1/(1-a) steps: .96 for 300 steps
     (.99 lags 1 to 3 points of mIoU behind there), .99 for 3,000, .996 for 20,000."""
-    consistency_weight: Annotated[float, Field(ge=0, le=100)] = 1.0
-    """lambda_u; 0 = labels alone."""
+    consistency_weight: Planned[Annotated[float, Field(ge=0, le=100)]] = 1.0
+    """lambda_u; 0 = labels alone. What `adapt` adds at a shift has a weight of its own, 1."""
     rampup_share: Share = 0.1
     """Share of the steps over which the consistency weight rises."""
     confidence_threshold: Share = 0.95

@@ -23,7 +23,7 @@ from pipeline.metrics.iou import agreement, confusion_matrix
 from pipeline.records.regions import Box
 from pipeline.uncertainty.ensemble import Members, disagreement
 from pipeline.uncertainty.pixel_values import PixelValues
-from pipeline.uncertainty.scores import Floats, least_confidence, margin
+from pipeline.uncertainty.scores import Floats, of_the_largest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,11 +135,7 @@ def _predict_strip(views: Views, logits: Mapping[View, Tensor]) -> _Strip:
     for view in views.members[1:]:
         members.add(probs_of(view))
     mean_KHW = members.mean
-    scores = {
-        "entropy": members.entropy,
-        "margin": margin(mean_KHW),
-        "least_confidence": least_confidence(mean_KHW),
-    }
+    scores = {"entropy": members.entropy, **of_the_largest(mean_KHW)}
     if members.count > 1:
         scores["bald"] = members.bald
     if views.student is not None:

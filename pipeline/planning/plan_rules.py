@@ -39,6 +39,7 @@ SHARE_OF_MEMORY = 0.6  # that activations and weights may take
 FEWEST_STEPS, MOST_STEPS = 200, 20_000
 MOST_EPOCHS = 400  # over the labelled images: beyond, they are known by heart
 DOMINANT = 0.5  # of the labelled pixels: more than all other classes together
+CONSISTENCY_WEIGHT = 1.0  # benchmarks.defaults.method_weight
 NARROW = {"encoder_depth": 4, "decoder_channels": 64}
 NO_WEIGHTS_ENCODER = "tu-mobilenetv2_100"
 
@@ -299,6 +300,13 @@ def ema_decay(facts: Facts, params: Params) -> Ruled:
     return Ruled(decay, f"averages {1 / (1 - decay):.0f} of {params.train.steps} steps")
 
 
+def consistency_weight(facts: Facts, params: Params) -> Ruled:
+    """1: what others take in long trainings, up to 100, lost in few steps (docs/decisions/008)."""
+    if params.method.name == "supervised":
+        return Ruled(CONSISTENCY_WEIGHT, "idle: no unlabelled image teaches")
+    return Ruled(CONSISTENCY_WEIGHT, "labels lead; more lost on val in the few steps of a trial")
+
+
 def query_size(facts: Facts, params: Params) -> Ruled:
     """A query is a sitting: more where there is more to choose from."""
     number = facts.data.num_images
@@ -340,6 +348,7 @@ RULES: dict[str, Rule] = {
     "train.encoder_learning_rate": encoder_learning_rate,
     "train.steps": steps,
     "method.ema_decay": ema_decay,
+    "method.consistency_weight": consistency_weight,
     "acquire.query_size": query_size,
 }
 ENCODERS: Mapping[str, tuple[str, ...]] = {

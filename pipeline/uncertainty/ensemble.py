@@ -42,7 +42,8 @@ class Members:
                 f"a member of shape {probs_KHW.shape}: expected {self._sum_KHW.shape}, as before"
             )
         else:
-            self._sum_KHW += probs_KHW
+            # Not in place: what is alone is its own mean, and somebody may have asked for it.
+            self._sum_KHW = self._sum_KHW + probs_KHW
             self._bits_HW += entropy_bits(probs_KHW)
         self.count += 1
 
@@ -51,13 +52,14 @@ class Members:
         """probs_KHW, the members' mean; ValueError without members, here and below."""
         if self.count == 0:
             raise ValueError("no member was added; expected at least one")
-        return self._sum_KHW / np.float32(self.count)
+        return self._sum_KHW if self.count == 1 else self._sum_KHW / np.float32(self.count)
 
     @property
     def entropy(self) -> Floats:
         """Of the mean, over log K, in [0, 1]."""
         mean_KHW = self.mean
-        return (entropy_bits(mean_KHW) / largest_entropy_bits(len(mean_KHW))).clip(0, 1)
+        bits_HW = entropy_bits(mean_KHW) if self.count > 1 else self._bits_HW
+        return (bits_HW / largest_entropy_bits(len(mean_KHW))).clip(0, 1)
 
     @property
     def bald(self) -> Floats:

@@ -26,11 +26,7 @@ def entropy(probs_KHW: Floats) -> Floats:
 def margin(probs_KHW: Floats) -> Floats:
     """1 - (P1 - P2), P1 and P2 the largest two; ValueError unless these are probabilities."""
     check_probs(probs_KHW)
-    first_HW, second_HW = np.zeros_like(probs_KHW[0]), np.zeros_like(probs_KHW[0])
-    for probs_HW in probs_KHW:
-        np.maximum(second_HW, np.minimum(first_HW, probs_HW), out=second_HW)
-        np.maximum(first_HW, probs_HW, out=first_HW)
-    return (1 - (first_HW - second_HW)).clip(0, 1)
+    return of_the_largest(probs_KHW)["margin"]
 
 
 def least_confidence(probs_KHW: Floats) -> Floats:
@@ -39,7 +35,21 @@ def least_confidence(probs_KHW: Floats) -> Floats:
     Not rescaled to reach 1: of a calibrated model it is the probability of an error.
     """
     check_probs(probs_KHW)
-    return (1 - probs_KHW.max(axis=0)).clip(0, 1)
+    return of_the_largest(probs_KHW)["least_confidence"]
+
+
+def of_the_largest(probs_KHW: Floats) -> dict[str, Floats]:
+    """`margin` and `least_confidence` in one go, of probabilities that were checked before."""
+    first_HW, second_HW = np.zeros_like(probs_KHW[0]), np.zeros_like(probs_KHW[0])
+    smaller_HW = np.empty_like(first_HW)
+    for probs_HW in probs_KHW:
+        np.minimum(first_HW, probs_HW, out=smaller_HW)
+        np.maximum(second_HW, smaller_HW, out=second_HW)
+        np.maximum(first_HW, probs_HW, out=first_HW)
+    return {
+        "margin": (1 - (first_HW - second_HW)).clip(0, 1),
+        "least_confidence": (1 - first_HW).clip(0, 1),
+    }
 
 
 def check_probs(probs_K: NDArray[np.floating]) -> None:

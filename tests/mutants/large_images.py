@@ -93,5 +93,19 @@ LARGE_IMAGES: dict[str, tuple[Mutant, ...]] = {
             'mode="constant"',
             f"{ONNX_TESTS}::test_logits_are_those_of_our_tiles",
         ),
+        Mutant(
+            "areas are joined only where the lower stretch begins",
+            "pipeline/campaign/annotation_time.py",
+            "(begins_RW[1:] | begins_RW[:-1])",
+            "begins_RW[1:]",
+            "tests/pipeline/campaign/test_annotation_time.py",
+        ),
+        Mutant(
+            "the top share of a small image is taken for its largest pixel",
+            "pipeline/uncertainty/aggregate.py",
+            "np.partition(strips[0], -count)[-count]",
+            "np.partition(strips[0], -count)[-1]",
+            f"{AGGREGATE_TESTS}::test_the_top_share_against_a_sorted_list",
+        ),
     ),
 }

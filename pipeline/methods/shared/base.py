@@ -56,7 +56,8 @@ def drawn(names: tuple[str, ...], table: Mapping[str, Rule]) -> Rule:
 class SemiSupervised(nn.Module):
     """L = supervised + lambda(t) * terms of `unsupervised`; keeps the student.
 
-    What a shift adds, `cross_domain` and `masked`, rises as lambda(t) does, to 1. Without unlabelled images, or with weight 0, it is `supervised` to the last bit.
+    What a shift adds, `cross_domain` and `masked`, rises as lambda(t) does, to 1. Without
+    unlabelled images, or with weight 0, it is `supervised` to the last bit.
     """
 
     num_strong_views: int = 1

@@ -20,7 +20,7 @@ VALUES: dict[str, Any] = {
     "train.encoder_learning_rate": 0.0, "train.precision": "bf16-mixed",
     "method.name": "supervised", "method.ema_decay": 0.99, "acquire.query_size": 5,
     "embed.encoder": "tu-resnet18", "model.options": {"encoder_depth": 4, "dropout": 0.1},
-    "model.contender": "probe",
+    "model.contender": "probe", "method.consistency_weight": 10.0,
 }  # fmt: skip
 
 

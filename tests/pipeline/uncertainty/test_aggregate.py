@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline import row_bands
-from pipeline.uncertainty import pixel_values
+from pipeline.uncertainty import aggregate, pixel_values
 from pipeline.uncertainty.aggregate import (
     AGGREGATES,
     Scope,
@@ -38,9 +38,13 @@ def test_the_top_share_is_what_it_says() -> None:
         assert top_mean(of(values_HW), whole(np.zeros((4, 5)), share)) == expected
 
 
+@pytest.mark.parametrize("at_once", [0, 1 << 18])
 @pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 1.0])
 @pytest.mark.parametrize("levels", [1, 3, 10**6])
-def test_the_top_share_against_a_sorted_list(share: float, levels: int) -> None:
+def test_the_top_share_against_a_sorted_list(
+    share: float, levels: int, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aggregate, "AT_ONCE", at_once)
     values_HW = np.random.default_rng(0).integers(0, levels, (32, 40)) / np.float32(levels)
     values_HW = values_HW.astype(np.float32) * np.float32(-1 if levels == 1 else 1)  # -0.0 too
     scope = whole(image()[1], share, inside=True)
@@ -54,6 +58,7 @@ def test_strips_and_a_file_change_nothing(name: str, monkeypatch: pytest.MonkeyP
     values_HW, classes_HW = image(2, (160, 240))
     scope = whole(classes_HW, inside=True)
     expected = AGGREGATES[name](of(values_HW), scope)
+    monkeypatch.setattr(aggregate, "AT_ONCE", 0)
     monkeypatch.setattr(row_bands, "PIXELS_AT_ONCE", 240 * 7)
     monkeypatch.setattr(pixel_values, "IN_MEMORY", 1)
     in_strips = whole(classes_HW, inside=True)
