@@ -1,6 +1,6 @@
 """How a round's work grows with the images of a domain, step by step: what people wait for.
 
-`python -m benchmarks.timings.growth`: a workspace of 1,000, then of 10,000 photographs of 32x32
+`python -m benchmarks.defaults.growth`: a workspace of 1,000, then of 10,000 photographs of 32x32
 pixels, of which 16 are labelled; a tiny network, so that what is measured is the work beside
 the passes, and one pass an image. Every size is kept when it is done. CPU seconds of this process
 and of the programs it starts, for which other work on the machine does not count. `exponent`: of
@@ -48,7 +48,7 @@ KNOBS: Mapping[str, Mapping[str, Any]] = {
 def main() -> None:
     """Measure what is missing, write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="images")
     sizes = parser.parse_args().sizes
     for number in sizes:
         kept = RESULTS / f"growth/{number}.json"
@@ -158,7 +158,7 @@ def report(found: list[dict[str, Any]]) -> str:
     lines = [
         "# How a round grows with the images",
         "",
-        f"`python -m benchmarks.timings.growth`: photographs of {SIDE_PX}x{SIDE_PX} pixels, "
+        f"`python -m benchmarks.defaults.growth`: photographs of {SIDE_PX}x{SIDE_PX} pixels, "
         f"{NUM_LABELLED} labelled, a tiny network: what is beside the passes, and one small pass "
         "an image. CPU seconds; exponent: of the number of images, from the fewest to the most, 1 "
         f"= in proportion. {machine()}.",
