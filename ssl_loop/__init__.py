@@ -97,7 +97,7 @@ def predict(model: DeployedModel, images: Sequence[str | Path]) -> Iterator[Pred
     (`ssl-loop predict` takes those).
     """
     from pipeline.data.dataset import seen_image
-    from pipeline.deploy.deployed_model import Shown
+    from pipeline.deploy.deployed_model import ShownImage
     from pipeline.deploy.given_images import files_named, images_of, is_video
     from pipeline.errors import DataError
 
@@ -106,7 +106,7 @@ def predict(model: DeployedModel, images: Sequence[str | Path]) -> Iterator[Pred
             raise DataError(f"{path}: a video; `ssl-loop predict` takes frames of it")
         for given in images_of(path, 1.0, lambda *_: False):
             size, pixels_CHW = seen_image(given.strips(), model.image)
-            ((_, found),) = model.predictions([(Shown(given, size), pixels_CHW)])
+            ((_, found),) = model.predictions([(ShownImage(given, size), pixels_CHW)])
             yield PredictedMask(path, found.whole.classes_HW)
 
 

@@ -16,7 +16,7 @@ from pipeline.runtime.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exported:
+class ExportedData:
     """What was written."""
 
     out: str
@@ -43,7 +43,7 @@ class Exported:
 
 def export_data(
     workspace: Path, tag: str, out: Path, *, name: str, domain: str | None = None
-) -> Exported:
+) -> ExportedData:
     """Write what the models of `tag` saw, all domains or one, to the new folder `out` as `name`.
 
     Read from git and DVC's cache; the work tree stays as it is. WorkspaceError for an unknown tag
@@ -74,7 +74,7 @@ def export_data(
         beside.mkdir()
         lost = EXPORTS[name].build(data, beside, progress.advance)
     splits = [sample.split for sample in data.samples]
-    return Exported(
+    return ExportedData(
         out=str(out),
         tag=tag,
         format=name,

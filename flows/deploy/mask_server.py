@@ -11,7 +11,7 @@ import hmac
 import socket
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -171,4 +171,5 @@ def serve(server: MaskServer, at: socket.socket) -> None:
     import uvicorn
 
     config = uvicorn.Config(server.app, log_level="warning", access_log=False, lifespan="off")
-    uvicorn.Server(config).run(sockets=[at])
+    with suppress(KeyboardInterrupt):  # uvicorn raises it again once all is answered
+        uvicorn.Server(config).run(sockets=[at])

@@ -25,7 +25,7 @@ from pipeline.models.checkpoint import WEIGHTS
 from pipeline.models.probe import Probe
 
 
-class Shown(NamedTuple):
+class ShownImage(NamedTuple):
     """An image that the network is shown."""
 
     given: GivenImage
@@ -77,8 +77,8 @@ class DeployedModel:
         )
 
     def predictions(
-        self, seen: Iterable[tuple[Shown, Tensor]], folder: Path | None = None
-    ) -> Iterator[tuple[Shown, PredictedImage]]:
+        self, seen: Iterable[tuple[ShownImage, Tensor]], folder: Path | None = None
+    ) -> Iterator[tuple[ShownImage, PredictedImage]]:
         """Each image, its pixels_CHW as the network sees them, with what is said about it.
 
         In order; tiles of small images share a pass. Scores of large ones lie in `folder`, by

@@ -21,7 +21,7 @@ from torch import Tensor
 from pipeline.class_colours import class_colours
 from pipeline.data.dataset import seen_image
 from pipeline.data.formats.images import QUICK_PNG, value_counts
-from pipeline.deploy.deployed_model import DeployedModel, ModelChoice, Shown
+from pipeline.deploy.deployed_model import DeployedModel, ModelChoice, ShownImage
 from pipeline.deploy.given_images import GivenImage, images_of, is_video, num_images
 from pipeline.deploy.mask_names import MaskNames
 from pipeline.deploy.share_table import ImageShares, ShareTable
@@ -128,7 +128,9 @@ class FolderRun:
             finally:
                 self._table.flush()
 
-    def _seen(self, files: Iterable[Path], progress: Progress) -> Iterator[tuple[Shown, Tensor]]:
+    def _seen(
+        self, files: Iterable[Path], progress: Progress
+    ) -> Iterator[tuple[ShownImage, Tensor]]:
         """What the network has to look at, in order; what cannot be read is left out."""
 
         def is_done(key: str, sha256: str) -> bool:
@@ -144,7 +146,7 @@ class FolderRun:
                 for given in images_of(file, self._outputs.every_s, is_done):
                     with self._named_failures(given.key, progress):
                         size, pixels_CHW = seen_image(given.strips(), self._model.image)
-                        yield Shown(given, size), pixels_CHW
+                        yield ShownImage(given, size), pixels_CHW
 
     @contextmanager
     def _named_failures(self, what: str, progress: Progress) -> Iterator[None]:
@@ -162,7 +164,7 @@ class FolderRun:
         before = self._table.rows.get(given.key)
         return before.mask if before else self._names.give(given.path, given.due_s)
 
-    def _written(self, seen: Shown, predicted: Prediction, name: str) -> list[ImageShares]:
+    def _written(self, seen: ShownImage, predicted: Prediction, name: str) -> list[ImageShares]:
         """The row of one image, its PNGs written."""
         outputs = self._outputs
         if outputs.overlays:
@@ -217,7 +219,7 @@ def _require_own(out: Path, model_sha256: str, members: str, classes: Sequence[s
         write_json(out / RUN, facts)
 
 
-def _save_overlay(path: Path, seen: Shown, predicted: Prediction, num_classes: int) -> None:
+def _save_overlay(path: Path, seen: ShownImage, predicted: Prediction, num_classes: int) -> None:
     """The image with every class painted in its colour."""
     colours = class_colours(num_classes)
     shown_HWC = np.empty((*seen.size, 3), dtype=np.uint8)

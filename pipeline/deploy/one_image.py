@@ -9,7 +9,7 @@ from typing import Literal
 
 from pipeline.data.dataset import seen_image
 from pipeline.data.formats.images import value_counts
-from pipeline.deploy.deployed_model import DeployedModel, Shown
+from pipeline.deploy.deployed_model import DeployedModel, ShownImage
 from pipeline.deploy.given_images import GivenImage
 from pipeline.inference.prediction_files import save_classes, save_confidence
 
@@ -23,7 +23,7 @@ def answer(model: DeployedModel, image: Path, output: Output, max_megapixels: fl
     """
     given = GivenImage(path=image, image_sha256="", max_megapixels=max_megapixels)
     size, pixels_CHW = seen_image(given.strips(), model.image)
-    ((_, found),) = model.predictions([(Shown(given, size), pixels_CHW)])
+    ((_, found),) = model.predictions([(ShownImage(given, size), pixels_CHW)])
     if output == "shares":
         counts = value_counts(found.whole.classes_HW)[: len(model.classes)]
         shares = (counts / counts.sum()).round(6).tolist()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -115,9 +114,10 @@ def _iou(counts_KK: NDArray[np.int64], classes: Sequence[str]) -> IouLost:
 
 def _opencv() -> Any:
     try:
-        return importlib.import_module("cv2")
+        import cv2
     except ImportError as error:
         raise DataError(
             f"polygons need OpenCV, which does not load here ({error}); `pip install "
             "opencv-python-headless`"
         ) from None
+    return cv2
