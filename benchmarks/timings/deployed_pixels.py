@@ -1,15 +1,15 @@
-"""Whether predict, serve and exports say on CamVid what the model says in the loop.
+"""Whether predict and serve say on CamVid what the model says in the loop.
 
 `python -m benchmarks.timings.deployed_pixels --data DIR`. A U-Net learns from NUM_LABELLED images
 at half scale for STEPS steps; the stage `predict` writes pseudo-labels of 200. Then `ssl-loop
-predict` and the answer of `ssl-loop serve` are set beside them pixel for pixel, and each export
-beside torch.
+predict` and the answer of `ssl-loop serve` are set beside them pixel for pixel.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -24,11 +24,8 @@ from pipeline.config.params import parse_params
 from pipeline.data.formats import read_classes
 from pipeline.deploy.deployed_model import DeployedModel, ModelChoice
 from pipeline.deploy.folder_run import Outputs, folder_run
-from pipeline.deploy.model_exports import MODEL_EXPORTS
 from pipeline.deploy.one_image import answer
-from pipeline.errors import SslLoopError
 from pipeline.files import sha256_file, write_text
-from pipeline.inference.onnx_export import real_images
 from pipeline.records.manifest import Sample, write_manifest
 from pipeline.stages import predict, train_teacher
 
@@ -105,29 +102,14 @@ def row(what: str, labels: list[Any], found: list[Any], seconds: float) -> dict[
     }
 
 
-def exports(root: Path) -> list[str]:
-    """A line each: what the export says of itself, or why there is none."""
-    folder = root / layout.TEACHER
-    images = real_images(folder)
-    lines = []
-    for name, export in MODEL_EXPORTS.items():
-        try:
-            said = _told(export(folder, root / f"model.{name}", images), root)
-        except SslLoopError as error:
-            said = f"not measured: {error}"
-        lines.append(f"- {name}: {said}")
-    return lines
-
-
-def _told(said: str, root: Path) -> str:
-    return said.replace(f"{root}/", "")
-
-
 def main() -> None:
     """Train, compare, write benchmarks/results/deployed_pixels.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="camvid/ and encoders/ are there")
-    data = parser.parse_args().data.resolve()
+    parser.add_argument("--model", type=Path, help="kept by an earlier run")
+    parser.add_argument("--keep", type=Path, help="a new folder to keep the model in")
+    asked = parser.parse_args()
+    data = asked.data.resolve()
     weights = data / "encoders/mobilenetv2_100_in1k_fp16.safetensors"
     params = parse_params(
         {
@@ -148,12 +130,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         root = Path(made)
         samples = workspace(root, data / "camvid")
-        train_teacher.run(root, params)
+        if asked.model:
+            shutil.copytree(asked.model, root / layout.TEACHER)
+        else:
+            train_teacher.run(root, params)
+        if asked.keep:
+            shutil.copytree(root / layout.TEACHER, asked.keep)
         began = time.process_time()
         predict.run(root, params)
         seconds = time.process_time() - began
         rows = compared(root, samples)
-        lines = exports(root)
     text = [
         "# The same pixels outside of the loop",
         "",
@@ -163,10 +149,6 @@ def main() -> None:
         f"{NUM_IMAGES} images, with confidence, uncertainty and scores of each.",
         "",
         *table(rows),
-        "",
-        "Exports, each compared on 8 of the images:",
-        "",
-        *lines,
         "",
     ]
     write_text(RESULTS / "deployed_pixels.md", "\n".join(text))

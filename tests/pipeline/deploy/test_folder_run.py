@@ -66,10 +66,12 @@ def test_as_the_loop_asks_its_model(make_workspace, tiny_params, tmp_path: Path,
     train_teacher.run(root, params)
     predict.run(root, params)
     choice = ModelChoice(folder=root / layout.TEACHER, members=params.predict.members)
-    with folder_run(choice, Outputs(out=tmp_path / "out")) as running:
+    with folder_run(choice, Outputs(out=tmp_path / "out", confidence=True)) as running:
         running.take(files_named([str(root / layout.images_dir("day"))]))
-    for label in (root / layout.PSEUDO_LABELS / "day").glob("*.png"):
-        assert (tmp_path / "out/masks" / label.name).read_bytes() == label.read_bytes()
+    folders = {"masks": layout.PSEUDO_LABELS, "confidence": layout.CONFIDENCE}
+    for folder, in_loop in folders.items():
+        for file in (root / in_loop / "day").glob("*.png"):
+            assert (tmp_path / "out" / folder / file.name).read_bytes() == file.read_bytes()
 
 
 def test_shares_add_up_and_name_their_classes(images: Path, run: Run, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def test_what_differs_is_not_written(
     def other(network: torch.nn.Module, input_1CHW: torch.Tensor) -> object:
         """Of a network that learnt something else since."""
         with torch.no_grad():
-            program = made(network, input_1CHW)
+            program = made(copy.deepcopy(network), input_1CHW)
             next(network.parameters()).mul_(1.5)
         return program
 
