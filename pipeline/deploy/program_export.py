@@ -97,7 +97,11 @@ class _Program(NamedTuple):
 def _program(network: nn.Module, input_1CHW: Tensor) -> _Program:
     """For open sizes where the network can be traced so, else for this one."""
     rows, columns = (STRIDE_PX * Dim(name, min=1, max=LARGEST) for name in ("rows", "columns"))
-    for any_size, shapes in ((True, ({2: rows, 3: columns},)), (False, None)):
+    tries = [(True, ({2: rows, 3: columns},)), (False, None)]
+    # Padding that is computed from the size: the tracer reasons about it for minutes.
+    if any(type(layer).__name__.endswith("2dSame") for layer in network.modules()):
+        del tries[0]
+    for any_size, shapes in tries:
         try:
             program = torch.export.export(network, (input_1CHW,), dynamic_shapes=shapes)
         except Exception as error:  # the tracer raises whatever a network makes it run into

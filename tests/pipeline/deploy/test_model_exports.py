@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from timm.layers import Conv2dSame
 
 from pipeline import layout
 from pipeline.deploy import openvino_export, program_export
@@ -87,6 +88,11 @@ def test_a_network_that_knows_one_size_is_written_for_it(folder: Path, tmp_path:
     program, any_size = program_export._program(OneSize(), torch.zeros(1, 3, *SIZE))
     assert not any_size
     assert program.module()(torch.ones(1, 3, *SIZE)).max() == 2.0
+
+
+def test_padding_by_size_is_traced_for_one_size() -> None:
+    network = Conv2dSame(3, 3, 3, stride=2)
+    assert not program_export._program(network, torch.zeros(1, 3, *SIZE)).any_size
 
 
 def test_an_untrained_model_is_refused(workspace: Path, tmp_path: Path) -> None:
