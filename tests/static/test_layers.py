@@ -40,9 +40,8 @@ ORDER = {
         "errors", "types", "ids", "plain_text", "class_names", "class_colours", "files",
         "yaml_text", "reading", "array_files", "row_bands", "layout", "records", "config",
         "runtime", "data", "metrics", "campaign", "report", "acquisition", "models",
-        "uncertainty", "inference",
-        "methods", "training", "planning", "stages", "probe", "backtest", "drift", "shift",
-        "deploy", "__main__",
+        "uncertainty", "inference", "methods", "training", "planning", "stages", "clicks", "probe",
+        "backtest", "drift", "shift", "deploy", "__main__",
     ),
     "db": ("ledger_errors", "tables", "session", "copying", "migrations", "repository"),
     "flows": (
@@ -53,7 +52,7 @@ ORDER = {
     "ssl_loop": (),
     "benchmarks": (
         "support", "camvid", "methods", "backtest", "adaptation", "shift", "watch", "timings",
-        "robustness", "defaults", "gpu", "fidelity",
+        "robustness", "defaults", "gpu", "fidelity", "clicks",
     ),
 }  # fmt: skip
 

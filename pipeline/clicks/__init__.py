@@ -1,0 +1,1 @@
+"""Click to mask: marks of an annotator on an image become the mask of a class at once."""

@@ -1,0 +1,107 @@
+"""From marked patches to the patches of one thing: a random walker with priors on their graph.
+
+Grady 2005, "Multilabel random walker image segmentation using prior models": x of each patch is the
+chance that a walker who starts there meets a positive mark before a negative one, where at every
+step he may also end, and then counts by what the patch looks like by itself:
+(L + g I) x = g prior, x = 1 and 0 at the marks, L the graph's Laplacian. N patches, P pairs, D
+features, K classes, S marked patches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse import csgraph
+from scipy.sparse.linalg import splu
+
+from pipeline.clicks.prepared_image import PreparedImage
+
+Floats = NDArray[np.float32]
+Places = NDArray[np.intp]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Walk:
+    """How far colour, features and class probabilities hold a walker back, and what priors weigh.
+
+    Chosen by benchmarks/clicks; docs/decisions/012-click-engine.md has what else was tried.
+    """
+
+    colour: float = 12.0
+    feature: float = 0.15
+    probs: float = 3.0
+    least: float = 1e-3
+    """Of an edge's weight, which is exp(- colour change - feature change - change of class)."""
+    strength: float = 0.02
+    """g, in units of the mean sum of a patch's edge weights."""
+    class_weight: float = 1.0
+    like_weight: float = 1.0
+    distance_weight: float = 1.0
+    bias: float = 0.0
+    spread: float = 1.0
+    """Features' distance, in root mean squares over the image, at which likeness is exp(-1/2)."""
+
+
+def edge_changes(image: PreparedImage) -> tuple[Floats, Floats, Floats]:
+    """How much colour, features and class probabilities change across each pair's border."""
+    one, other = image.pair_P2.T
+    colour = np.sqrt(np.square(image.colour_N3[one] - image.colour_N3[other]).sum(1))
+    feature = np.sqrt(np.square(image.feature_ND[one] - image.feature_ND[other]).sum(1))
+    probs = np.abs(image.probs_NK[one] - image.probs_NK[other]).sum(1) / 2
+    return colour, feature, probs
+
+
+def edge_costs(image: PreparedImage, walk: Walk) -> Floats:
+    """costs_P of a step between the patches of each pair, 0 or more."""
+    colour, feature, probs = edge_changes(image)
+    return walk.colour * colour + walk.feature * feature + walk.probs * probs
+
+
+def geodesic(image: PreparedImage, costs_P: Floats, marked_S: Places) -> Floats:
+    """distance_N of the cheapest way from each patch to a marked one; infinite without marks."""
+    count = len(image.colour_N3)
+    if not len(marked_S):
+        return np.full(count, np.inf, np.float32)
+    one, other = image.pair_P2.T
+    # Zeros are no edges to scipy.
+    graph = sparse.coo_array((costs_P + 1e-6, (one, other)), shape=(count, count)).tocsr()
+    found = csgraph.dijkstra(graph, directed=False, indices=marked_S, min_only=True)
+    return found.astype(np.float32)
+
+
+def likeness(image: PreparedImage, marked_S: Places, spread: float) -> Floats:
+    """In [0, 1]: how much each patch's features resemble those of the marked one most like it."""
+    if not len(marked_S):
+        return np.zeros(len(image.colour_N3), np.float32)
+    values = image.feature_ND
+    squares = np.square(values[:, None] - values[marked_S][None]).mean(-1).min(1)
+    return np.exp(-squares / (2 * spread**2)).astype(np.float32)
+
+
+def random_walk(
+    image: PreparedImage, weights_P: Floats, prior_N: Floats, strength: float, fixed_N: Floats
+) -> Floats:
+    """x_N in [0, 1]; `fixed_N` is 1 and 0 where marks say so, NaN elsewhere."""
+    count = len(prior_N)
+    one, other = image.pair_P2.T
+    around = np.bincount(one, weights_P, count) + np.bincount(other, weights_P, count)
+    g = strength * around.mean()
+    free = np.flatnonzero(np.isnan(fixed_N))
+    known = np.flatnonzero(~np.isnan(fixed_N))
+    graph = sparse.coo_array((weights_P, (one, other)), shape=(count, count))
+    graph = (graph + graph.T).tocsr()
+    system = (sparse.diags_array(around + g).tocsr() - graph).tocsr()
+    right = g * prior_N[free] + graph[free][:, known] @ fixed_N[known]
+    found = fixed_N.astype(np.float64)
+    if len(free):
+        factors = splu(
+            system[free][:, free].tocsc(),
+            permc_spec="MMD_AT_PLUS_A",
+            diag_pivot_thresh=0.0,
+            options={"SymmetricMode": True},
+        )
+        found[free] = factors.solve(right)
+    return found.clip(0, 1).astype(np.float32)
