@@ -7,7 +7,7 @@ the first pixel reaches from 0 to 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import AnnotationError
@@ -75,6 +75,14 @@ def check_marks(marks: Iterable[Mark], size: tuple[int, int]) -> None:
     if not places:
         raise AnnotationError(
             "marks: neither a box nor a positive click, expected at least one; click on the thing"
+        )
+
+
+def check_class(class_index: int, classes: Sequence[str]) -> None:
+    """AnnotationError unless there is a class of this number."""
+    if not 0 <= class_index < len(classes):
+        raise AnnotationError(
+            f"class {class_index}: expected 0 to {len(classes) - 1}, one of {', '.join(classes)}"
         )
 
 

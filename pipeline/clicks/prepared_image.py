@@ -20,8 +20,8 @@ from pipeline.clicks.superpixels import Patches, grow_patches, smoothed
 from pipeline.files import replacing
 
 MOST_PIXELS = 1_000_000
-NUM_PATCHES = 5000
-SMALLEST_PX = 5.0  # of a patch's side: below it says no more than a pixel
+NUM_PATCHES = 12_000
+SMALLEST_PX = 3.0  # of a patch's side: below it says no more than a pixel
 NUM_FEATURES = 16  # principal components over the patches of one image
 Floats = NDArray[np.float32]
 

@@ -25,24 +25,16 @@ Places = NDArray[np.intp]
 
 @dataclass(frozen=True, kw_only=True)
 class Walk:
-    """How far colour, features and class probabilities hold a walker back, and what priors weigh.
+    """What holds a walker back, and how soon he ends."""
 
-    Chosen by benchmarks/clicks; docs/decisions/012-click-engine.md has what else was tried.
-    """
-
-    colour: float = 12.0
-    feature: float = 0.15
+    colour: float = 20.0
+    feature: float = 0.3
     probs: float = 3.0
     least: float = 1e-3
-    """Of an edge's weight, which is exp(- colour change - feature change - change of class)."""
-    strength: float = 0.02
-    """g, in units of the mean sum of a patch's edge weights."""
-    class_weight: float = 1.0
-    like_weight: float = 1.0
-    distance_weight: float = 1.0
-    bias: float = 0.0
-    spread: float = 1.0
-    """Features' distance, in root mean squares over the image, at which likeness is exp(-1/2)."""
+    """Of an edge's weight, which is exp(-cost)."""
+    strength: float = 0.05
+    """g of one mark, in units of the mean sum of a patch's edge weights; of M marks M^2 times less:
+    the more a person says, the less looks count."""
 
 
 def edge_changes(image: PreparedImage) -> tuple[Floats, Floats, Floats]:
@@ -54,10 +46,15 @@ def edge_changes(image: PreparedImage) -> tuple[Floats, Floats, Floats]:
     return colour, feature, probs
 
 
-def edge_costs(image: PreparedImage, walk: Walk) -> Floats:
+def walk_costs(image: PreparedImage, walk: Walk) -> Floats:
     """costs_P of a step between the patches of each pair, 0 or more."""
     colour, feature, probs = edge_changes(image)
     return walk.colour * colour + walk.feature * feature + walk.probs * probs
+
+
+def walk_weights(image: PreparedImage, costs_P: Floats, walk: Walk) -> Floats:
+    """weights_P: how easily a walker crosses each border, the more the longer it is."""
+    return (np.exp(-costs_P) + walk.least) * image.border_P
 
 
 def geodesic(image: PreparedImage, costs_P: Floats, marked_S: Places) -> Floats:
@@ -70,15 +67,6 @@ def geodesic(image: PreparedImage, costs_P: Floats, marked_S: Places) -> Floats:
     graph = sparse.coo_array((costs_P + 1e-6, (one, other)), shape=(count, count)).tocsr()
     found = csgraph.dijkstra(graph, directed=False, indices=marked_S, min_only=True)
     return found.astype(np.float32)
-
-
-def likeness(image: PreparedImage, marked_S: Places, spread: float) -> Floats:
-    """In [0, 1]: how much each patch's features resemble those of the marked one most like it."""
-    if not len(marked_S):
-        return np.zeros(len(image.colour_N3), np.float32)
-    values = image.feature_ND
-    squares = np.square(values[:, None] - values[marked_S][None]).mean(-1).min(1)
-    return np.exp(-squares / (2 * spread**2)).astype(np.float32)
 
 
 def random_walk(
