@@ -7,10 +7,8 @@ hold the mask together, and a better teacher draws it better. H height, W width.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +20,7 @@ from pipeline.clicks.marked_patches import MarkedPatches, marked_patches
 from pipeline.clicks.marks import Mark, check_class, check_marks
 from pipeline.clicks.prepared_image import PreparedImage, load, prepared, save
 from pipeline.clicks.propagation import Walk, random_walk, walk_costs, walk_weights
+from pipeline.clicks.recent_images import RecentImages
 from pipeline.clicks.snapping import Snap, connected, pixel_mask
 from pipeline.config.params import Params
 from pipeline.data.formats.images import load_image
@@ -30,8 +29,6 @@ from pipeline.files import sha256_file
 
 CACHE_MIB = 256
 Bools = NDArray[np.bool_]
-Key = tuple[str, int, int]
-"""Of an image's file: path, size, time of change."""
 
 
 class TeacherEngine:
@@ -53,17 +50,16 @@ class TeacherEngine:
         self._walk = walk or Walk()
         self._look = look_of(root, params)
         self._folder = root / layout.CLICKS / self._look.key
-        self._cache = _Cache(cache_mib * 2**20)
-        self._looking = Lock()
+        self._images = RecentImages(cache_mib * 2**20, self._read_or_made)
 
     def prepare(self, image: Path) -> None:
         """As of every engine."""
-        self._prepared(image)
+        self._images.get(image)
 
     def mask(self, image: Path, marks: Sequence[Mark], class_index: int) -> Bools:
         """As of every engine; connected areas with a positive click each, within the boxes."""
         check_class(class_index, self._classes)
-        found = self._prepared(image)
+        found = self._images.get(image)
         check_marks(marks, found.size)
         marked = marked_patches(found, marks)
         x_N = self._chances(found, marked, class_index)
@@ -79,15 +75,6 @@ class TeacherEngine:
         weights_P = walk_weights(image, costs_P, self._walk)
         strength = self._walk.strength / max(1, marked.count) ** 2
         return random_walk(image, weights_P, prior_N, strength, marked.fixed_N)
-
-    def _prepared(self, image: Path) -> PreparedImage:
-        key = _key(image)
-        found = self._cache.get(key)
-        if found is None:
-            with self._looking:  # torch takes all cores for one image
-                found = self._cache.get(key) or self._read_or_made(image)
-                self._cache.put(key, found)
-        return found
 
     def _read_or_made(self, image: Path) -> PreparedImage:
         file = self._folder / f"{sha256_file(image)}.npz"
@@ -114,36 +101,3 @@ def _obeying(mask_HW: Bools, marked: MarkedPatches) -> Bools:
     for place in marked.clicked:
         mask_HW[place] = True
     return connected(mask_HW, marked.clicked)
-
-
-def _key(image: Path) -> Key:
-    try:
-        stat = image.stat()
-    except OSError as error:
-        raise DataError(f"{image}: cannot be read: {error.strerror}") from None
-    return str(image), stat.st_size, stat.st_mtime_ns
-
-
-class _Cache:
-    """Prepared images, the last used ones of so many bytes together; one at least."""
-
-    def __init__(self, most_bytes: int) -> None:
-        self._most = most_bytes
-        self._kept: OrderedDict[Key, PreparedImage] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, key: Key) -> PreparedImage | None:
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
-
-    def put(self, key: Key, value: PreparedImage) -> None:
-        with self._lock:
-            self._kept[key] = value
-            self._kept.move_to_end(key)
-            while len(self._kept) > 1 and self._num_bytes() > self._most:
-                self._kept.popitem(last=False)
-
-    def _num_bytes(self) -> int:
-        return sum(each.num_bytes for each in self._kept.values())
