@@ -1,9 +1,9 @@
 """Seconds of a person for an image: outlined thing by thing, or clicked and mended.
 
-Both hands get each connected area of one class of 30 pixels or more to an IoU of .95 with the truth.
-Outlines are polygons of as few points as give that (Douglas and Peucker 1973, the tolerance found
-by halving), which is the best a careful painter can do. Who clicks stops when a click gains little,
-and outlines what is still wrong, largest first. H height, W width.
+Both hands get each connected area of one class of 30 pixels or more to an IoU of .95 with the
+truth. Outlines are polygons of as few points as give that (Douglas and Peucker 1973, the tolerance
+found by halving), which is the best a careful painter can do. Who clicks stops when a click gains
+little, and outlines what is still wrong, largest first. H height, W width.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _clicked_thing(thing: Thing, known_HW: Bools, masking: Masking) -> Counted:
 
 
 def outline(aim_HW: Bools, have_HW: Bools, known_HW: Bools) -> Counted:
-    """What it takes from the mask one has to WANTED_IOU: wrong areas outlined, the largest first."""
+    """From the mask one has to WANTED_IOU: wrong areas outlined, the largest first."""
     mask_HW, begins, points = have_HW.copy(), 0, 0
     wrong_HW = (aim_HW != have_HW) & known_HW
     areas = things_of((wrong_HW & aim_HW).astype(np.uint8), 1)
@@ -140,10 +140,10 @@ def _drawn(area_HW: Bools) -> tuple[Bools, int]:
 def _polygons(area_HW: Bools, tolerance: float) -> tuple[Bools, int]:
     window = ndimage.find_objects(area_HW.astype(np.uint8))[0]
     padded = np.pad(area_HW[window], 1).astype(float)
-    canvas = Image.new("1", padded.shape[::-1])
+    canvas = Image.new("1", (padded.shape[1], padded.shape[0]))
     draw = ImageDraw.Draw(canvas)
     count = 0
-    lines = contour_generator(z=padded).lines(0.5)
+    lines: list[Points] = [np.asarray(line) for line in contour_generator(z=padded).lines(0.5)]
     for line in sorted(lines, key=lambda each: -np.ptp(each, axis=0).prod()):
         points = _simplified(line[:-1], tolerance)
         if len(points) < 3:

@@ -62,7 +62,7 @@ class TeacherLook:
         """At the scale that the network was trained at, tile by tile."""
         pixels_CHW = read_image(image, self._image.seen_size(image_size(image)))
         settings = TileSettings(self._image.crop_size, self._normalisation, torch.device("cpu"))
-        views = [self._features, self._logits]
+        views: list[View] = [self._features, self._logits]
         features, logits = _seen(pixels_CHW, views, settings)
         self._last = None
         return Looked(cells_Dhw=features.numpy(), probs_Khw=logits.softmax(dim=0).numpy())

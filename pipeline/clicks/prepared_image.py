@@ -19,7 +19,7 @@ from pipeline.array_files import array_of, read_arrays
 from pipeline.clicks.superpixels import Patches, grow_patches, smoothed
 from pipeline.files import replacing
 
-MOST_PIXELS = 1_000_000
+MOST_PIXELS = 500_000  # more cost memory, and borders are solved at the image's own size anyway
 NUM_PATCHES = 12_000
 SMALLEST_PX = 3.0  # of a patch's side: below it says no more than a pixel
 NUM_FEATURES = 16  # principal components over the patches of one image
@@ -43,8 +43,6 @@ class PreparedImage:
     """Deep features, each component of variance 1 over the patches."""
     probs_NK: Floats
     """Class probabilities of the teacher; K = 0 where there is none."""
-    probs_Khw: NDArray[np.uint8]
-    """The same pixel by pixel at half of the height and width that the teacher saw, 255 = 1."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -80,9 +78,9 @@ def prepared(image_HWC: NDArray[np.uint8], looked: Looked) -> PreparedImage:
     place_N2 = (patches.means(np.stack(grid, axis=-1)) + 0.5) / max(rows, columns)
     probs = looked.probs_Khw
     if probs is None:
-        probs_NK, kept_Khw = np.empty((patches.count, 0), np.float32), np.empty((0, 1, 1), np.uint8)
+        probs_NK: Floats = np.empty((patches.count, 0), np.float32)
     else:
-        probs_NK, kept_Khw = _means_of(patches, probs), _halved(probs)
+        probs_NK = _means_of(patches, probs)
     return PreparedImage(
         image_HWC=image_HWC,
         patch_hw=patches.patch_HW,
@@ -92,7 +90,6 @@ def prepared(image_HWC: NDArray[np.uint8], looked: Looked) -> PreparedImage:
         place_N2=place_N2.astype(np.float32),
         feature_ND=_components(_means_of(patches, looked.cells_Dhw)),
         probs_NK=probs_NK,
-        probs_Khw=kept_Khw,
     )
 
 
@@ -122,14 +119,6 @@ def _means_of(patches: Patches, values_Dhw: Floats) -> Floats:
     return found.astype(np.float32)
 
 
-def _halved(probs_Khw: Floats) -> NDArray[np.uint8]:
-    """Means of 2 x 2, in steps of 1/255; an odd last row or column counts twice."""
-    _, height, width = probs_Khw.shape
-    padded = np.pad(probs_Khw, ((0, 0), (0, height % 2), (0, width % 2)), mode="edge")
-    means = padded.reshape(len(padded), -(-height // 2), 2, -(-width // 2), 2).mean((2, 4))
-    return (means * 255).round().astype(np.uint8)
-
-
 def _components(feature_ND: Floats) -> Floats:
     centred = feature_ND - feature_ND.mean(0)
     values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
@@ -157,7 +146,6 @@ KINDS = {
     "place_N2": ("f", 2),
     "feature_ND": ("f", 2),
     "probs_NK": ("f", 2),
-    "probs_Khw": ("u", 3),
 }
 
 

@@ -49,12 +49,13 @@ def edge_changes(image: PreparedImage) -> tuple[Floats, Floats, Floats]:
 def walk_costs(image: PreparedImage, walk: Walk) -> Floats:
     """costs_P of a step between the patches of each pair, 0 or more."""
     colour, feature, probs = edge_changes(image)
-    return walk.colour * colour + walk.feature * feature + walk.probs * probs
+    costs_P = walk.colour * colour + walk.feature * feature + walk.probs * probs
+    return costs_P.astype(np.float32)
 
 
 def walk_weights(image: PreparedImage, costs_P: Floats, walk: Walk) -> Floats:
     """weights_P: how easily a walker crosses each border, the more the longer it is."""
-    return (np.exp(-costs_P) + walk.least) * image.border_P
+    return ((np.exp(-costs_P) + walk.least) * image.border_P).astype(np.float32)
 
 
 def geodesic(image: PreparedImage, costs_P: Floats, marked_S: Places) -> Floats:

@@ -117,7 +117,7 @@ class SamEngine:
         found = self._encoder.run(list(MAPS), {"image": self._squeezed(image)})
         maps = {name: each.astype(np.float16) for name, each in zip(MAPS, found, strict=True)}
         with replacing(file) as beside, beside.open("wb") as out:
-            np.savez(out, **maps)
+            np.savez(out, **maps)  # type: ignore[arg-type]
         return _Seen(image_size(image), maps)
 
     def _squeezed(self, image: Path) -> Floats:

@@ -12,7 +12,7 @@ SIZE = (20, 30)
 
 @pytest.mark.parametrize("value", [-0.5, math.nan, math.inf])
 def test_a_click_is_somewhere(value: float) -> None:
-    with pytest.raises(AnnotationError, match="row = .*expected a number of pixels"):
+    with pytest.raises(AnnotationError, match=r"row = .*expected a number of pixels"):
         Click(value, 1)
     with pytest.raises(AnnotationError, match="column = "):
         Click(1, value)

@@ -47,7 +47,7 @@ def test_without_files_it_says_where_they_belong(tmp_path: Path, tiny_params: Pa
 
 def test_other_inputs_are_refused_with_those_expected(tmp_path: Path, tiny_params: Params) -> None:
     write_sam(*sam_files("tiny"), without="has_mask_input")
-    with pytest.raises(ModelError, match="decoder.onnx: inputs .*; expected has_mask_input, "):
+    with pytest.raises(ModelError, match=r"decoder\.onnx: inputs .*; expected has_mask_input, "):
         SamEngine(tmp_path, tiny_params)
 
 

@@ -40,7 +40,8 @@ def test_pairs_and_their_borders_counted_one_by_one() -> None:
                     pair = sorted((int(number_HW[row, column]), int(number_HW[other])))
                     if pair[0] != pair[1]:
                         counted[pair[0], pair[1]] = counted.get((pair[0], pair[1]), 0) + 1
-    pairs = {tuple(pair): int(n) for pair, n in zip(patches.pair_P2.tolist(), patches.border_P)}
+    borders = zip(patches.pair_P2.tolist(), patches.border_P, strict=True)
+    pairs = {tuple(pair): int(length) for pair, length in borders}
     assert pairs == counted
 
 

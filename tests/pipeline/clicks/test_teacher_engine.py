@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.clicks.marks import Box, Click
-from pipeline.clicks.prepared_image import Looked, PreparedImage, prepared, reduced
+from pipeline.clicks.prepared_image import MOST_PIXELS, Looked, PreparedImage, prepared, reduced
 from pipeline.clicks.recent_images import RecentImages
 from pipeline.clicks.simulated_clicker import iou
 from pipeline.clicks.teacher_engine import TeacherEngine
@@ -67,7 +67,7 @@ def _image(side: int) -> PreparedImage:
 
 def test_a_large_image_is_cut_into_patches_at_a_smaller_size() -> None:
     image = np.zeros((1100, 1500, 3), np.uint8)
-    assert reduced(image).shape[0] * reduced(image).shape[1] <= 1_000_000
+    assert reduced(image).shape[0] * reduced(image).shape[1] <= MOST_PIXELS
     assert reduced(image[:100]) is not None
     assert reduced(image[:100]).shape == (100, 1500, 3)
 
