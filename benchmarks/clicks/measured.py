@@ -19,7 +19,7 @@ from benchmarks.clicks.seconds import clicked, outlined
 from benchmarks.clicks.teachers import asked_samples, camvid_workspace, synthetic_workspace
 from pipeline.clicks.marks import Click
 from pipeline.clicks.mask_engine import MaskEngine
-from pipeline.clicks.simulated_clicker import Thing, iou, next_click, things_of
+from pipeline.clicks.simulated_clicker import TrueThing, iou, next_click, things_of
 from pipeline.clicks.teacher_engine import TeacherEngine
 from pipeline.config.params import Params
 from pipeline.data.formats.images import load_image, load_mask
@@ -35,12 +35,12 @@ SPEED_IMAGES, SPEED_CLICKS = 4, 20
 SIZES = {"360x480": (360, 480), "1080x1920": (1080, 1920)}
 
 
-class Case(NamedTuple):
+class ClickCase(NamedTuple):
     """One thing in one image."""
 
     image: Path
     truth_HW: NDArray[np.uint8]
-    thing: Thing
+    thing: TrueThing
 
 
 def measured_quality(data: Path, work: Path) -> dict[str, Any]:
@@ -167,17 +167,17 @@ def _fresh(root: Path) -> list[Any]:
     return [s for number, s in enumerate(asked_samples(root)) if number % FITTED_EVERY]
 
 
-def _cases(root: Path, params: Params, num_images: int, least_px: int) -> Iterator[Case]:
+def _cases(root: Path, params: Params, num_images: int, least_px: int) -> Iterator[ClickCase]:
     samples = _fresh(root)
     for sample in samples[:: max(1, len(samples) // num_images)][:num_images]:
         truth_HW = load_mask(root / sample.mask, params.num_classes)
         for index in range(params.num_classes):
             for thing in things_of(truth_HW, index, least_px)[:LARGEST]:
-                yield Case(root / sample.image, truth_HW, thing)
+                yield ClickCase(root / sample.image, truth_HW, thing)
 
 
 def _clicked_through(
-    engine: MaskEngine, cases: Sequence[Case], label: str, clicks: int = CLICKS
+    engine: MaskEngine, cases: Sequence[ClickCase], label: str, clicks: int = CLICKS
 ) -> list[list[float]]:
     """IoU after 1 to `clicks` clicks, thing by thing."""
     rows = []

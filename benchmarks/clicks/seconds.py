@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from pipeline.clicks.marks import Click
-from pipeline.clicks.simulated_clicker import Thing, iou, next_click, things_of
+from pipeline.clicks.simulated_clicker import TrueThing, iou, next_click, things_of
 
 WANTED_IOU = 0.95
 LEAST_PX = 30
@@ -80,12 +80,12 @@ def clicked(truth_HW: NDArray[np.uint8], num_classes: int, masking: Masking) -> 
     return found
 
 
-def all_things(truth_HW: NDArray[np.uint8], num_classes: int) -> list[Thing]:
+def all_things(truth_HW: NDArray[np.uint8], num_classes: int) -> list[TrueThing]:
     """Of all classes, those of LEAST_PX or more."""
     return [thing for index in range(num_classes) for thing in things_of(truth_HW, index, LEAST_PX)]
 
 
-def _clicked_thing(thing: Thing, known_HW: Bools, masking: Masking) -> Counted:
+def _clicked_thing(thing: TrueThing, known_HW: Bools, masking: Masking) -> Counted:
     mask_HW, best = np.zeros_like(thing.area_HW), 0.0
     clicks: list[Click] = []
     while best < WANTED_IOU and len(clicks) < MOST_CLICKS:

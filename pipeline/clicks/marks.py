@@ -31,7 +31,7 @@ class Click:
 
 
 @dataclass(frozen=True)
-class Box:
+class BoxMark:
     """The thing lies within: at and below `top`, above `bottom`, and so on."""
 
     top: float
@@ -56,7 +56,7 @@ class Box:
         )
 
 
-Mark = Click | Box
+Mark = Click | BoxMark
 
 
 def check_marks(marks: Iterable[Mark], size: tuple[int, int]) -> None:
@@ -71,7 +71,7 @@ def check_marks(marks: Iterable[Mark], size: tuple[int, int]) -> None:
             raise AnnotationError(
                 f"{mark}: outside of the image, which has {size[0]} rows and {size[1]} columns"
             )
-        places |= isinstance(mark, Box) or mark.positive
+        places |= isinstance(mark, BoxMark) or mark.positive
     if not places:
         raise AnnotationError(
             "marks: neither a box nor a positive click, expected at least one; click on the thing"

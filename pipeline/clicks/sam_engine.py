@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -19,7 +19,7 @@ from PIL import Image
 
 from pipeline import layout
 from pipeline.array_files import array_of, read_arrays
-from pipeline.clicks.marks import Box, Mark, check_class, check_marks
+from pipeline.clicks.marks import BoxMark, Mark, check_class, check_marks
 from pipeline.clicks.recent_images import RecentImages
 from pipeline.config.params import Params
 from pipeline.data.formats.images import image_size, load_image
@@ -92,8 +92,10 @@ class SamEngine:
         scale = (self._side / seen.size[1], self._side / seen.size[0])
         given = {
             **{name: each.astype(np.float32) for name, each in seen.maps.items()},
-            "point_coords": np.array([[(x * scale[0], y * scale[1]) for x, y, _ in points]], "f"),
-            "point_labels": np.array([[label for *_, label in points]], "f"),
+            "point_coords": np.array(
+                [[(p.column * scale[0], p.row * scale[1]) for p in points]], "f"
+            ),
+            "point_labels": np.array([[p.label for p in points]], "f"),
             "mask_input": np.zeros((1, 1, self._mask_side, self._mask_side), np.float32),
             "has_mask_input": np.zeros(1, np.float32),
         }
@@ -128,17 +130,24 @@ class SamEngine:
         return np.ascontiguousarray(normal_HWC.transpose(2, 0, 1)[None])
 
 
-def _points(marks: Sequence[Mark]) -> list[tuple[float, float, int]]:
-    """Column, row and what the decoder calls it."""
+class _Point(NamedTuple):
+    """As the decoder takes it, in pixels of the image."""
+
+    column: float
+    row: float
+    label: int
+
+
+def _points(marks: Sequence[Mark]) -> list[_Point]:
+    """A box is its first and its last corner."""
     points = []
     for mark in marks:
-        if isinstance(mark, Box):
-            points += [
-                (mark.left, mark.top, TOP_LEFT),
-                (mark.right, mark.bottom, BOTTOM_RIGHT),
-            ]
+        if isinstance(mark, BoxMark):
+            points.append(_Point(mark.left, mark.top, TOP_LEFT))
+            points.append(_Point(mark.right, mark.bottom, BOTTOM_RIGHT))
         else:
-            points.append((mark.column, mark.row, POSITIVE if mark.positive else NEGATIVE))
+            label = POSITIVE if mark.positive else NEGATIVE
+            points.append(_Point(mark.column, mark.row, label))
     return points
 
 

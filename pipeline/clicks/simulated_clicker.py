@@ -13,25 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pipeline.clicks.marks import Box, Click
+from pipeline.clicks.marks import BoxMark, Click
 
 Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Thing:
+class TrueThing:
     """A connected area of one class in a true mask."""
 
     class_index: int
     area_HW: Bools
 
 
-def things_of(truth_HW: NDArray[np.uint8], class_index: int, least_px: int = 1) -> list[Thing]:
+def things_of(truth_HW: NDArray[np.uint8], class_index: int, least_px: int = 1) -> list[TrueThing]:
     """The connected areas (8 neighbours) of a class, the largest first; `least_px` pixels each."""
     part_HW, count = ndimage.label(truth_HW == class_index, np.ones((3, 3)))
     sizes = np.bincount(part_HW.ravel(), minlength=count + 1)[1:]
     order = np.argsort(-sizes, kind="stable")
-    return [Thing(class_index, part_HW == k + 1) for k in order if sizes[k] >= least_px]
+    return [TrueThing(class_index, part_HW == k + 1) for k in order if sizes[k] >= least_px]
 
 
 def next_click(found_HW: Bools, thing_HW: Bools, known_HW: Bools | None = None) -> Click | None:
@@ -52,10 +52,10 @@ def next_click(found_HW: Bools, thing_HW: Bools, known_HW: Bools | None = None) 
     return Click(best.row + 0.5, best.column + 0.5, positive)
 
 
-def box_around(thing_HW: Bools) -> Box:
+def box_around(thing_HW: Bools) -> BoxMark:
     """The smallest box with every pixel of the thing."""
     rows, columns = np.flatnonzero(thing_HW.any(1)), np.flatnonzero(thing_HW.any(0))
-    return Box(float(rows[0]), float(columns[0]), float(rows[-1] + 1), float(columns[-1] + 1))
+    return BoxMark(float(rows[0]), float(columns[0]), float(rows[-1] + 1), float(columns[-1] + 1))
 
 
 def iou(found_HW: Bools, thing_HW: Bools, known_HW: Bools | None = None) -> float:

@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import layout
-from pipeline.clicks.evidence import WITH_TEACHER, WITHOUT_TEACHER, evidence
-from pipeline.clicks.looks import look_of
-from pipeline.clicks.marked_patches import MarkedPatches, marked_patches
 from pipeline.clicks.marks import Mark, check_class, check_marks
-from pipeline.clicks.prepared_image import PreparedImage, load, prepared, save
-from pipeline.clicks.propagation import Walk, random_walk, walk_costs, walk_weights
+from pipeline.clicks.patches.looks import look_of
+from pipeline.clicks.patches.marked_patches import MarkedPatches, marked_patches
+from pipeline.clicks.patches.patch_evidence import WITH_TEACHER, WITHOUT_TEACHER, evidence
+from pipeline.clicks.patches.prepared_image import PreparedImage, load, prepared, save
+from pipeline.clicks.patches.propagation import Walk, random_walk, walk_costs, walk_weights
+from pipeline.clicks.patches.snapping import Snap, connected, pixel_mask
 from pipeline.clicks.recent_images import RecentImages
-from pipeline.clicks.snapping import Snap, connected, pixel_mask
 from pipeline.config.params import Params
 from pipeline.data.formats.images import load_image
 from pipeline.errors import DataError

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from pipeline import layout
-from pipeline.clicks.marks import Box, Click
+from pipeline.clicks.marks import BoxMark, Click
 from pipeline.clicks.mask_engine import MaskEngine
 from pipeline.clicks.sam_engine import SamEngine, sam_files
 from pipeline.clicks.teacher_engine import TeacherEngine
@@ -112,4 +112,4 @@ def test_what_is_no_image_is_refused(making: Making, tmp_path: Path) -> None:
 
 
 def test_a_box_is_a_mark_too(making: Making, picture: Path) -> None:
-    assert making().mask(picture, [Box(14, 38, 46, 72)], 1).shape == SIZE
+    assert making().mask(picture, [BoxMark(14, 38, 46, 72)], 1).shape == SIZE

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from pipeline.clicks.marks import Box, Click, check_class, check_marks
+from pipeline.clicks.marks import BoxMark, Click, check_class, check_marks
 from pipeline.errors import AnnotationError
 
 SIZE = (20, 30)
@@ -20,9 +20,9 @@ def test_a_click_is_somewhere(value: float) -> None:
 
 def test_a_box_encloses_something() -> None:
     with pytest.raises(AnnotationError, match="encloses nothing"):
-        Box(3, 3, 3, 9)
+        BoxMark(3, 3, 3, 9)
     with pytest.raises(AnnotationError, match="left = "):
-        Box(1, -1, 3, 9)
+        BoxMark(1, -1, 3, 9)
 
 
 def test_a_click_lies_in_a_pixel_at_the_far_edge_too() -> None:
@@ -32,21 +32,21 @@ def test_a_click_lies_in_a_pixel_at_the_far_edge_too() -> None:
 
 
 def test_a_box_holds_every_pixel_that_it_touches() -> None:
-    rows, columns = Box(1.5, 2, 3.2, 4).window(SIZE)
+    rows, columns = BoxMark(1.5, 2, 3.2, 4).window(SIZE)
     assert (rows, columns) == (slice(1, 4), slice(2, 4))
-    assert Box(19.9, 29.9, 20, 30).window(SIZE) == (slice(19, 20), slice(29, 30))
+    assert BoxMark(19.9, 29.9, 20, 30).window(SIZE) == (slice(19, 20), slice(29, 30))
 
 
 def test_marks_say_where_the_thing_is() -> None:
     check_marks([Click(1, 1)], SIZE)
-    check_marks([Box(1, 1, 5, 5), Click(1, 1, positive=False)], SIZE)
+    check_marks([BoxMark(1, 1, 5, 5), Click(1, 1, positive=False)], SIZE)
     for marks in ([], [Click(1, 1, positive=False)]):
         with pytest.raises(AnnotationError, match="neither a box nor a positive click"):
             check_marks(marks, SIZE)
 
 
 def test_marks_lie_in_the_image() -> None:
-    for mark in (Click(20.5, 1), Click(1, 30.5), Box(0, 0, 21, 3)):
+    for mark in (Click(20.5, 1), Click(1, 30.5), BoxMark(0, 0, 21, 3)):
         with pytest.raises(AnnotationError, match="20 rows and 30 columns"):
             check_marks([mark], SIZE)
 

@@ -7,11 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.clicks.evidence import WITH_TEACHER, evidence
-from pipeline.clicks.marked_patches import MarkedPatches, marked_patches
-from pipeline.clicks.marks import Box, Click
-from pipeline.clicks.prepared_image import Looked, PreparedImage, prepared
-from pipeline.clicks.propagation import Walk, geodesic, random_walk, walk_costs, walk_weights
+from pipeline.clicks.marks import BoxMark, Click
+from pipeline.clicks.patches.marked_patches import MarkedPatches, marked_patches
+from pipeline.clicks.patches.patch_evidence import WITH_TEACHER, evidence
+from pipeline.clicks.patches.prepared_image import LookedAt, PreparedImage, prepared
+from pipeline.clicks.patches.propagation import (
+    Walk,
+    geodesic,
+    random_walk,
+    walk_costs,
+    walk_weights,
+)
 from tests.pipeline.clicks.conftest import SIZE, disc_HW
 
 RNG = np.random.default_rng(0)
@@ -23,7 +29,7 @@ def image() -> PreparedImage:
     pixels[disc_HW()] += 150
     cells = RNG.normal(size=(20, 18, 24)).astype(np.float32)
     probs = RNG.dirichlet(np.ones(3), SIZE).transpose(2, 0, 1).astype(np.float32)
-    return prepared(pixels, Looked(cells, probs))
+    return prepared(pixels, LookedAt(cells, probs))
 
 
 def test_the_walk_solves_gradys_system(image: PreparedImage) -> None:
@@ -96,7 +102,7 @@ def test_a_likelier_class_speaks_for_a_patch(image: PreparedImage) -> None:
 
 
 def test_marks_fix_their_patches_and_boxes_the_outside(image: PreparedImage) -> None:
-    marks = [Click(30, 55), Click(60, 10, positive=False), Box(10, 30, 50, 80)]
+    marks = [Click(30, 55), Click(60, 10, positive=False), BoxMark(10, 30, 50, 80)]
     found: MarkedPatches = marked_patches(image, marks)
     assert found.fixed_N[image.patch_hw[30, 55]] == 1
     assert found.fixed_N[image.patch_hw[60, 10]] == 0
@@ -106,6 +112,6 @@ def test_marks_fix_their_patches_and_boxes_the_outside(image: PreparedImage) -> 
 
 
 def test_a_box_alone_marks_its_middle(image: PreparedImage) -> None:
-    found = marked_patches(image, [Box(10, 30, 50, 80)])
+    found = marked_patches(image, [BoxMark(10, 30, 50, 80)])
     assert found.clicked == ((30, 55),)
     assert found.positive_S.tolist() == [int(image.patch_hw[30, 55])]

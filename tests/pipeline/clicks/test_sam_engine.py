@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.clicks.marks import Box, Click
+from pipeline.clicks.marks import BoxMark, Click
 from pipeline.clicks.sam_engine import SamEngine, _points, has_sam, sam_files
 from pipeline.config.params import Params
 from pipeline.errors import ModelError
@@ -33,7 +33,7 @@ def test_the_expected_best_mask_at_the_clicks_own_place(
 
 
 def test_points_as_the_decoder_calls_them() -> None:
-    marks = [Click(1, 2), Click(3, 4, positive=False), Box(5, 6, 7, 8)]
+    marks = [Click(1, 2), Click(3, 4, positive=False), BoxMark(5, 6, 7, 8)]
     assert _points(marks) == [(2, 1, 1), (4, 3, 0), (6, 5, 2), (8, 7, 3)]
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.clicks.marks import Box, Click
+from pipeline.clicks.marks import BoxMark, Click
 from pipeline.clicks.simulated_clicker import box_around, iou, next_click, things_of
 
 
@@ -55,4 +55,4 @@ def test_iou_and_box_by_hand() -> None:
     other[4:13, 5:17] = True
     assert iou(_thing(), other) == 81 / 108
     assert iou(np.zeros((2, 2), bool), np.zeros((2, 2), bool)) == 1
-    assert box_around(_thing()) == Box(4, 5, 13, 14)
+    assert box_around(_thing()) == BoxMark(4, 5, 13, 14)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.clicks.prepared_image import Looked, prepared
-from pipeline.clicks.snapping import Snap, connected, pixel_mask, snapped
+from pipeline.clicks.patches.prepared_image import LookedAt, prepared
+from pipeline.clicks.patches.snapping import Snap, connected, pixel_mask, snapped
 
 RNG = np.random.default_rng(1)
 EXACT = Snap(steps=500, tolerance=1e-9)
@@ -37,7 +37,7 @@ def test_the_band_solves_its_system_written_plainly() -> None:
 def test_the_border_of_coarse_patches_moves_to_the_images_edge() -> None:
     pixels = np.full((96, 120, 3), 40, np.uint8)
     pixels[:, 61:] = 200
-    image = prepared(pixels, Looked(np.zeros((4, 24, 30), np.float32), None))
+    image = prepared(pixels, LookedAt(np.zeros((4, 24, 30), np.float32), None))
     side = 12  # patches that know nothing of the edge
     rows, columns = np.mgrid[:96, :120] // side
     coarse_HW = (rows * 10 + columns).astype(np.int32)

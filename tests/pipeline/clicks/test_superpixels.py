@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from pipeline.clicks.superpixels import grow_patches, neighbours, pixel_graph, smoothed
+from pipeline.clicks.patches.superpixels import grow_patches, neighbours, pixel_graph, smoothed
 from tests.pipeline.clicks.conftest import disc_HW
 
 

@@ -4,8 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.clicks.marks import Box, Click
-from pipeline.clicks.prepared_image import MOST_PIXELS, Looked, PreparedImage, prepared, reduced
+from pipeline.clicks.marks import BoxMark, Click
+from pipeline.clicks.patches.prepared_image import (
+    MOST_PIXELS,
+    LookedAt,
+    PreparedImage,
+    prepared,
+    reduced,
+)
 from pipeline.clicks.recent_images import RecentImages
 from pipeline.clicks.simulated_clicker import iou
 from pipeline.clicks.teacher_engine import TeacherEngine
@@ -34,7 +40,7 @@ def test_a_negative_click_takes_away_and_a_positive_one_adds(
 
 
 def test_nothing_lies_outside_of_a_box(tmp_path: Path, picture: Path, tiny_params: Params) -> None:
-    found = TeacherEngine(tmp_path, tiny_params).mask(picture, [Box(20, 45, 40, 60)], 1)
+    found = TeacherEngine(tmp_path, tiny_params).mask(picture, [BoxMark(20, 45, 40, 60)], 1)
     assert found[30, 52]
     found[20:40, 45:60] = False
     assert not found.any()
@@ -53,7 +59,7 @@ def test_a_surer_teacher_draws_a_better_mask(
             np.where(disc_HW(), (1 - sure) / 2, sure),
             np.where(disc_HW(), sure, (1 - sure) / 2),
         )
-        image = prepared(pixels, Looked(np.zeros((4, 18, 24), np.float32), probs))
+        image = prepared(pixels, LookedAt(np.zeros((4, 18, 24), np.float32), probs))
         engine._images = RecentImages(2**20, lambda _, image=image: image)
         reached.append(iou(engine.mask(picture, [CLICK], 1), disc_HW()))
     assert reached == sorted(reached)
@@ -62,7 +68,7 @@ def test_a_surer_teacher_draws_a_better_mask(
 
 def _image(side: int) -> PreparedImage:
     pixels = np.random.default_rng(0).integers(0, 255, (side, side, 3), dtype=np.uint8)
-    return prepared(pixels, Looked(np.zeros((2, 8, 8), np.float32), None))
+    return prepared(pixels, LookedAt(np.zeros((2, 8, 8), np.float32), None))
 
 
 def test_a_large_image_is_cut_into_patches_at_a_smaller_size() -> None:
@@ -76,7 +82,7 @@ def test_features_vary_alike() -> None:
     cells = np.random.default_rng(0).normal(size=(20, 12, 12)).astype(np.float32)
     cells[0] *= 50
     pixels = np.random.default_rng(1).integers(0, 255, (48, 48, 3), dtype=np.uint8)
-    found = prepared(pixels, Looked(cells, None)).feature_ND
+    found = prepared(pixels, LookedAt(cells, None)).feature_ND
     assert found.shape[1] == 16
     assert np.allclose(found.std(0), 1, atol=0.02)
 
@@ -100,6 +106,6 @@ def test_only_the_last_used_images_stay_in_memory(tmp_path: Path) -> None:
 
 def test_the_image_is_held_upright_as_it_is(picture: Path) -> None:
     pixels = load_image(picture)
-    found = prepared(pixels, Looked(np.zeros((2, 8, 8), np.float32), None))
+    found = prepared(pixels, LookedAt(np.zeros((2, 8, 8), np.float32), None))
     assert found.size == SIZE
     assert found.image_HWC is pixels

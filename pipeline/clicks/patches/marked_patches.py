@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.clicks.marks import Box, Click, Mark
-from pipeline.clicks.prepared_image import PreparedImage
+from pipeline.clicks.marks import BoxMark, Click, Mark
+from pipeline.clicks.patches.prepared_image import PreparedImage
 
 Bools = NDArray[np.bool_]
 Places = NDArray[np.intp]
@@ -45,7 +45,7 @@ class MarkedPatches:
 def marked_patches(image: PreparedImage, marks: Sequence[Mark]) -> MarkedPatches:
     """A patch under a positive and a negative click is positive; its pixels tell the two apart."""
     clicks = [mark for mark in marks if isinstance(mark, Click)]
-    boxes = [mark for mark in marks if isinstance(mark, Box)]
+    boxes = [mark for mark in marks if isinstance(mark, BoxMark)]
     wanted = [click for click in clicks if click.positive] or [_middle(box) for box in boxes]
     unwanted = [click for click in clicks if not click.positive]
     positive = {_patch(image, click) for click in wanted}
@@ -67,15 +67,15 @@ def _patch(image: PreparedImage, click: Click) -> int:
     return int(image.patch_hw[row, column])
 
 
-def _middle(box: Box) -> Click:
+def _middle(box: BoxMark) -> Click:
     return Click((box.top + box.bottom) / 2, (box.left + box.right) / 2)
 
 
-def _outside(image: PreparedImage, boxes: Sequence[Box]) -> Bools:
+def _outside(image: PreparedImage, boxes: Sequence[BoxMark]) -> Bools:
     outside_N = np.full(len(image.colour_N3), bool(boxes))
     shape = (image.patch_hw.shape[0], image.patch_hw.shape[1])
     down, across = (few / many for few, many in zip(shape, image.size, strict=True))
     for box in boxes:
-        small = Box(box.top * down, box.left * across, box.bottom * down, box.right * across)
+        small = BoxMark(box.top * down, box.left * across, box.bottom * down, box.right * across)
         outside_N[image.patch_hw[small.window(shape)]] = False
     return outside_N

@@ -17,7 +17,7 @@ from scipy import sparse
 from scipy.sparse import csgraph
 from scipy.sparse.linalg import splu
 
-from pipeline.clicks.prepared_image import PreparedImage
+from pipeline.clicks.patches.prepared_image import PreparedImage
 
 Floats = NDArray[np.float32]
 Places = NDArray[np.intp]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.array_files import array_of, read_arrays
-from pipeline.clicks.superpixels import Patches, grow_patches, smoothed
+from pipeline.clicks.patches.superpixels import Patches, grow_patches, smoothed
 from pipeline.files import replacing
 
 MOST_PIXELS = 500_000  # more cost memory, and borders are solved at the image's own size anyway
@@ -61,7 +61,7 @@ class PreparedImage:
 
 
 @dataclass(frozen=True, eq=False)
-class Looked:
+class LookedAt:
     """What a network says about an image, at the resolution it says it."""
 
     cells_Dhw: Floats
@@ -69,7 +69,7 @@ class Looked:
     """None without a trained network."""
 
 
-def prepared(image_HWC: NDArray[np.uint8], looked: Looked) -> PreparedImage:
+def prepared(image_HWC: NDArray[np.uint8], looked: LookedAt) -> PreparedImage:
     """Patches of the image, with what the network says of each."""
     small_hwC = reduced(image_HWC)
     rows, columns = small_hwC.shape[:2]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 from scipy.sparse.linalg import cg
 
-from pipeline.clicks.prepared_image import PreparedImage
-from pipeline.clicks.superpixels import STEPS, neighbours, smoothed
+from pipeline.clicks.patches.prepared_image import PreparedImage
+from pipeline.clicks.patches.superpixels import STEPS, neighbours, smoothed
 
 FINE_PX = 4.0  # patches of no larger side already have the image's borders
 Floats = NDArray[np.float32]

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline import layout
-from pipeline.clicks.prepared_image import Looked
+from pipeline.clicks.patches.prepared_image import LookedAt
 from pipeline.config.params import Params
 from pipeline.data.dataset import read_image
 from pipeline.data.formats.images import image_size
@@ -31,13 +31,13 @@ WIDTH = 64  # of an encoder's features once they are projected
 SEED = 0
 
 
-class Look(Protocol):
+class ImageLook(Protocol):
     """One way to look at image files."""
 
     key: str
     """Of everything but the image that the answer depends on."""
 
-    def __call__(self, image: Path) -> Looked:
+    def __call__(self, image: Path) -> LookedAt:
         """DataError for what is no image."""
         ...
 
@@ -58,14 +58,14 @@ class TeacherLook:
         said = [self._image.model_dump(), self._normalisation, type(self._network).__name__]
         self.key = digest(said, self._network.state_dict().items())
 
-    def __call__(self, image: Path) -> Looked:
+    def __call__(self, image: Path) -> LookedAt:
         """At the scale that the network was trained at, tile by tile."""
         pixels_CHW = read_image(image, self._image.seen_size(image_size(image)))
         settings = TileSettings(self._image.crop_size, self._normalisation, torch.device("cpu"))
         views: list[View] = [self._features, self._logits]
         features, logits = _seen(pixels_CHW, views, settings)
         self._last = None
-        return Looked(cells_Dhw=features.numpy(), probs_Khw=logits.softmax(dim=0).numpy())
+        return LookedAt(cells_Dhw=features.numpy(), probs_Khw=logits.softmax(dim=0).numpy())
 
     def _features(self, images_BCHW: Tensor) -> Tensor:
         network = self._network
@@ -97,14 +97,14 @@ class EncoderLook:
         said = ["encoder", embed.model_dump(), WIDTH]
         self.key = digest(said, self._encoder.state_dict().items())
 
-    def __call__(self, image: Path) -> Looked:
+    def __call__(self, image: Path) -> LookedAt:
         """All pixels, or as many as a probe sees."""
         size = image_size(image)
         seen = probe_image(size)
         settings = TileSettings(seen.crop_size, self._normalisation, torch.device("cpu"))
         pixels_CHW = read_image(image, seen.seen_size(size))
         (features,) = _seen(pixels_CHW, [self._features], settings)
-        return Looked(cells_Dhw=features.numpy(), probs_Khw=None)
+        return LookedAt(cells_Dhw=features.numpy(), probs_Khw=None)
 
     def _features(self, images_BCHW: Tensor) -> Tensor:
         """All maps side by side, each of length 1 at a cell, through one random projection."""
@@ -117,7 +117,7 @@ class EncoderLook:
         return torch.einsum("bchw,cd->bdhw", rows_BChw, self._projection_CD)
 
 
-def look_of(root: Path, params: Params) -> Look:
+def look_of(root: Path, params: Params) -> ImageLook:
     """By the teacher of the workspace `root`, or by the frozen encoder while there is none."""
     folder = root / layout.TEACHER
     model = load_model(folder) if (folder / CONFIG).exists() else None

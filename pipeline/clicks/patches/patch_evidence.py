@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.clicks.marked_patches import MarkedPatches
-from pipeline.clicks.prepared_image import PreparedImage
-from pipeline.clicks.propagation import Floats, Places, geodesic
+from pipeline.clicks.patches.marked_patches import MarkedPatches
+from pipeline.clicks.patches.prepared_image import PreparedImage
+from pipeline.clicks.patches.propagation import Floats, Places, geodesic
 
 SURE = 0.02  # no probability counts as nearer to 0 or 1
 NEAR = 0.02  # of the image's longer side: closer than that is at the mark
