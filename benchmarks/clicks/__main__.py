@@ -41,13 +41,16 @@ def main() -> None:
     parser.add_argument("--part", choices=PARTS, help="this one anew")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    found = read_json(KEPT) if KEPT.exists() else {}
-    for name in [args.part] if args.part else [name for name in PARTS if name not in found]:
+    for name in [args.part] if args.part else [name for name in PARTS if name not in _kept()]:
         print(f"clicks: {name}", flush=True)
-        found[name] = PARTS[name](args.data, args.work)
-        found["machine"] = machine()
+        measured = PARTS[name](args.data, args.work)
+        found = _kept() | {name: measured, "machine": machine()}
         write_json(KEPT, found)
         write_text(RESULTS / "clicks.md", report(found))
+
+
+def _kept() -> dict[str, Any]:
+    return read_json(KEPT) if KEPT.exists() else {}
 
 
 if __name__ == "__main__":

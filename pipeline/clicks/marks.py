@@ -57,6 +57,7 @@ class BoxMark:
 
 
 Mark = Click | BoxMark
+Box = BoxMark  # what callers write; a box of a region is another thing (records/regions.py)
 
 
 def check_marks(marks: Iterable[Mark], size: tuple[int, int]) -> None:

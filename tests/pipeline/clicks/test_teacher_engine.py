@@ -39,6 +39,18 @@ def test_a_negative_click_takes_away_and_a_positive_one_adds(
     assert found[30, 55]
 
 
+def test_clicks_in_one_patch_are_told_apart(
+    tmp_path: Path, picture: Path, tiny_params: Params
+) -> None:
+    engine = TeacherEngine(tmp_path, tiny_params)
+    patch_hw = engine._images.get(picture).patch_hw
+    rows, columns = np.nonzero(patch_hw == patch_hw[30, 55])
+    refused = next(place for place in zip(rows, columns, strict=True) if place != (30, 55))
+    found = engine.mask(picture, [CLICK, Click(*map(float, refused), positive=False)], 1)
+    assert found[30, 55]
+    assert not found[refused]
+
+
 def test_nothing_lies_outside_of_a_box(tmp_path: Path, picture: Path, tiny_params: Params) -> None:
     found = TeacherEngine(tmp_path, tiny_params).mask(picture, [BoxMark(20, 45, 40, 60)], 1)
     assert found[30, 52]
