@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from PIL import Image
 
 from benchmarks.clicks.seconds import clicked, outlined
 from benchmarks.clicks.teachers import asked_samples, camvid_workspace, synthetic_workspace
+from pipeline import layout
 from pipeline.clicks.marks import Click
 from pipeline.clicks.mask_engine import MaskEngine
 from pipeline.clicks.simulated_clicker import TrueThing, iou, next_click, things_of
@@ -106,6 +108,7 @@ def measured_speed(data: Path, work: Path) -> dict[str, Any]:
     the images take turns.
     """
     root, params = _workspace("camvid", data, work)
+    shutil.rmtree(root / layout.CLICKS, ignore_errors=True)  # so that everything is prepared here
     found: dict[str, Any] = {}
     for name, size in SIZES.items():
         images = _enlarged(_fresh(root)[:SPEED_IMAGES], root, size, work / f"speed-{name}")
