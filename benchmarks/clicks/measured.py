@@ -121,7 +121,9 @@ def measured_speed(data: Path, work: Path) -> dict[str, Any]:
                 first = [Click(size[0] * (0.5 + turn / 30), size[1] * 0.5)]
                 later = [*first, Click(size[0] * 0.2, size[1] * 0.5, positive=False)]
                 for kind, marks in (("first click", first), ("later click", later)):
-                    times[kind].append(_spent(partial(engine.mask, image, marks, turn % params.num_classes)))
+                    times[kind].append(
+                        _spent(partial(engine.mask, image, marks, turn % params.num_classes))
+                    )
         found[name] = {
             kind: {
                 "times": len(rows),
