@@ -116,7 +116,6 @@ def plan(workspace: str | Path = ".", profile: Profile | None = None) -> Trainin
     `profile`: quick, balanced or best; None: as params.yaml says. Nothing is written.
     """
     from flows.domains.plan_ahead import plan_ahead
-
     from flows.workspace.workspace import Workspace
 
     return plan_ahead(Workspace(Path(workspace)), profile=profile)
