@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from flows.processes.command import wait_until
-from flows.services import prefect_server, relay, webhook
+from flows.services import prefect_server, relay
 from flows.services.daemon import HOST
 from flows.services.prefect_server import Api
 from flows.services.relay import Relay
@@ -54,7 +54,7 @@ def sent() -> Sent:
 def hook_url(sent: Sent) -> Iterator[str]:
     receiver = Receiver(secret="s3cret", relay=Relay(sent))
     loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(receiver.listen(0))
+    server = loop.run_until_complete(receiver.listen(HOST, 0))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     yield f"http://{HOST}:{server.sockets[0].getsockname()[1]}"
@@ -151,14 +151,14 @@ def test_chunks_are_read_up_to_the_limit(hook_url: str, sent: Sent) -> None:
 def test_slow_client_is_dropped(
     hook_url: str, monkeypatch: pytest.MonkeyPatch, sends: bytes
 ) -> None:
-    monkeypatch.setattr(webhook, "REQUEST_S", 0.2)
+    monkeypatch.setattr(Receiver, "request_s", 0.2)
     assert raw(hook_url, sends) == b""
 
 
 def test_a_client_that_drips_has_no_longer_than_any_other(
     hook_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhook, "REQUEST_S", 0.3)
+    monkeypatch.setattr(Receiver, "request_s", 0.3)
     port = int(hook_url.rpartition(":")[2])
     with socket.create_connection((HOST, port), timeout=20) as connection:
         started = time.monotonic()
@@ -172,7 +172,7 @@ def test_a_client_that_drips_has_no_longer_than_any_other(
 def test_idle_connections_keep_nobody_out(
     hook_url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(webhook, "MAX_CONNECTIONS", 4)
+    monkeypatch.setattr(Receiver, "max_connections", 4)
     port = int(hook_url.rpartition(":")[2])
     with contextlib.ExitStack() as stack:
         for _ in range(40):
