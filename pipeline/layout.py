@@ -35,6 +35,7 @@ REPORT = Path("report/index.html")
 PRIVATE = Path(".ssl-loop")  # git-ignored: ledger.db, inbox, incoming, checkpoints, lock, logs
 CHECKPOINTS = Path(".ssl-loop/checkpoints")
 FEATURES = Path(".ssl-loop/features")  # of tiles, by a probe's frozen encoder; made again at need
+CLICKED = Path(".ssl-loop/clicked.jsonl")  # who asked for a mask of what, until it is collected
 CLICKS = Path(".ssl-loop/clicks")  # what clicks need of images, made again at need
 DECODED = Path(
     ".ssl-loop/decoded"

@@ -12,7 +12,8 @@ is, by these rules:
    become IGNORE, never the class beneath.
 3. A remark, which says nothing about pixels: choices, text, numbers, relations, values of a
    region, brushes and shapes of other labels, shapes of other controls without one, what is no
-   object at all.
+   object at all; and the points and boxes that people gave a smart tool, with the labels that they
+   carry: what was made of them is a region of its own.
 4. Damage, which makes the whole answer unreadable: of 1 and 2 a mask of another size than the
    image, rotated or not to be decoded, and a shape without a place, since nobody could say which
    pixels to leave out.
@@ -39,10 +40,13 @@ from pipeline.types import IGNORE, UNKNOWN
 FROM_NAME, TO_NAME = "label", "image"  # the names in the labelling configuration
 LABELS, BRUSH_LABELS = "labels", "brushlabels"  # our labels of any tool; of older projects' brush
 TOOL_PREFIX = "label_"  # of the names of our tools, which no label comes with
+PROMPT_PREFIX = "click_"  # of the names of our smart tools, whose regions are questions, not paint
 PAINTED = 127  # brushes are anti-aliased: a pixel counts as painted above this alpha
 
 _BRUSHES = ("brushlabels", "brush", "magicwand")
 _SHAPES = ("rectangle", "polygon", "ellipse", "keypoint", "vector", "bitmask")
+_PROMPTS = ("keypoint", "rectangle")
+_MASKS = {"rle", "imageDataURL"}
 _PLACES = {"rle", "imageDataURL", "points", "radiusX", "height"}  # a key of each kind of mask
 _TOOLS = ("brush", "magicwand", "bitmask", "polygon", "rectangle", "ellipse")
 
@@ -80,8 +84,14 @@ def read_entries(result: Any, class_names: Sequence[str], size: tuple[int, int])
         for entry in result
         if _is_of_our_labels(entry) and entry["type"] == LABELS and _has_place(entry)
     }
+    prompts = {_region_id(entry) for entry in result if _is_prompt(entry)}
     found = Entries([], [], set())
     for place, entry in enumerate(result, start=1):
+        if _is_prompt(entry):
+            found.remarks.append(f"entry {place}: a click or box of a smart tool")
+            continue
+        if _is_label_of(entry, prompts):
+            continue
         if _is_of_a_tool(entry) and _region_id(entry) in labelled:
             continue  # its label comes with the same shape
         try:
@@ -110,6 +120,23 @@ def _is_of_a_tool(entry: Any) -> bool:
 def _is_of_our_tools(entry: Any) -> bool:
     """As `_is_of_a_tool`, of those that the loop offers."""
     return _is_of_a_tool(entry) and str(entry.get("from_name")).startswith(TOOL_PREFIX)
+
+
+def _is_prompt(entry: Any) -> bool:
+    """Whether somebody asked a smart tool with it."""
+    return (
+        isinstance(entry, dict)
+        and entry.get("type") in _PROMPTS
+        and str(entry.get("from_name")).startswith(PROMPT_PREFIX)
+    )
+
+
+def _is_label_of(entry: Any, prompts: set[str]) -> bool:
+    """Whether it is the label of one of the prompts, by their ids; a mask is never."""
+    if not isinstance(entry, dict) or _region_id(entry) not in prompts:
+        return False
+    value = entry.get("value")
+    return not (isinstance(value, dict) and _MASKS & value.keys())
 
 
 def _has_place(entry: Mapping[str, Any]) -> bool:
