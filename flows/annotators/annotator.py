@@ -175,3 +175,9 @@ class Annotator(Protocol):
 
     def ensure_webhook(self, project: Project, url: str, secret_header: Mapping[str, str]) -> None:
         """Let the tool call `url`, with that header, when an annotation changes."""
+
+    def ensure_assist(self, project: Project, url: str | None, password: str) -> None:
+        """Let people of this project click masks, made by the server at `url`; None takes it away.
+
+        The order of tasks and what they show stays as it is.
+        """

@@ -24,6 +24,7 @@ from flows.annotators.annotator import (
     ToolTask,
 )
 from flows.annotators.label_studio_answers import pulled_annotation, tool_task
+from flows.annotators.label_studio_assist import connect_assist
 from flows.annotators.label_studio_http import (
     BodyTooLargeError,
     Http,
@@ -225,6 +226,10 @@ class LabelStudio:
                 f"{error}. Start Label Studio with LABEL_STUDIO_USE_DEFAULT_BANNED_SUBNETS=false "
                 "to let it call a receiver on this machine or a private network"
             ) from None
+
+    def ensure_assist(self, project: Project, url: str | None, password: str) -> None:
+        """As the protocol says."""
+        connect_assist(self.http, project.project_id, url, password)
 
     def _all_projects(self) -> list[dict[str, Any]]:
         found: dict[int, dict[str, Any]] = {}

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
 from flows.annotators.annotator import Owner
-from flows.annotators.entries import TOOL_PREFIX
+from flows.annotators.entries import PROMPT_PREFIX, TOOL_PREFIX
 from flows.annotators.label_studio_http import Http, expect, expect_or_none
 from flows.annotators.masks import BRUSH_LABELS, FROM_NAME, LABELS, TO_NAME, UNKNOWN
 from pipeline.class_colours import class_colours
@@ -59,6 +59,8 @@ _TOOLS = {
     "Ellipse": "ellipse",
     "MagicWand": "wand",
 }
+# Tools whose points and boxes are questions; shown once "Auto-Annotation" is on, below the image.
+_SMART_TOOLS = {"KeyPoint": "point", "Rectangle": "box"}
 _UNKNOWN_HINT = "No class: nobody can tell what this is"  # by which the label is known for ours
 _UNKNOWN_COLOUR = "#9e9e9e"
 
@@ -79,9 +81,11 @@ def label_config(class_names: Sequence[str], *, brush_only: bool = False) -> str
         # Shapes are filled as paint is, not as frames around something.
         tag, style = "Labels", ' fillOpacity="0.5"'
         tools = [
-            f'<{tool} name="{TOOL_PREFIX}{name}" toName="{TO_NAME}"/>'
+            # Every tool is smart that does not say otherwise, and would ask with what it draws.
+            f'<{tool} name="{TOOL_PREFIX}{name}" toName="{TO_NAME}" smart="false"/>'
             for tool, name in _TOOLS.items()
         ]
+        tools += _smart_tools()
         labels += [_unknown_label()] if UNKNOWN not in class_names else []
     lines = [
         '<Header value="Why this image: $reason" size="6"/>',
@@ -97,6 +101,33 @@ def label_config(class_names: Sequence[str], *, brush_only: bool = False) -> str
         ' brightnessControl="true" contrastControl="true"/>\n'
         "</View>"
     )
+
+
+def _smart_tools() -> list[str]:
+    return [
+        f'<{tool} name="{PROMPT_PREFIX}{name}" toName="{TO_NAME}" smart="true" smartOnly="true"/>'
+        for tool, name in _SMART_TOOLS.items()
+    ]
+
+
+def with_smart_tools(config: str) -> str:
+    """A labelling configuration that offers click to mask too; itself where it does, and where it
+    has another list of labels than the loop's own for all tools."""
+    root = _parsed(config)
+    ours = _ours(root)
+    names = {tag.get("name") for tag in root.iter()}
+    missing = [
+        tool
+        for tool in map(ElementTree.fromstring, _smart_tools())
+        if tool.get("name") not in names
+    ]
+    if ours is None or ours.tag != "Labels" or not missing:
+        return config
+    for tag in root.iter():
+        if tag.tag in _TOOLS and str(tag.get("name")).startswith(TOOL_PREFIX):
+            tag.set("smart", "false")
+    root.extend(missing)
+    return ElementTree.tostring(root, encoding="unicode")
 
 
 def _label_name(name: str) -> str:

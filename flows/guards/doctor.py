@@ -154,6 +154,7 @@ def _ports(known: dict[str, Daemon]) -> Iterator[Check]:
         stack.PREFECT: stack.PREFECT_PORT,
         stack.LABEL_STUDIO: stack.LABEL_STUDIO_PORT,
         stack.HOOK: stack.HOOK_PORT,
+        stack.ASSIST: stack.ASSIST_PORT,
     }
     for name, port in usual.items():
         daemon = known.get(name)

@@ -1,7 +1,8 @@
 """The services of one workspace on one machine: start, find again, stop.
 
-A Prefect server and its worker, Label Studio, and the receiver of its hook; all on loopback, all
-they keep lies in .ssl-loop. What runs is kept, what died is started again.
+A Prefect server and its worker, Label Studio, the receiver of its hook, and the backend of click
+to mask; all on loopback, all they keep lies in .ssl-loop. What runs is kept, what died is started
+again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from pathlib import Path
 
 import psutil
 
+from flows.annotators import ANNOTATORS
 from flows.annotators.annotator import Annotator, Project
+from flows.ledger.domain_projects import own_projects
 from flows.processes.command import end, started_with, wait_until
 from flows.services import label_studio_server, prefect_server, webhook
 from flows.services.daemon import (
@@ -35,16 +38,18 @@ from flows.services.daemon import (
 )
 from flows.services.databases import label_studio_database
 from flows.workspace.credentials import PREFECT_TOML, api_key, credentials
+from flows.workspace.identity import read_identity
 from flows.workspace.workspace import Workspace
 from pipeline import layout
 from pipeline.config.params import Params
-from pipeline.errors import ServiceError
+from pipeline.errors import ServiceError, SslLoopError
 
 PREFECT, WORKER, LABEL_STUDIO, HOOK = "prefect-server", "worker", "label-studio", "webhook"
-PREFECT_PORT, LABEL_STUDIO_PORT, HOOK_PORT = 4200, 8080, 8089
-HEALTH = {PREFECT: "/api/health", LABEL_STUDIO: "/health", HOOK: "/health"}
+ASSIST = "assist"  # click to mask
+PREFECT_PORT, LABEL_STUDIO_PORT, HOOK_PORT, ASSIST_PORT = 4200, 8080, 8089, 8090
+HEALTH = {PREFECT: "/api/health", LABEL_STUDIO: "/health", HOOK: "/health", ASSIST: "/health"}
 # With room for a busy machine: seconds are usual, a first Label Studio migrates for a minute.
-PATIENCE_S = {PREFECT: 300.0, WORKER: 300.0, LABEL_STUDIO: 600.0, HOOK: 60.0}
+PATIENCE_S = {PREFECT: 300.0, WORKER: 300.0, LABEL_STUDIO: 600.0, HOOK: 60.0, ASSIST: 60.0}
 LABEL_STUDIO_DATA = layout.PRIVATE / "label-studio"
 LEDGER_VARIABLE = "SSL_LOOP_LEDGER_URL"
 # In the environment of Prefect's programs: which settings they were started with.
@@ -78,7 +83,9 @@ def up(
     workspace = Workspace(root)
     workspace.require()
     root = workspace.root
-    own = label_studio and workspace.params().annotation.url is None
+    params = workspace.params()
+    own = label_studio and params.annotation.url is None
+    clicks = own and params.annotation.assist
     started = time.monotonic()
 
     def ready(daemon: Daemon, what: str) -> str:
@@ -98,6 +105,7 @@ def up(
         server = _keep_or_start(root, PREFECT, PREFECT_PORT)
         studio = _keep_or_start(root, LABEL_STUDIO, LABEL_STUDIO_PORT) if own else None
         hook = _keep_or_start(root, HOOK, HOOK_PORT)
+        assist = _keep_or_start(root, ASSIST, ASSIST_PORT) if clicks else None
         yield ready(server, "Prefect server")
         api = _api(root)
         prefect_server.make_pool(api, root)
@@ -110,6 +118,7 @@ def up(
         yield ready(hook, "webhook receiver")
         if studio:
             yield ready(studio, "Label Studio")
+            yield from _clicks_ready(root, params, assist, ready)
 
 
 def down(root: Path) -> Iterator[str]:
@@ -187,14 +196,57 @@ def ensure_hook(root: Path, annotator: Annotator, project: Project) -> None:
         annotator.ensure_webhook(project, hook.url + webhook.PATH, header)
 
 
+def ensure_assist(root: Path, annotator: Annotator, project: Project) -> None:
+    """Offer click to mask where its backend runs, and no longer where it is switched off.
+
+    As for the hook, one's own Label Studio alone. ServiceError where Label Studio cannot reach it.
+    """
+    daemons = read_daemons(root)
+    assist, own = daemons.get(ASSIST), daemons.get(LABEL_STUDIO)
+    if own and own.alive:
+        url = assist.url if assist and assist.alive else None
+        annotator.ensure_assist(project, url, credentials(root).webhook_secret)
+
+
 # --- starting
+
+
+def _clicks_ready(
+    root: Path, params: Params, assist: Daemon | None, ready: Callable[[Daemon, str], str]
+) -> Iterator[str]:
+    """Click to mask in all projects that there are: its port may have moved, or it is switched off.
+    Without it people paint, so that whatever is wrong is said and stops nothing."""
+    try:
+        if assist is None:
+            _end_daemon(root, ASSIST)
+        else:
+            yield ready(assist, "click to mask")
+        identity = read_identity(root)
+        known = own_projects(ledger_url(root), identity.id) if identity else []
+        annotator = ANNOTATORS[params.annotation.tool](*annotation_tool(root, params))
+        for number in known:
+            if project := annotator.open_project(number, params.classes):
+                ensure_assist(root, annotator, project)
+    except SslLoopError as error:
+        yield f"click to mask is not there, brushes are: {error}"
+
+
+def _end_daemon(root: Path, name: str) -> None:
+    known = read_daemons(root).get(name)
+    if known and known.alive:
+        end([psutil.Process(known.pid)])
 
 
 def _keep_or_start(root: Path, name: str, usual_port: int) -> Daemon:
     known = read_daemons(root).get(name)
     if known and known.alive:
         return known
-    start = {PREFECT: _start_prefect, LABEL_STUDIO: _start_label_studio, HOOK: _start_hook}[name]
+    start = {
+        PREFECT: _start_prefect,
+        LABEL_STUDIO: _start_label_studio,
+        HOOK: _start_hook,
+        ASSIST: _start_assist,
+    }[name]
     port = free_port(usual_port, known.port if known else None)
     return start(root, port)
 
@@ -245,6 +297,17 @@ def _start_hook(root: Path, port: int) -> Daemon:
     credentials(root)  # made here, not by two programs at once
     argv = hook_command(root, port)
     return launch(DaemonPlace(root, HOOK, port), argv, env=prefect_server.environment())
+
+
+def assist_command(root: Path, port: int) -> list[str]:
+    """The backend of click to mask."""
+    module = [sys.executable, "-m", "flows.services.assist_server"]
+    return [*module, "--workspace", str(root), "--port", str(port)]
+
+
+def _start_assist(root: Path, port: int) -> Daemon:
+    argv = assist_command(root, port)
+    return launch(DaemonPlace(root, ASSIST, port), argv, env=prefect_server.environment())
 
 
 def _start_label_studio(root: Path, port: int) -> Daemon:

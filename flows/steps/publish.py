@@ -17,7 +17,7 @@ from flows.loop import Loop
 from flows.services import stack
 from flows.workspace.position import Position
 from pipeline import layout
-from pipeline.errors import DataError
+from pipeline.errors import DataError, ServiceError
 from pipeline.ids import item_id
 from pipeline.records.manifest import Sample
 from pipeline.records.query import QueryImage
@@ -36,8 +36,17 @@ def publish(loop: Loop, here: Position, query: Sequence[QueryImage]) -> None:
         loop.log(f"publishing {len(missing)} of {len(query)} to {project.url}")
         _push(loop, here, project, missing)
         stack.ensure_hook(loop.root, loop.annotator, project)
+        _offer_clicks(loop, project)
     with session_scope(loop.ledger) as session:
         note(session, "published", here.domain, here.round_index, items=len(query))
+
+
+def _offer_clicks(loop: Loop, project: Project) -> None:
+    """Without click to mask people paint: nothing waits for it."""
+    try:
+        stack.ensure_assist(loop.root, loop.annotator, project)
+    except ServiceError as error:
+        loop.log(f"click to mask is not offered: {error}")
 
 
 def _ensure_predictions(loop: Loop) -> None:

@@ -61,6 +61,9 @@ class AnnotationParams(Block):
     background: str | None = None
     """The class that nobody has to paint: what people leave bare is of it; null = it is unknown.
     Holds from the next round on: answers keep the meaning that they were asked with."""
+    assist: bool = True
+    """Whether `ssl-loop up` starts the server that turns clicks into masks (docs/assist.md), for
+    the Label Studio that it starts too."""
 
 
 class WatchParams(Block):

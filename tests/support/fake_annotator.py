@@ -195,6 +195,11 @@ class FakeAnnotator:
         state["hooks"] = [*state["hooks"], url]
         self._write(state)
 
+    def ensure_assist(self, project: Project, url: str | None, password: str) -> None:
+        state = self._read()
+        state["assist"] = url
+        self._write(state)
+
     # --- what people do
 
     def open_items(self) -> list[str]:

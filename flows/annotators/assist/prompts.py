@@ -82,7 +82,8 @@ def _mark(entry: Mapping[str, Any], size: tuple[int, int]) -> Mark:
 
 
 def _inside(place: float, side: int) -> float:
-    return min(max(place, 0.0), float(side))
+    """Within the image, to a thousandth of a pixel: percents are no exact edges of pixels."""
+    return min(max(round(place, 3), 0.0), float(side))
 
 
 def _percent(value: Mapping[str, Any], name: str) -> float:

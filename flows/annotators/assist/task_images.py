@@ -56,9 +56,7 @@ class TaskImages:
         return TaskImage(item_id, self._root / sample.image)
 
     def asked(self) -> Iterator[Path]:
-        """The images of query.csv, those that are annotated first first; () before there is one."""
-        if not (self._root / layout.QUERY).exists():
-            return
+        """The images of query.csv, what is annotated first first; none before there is a query."""
         for image in by_image(read_query(self._root / layout.QUERY)):
             if (sample := self._known().get(image.sample_id)) is not None:
                 yield self._root / sample.image

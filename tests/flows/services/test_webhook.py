@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import socket
@@ -25,6 +24,7 @@ from flows.services.webhook import PATH, SECRET_HEADER, Receiver, ids_of
 from flows.workspace.credentials import SECRETS, api_key, credentials
 from flows.workspace.workspace import template_file
 from pipeline.errors import ServiceError
+from tests.support.served import served
 
 HOOK = {
     "action": "ANNOTATION_CREATED",
@@ -53,18 +53,8 @@ def sent() -> Sent:
 @pytest.fixture
 def hook_url(sent: Sent) -> Iterator[str]:
     receiver = Receiver(secret="s3cret", relay=Relay(sent))
-    loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(receiver.listen(HOST, 0))
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    yield f"http://{HOST}:{server.sockets[0].getsockname()[1]}"
-    loop.call_soon_threadsafe(server.close)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    for task in asyncio.all_tasks(loop):
-        task.cancel()
-    loop.run_until_complete(asyncio.sleep(0))
-    loop.close()
+    with served(lambda: receiver.listen(HOST, 0)) as port:
+        yield f"http://{HOST}:{port}"
 
 
 def post(url: str, secret: bytes = b"s3cret", **options: Any) -> httpx.Response:
