@@ -29,6 +29,7 @@ from db.repository import (
 from db.session import session_scope
 from db.tables import Annotation, ItemState
 from flows.answers.accept_commit import data_base
+from flows.answers.collected_clicks import CLICKED
 from flows.answers.scored_answers import answers_so_far
 from flows.ledger.records import (
     AnnotationRecord,
@@ -53,6 +54,7 @@ from pipeline.types import Split
 
 REFUSED = (ItemState.SKIPPED, ItemState.QUARANTINED_TWICE)
 SAID_ONCE = ("closed", "reopened", "returned", "late")  # events that no tag tells
+SAID_WHOLE = (CLICKED,)  # nor what they say
 
 
 def merge(loop: Loop, here: Position) -> int:
@@ -225,8 +227,9 @@ def _said_once(session: Session, domain: str) -> list[dict[str, Any]]:
     """Arguments of `record_event` for what no tag tells."""
     columns = ("kind", "who", "domain", "round_index", "subject", "key")
     return [
-        {column: getattr(event, column) for column in columns}
-        for kind in SAID_ONCE
+        {column: getattr(event, column) for column in (*columns, *more)}
+        for kinds, more in ((SAID_ONCE, ()), (SAID_WHOLE, ("detail",)))
+        for kind in kinds
         for event in events(session, kind=kind, domain=domain)
     ]
 

@@ -18,9 +18,9 @@ def test_points_are_rows_and_columns_of_pixels() -> None:
     assert (found.class_name, found.size) == ("car", SIZE)
     assert isinstance(first, Click)
     assert isinstance(second, Click)
-    assert (first.row, first.column, first.positive) == (pytest.approx(15), pytest.approx(30), True)
-    assert (second.row, second.column) == (pytest.approx(2), pytest.approx(59.5))
-    assert second.positive is False
+    assert (first.row, first.column) == pytest.approx((15, 30))
+    assert (second.row, second.column) == pytest.approx((2, 59.5))
+    assert (first.positive, second.positive) == (True, False)
     assert found.are_places
     assert not read_prompts(point(1, 1, positive=False), CLASSES).are_places
 
