@@ -57,7 +57,7 @@ class ClickedMasks:
         with self._current.clicking():
             ready = self._current.get()
             prompts = read_prompts(context.get("result"), ready.class_names)
-            task_id = task["id"]
+            task_id, num_asked = task["id"], len(prompts.marks)
             prompts, region_id = self._continued(task_id, prompts)
             index = ready.class_names.index(prompts.class_name)
             mask_HW = ready.engine.mask(image.path, prompts.marks, index)
@@ -83,11 +83,13 @@ class ClickedMasks:
             )
         )
         alpha_HW = mask_HW.astype(np.uint8) * 255
-        regions = [brush_region(alpha_HW, prompts.class_name, region_id=region_id)]
+        region = brush_region(alpha_HW, prompts.class_name, region_id=region_id)
+        # One of which nothing is left is given all the same: its place in the answer is to be bare.
+        is_new = len(prompts.marks) == num_asked
         return {
             "model_version": ready.engine.name,
             "score": 1.0,
-            "result": regions if mask_HW.any() else [],
+            "result": [region] if mask_HW.any() or not is_new else [],
         }
 
     def _continued(self, task_id: int, prompts: Prompts) -> tuple[Prompts, str]:

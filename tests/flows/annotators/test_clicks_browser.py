@@ -135,18 +135,13 @@ def switch_on(page: Any, *, accept: bool = True) -> None:
 
 
 def take_the_smart_tool(page: Any, name: str) -> None:
-    """Press M until it is there; the canvas has the keys, not the switch that was pressed."""
+    """Point at the last tool of the row, and choose among those that then appear beside it."""
+    page.locator(".lsf-tool_smart").first.hover()
+    page.locator(f".lsf-tool_smart[aria-label='{name}']").first.click()
+    page.wait_for_timeout(300)
+    # Pressed switches and tools keep the keys otherwise.
     page.evaluate("document.activeElement.blur()")
-    tool = (
-        "(() => { const tool = window.ToolManager.allInstances()[0].findSelectedTool();"
-        " return tool ? tool.fullName : '' })()"
-    )
-    for _ in range(4):
-        if page.evaluate(tool) == f"{name}-dynamic":
-            return
-        page.keyboard.press("m")
-        page.wait_for_timeout(300)
-    raise AssertionError(f"M does not give {name}: {page.evaluate(tool)}")
+    page.mouse.move(5, 500)
 
 
 def asked(page: Any, act: Any) -> dict[str, Any]:
@@ -189,7 +184,7 @@ def test_a_click_on_a_car_is_its_mask(
     annotator.ensure_assist(project, backend.start(), PASSWORD)
     canvas = open_next_task(page, project.url, SIZE)
     switch_on(page)
-    take_the_smart_tool(page, "KeyPointTool")
+    take_the_smart_tool(page, "key-point-tool")
     choose_class(page, CAR)
     asked(page, lambda: ctrl_click(canvas, ON_THE_CAR))
     shot(page, "label-studio-click")
@@ -214,11 +209,11 @@ def test_a_box_and_clicks_left_in_the_answer_cost_nothing(
     annotator.ensure_assist(project, backend.start(), PASSWORD)
     canvas = open_next_task(page, project.url, SIZE)
     switch_on(page)
-    take_the_smart_tool(page, "RectangleTool")
+    take_the_smart_tool(page, "rectangle-tool")
     choose_class(page, CAR)
     asked(page, lambda: canvas.drag((150, 100), (194, 179)))
     switch_on(page, accept=False)
-    take_the_smart_tool(page, "KeyPointTool")
+    take_the_smart_tool(page, "key-point-tool")
     choose_class(page, ROAD)
     answer = asked(page, lambda: canvas.click((220, 40)))  # a suggestion that nobody takes over
     assert len(answer["data"]["result"]) == 1
@@ -242,7 +237,7 @@ def test_without_the_backend_people_paint_and_it_comes_back(
     annotator.ensure_assist(project, backend.start(), PASSWORD)
     canvas = open_next_task(page, project.url, SIZE)
     switch_on(page)
-    take_the_smart_tool(page, "KeyPointTool")
+    take_the_smart_tool(page, "key-point-tool")
     choose_class(page, CAR)
     backend.running.close()  # while the page is open
     answer = asked(page, lambda: ctrl_click(canvas, ON_THE_CAR))
