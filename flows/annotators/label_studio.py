@@ -23,8 +23,8 @@ from flows.annotators.annotator import (
     PushItem,
     ToolTask,
 )
+from flows.annotators.assist.label_studio_connection import connect_assist
 from flows.annotators.label_studio_answers import pulled_annotation, tool_task
-from flows.annotators.label_studio_assist import connect_assist
 from flows.annotators.label_studio_http import (
     BodyTooLargeError,
     Http,

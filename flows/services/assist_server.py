@@ -22,10 +22,12 @@ from flows.workspace.credentials import credentials
 from flows.workspace.identity import require_identity
 from flows.workspace.workspace import Workspace
 from pipeline import layout
+from pipeline.runtime.torch_settings import settle_torch
 
 
 def teacher_ready(root: Path) -> Ready:
     """The teacher's engine and the classes it knows, as params.yaml and models/teacher are now."""
+    settle_torch()
     from pipeline.clicks.teacher_engine import TeacherEngine
 
     params = Workspace(root).params()

@@ -85,7 +85,6 @@ def up(
     root = workspace.root
     params = workspace.params()
     own = label_studio and params.annotation.url is None
-    clicks = own and params.annotation.assist
     started = time.monotonic()
 
     def ready(daemon: Daemon, what: str) -> str:
@@ -105,6 +104,7 @@ def up(
         server = _keep_or_start(root, PREFECT, PREFECT_PORT)
         studio = _keep_or_start(root, LABEL_STUDIO, LABEL_STUDIO_PORT) if own else None
         hook = _keep_or_start(root, HOOK, HOOK_PORT)
+        clicks = own and params.annotation.assist
         assist = _keep_or_start(root, ASSIST, ASSIST_PORT) if clicks else None
         yield ready(server, "Prefect server")
         api = _api(root)
@@ -116,9 +116,7 @@ def up(
         _await_worker(root, api, on_wait)
         yield f"worker and deployment, every {schedule_s} s ({time.monotonic() - started:.0f} s)"
         yield ready(hook, "webhook receiver")
-        if studio:
-            yield ready(studio, "Label Studio")
-            yield from _clicks_ready(root, params, assist, ready)
+        yield from _desk_ready(root, params, ready, studio, assist) if studio else ()
 
 
 def down(root: Path) -> Iterator[str]:
@@ -211,11 +209,16 @@ def ensure_assist(root: Path, annotator: Annotator, project: Project) -> None:
 # --- starting
 
 
-def _clicks_ready(
-    root: Path, params: Params, assist: Daemon | None, ready: Callable[[Daemon, str], str]
+def _desk_ready(
+    root: Path,
+    params: Params,
+    ready: Callable[[Daemon, str], str],
+    studio: Daemon,
+    assist: Daemon | None,
 ) -> Iterator[str]:
-    """Click to mask in all projects that there are: its port may have moved, or it is switched off.
-    Without it people paint, so that whatever is wrong is said and stops nothing."""
+    """Label Studio, and click to mask in all projects that there are: its port may have moved, or
+    it is switched off. Without it people paint, so whatever is wrong with it stops nothing."""
+    yield ready(studio, "Label Studio")
     try:
         if assist is None:
             _end_daemon(root, ASSIST)

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline import layout
-from pipeline.clicks.marks import Box, Mark
+from pipeline.clicks.marks import Click, Mark
 from pipeline.files import append
 
 LIMIT_BYTES = 2_000_000  # some ten thousand questions
@@ -34,10 +34,12 @@ class Clicked:
     engine: str
     seconds: float
     """Until the mask was there."""
-    clicks: list[tuple[float, float, bool]]
-    """Row, column in pixels, and whether it is on the thing."""
+    on: list[tuple[float, float]]
+    """Clicks on the thing: row and column in pixels."""
+    beside: list[tuple[float, float]]
+    """Clicks on what does not belong to it."""
     boxes: list[tuple[float, float, float, float]]
-    """Top, left, bottom, right in pixels."""
+    """Around it: top, left, bottom, right in pixels."""
     pixels: int
     """Of the mask; 0 where there was none."""
 
@@ -46,20 +48,15 @@ _LINE = TypeAdapter(Clicked)
 
 
 def marks_as_lists(marks: tuple[Mark, ...]) -> dict[str, list[Any]]:
-    """`clicks` and `boxes` of a line."""
-    digits = 2
-    return {
-        "clicks": [
-            (round(mark.row, digits), round(mark.column, digits), mark.positive)
-            for mark in marks
-            if not isinstance(mark, Box)
-        ],
-        "boxes": [
-            tuple(round(side, digits) for side in (mark.top, mark.left, mark.bottom, mark.right))
-            for mark in marks
-            if isinstance(mark, Box)
-        ],
-    }
+    """`on`, `beside` and `boxes` of a line."""
+    found: dict[str, list[Any]] = {"on": [], "beside": [], "boxes": []}
+    for mark in marks:
+        if isinstance(mark, Click):
+            kind, sides = "on" if mark.positive else "beside", [mark.row, mark.column]
+        else:
+            kind, sides = "boxes", [mark.top, mark.left, mark.bottom, mark.right]
+        found[kind].append(tuple(round(side, 2) for side in sides))
+    return found
 
 
 def now() -> str:

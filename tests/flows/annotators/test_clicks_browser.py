@@ -19,10 +19,10 @@ from flows.annotators.annotator import Project, PushItem
 from flows.annotators.assist.click_log import kept_clicks
 from flows.annotators.assist.clicked_masks import ClickedMasks
 from flows.annotators.assist.current_engine import CurrentEngine, Ready
+from flows.annotators.assist.label_studio_connection import TITLE
 from flows.annotators.assist.ml_backend import MlBackend
 from flows.annotators.assist.task_images import TaskImages
 from flows.annotators.label_studio import LabelStudio
-from flows.annotators.label_studio_assist import TITLE
 from flows.annotators.masks import read_annotation
 from pipeline import layout
 from pipeline.files import sha256_file

@@ -146,11 +146,11 @@ def test_what_was_clicked_is_kept(masks: ClickedMasks, root: Path) -> None:
     masks.predict(question(root, point(*ON_ITS_ROOF, positive=False)))
     first, second, third = kept_clicks(root)
     assert (first.item_id, first.task_id, first.class_name) == ("day/0/r0", 7, "car")
-    assert (first.engine, first.clicks, first.boxes) == ("colour", [(11.5, 22.5, True)], [])
+    assert (first.engine, first.on, first.boxes) == ("colour", [(11.5, 22.5)], [])
     assert first.pixels == int(car(roof=False).sum())
     assert 0 <= first.seconds < 60
     assert second.boxes == [(10, 20, 20, 40)]
-    assert (third.boxes, third.clicks) == ([(10, 20, 20, 40)], [(13.5, 30.5, False)])
+    assert (third.boxes, third.beside) == ([(10, 20, 20, 40)], [(13.5, 30.5)])
     assert first.at < second.at < third.at
 
 
