@@ -206,11 +206,11 @@ def instruction(class_names: Sequence[str], background: str | None = None) -> st
         "polygon, rectangle, ellipse, magic wand (press, drag until the area fits, release). A "
         "polygon, rectangle or ellipse keeps the class for the next one: draw on.",
         "<b>Click instead of painting</b>, where Auto-Annotation stands below the image: switch it "
-        "on, and Auto-Accept Suggestions beside it (once; your browser remembers both). Take the "
-        "pink tool at the end of the row (M), press the key of the class, hold <b>Ctrl</b> (Cmd) "
-        "and <b>click on the thing</b>: its mask appears. <b>Ctrl+Alt+click</b> takes away what is "
-        "too much, another Ctrl+click adds what is missing, Ctrl+Z takes the last mask back. Press "
-        "M again for the pink box: drag it around the thing. No mask comes? Paint.",
+        "on, and Auto-Accept Suggestions beside it (once; your browser keeps both). Point at the "
+        "pink tool at the end of the row and take the dots, press the key of the class, hold "
+        "<b>Ctrl</b> (Cmd) and <b>click on the thing</b>: its mask appears. <b>Ctrl+Alt+click</b> "
+        "takes away what is too much, another Ctrl+click adds what is missing, Ctrl+Z takes the "
+        "last mask back. Or drag the pink frame around the thing. No mask comes? Paint.",
         "<b>Esc comes first, every time</b> you paint another class. While a region is selected, "
         "the key of another class turns <b>all of that region</b> into that class (Ctrl+Z takes it "
         "back), and strokes go into the selected region, whose place in the order stays: where "

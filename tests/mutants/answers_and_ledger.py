@@ -12,7 +12,37 @@ TOOL_TESTS = f"{FLOWS}/annotators"
 REPOSITORY = "tests/contracts/repository"
 SESSION = "tests/db/test_session.py"
 
+ASSIST = f"{FLOWS}/annotators/assist"
+
 ANSWER_FAULTS = (
+    Mutant(
+        "a box of a smart tool that stays in an answer is painted",
+        "flows/annotators/entries.py",
+        "        if _is_label_of(entry, prompts):\n",
+        "        if not _is_label_of:\n",
+        f"{ASSIST}/test_prompt_entries.py::test_prompts_change_no_pixel",
+    ),
+    Mutant(
+        "a click takes away from another task's mask",
+        "flows/annotators/assist/clicked_masks.py",
+        "            if (before.task_id, before.prompts.class_name) != (task_id, prompts.class_name):\n",
+        "            if before.prompts.class_name != prompts.class_name:\n",
+        f"{ASSIST}/test_clicked_masks.py::test_a_click_that_takes_away_from_nothing_is_refused",
+    ),
+    Mutant(
+        "clicks on tasks of another workspace are answered",
+        "flows/annotators/assist/task_images.py",
+        '            or data.get("workspace") != self._workspace_id\n',
+        "",
+        f"{ASSIST}/test_clicked_masks.py::test_tasks_of_others_are_refused",
+    ),
+    Mutant(
+        "clicks are recorded again with every tick",
+        "flows/answers/collected_clicks.py",
+        'and one.at > until.get(one.item_id, ""):\n',
+        ":\n",
+        f"{FLOWS}/answers/test_collected_clicks.py::test_clicks_come_with_the_answer_and_once",
+    ),
     Mutant(
         "tasks of another workspace are taken for ours",
         "flows/answers/holdings.py",

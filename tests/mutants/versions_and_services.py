@@ -116,6 +116,13 @@ SERVICE_FAULTS = (
         HOOK,
     ),
     Mutant(
+        "anybody may ask for masks",
+        "flows/annotators/assist/ml_backend.py",
+        "        if not hmac.compare_digest(given, self._secret):\n",
+        "        if not self._secret:\n",
+        f"{FLOWS}/annotators/assist/test_ml_backend.py::test_nobody_is_answered_without_the_secret",
+    ),
+    Mutant(
         "the hook reads a body of any length",
         "flows/processes/bounded_http.py",
         "            if len(body) > self.body_limit_bytes:\n",

@@ -166,7 +166,8 @@ def test_one_list_of_labels_serves_every_tool_and_ends_with_the_unknown() -> Non
     root = ElementTree.fromstring(label_config(["a", "b"]))
     (labels,) = root.findall("Labels")
     assert [label.get("value") for label in labels] == ["a", "b", "unknown"]
-    assert [tag.tag for tag in root if tag.tag in TOOLS] == TOOLS
+    drawing = [tag for tag in root if str(tag.get("name")).startswith("label_")]
+    assert [tag.tag for tag in drawing] == TOOLS
     assert {tag.get("toName") for tag in root if tag.tag in TOOLS} == {"image"}
     named = ElementTree.fromstring(label_config(["a", "unknown"]))
     assert [label.get("value") for label in named.iter("Label")] == ["a", "unknown"]
