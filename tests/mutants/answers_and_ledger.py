@@ -25,8 +25,8 @@ ANSWER_FAULTS = (
     Mutant(
         "a click takes away from another task's mask",
         "flows/annotators/assist/clicked_masks.py",
-        "            if (before.task_id, before.prompts.class_name) != (task_id, prompts.class_name):\n",
-        "            if before.prompts.class_name != prompts.class_name:\n",
+        "(before.task_id, before.prompts.class_name) != (task_id, prompts.class_name)",
+        "before.prompts.class_name != prompts.class_name",
         f"{ASSIST}/test_clicked_masks.py::test_a_click_that_takes_away_from_nothing_is_refused",
     ),
     Mutant(
