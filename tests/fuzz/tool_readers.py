@@ -17,6 +17,7 @@ from PIL import Image
 
 from flows.annotators import brush_rle, label_studio_http
 from flows.annotators.annotator import Owner, Project, PushItem, ToolTask
+from flows.annotators.assist.prompts import read_prompts
 from flows.annotators.label_studio import LabelStudio
 from flows.annotators.label_studio_project import description, label_config
 from flows.annotators.masks import decode_annotation, encode_result
@@ -47,6 +48,18 @@ def _loaded(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError):
         return []
+
+
+_ASKED = {"to_name": "image", "original_width": 6, "original_height": 4}
+_CLICKED = [
+    {**_ASKED, "id": "c", "type": kind, "from_name": name, "is_positive": True}
+    | {"value": {"x": 20.5, "y": 40, "width": 0.3, "labels": ["a"]}}
+    for kind, name in (("keypoint", "click_point"), ("labels", "label"))
+]
+_BOXED = [
+    {**_ASKED, "id": "b", "type": "rectangle", "from_name": "click_box"}
+    | {"value": {"x": 20.5, "y": 40, "width": 30, "height": 50, "rotation": 0}}
+]
 
 
 @functools.cache
@@ -208,6 +221,8 @@ def _requests(tool: LabelStudio, image: Path) -> list[Callable[[], Any]]:
         lambda: tool.image(task),
         lambda: tool.annotate(1, given),
         lambda: tool.ensure_webhook(PROJECT, HOOK, SECRET),
+        lambda: tool.ensure_assist(PROJECT, "http://127.0.0.1:8090", "secret"),
+        lambda: tool.ensure_assist(PROJECT, None, "secret"),
     ]
 
 
@@ -231,6 +246,12 @@ READERS = {
             named=None,
             valid=lambda: [*_regions(), *_drawn()],
             read=_annotation,
+        ),
+        Reader(
+            name="clicks",
+            named=None,
+            valid=lambda: [json.dumps([*boxed, *_CLICKED]).encode() for boxed in ([], _BOXED)],
+            read=lambda path: read_prompts(_loaded(path), ("a", "b")),
         ),
         Reader(
             name="token",
