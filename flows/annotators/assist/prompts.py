@@ -59,8 +59,7 @@ def read_prompts(result: Any, class_names: Sequence[str]) -> Prompts:
             f"labels {_shown(sorted(labels))}, expected one class of {list(class_names)}: choose "
             "the class first, then click"
         )
-    sizes = {tuple(entry.get(side) for side in _SIDES) for entry in entries.values()}
-    size = _size(sizes)
+    size = _size([[entry.get(side) for side in _SIDES] for entry in entries.values()])
     marks = tuple(_mark(entry, size) for entry in entries.values())
     return Prompts(class_name=known[0], size=size, marks=marks)
 
@@ -93,14 +92,12 @@ def _percent(value: Mapping[str, Any], name: str) -> float:
     return float(found) / 100
 
 
-def _size(sizes: set[tuple[Any, ...]]) -> tuple[int, int]:
-    if len(sizes) == 1:
-        height, width = next(iter(sizes))
-        if type(height) is type(width) is int and height > 0 and width > 0:
-            return height, width
-    raise AnnotationError(
-        f"sizes of the image {_shown(sorted(map(str, sizes)))}, expected one (height, width)"
-    )
+def _size(sizes: Sequence[list[Any]]) -> tuple[int, int]:
+    height, width = sizes[0]
+    is_size = type(height) is type(width) is int and height > 0 and width > 0
+    if is_size and all(each == sizes[0] for each in sizes):
+        return height, width
+    raise AnnotationError(f"sizes of the image {_shown(sizes)}, expected one (height, width)")
 
 
 def _shown(value: Any) -> str:

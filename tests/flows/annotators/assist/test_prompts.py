@@ -75,6 +75,7 @@ def _placed(**changes: Any) -> list[dict[str, Any]]:
         (_placed(height=3, rotation=20), "a turned box"),
         (_placed(height=0), "encloses nothing"),
         (_changed(original_width=None), "expected one (height, width)"),
+        (_changed(original_width=[[]]), "expected one (height, width)"),
         (_changed(original_width=0), "expected one (height, width)"),
         (_changed(original_width=True), "expected one (height, width)"),
         ([*point(1, 1), *[{**e, "original_width": 9} for e in point(1, 1, number=1)]], "sizes of"),
