@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flows.annotators.entries import PROMPT_PREFIX, TO_NAME
-from pipeline.clicks.marks import Box, Click, Mark
+from pipeline.clicks.marks import BoxMark, Click, Mark
 from pipeline.errors import AnnotationError
 from pipeline.plain_text import plain
 
@@ -32,7 +32,7 @@ class Prompts:
     @property
     def are_places(self) -> bool:
         """Whether any of them says where the thing is; the others only where it is not."""
-        return any(isinstance(mark, Box) or mark.positive for mark in self.marks)
+        return any(isinstance(mark, BoxMark) or mark.positive for mark in self.marks)
 
 
 def read_prompts(result: Any, class_names: Sequence[str]) -> Prompts:
@@ -72,7 +72,7 @@ def _mark(entry: Mapping[str, Any], size: tuple[int, int]) -> Mark:
         return Click(_inside(top, height), _inside(left, width), positive=positive is not False)
     if value.get("rotation"):
         raise AnnotationError("a turned box: draw it upright")
-    return Box(
+    return BoxMark(
         top=_inside(top, height),
         left=_inside(left, width),
         bottom=_inside(top + _percent(value, "height") * height, height),

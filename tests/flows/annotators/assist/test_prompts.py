@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flows.annotators.assist.prompts import MAX_MARKS, read_prompts
-from pipeline.clicks.marks import Box, Click
+from pipeline.clicks.marks import BoxMark, Click
 from pipeline.errors import AnnotationError
 from tests.flows.annotators.assist.conftest import CLASSES, SIZE, box, point
 
@@ -27,7 +27,7 @@ def test_points_are_rows_and_columns_of_pixels() -> None:
 
 def test_a_box_is_cut_at_the_image() -> None:
     (mark,) = read_prompts(box(-4, 10, 44, 20), CLASSES).marks
-    assert isinstance(mark, Box)
+    assert isinstance(mark, BoxMark)
     sides = (mark.top, mark.left, mark.bottom, mark.right)
     assert sides == pytest.approx((0, 10, 40, 20))
 
