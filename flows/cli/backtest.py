@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import click
 from flows.cli.options import Command, cache, file_to_write, settings
 from pipeline.data.formats import FORMATS
 from pipeline.runtime.torch_settings import settle_torch
+
+UNITS = ("image", "region", "correction")
 
 
 def _count(flag: str, default: int, text: str, *, least: int = 1) -> Callable[[Command], Command]:
@@ -42,14 +45,23 @@ def _count(flag: str, default: int, text: str, *, least: int = 1) -> Callable[[C
 )
 @_count("--start", 8, "Images labelled before the first query.")
 @_count("--rounds", 6, "Queries answered.")
-@_count("--query-size", 4, "Images, or regions, per query.")
+@_count(
+    "--query-size",
+    4,
+    "Images, or regions, per query; with several units whole images, and of the others what takes "
+    "about as long.",
+)
 @click.option(
+    "--unit",
     "--query-unit",
-    type=click.Choice(["image", "region"]),
+    "units",
     default="image",
     show_default=True,
-    help="Ask for whole images, or for square regions of any of them.",
+    metavar="UNIT[,UNIT...]",
+    help="Ask for whole images (image), for square regions of any of them (region), or to correct "
+    "a few wrong areas of an image (correction). Several are set beside each other by minutes.",
 )
+@_count("--corrections", 15, "Wrong areas that people correct in an image, at most.")
 @_count(
     "--region-size",
     40,
@@ -79,8 +91,8 @@ def _count(flag: str, default: int, text: str, *, least: int = 1) -> Callable[[C
     help="Take the knobs of this workspace's params.yaml where --set says nothing.",
 )
 @settings(
-    "A knob of embed, image or acquire, such as embed.encoder_weights=FILE; with --full also of "
-    "model, train or method."
+    "A knob of embed, image or acquire, such as embed.encoder_weights=FILE; with --fast also of "
+    "correct (act, uncorrected_weight), with --full of model, train or method."
 )
 @file_to_write("--json", "Write the result there.")
 @file_to_write("--html", "Write a page with the curves there.")
@@ -98,15 +110,32 @@ def backtest(directory: Path, mode: str | None, **options: Any) -> None:
     if mode is None:
         raise click.UsageError("say --fast (minutes) or --full (real trainings: hours)")
     settle_torch()
-    from pipeline.backtest import backtest_page, run
+    from pipeline.backtest import backtest_page, run, units
     from pipeline.files import write_json
 
-    result = run.run(run.BacktestRequest(**_request(directory, mode, **options)))
+    request = run.BacktestRequest(**_request(directory, mode, **options))
+    asked = _units(options["units"])
+    if len(asked) > 1 and options["html_path"]:
+        raise click.UsageError("--html draws one unit; of several --json holds the result")
+    plans = units.plans_of(request.plan, asked, options["region_size"], options["corrections"])
+    if len(asked) > 1:
+        result = units.compare_units(request, plans)
+    else:
+        result = run.run(replace(request, plan=plans[asked[0]]))
     if options["json_path"]:
         write_json(options["json_path"], result)
     if options["html_path"]:
         backtest_page.render(result, options["html_path"])
     click.echo(result["verdict"])
+
+
+def _units(text: str) -> list[Any]:
+    """The units named; UsageError for an unknown one and for one named twice."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    wrong = [name for name in names if name not in UNITS or names.count(name) > 1]
+    if wrong or not names:
+        raise click.UsageError(f"--unit {text}: expected some of {', '.join(UNITS)}, each once")
+    return names
 
 
 def _request(directory: Path, mode: str, **options: Any) -> dict[str, Any]:
@@ -117,11 +146,10 @@ def _request(directory: Path, mode: str, **options: Any) -> dict[str, Any]:
 
     names = tuple(name.strip() for name in options["strategies"].split(",") if name.strip())
     shape = {name: options[name] for name in ("start", "rounds", "query_size", "seeds")}
-    region_px = options["region_size"] if options["query_unit"] == "region" else None
     workspace = options["workspace"]
     return {
         "root": directory,
-        "plan": Plan(strategies=names, region_px=region_px, **shape),
+        "plan": Plan(strategies=names, **shape),
         "mode": mode,
         "score_on": options["score_on"],
         "file_format": options["file_format"],

@@ -8,6 +8,7 @@ from pipeline.acquisition.badge import badge
 from pipeline.acquisition.clasp_pe import clasp_pe
 from pipeline.acquisition.class_weighted_entropy import class_weighted_entropy
 from pipeline.acquisition.cluster_margin import cluster_margin
+from pipeline.acquisition.confident_errors import confident_errors
 from pipeline.acquisition.domain_density import domain_density
 from pipeline.acquisition.herding import herding
 from pipeline.acquisition.k_center import k_center
@@ -49,6 +50,7 @@ STRATEGIES: dict[str, Strategy] = {
     "class_weighted_entropy": Strategy(choose=class_weighted_entropy, needs=("by_class",)),
     "class_weighted_k_center": Strategy(choose=class_weighted_k_center, needs=("by_class",)),
     "cluster_margin": Strategy(choose=cluster_margin, needs=("margin",)),
+    "confident_errors": Strategy(choose=confident_errors, needs=("entropy",)),
     "disagreement": Strategy(choose=most_uncertain("disagreement"), needs=("disagreement",)),
     "domain_density": Strategy(choose=domain_density, needs=("entropy",)),
     "entropy": Strategy(choose=most_uncertain("entropy"), needs=("entropy",)),
@@ -66,7 +68,7 @@ STRATEGIES: dict[str, Strategy] = {
 DEFAULT = "default"
 # By acquire.query_unit, chosen on val (docs/backtest.md): whole images that are spread as the pool
 # is; of regions the uncertain ones, far apart.
-DEFAULTS = {"image": "herding", "region": "entropy_k_center"}
+DEFAULTS = {"image": "herding", "region": "entropy_k_center", "correction": "confident_errors"}
 
 
 def resolved(name: str, query_unit: str) -> str:

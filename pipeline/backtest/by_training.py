@@ -65,8 +65,10 @@ class TrainingSettings(Block):
 
 def measure(data: LabelledSet, plan: Plan, asked: TrainingSettings, cache: Path) -> Measured:
     """Replays of the plan with real trainings; images and finished rounds are kept in `cache`."""
-    if plan.region_px is not None:
-        raise ConfigError("--full asks for whole images only; --fast can ask for regions")
+    if plan.unit != "image":
+        raise ConfigError(
+            "--full asks for whole images only; --fast can ask for regions and corrections"
+        )
     plan.check(len(data.pool))
     kept = cache / key_of(data, asked.embed, asked.image)
     root = kept / "workspace"

@@ -6,42 +6,33 @@ whole image is one window.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from joblib import Parallel, delayed  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field
 
 from pipeline.acquisition import query, strategy
 from pipeline.acquisition.pool import ByClass, Pool
-from pipeline.backtest.plan import Measured, Plan, training_seed
-from pipeline.config.block import Block
-from pipeline.config.params import AcquireParams, EmbedParams, ImageParams
+from pipeline.backtest.plan import Plan, Point, training_seed
+from pipeline.campaign import annotation_time
+from pipeline.campaign.acts import Acts
+from pipeline.config.params import AcquireParams
 from pipeline.data.labelled_folder import LabelledSet
 from pipeline.files import write_json
 from pipeline.probe import head, uncertainty
-from pipeline.probe.features import Features, features_of, named, whole_images
-from pipeline.probe.windows import Windows, windows_of
+from pipeline.probe.features import Features
+from pipeline.probe.windows import Windows
 from pipeline.reading import REMADE, read
+from pipeline.records.query import Source
 from pipeline.records.regions import region_id
 from pipeline.runtime.progress import Progress
 from pipeline.runtime.torch_settings import settle_torch, usable_processors
 from pipeline.types import IGNORE
-
-
-class FeatureSettings(Block):
-    """What `--set` may change."""
-
-    embed: EmbedParams = Field(default_factory=EmbedParams)
-    image: Annotated[ImageParams, AfterValidator(whole_images)] = Field(
-        default_factory=lambda: ImageParams(height_px=192, width_px=256)
-    )
-    acquire: AcquireParams = Field(default_factory=AcquireParams)
 
 
 class TrainedHead(NamedTuple):
@@ -63,20 +54,41 @@ class FeatureBench:
     head_steps: int = head.STEPS
 
     @property
+    def facts(self) -> list[Any]:
+        """What replays depend on beside the plan, the features, and the head's settings."""
+        return []
+
+    @property
     def num_classes(self) -> int:
         """K, the number of classes."""
         return len(self.data.classes)
 
-    def replay(self, name: str, plan: Plan, seed: int) -> list[float]:
-        """mIoU before each query and after the last."""
+    def replay(self, name: str, plan: Plan, seed: int) -> list[Point]:
+        """Before each query and after the last."""
         labelled_NW = self.start_set(plan, seed)
+        acts = Acts(whole_minutes=plan.start * annotation_time.PRIOR.base)
         found = []
         for place in range(plan.rounds + 1):
             trained = self.train(labelled_NW, seed, place)
-            found.append(trained.miou)
+            share = float(labelled_NW.mean())
+            found.append(Point(miou=trained.miou, share=share, acts=acts))
             if place < plan.rounds:
-                labelled_NW |= self._asked(trained.network, name, plan, labelled_NW, seed)
+                asked_NW = self._asked(trained.network, name, plan, labelled_NW, seed)
+                acts += self._painting(asked_NW, trained.network)
+                labelled_NW |= asked_NW
         return found
+
+    def _painting(self, asked_NW: NDArray[np.bool_], network: head.HeadWithPast) -> Acts:
+        """What people do to answer a query, with what the network says as pre-annotation."""
+        images_N = np.flatnonzero(asked_NW.any(axis=1))
+        if self.windows.count > 1:
+            return Acts(looks=len(images_N), regions=int(asked_NW.sum()))
+        shown_NP = head.classes_of(network, self.pool.cells_NPD[images_N])
+        shapes = [
+            annotation_time.shape_of(shown_P.reshape(self.windows.cells)) for shown_P in shown_NP
+        ]
+        minutes_N = annotation_time.expected_minutes(annotation_time.PRIOR, shapes)
+        return Acts(whole_minutes=float(minutes_N.sum()))
 
     def start_set(self, plan: Plan, seed: int) -> NDArray[np.bool_]:
         """labelled_NW: the whole images that a seed starts from."""
@@ -89,7 +101,8 @@ class FeatureBench:
         """A head trained on these windows of the pool; `place` counts the rounds."""
         cells_MD, classes_M = self._known(labelled_NW)
         own = training_seed(seed, place)
-        network = head.fit(cells_MD, classes_M, self.num_classes, own, self.head_steps)
+        how = head.training(self.head_steps)
+        network = head.fit(cells_MD, classes_M, self.num_classes, own, how)
         scored = self.scored
         miou = head.miou(network, scored.cells_NPD, scored.masks_NP, self.num_classes)
         return TrainedHead(network, miou)
@@ -109,6 +122,20 @@ class FeatureBench:
         seed: int,
     ) -> NDArray[np.bool_]:
         """Windows that the strategy queries next."""
+        asked_NW = np.zeros_like(labelled_NW)
+        for row, window in self.picks(network, name, plan, labelled_NW, seed):
+            asked_NW[row, window] = True
+        return asked_NW
+
+    def picks(
+        self,
+        network: head.HeadWithPast,
+        name: str,
+        plan: Plan,
+        labelled_NW: NDArray[np.bool_],
+        seed: int,
+    ) -> dict[tuple[int, int], Source]:
+        """(image, window) of what the strategy queries next, and why each is in the query."""
         candidates = np.argwhere(~labelled_NW)
         names = tuple(self._id(row, window) for row, window in candidates)
         images_N = np.unique(candidates[:, 0])
@@ -122,7 +149,10 @@ class FeatureBench:
         spent = int(labelled_NW.sum()) - plan.start * self.windows.count
         pool = Pool(
             sample_ids=names,
-            scores={name: values_NW[at] for name, values_NW in found.scores.items()},
+            scores={
+                name: values_NW[at]
+                for name, values_NW in (found.scores | self.more_scores(network, images_N)).items()
+            },
             gradients_NG=None if found.gradients_NWG is None else found.gradients_NWG[at],
             spent_share=spent / (plan.rounds * plan.query_size),
             embeddings_ND=self.embeddings_NWE[~labelled_NW],
@@ -135,11 +165,18 @@ class FeatureBench:
             ),
         )
         rng = np.random.default_rng([self.acquire.seed, seed, int(labelled_NW.sum())])
+        places = {
+            name: (int(row), int(window))
+            for name, (row, window) in zip(names, candidates, strict=True)
+        }
         picks = query(chosen_by, pool, plan.query_size, self.acquire, rng)
-        chosen = {pick.sample_id for pick in picks}
-        asked_NW = np.zeros_like(labelled_NW)
-        asked_NW[~labelled_NW] = [name in chosen for name in names]
-        return asked_NW
+        return {places[pick.sample_id]: pick.source for pick in picks}
+
+    def more_scores(
+        self, network: head.HeadWithPast, images_N: NDArray[np.intp]
+    ) -> dict[str, NDArray[np.float64]]:
+        """Values NW beside those of the head, by name."""
+        return {}
 
     @cached_property
     def embeddings_NWE(self) -> NDArray[np.float64]:
@@ -162,30 +199,12 @@ class FeatureBench:
         return region_id(name, window, self.windows.columns)
 
 
-def measure(data: LabelledSet, plan: Plan, asked: FeatureSettings, cache: Path) -> Measured:
-    """Replays of the plan with a small head; features and replays are kept in `cache`."""
-    windows = windows_of((asked.image.height_px, asked.image.width_px), plan.region_px)
-    plan.check(len(data.pool), windows.count)
-    pool, scored = features_of(data, asked.embed, asked.image, cache)
-    bench = FeatureBench(
-        data=data, pool=pool, scored=scored, acquire=asked.acquire, windows=windows
-    )
-    kept = cache / pool.key
-    ceiling = run(bench, plan.all_labels(len(data.pool)), kept)["random"]
-    return Measured(
-        curves=run(bench, plan, kept),
-        labels=plan.labels(len(data.pool), windows.count),
-        full_supervision=float(np.mean(ceiling)),
-        model=f"a small head on features of a frozen encoder ({named(asked.embed)})",
-    )
-
-
-def run(bench: FeatureBench, plan: Plan, kept: Path) -> dict[str, list[list[float]]]:
-    """mIoU per strategy, seed and round; replays that `kept` holds from before are not repeated.
+def run(bench: FeatureBench, plan: Plan, kept: Path) -> dict[str, list[list[Point]]]:
+    """Points per strategy, seed and round; replays that `kept` holds from before are not repeated.
 
     One replay per processor at a time; each is written as it ends.
     """
-    facts = ["fast", head.SETTING, bench.head_steps]
+    facts = ["fast", "points", head.SETTING, bench.head_steps, *bench.facts]
     files = {
         (name, seed): kept / f"{plan.replay_name(name, bench.acquire, facts)}-{seed}.json"
         for seed in range(plan.seeds)
@@ -200,7 +219,7 @@ def run(bench: FeatureBench, plan: Plan, kept: Path) -> dict[str, list[list[floa
     with Progress("replays", len(jobs), done=len(jobs) - len(missing)) as progress:
         for name, seed in replays:
             progress.advance(note=partial("{}, seed {}".format, name, seed))
-    done = {job: read(file, remedy=REMADE).json(list[float]) for job, file in files.items()}
+    done = {job: _points(file) for job, file in files.items()}
     return {name: [done[name, seed] for seed in range(plan.seeds)] for name in plan.strategies}
 
 
@@ -208,5 +227,10 @@ def _replay(bench: FeatureBench, plan: Plan, job: tuple[str, int], file: Path) -
     settle_torch()  # a worker is a process of its own
     # Several threads on such small products wait for one another longer than they compute.
     torch.set_num_threads(1)
-    write_json(file, bench.replay(job[0], plan, job[1]))
+    write_json(file, [asdict(point) for point in bench.replay(job[0], plan, job[1])])
     return job
+
+
+def _points(file: Path) -> list[Point]:
+    rows = read(file, remedy=REMADE).json(list[dict[str, Any]])
+    return [Point(**{**row, "acts": Acts(**row["acts"])}) for row in rows]

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 import pipeline
 from pipeline.acquisition import DEFAULT, resolved, strategy
+from pipeline.campaign.acts import Acts
 from pipeline.config.params import AcquireParams
 from pipeline.errors import ConfigError
+
+Unit = Literal["image", "region", "correction"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +30,21 @@ class Plan:
     rounds: int
     """Queries answered."""
     query_size: int
-    """Images per query, or regions."""
+    """Images per query, or regions; of corrections the images in which they are made."""
     seeds: int
     region_px: int | None = None
     """Side of the regions that are asked for, in pixels of the images at the network's size;
     None: whole images are."""
+    corrections: int | None = None
+    """Wrong areas that people correct in an image, at most; None: images and regions are painted
+    whole."""
+
+    @property
+    def unit(self) -> Unit:
+        """What people are asked for."""
+        if self.corrections is not None:
+            return "correction"
+        return "image" if self.region_px is None else "region"
 
     def check(self, num_pool: int, num_windows: int = 1) -> None:
         """ConfigError unless the pool can answer all of the plan and all strategies exist."""
@@ -52,10 +65,10 @@ class Plan:
     def labels(self, num_pool: int, num_windows: int = 1) -> list[int] | list[float]:
         """Labels before each query and after the last, a curve's axis: images, or % of pixels.
 
-        Regions are taken to be equally large.
+        Corrections count the images in which they were made. Regions are taken to be equally large.
         """
         places = range(self.rounds + 1)
-        if self.region_px is None:
+        if self.unit != "region":
             return [self.start + place * self.query_size for place in places]
         asked = [self.start * num_windows + place * self.query_size for place in places]
         return [round(100 * each / (num_pool * num_windows), 4) for each in asked]
@@ -74,7 +87,7 @@ class Plan:
     def strategy_of(self, name: str, acquire: AcquireParams) -> str:
         """The row of STRATEGIES that a strategy of the plan stands for."""
         said = acquire.strategy if name == DEFAULT else name
-        return resolved(said, "image" if self.region_px is None else "region")
+        return resolved(said, self.unit)
 
     def replay_name(self, name: str, acquire: AcquireParams, facts: list[Any]) -> str:
         """File name of a replay: the strategy, and a hash of the plan and of `facts`."""
@@ -91,6 +104,17 @@ def training_seed(seed: int, place: int) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Point:
+    """One round of a replay, after its training."""
+
+    miou: float
+    share: float
+    """Of the pool's pixels that people labelled so far."""
+    acts: Acts
+    """What they did for that."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measured:
     """Results of a plan's replays."""
 
@@ -102,3 +126,5 @@ class Measured:
     """mIoU with the masks of the whole pool, mean over the seeds."""
     model: str
     """The model that was trained, in words."""
+    points: dict[str, list[list[Point]]] | None = None
+    """Per strategy, seed and round; None where nobody counted acts."""

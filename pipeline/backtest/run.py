@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.acquisition import DEFAULT
-from pipeline.backtest import by_training, on_features
+from pipeline.backtest import by_training, fast
+from pipeline.backtest.by_minutes import counted
 from pipeline.backtest.plan import Measured, Plan
 from pipeline.backtest.significance import summary, verdict
 from pipeline.config.block import Block, parse_block
@@ -29,8 +30,15 @@ class Mode(NamedTuple):
 
 
 MODES = {
-    "fast": Mode(on_features.FeatureSettings, on_features.measure, squeezes=True),
+    "fast": Mode(fast.FeatureSettings, fast.measure, squeezes=True),
     "full": Mode(by_training.TrainingSettings, by_training.measure, squeezes=False),
+}
+
+
+LABELS = {
+    "image": "images",
+    "region": "% of the pool's pixels",
+    "correction": "images corrected",
 }
 
 
@@ -68,11 +76,13 @@ def run(request: BacktestRequest) -> dict[str, Any]:
     )
     measured = mode.measure(data, plan, asked, request.cache or default_cache())
     found = summary(measured.curves, measured.labels, measured.full_supervision)
+    for name, by_seed in (measured.points or {}).items():
+        found[name] |= counted(by_seed)
     return {
         "data": request.root.resolve().name,
         "mode": request.mode,
-        "query_unit": "image" if plan.region_px is None else "region",
-        "labels_unit": "images" if plan.region_px is None else "% of the pool's pixels",
+        "query_unit": plan.unit,
+        "labels_unit": LABELS[plan.unit],
         "score_on": request.score_on,
         "num_pool": len(data.pool),
         "num_scored": len(data.scored),

@@ -34,24 +34,38 @@ class HeadWithPast(Head):
         self.earlier: list[Head] = []  # a plain list: not trained on
 
 
+def training(steps: int = STEPS, weights_M: NDArray[np.float64] | None = None) -> HeadTraining:
+    """How a head is trained; `weights_M`: how likely each cell is drawn, None: all alike."""
+    return HeadTraining(
+        steps=steps,
+        learning_rate=LEARNING_RATE,
+        weight_decay=WEIGHT_DECAY,
+        weights_M=None if weights_M is None else torch.from_numpy(weights_M),
+    )
+
+
 def fit(
     cells_MD: NDArray[np.float16],
     classes_M: NDArray[np.uint8],
     num_classes: int,
     seed: int,
-    steps: int = STEPS,
+    how: HeadTraining | None = None,
 ) -> HeadWithPast:
-    """A head trained on labelled cells by cross-entropy; the same seed gives the same bits."""
+    """A head trained on labelled cells by cross-entropy; the same seed gives the same bits.
+
+    As `training` says where nothing else is said.
+    """
+    how = how or training()
+    thirds = (how.steps // 3, 2 * how.steps // 3)
     earlier: list[Head] = []
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         head = HeadWithPast.of_size(cells_MD.shape[-1], num_classes)
 
         def told(done: int, loss: Tensor) -> None:
-            if done in (steps // 3, 2 * steps // 3):
+            if done in thirds:
                 earlier.append(copy.deepcopy(head).eval())
 
-        how = HeadTraining(steps=steps, learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
         train_head(head, torch.from_numpy(cells_MD), torch.from_numpy(classes_M), how, told)
     head.earlier = earlier
     return head.eval()
@@ -69,6 +83,12 @@ def miou(
         truth_NP = torch.from_numpy(masks_NP[first : first + len(probs_NPK)].astype(np.int64))
         total_KK += confusion_matrix(probs_NPK.max(dim=-1).indices, truth_NP, num_classes)
     return mean_iou(iou_per_class(total_KK)) or 0.0
+
+
+def classes_of(head: nn.Module, cells_NPD: NDArray[np.float16]) -> NDArray[np.uint8]:
+    """The likeliest class of every cell, NP."""
+    found = [probs_NPK.argmax(dim=-1).byte().numpy() for _, probs_NPK in probs_of(head, cells_NPD)]
+    return np.concatenate([np.empty((0, cells_NPD.shape[1]), dtype=np.uint8), *found])
 
 
 def probs_of(head: nn.Module, cells_NPD: NDArray[np.float16]) -> Iterator[tuple[int, Tensor]]:

@@ -22,6 +22,8 @@ class Windows:
     """The window that each cell lies in."""
     columns: int
     """Windows side by side; window w is in row w // columns."""
+    cells: tuple[int, int]
+    """Rows and columns of an image's cells."""
 
     @property
     def count(self) -> int:
@@ -44,4 +46,4 @@ def windows_of(size: tuple[int, int], region_px: int | None) -> Windows:
     """
     cells = (size[0] // CELL_PX, size[1] // CELL_PX)
     grid = Grid(1, 1) if region_px is None else grid_of(size, region_px, cells)
-    return Windows(window_P=grid.region_of(cells), columns=grid.columns)
+    return Windows(window_P=grid.region_of(cells), columns=grid.columns, cells=cells)

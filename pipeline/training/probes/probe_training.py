@@ -55,6 +55,8 @@ class HeadTraining:
     loss: PixelLoss = cross_entropy
     balanced: float = 0.0
     """Share of a step's cells for which a class is drawn first, then a cell that has it."""
+    weights_M: Tensor | None = None
+    """How likely each cell is drawn beside these, in any unit; None: all alike."""
 
 
 def train_head(
@@ -66,7 +68,7 @@ def train_head(
     Without any cell nothing happens.
     """
     classes_MS = classes_M if classes_M.ndim > 1 else classes_M[:, None]
-    draw = _Draw(classes_MS, how.balanced)
+    draw = _Draw(classes_MS, how.balanced, how.weights_M)
     optimizer = torch.optim.AdamW(
         head.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay
     )
@@ -86,8 +88,9 @@ def train_head(
 class _Draw:
     """Which cells a step sees."""
 
-    def __init__(self, classes_MS: Tensor, balanced: float) -> None:
+    def __init__(self, classes_MS: Tensor, balanced: float, weights_M: Tensor | None) -> None:
         self._count = len(classes_MS)
+        self._reach_M = None if weights_M is None else weights_M.double().cumsum(0)
         self._num_balanced = round(BATCH_CELLS * balanced)
         if self._num_balanced:
             present = [index for index in torch.unique(classes_MS).tolist() if index != IGNORE]
@@ -98,12 +101,19 @@ class _Draw:
 
     def rows(self) -> Tensor:
         """Places of BATCH_CELLS cells."""
-        rows = torch.randint(self._count, (BATCH_CELLS - self._num_balanced,))
+        rows = self._any(BATCH_CELLS - self._num_balanced)
         if not self._num_balanced:
             return rows
         kinds = torch.randint(len(self._sizes), (self._num_balanced,))
         places = (torch.rand(self._num_balanced, dtype=torch.double) * self._sizes[kinds]).long()
         return torch.cat([rows, self._rows[self._starts[kinds] + places]])
+
+    def _any(self, num: int) -> Tensor:
+        """Places of `num` cells, each drawn by its weight."""
+        if self._reach_M is None:
+            return torch.randint(self._count, (num,))
+        reached = torch.rand(num, dtype=torch.double) * self._reach_M[-1]
+        return torch.searchsorted(self._reach_M, reached, right=True).clamp(max=self._count - 1)
 
 
 def trains_on_features(job: TrainingJob) -> bool:

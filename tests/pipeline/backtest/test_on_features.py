@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,9 @@ import torch
 
 from pipeline.acquisition import STRATEGIES
 from pipeline.backtest import on_features
-from pipeline.backtest.plan import Plan
+from pipeline.backtest.plan import Plan, Point
+from pipeline.campaign import annotation_time
+from pipeline.campaign.acts import Acts
 from pipeline.config.params import AcquireParams
 from pipeline.data.labelled_folder import Example, LabelledSet
 from pipeline.probe import head
@@ -102,11 +104,25 @@ def test_regions_are_asked_for_and_learnt_from(bench: on_features.FeatureBench, 
 
 def test_strategies_of_a_seed_share_the_start(bench: on_features.FeatureBench) -> None:
     first = {name: bench.replay(name, PLAN, seed=0) for name in ("default", "random", "entropy")}
-    assert len({values[0] for values in first.values()}) == 1
+    assert len({points[0].miou for points in first.values()}) == 1
     assert all(len(values) == PLAN.rounds + 1 for values in first.values())
     starts = [bench.start_set(PLAN, seed) for seed in range(4)]
     assert {int(start.sum()) for start in starts} == {3}
     assert len({start.tobytes() for start in starts}) > 1
+
+
+def test_acts_are_counted_as_people_give_them(bench: on_features.FeatureBench) -> None:
+    plan = replace(PLAN, strategies=("random",), start=2, query_size=3)
+    points = bench.replay("random", plan, seed=0)
+    assert [point.share for point in points] == pytest.approx([2 / 12, 5 / 12, 8 / 12])
+    assert points[0].acts == Acts(whole_minutes=2 * annotation_time.PRIOR.base)
+    assert points[1].acts.whole_minutes > points[0].acts.whole_minutes
+    regions = replace(bench, windows=windows_of(SIZE, 8))
+    points = regions.replay("random", replace(plan, region_px=8), seed=0)
+    added = points[1].acts
+    assert added.regions == 3
+    assert 1 <= added.looks <= 3
+    assert added.whole_minutes == points[0].acts.whole_minutes
 
 
 def test_the_same_replay_is_the_same(bench: on_features.FeatureBench) -> None:
@@ -133,9 +149,10 @@ def test_finished_replays_are_kept_and_not_repeated(
     assert {name: len(curves) for name, curves in found.items()} == {"default": 2, "random": 2}
     files = sorted(tmp_path.glob("herding-*-1.json"))
     assert len(files) == 1
-    files[0].write_text(json.dumps([0.5, 0.6, 0.7]))
+    other_points = [Point(miou=miou, share=0.5, acts=Acts(looks=2)) for miou in (0.5, 0.6, 0.7)]
+    files[0].write_text(json.dumps([asdict(point) for point in other_points]))
     for other in tmp_path.glob("random-*"):
         other.unlink()  # as if stopped before it was written
     again = on_features.run(bench, PLAN, tmp_path)
-    assert again["default"][1] == [0.5, 0.6, 0.7]
+    assert again["default"][1] == other_points
     assert again["random"] == found["random"]
