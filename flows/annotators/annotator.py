@@ -58,6 +58,7 @@ class PushItem:
     pre_annotation_HW: npt.NDArray[np.uint8] | None
     regions: tuple[Box, ...] = ()  # what is asked for, in the image's pixels; () = all of it
     background: str | None = None  # the class of what people leave bare; None = unknown
+    corrects: bool = False  # only what is wrong is asked for; what is left as it is says nothing
     as_sent: list[Region] | None = None  # the pre-annotation of a task put back, instead of a mask
 
 

@@ -21,6 +21,7 @@ BATCH = 10  # items per request: progress is seen, and a killed push loses littl
 # Of images and masks per request. Label Studio takes 250 MB at once and fails with 500 beyond it;
 # proxies that were set up for files take 100 MB or more, and the server holds a request in memory.
 MAX_BATCH_BYTES = 32_000_000
+ONLY_WRONG = "Correct only what is wrong: what you leave as it is stays unlabelled."
 ONLY_INSIDE = "Label only inside the frames: what is painted outside is not used."
 
 
@@ -61,12 +62,16 @@ class Upload:
         An item without pre-annotation gets an empty prediction: its score is what orders tasks,
         and a project without any prediction of its version is served at random.
         """
-        background = self.item.background
-        asked = {"reason": shown_reason(self.item.reason, self.item.regions, background)}
+        item, background = self.item, self.item.background
+        asked = {
+            "reason": shown_reason(item.reason, item.regions, background, corrects=item.corrects)
+        }
         if background is not None:
             asked["background"] = background
         if self.item.regions:
             asked["regions"] = boxes_text(self.item.regions)
+        if self.item.corrects:
+            asked["corrections"] = "yes"
         return {
             "data": {
                 "image": image_url,
@@ -88,9 +93,16 @@ class Upload:
         }
 
 
-def shown_reason(reason: str, regions: Sequence[Box], background: str | None = None) -> str:
+def shown_reason(
+    reason: str,
+    regions: Sequence[Box],
+    background: str | None = None,
+    *,
+    corrects: bool = False,
+) -> str:
     """What stands above the image."""
     notes = [ONLY_INSIDE] if regions else []
+    notes += [ONLY_WRONG] if corrects else []
     notes += [] if background is None else [f"What you leave bare counts as {background}."]
     return ". ".join([reason, " ".join(notes)]) if notes else reason
 

@@ -23,6 +23,8 @@ from flows.annotators.label_studio_http import Http
 from flows.annotators.label_studio_project import RETURNED, config_classes, config_kind
 from flows.annotators.masks import Mask, as_painted, decode_annotation, labels_for
 from flows.annotators.simulated_strokes import Interface
+from pipeline.campaign.acts import Acts, minutes_of
+from pipeline.campaign.corrections import apply_to, corrections_of
 from pipeline.data.formats.images import load_mask
 from pipeline.errors import ConfigError, DataError, ServiceError
 from pipeline.records.regions import kept_inside, parse_boxes
@@ -57,6 +59,9 @@ class Behaviour:
     """Median seconds to look at an image that needs nothing."""
     lead_time_per_root_pixel_s: float = 0.3
     """Median seconds more per square root of the pixels changed."""
+    most_corrections: int = 15
+    """Wrong areas corrected at most, the largest first, by a stroke each, where only corrections
+    are asked for."""
     lead_time_sigma: float = 0.4
     """Spread of the log-normal lead times."""
 
@@ -261,6 +266,11 @@ class SimulatedAnnotator:
             decode_annotation(before, [], class_names, size=(height, width), background=background),
             boxes,
         )
+        acts = None
+        if task["data"].get("corrections"):
+            done = corrections_of(before_HW, truth_HW, self.behaviour.most_corrections, "stroke")
+            acts, truth_HW = len(done), before_HW.copy()
+            apply_to(truth_HW, done)
         aim_HW, slips = self.behaviour.wanted(before_HW, truth_HW, len(class_names), rng)
         changed = int((aim_HW != before_HW).sum())
         paint_HW = kept_inside(as_painted(aim_HW, class_names, background), boxes)
@@ -274,13 +284,16 @@ class SimulatedAnnotator:
             prediction_id=prediction["id"],
             before=before,
             result=[] if kind == "skip" else result,
-            lead_time_s=self._lead_time_s(0 if kind == "skip" else changed, rng),
+            lead_time_s=self._lead_time_s(0 if kind == "skip" else changed, acts, rng),
             summary=_summary(kind, changed=bool(changed), fresh=not before, slips=slips),
         )
 
-    def _lead_time_s(self, pixels: int, rng: np.random.Generator) -> float:
+    def _lead_time_s(self, pixels: int, acts: int | None, rng: np.random.Generator) -> float:
+        """By the pixels changed, or where only corrections were asked for by these acts."""
         how = self.behaviour
         median = how.lead_time_base_s + how.lead_time_per_root_pixel_s * pixels**0.5
+        if acts is not None:
+            median = 60 * minutes_of(Acts(looks=1, strokes=acts))
         return round(float(median * np.exp(how.lead_time_sigma * rng.standard_normal())), 3)
 
     def _submit(self, answer: _Answer) -> int:

@@ -10,9 +10,16 @@ from dataclasses import dataclass
 from PIL import Image
 
 from flows.annotators.annotator import Project, PulledAnnotation, Region
-from flows.annotators.masks import Reading, changed_pixels, read_annotation
+from flows.annotators.masks import (
+    Mask,
+    Reading,
+    changed_pixels,
+    decode_annotation,
+    read_annotation,
+)
 from flows.ledger.records import AnnotationRecord
 from flows.loop import Loop, keep_mask
+from pipeline.campaign.corrections import only_corrected
 from pipeline.errors import AnnotationError
 from pipeline.plain_text import plain
 from pipeline.records.manifest import Sample
@@ -30,6 +37,7 @@ class Question:
     pre_annotation: list[Region]
     regions: tuple[Box, ...]  # () = the whole image
     background: str | None = None  # the class of what is left bare; None = unknown
+    corrects: bool = False  # only what differs from the pre-annotation is a label
 
 
 def judge(
@@ -42,9 +50,7 @@ def judge(
     else:
         try:
             mask_HW, why = decode(loop, pulled, asked)
-            changed = changed_pixels(
-                mask_HW, asked.pre_annotation, asked.classes, asked.background, asked.regions
-            )
+            changed = _changed(mask_HW, asked)
             mask_sha256 = keep_mask(loop.root, mask_HW)
         except AnnotationError as error:
             verdict, why = "quarantined", str(error)
@@ -78,6 +84,9 @@ def decode(loop: Loop, pulled: PulledAnnotation, asked: Question) -> Reading:
     whole_HW, beside = read_annotation(
         pulled.result, asked.pre_annotation, asked.classes, size=size, background=asked.background
     )
+    if asked.corrects:
+        # Nothing to correct is an answer too: the teacher's mistakes are not here.
+        return Reading(only_corrected(whole_HW, _shown(asked, size)), beside)
     mask_HW = kept_inside(whole_HW, asked.regions)
     left_out = int((whole_HW != IGNORE).sum()) - int((mask_HW != IGNORE).sum())
     if left_out and asked.background is None:  # what is bare out there was not painted
@@ -89,6 +98,22 @@ def decode(loop: Loop, pulled: PulledAnnotation, asked: Question) -> Reading:
             f"{f' ({beside})' if beside else ''}"
         )
     return Reading(mask_HW, beside)
+
+
+def _shown(asked: Question, size: tuple[int, int]) -> Mask:
+    """The pre-annotation as it was sent with this question, whatever the teacher says by now."""
+    return decode_annotation(
+        asked.pre_annotation, [], asked.classes, size=size, background=asked.background
+    )
+
+
+def _changed(mask_HW: Mask, asked: Question) -> int:
+    """Pixels in which the answer differs from the pre-annotation."""
+    if asked.corrects:
+        return int((mask_HW != IGNORE).sum())
+    return changed_pixels(
+        mask_HW, asked.pre_annotation, asked.classes, asked.background, asked.regions
+    )
 
 
 def raw_digest(result: list[Region]) -> str:

@@ -24,7 +24,7 @@ from db.repository import (
 from db.session import session_scope
 from db.tables import QueryItem
 from flows.annotators.masks import decode_annotation
-from flows.ledger.records import asked_at, background_of, boxes_of, is_audit
+from flows.ledger.records import asked_at, background_of, boxes_of, corrected_by, is_audit
 from flows.loop import Loop
 from flows.workspace.position import Position, round_tag
 from pipeline import layout
@@ -106,7 +106,9 @@ def _compared(
     boxes = boxes_of(asked, source="audit") or boxes_of(asked) if asked else ()
     # Of an image with regions drawn at random these alone are compared.
     truth_HW = kept_inside(truth_HW, boxes)
-    counts = compare(truth_HW, predicted_HW)
+    # What was left alone in a correction is no truth: of its few labels every one was wrong.
+    unfair = sample.corrected and asked is not None and corrected_by(loop.workspace, asked)
+    counts = () if unfair else compare(truth_HW, predicted_HW)
     return replace(row, counts=counts, boundary=shape.boundary, regions=shape.regions)
 
 

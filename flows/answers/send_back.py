@@ -19,7 +19,7 @@ from flows.annotators.annotator import ToolTask
 from flows.annotators.label_studio_project import RETURNED
 from flows.annotators.label_studio_tasks import shown_reason
 from flows.answers.holdings import Holdings
-from flows.ledger.records import background_of, boxes_of, returned_key
+from flows.ledger.records import background_of, boxes_of, corrected_by, returned_key
 from flows.ledger.round_events import WHO
 from flows.loop import Loop
 from pipeline.ids import domain_of
@@ -95,4 +95,9 @@ def _reason(loop: Loop, item_id: str) -> str:
         item = find_query_item(session, item_id)
         if item is None:
             return ""
-        return shown_reason(item.reason, boxes_of(item), background_of(loop.workspace, item))
+        return shown_reason(
+            item.reason,
+            boxes_of(item),
+            background_of(loop.workspace, item),
+            corrects=corrected_by(loop.workspace, item),
+        )

@@ -40,7 +40,13 @@ from flows.annotators.masks import BRUSH_LABELS
 from flows.answers.holdings import Holdings, holdings
 from flows.answers.judge import raw_digest
 from flows.ledger.domain_projects import remember_project
-from flows.ledger.records import AnnotationRecord, background_of, boxes_of, read_records
+from flows.ledger.records import (
+    AnnotationRecord,
+    background_of,
+    boxes_of,
+    corrected_by,
+    read_records,
+)
 from flows.loop import Loop
 from flows.steps.collect import (
     absorb_inbox,
@@ -249,6 +255,7 @@ def _push_item(
         regions=boxes_of(item),
         as_sent=pre_annotation(session, item.item_id) or [],
         background=background_of(loop.workspace, item),
+        corrects=corrected_by(loop.workspace, item),
     )
 
 

@@ -264,6 +264,21 @@ def background_of(workspace: Workspace, item: QueryItem) -> str | None:
     return background_at(workspace, round_tag(item.domain, item.round_index))
 
 
+def corrects(item: QueryItem, params: Mapping[str, Any]) -> bool:
+    """Whether a question was to correct a pre-annotation, by the params.yaml of its round.
+
+    What was drawn at random is painted whole, and so is what was asked before there was a teacher.
+    """
+    unit = (params.get("acquire") or {}).get("query_unit")
+    return unit == "correction" and item.source == "strategy" and not item.regions
+
+
+def corrected_by(workspace: Workspace, item: QueryItem) -> bool:
+    """As `corrects`, by the tag of the round that asked for an item."""
+    tag = round_tag(item.domain, item.round_index)
+    return corrects(item, workspace.file_at(tag, layout.PARAMS).yaml())
+
+
 def record_round(session: Session, workspace: Workspace, domain: str, round_index: int) -> None:
     """Query, checkpoints, measurements and completed stages, all from the tag `<domain>/r<k>`."""
     tag = round_tag(domain, round_index)

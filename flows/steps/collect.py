@@ -31,6 +31,7 @@ from flows.ledger.records import (
     AnnotationRecord,
     background_at,
     boxes_of,
+    corrected_by,
     has_record,
     mask_file,
     read_records,
@@ -261,6 +262,7 @@ def _keep(
             pre_annotation=pre_annotation(session, item_id) or [],
             regions=boxes_of(item) if item else (),
             background=known.inputs.background(loop, item) if item else None,
+            corrects=corrected_by(loop.workspace, item) if item else False,
         )
         sequence = next_sequence(session)
     updated_at = pulled.updated_at

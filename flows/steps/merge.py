@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from db.repository import (
     events,
+    find_query_item,
     item_states,
     latest_accepted,
     ls_projects,
@@ -34,6 +35,7 @@ from flows.answers.scored_answers import answers_so_far
 from flows.ledger.records import (
     AnnotationRecord,
     answers_dir,
+    corrected_by,
     read_records,
     tool_facts_path,
 )
@@ -76,12 +78,13 @@ def _merge(loop: Loop, here: Position) -> int:
         skips = _skips(session, domains)
         partial = partial_answers(session, domains)
         asked = open_answers(session, domains)
+        corrected = _corrected_items(loop, session, accepted.values())
     answered = [sample_id for sample_id in random_picks if sample_id in accepted]
     val_ids = _val_picks(answered, before, loop.read_params().loop.val_share)
     after = [
         with_regions(loop.root, s, partial[s.sample_id], val=s.sample_id in val_ids)
         if s.sample_id in partial
-        else _answered(s, accepted.get(s.sample_id), val_ids)
+        else _answered(s, accepted.get(s.sample_id), val_ids, corrected)
         for s in (without_mask(s) if s.sample_id in withdrawn else s for s in before)
     ]
     changed = [
@@ -164,12 +167,21 @@ def _val_picks(answered: Iterable[str], samples: Iterable[Sample], val_share: fl
     return chosen
 
 
-def _answered(sample: Sample, answer: Annotation | None, val_ids: set[str]) -> Sample:
+def _corrected_items(loop: Loop, session: Session, given: Iterable[Annotation]) -> set[str]:
+    """Of the answers that count, those to the question to correct only what is wrong."""
+    items = [find_query_item(session, answer.item_id) for answer in given]
+    return {item.item_id for item in items if item and corrected_by(loop.workspace, item)}
+
+
+def _answered(
+    sample: Sample, answer: Annotation | None, val_ids: set[str], corrected: set[str]
+) -> Sample:
     if answer is None or not answer.mask_sha256 or answer.mask_sha256 == sample.mask_sha256:
         return sample
     split: Split = "val" if sample.sample_id in val_ids else sample.split
     mask = layout.sample_png(layout.masks_dir(sample.domain), Path(sample.image).stem)
-    return with_mask(sample, mask=mask.as_posix(), sha256=answer.mask_sha256, split=split)
+    known = with_mask(sample, mask=mask.as_posix(), sha256=answer.mask_sha256, split=split)
+    return replace(known, corrected=int(answer.item_id in corrected))
 
 
 def _place_mask(root: Path, sample: Sample) -> None:

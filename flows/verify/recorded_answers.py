@@ -22,12 +22,14 @@ from flows.ledger.records import (
     answers_dir,
     background_in,
     boxes_of,
+    corrects,
     mask_file,
 )
 from flows.steps.region_masks import Answers, partial_answers, pieces_of, put_together
 from flows.verify.evidence import Evidence, Finding, version_of
 from flows.workspace.position import round_tag
 from pipeline import layout
+from pipeline.campaign.corrections import only_corrected
 from pipeline.data.formats.images import load_mask
 from pipeline.errors import SslLoopError
 from pipeline.ids import sample_of
@@ -177,13 +179,11 @@ def _read_again(evidence: Evidence, record: AnnotationRecord, sample: Sample) ->
     params = evidence.yaml(tag, layout.PARAMS)
     with Image.open(evidence.root / sample.image) as image:
         size = (image.height, image.width)
-    mask_HW = decode_annotation(
-        record.result,
-        _sent(evidence, record),
-        params["classes"],
-        size=size,
-        background=background_in(params),
-    )
+    sent, classes, background = _sent(evidence, record), params["classes"], background_in(params)
+    mask_HW = decode_annotation(record.result, sent, classes, size=size, background=background)
+    if corrects(item, params):
+        shown_HW = decode_annotation(sent, [], classes, size=size, background=background)
+        return only_corrected(mask_HW, shown_HW)
     return kept_inside(mask_HW, boxes_of(item))
 
 

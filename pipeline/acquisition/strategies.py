@@ -50,7 +50,7 @@ STRATEGIES: dict[str, Strategy] = {
     "class_weighted_entropy": Strategy(choose=class_weighted_entropy, needs=("by_class",)),
     "class_weighted_k_center": Strategy(choose=class_weighted_k_center, needs=("by_class",)),
     "cluster_margin": Strategy(choose=cluster_margin, needs=("margin",)),
-    "confident_errors": Strategy(choose=confident_errors, needs=("entropy",)),
+    "confident_errors": Strategy(choose=confident_errors, needs=("entropy", "labelled")),
     "disagreement": Strategy(choose=most_uncertain("disagreement"), needs=("disagreement",)),
     "domain_density": Strategy(choose=domain_density, needs=("entropy",)),
     "entropy": Strategy(choose=most_uncertain("entropy"), needs=("entropy",)),

@@ -18,6 +18,7 @@ from pipeline.campaign import annotation_time
 from pipeline.campaign.acts import Acts
 from pipeline.campaign.corrections import Act, apply_to, corrections_of
 from pipeline.probe import head
+from pipeline.probe.spreading import alike
 from pipeline.records.query import Source
 from pipeline.types import IGNORE
 from pipeline.uncertainty.confident_errors import ErrorLearner, Pixels, learn
@@ -34,6 +35,8 @@ class Corrected:
     shown_NP: Mask
     """The pre-annotation as they left it; IGNORE in images that they did not see, and where nothing
     was shown."""
+    spread_NP: Mask
+    """Classes of cells that look like corrected ones; IGNORE elsewhere."""
     confidence_NP: NDArray[np.float16]
     """Of what was shown."""
     acts: Acts = field(default_factory=Acts)
@@ -47,13 +50,18 @@ class CorrectionBench(FeatureBench):
     uncorrected_weight: float = 0.0
     """How likely a cell that people saw and left alone teaches what was shown there, against one of
     those that they labelled: 0 = it stays without a label."""
+    spread_weight: float = 0.0
+    """How likely a cell that a correction was spread to teaches the corrected class, against one of
+    those that people labelled; 0 = nothing is spread."""
+    spread_similarity: float = 0.7
+    """Cosine of the features from which on a cell looks like a corrected one."""
     learner: ErrorLearner | None = None
     """What the corrections so far say about where errors are."""
 
     @property
     def facts(self) -> list[Any]:
         """And how people correct, and what is made of it."""
-        return [self.act, self.uncorrected_weight]
+        return [self.act, self.uncorrected_weight, self.spread_weight, self.spread_similarity]
 
     def replay(self, name: str, plan: Plan, seed: int) -> list[Point]:
         """Before each query and after the last.
@@ -64,6 +72,7 @@ class CorrectionBench(FeatureBench):
         so_far = Corrected(
             given_NP=np.full_like(truth_NP, IGNORE),
             shown_NP=np.full_like(truth_NP, IGNORE),
+            spread_NP=np.full_like(truth_NP, IGNORE),
             confidence_NP=np.zeros(truth_NP.shape, dtype=np.float16),
         )
         start_N = plan.start_set(len(truth_NP), self.acquire, seed)
@@ -115,18 +124,31 @@ class CorrectionBench(FeatureBench):
         )
         done = corrections_of(shown_HW, truth_HW, plan.corrections, self.act)
         apply_to(given_HW, done)  # a view of given_NP
+        if self.spread_weight and (shown_P != IGNORE).any():
+            for one in done:
+                like = alike(self.pool.cells_NPD[row], shown_HW, one, self.spread_similarity)
+                so_far.spread_NP[row, like] = one.class_index
         clicks = len(done) if self.act == "click" else 0
         return Acts(looks=1, clicks=clicks, strokes=len(done) - clicks)
 
     def learnt(self, so_far: Corrected, seed: int, place: int) -> TrainedHead:
-        """A head trained on what people gave, and as far as it counts on what they left alone."""
-        given_NP = so_far.given_NP != IGNORE
-        left_NP = ~given_NP & (so_far.shown_NP != IGNORE) & (self.uncorrected_weight > 0)
-        cells_MD = np.concatenate([self.pool.cells_NPD[given_NP], self.pool.cells_NPD[left_NP]])
-        classes_M = np.concatenate([so_far.given_NP[given_NP], so_far.shown_NP[left_NP]])
-        weights_M = np.ones(len(cells_MD))
-        weights_M[given_NP.sum() :] = self.uncorrected_weight
-        how = head.training(self.head_steps, weights_M if left_NP.any() else None)
+        """A head trained on what people gave, and as far as they count on what that was spread to
+        and what they left alone."""
+        taken_NP = np.zeros(so_far.given_NP.shape, dtype=bool)
+        cells, classes, weights = [], [], []
+        for classes_NP, weight in (
+            (so_far.given_NP, 1.0),
+            (so_far.spread_NP, self.spread_weight),
+            (so_far.shown_NP, self.uncorrected_weight),
+        ):
+            at_NP = (classes_NP != IGNORE) & ~taken_NP
+            taken_NP |= at_NP
+            if weight > 0:
+                cells.append(self.pool.cells_NPD[at_NP])
+                classes.append(classes_NP[at_NP])
+                weights.append(np.full(len(classes[-1]), weight))
+        cells_MD, classes_M = np.concatenate(cells), np.concatenate(classes)
+        how = head.training(self.head_steps, np.concatenate(weights) if len(weights) > 1 else None)
         own = training_seed(seed, place)
         network = head.fit(cells_MD, classes_M, self.num_classes, own, how)
         scored = self.scored

@@ -27,6 +27,11 @@ class CorrectSettings(Block):
     uncorrected_weight: Annotated[float, Field(ge=0, le=1)] = 0.0
     """How likely a cell that people saw and left alone teaches what was shown there, against a
     corrected one: 0 = it stays unlabelled."""
+    spread_weight: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """How likely a cell that looks like a corrected one, and was shown as the same class beside it,
+    teaches the corrected class; 0 = nothing is spread."""
+    spread_similarity: Annotated[float, Field(ge=-1, le=1)] = 0.7
+    """Cosine of the features from which on a cell looks like a corrected one."""
 
 
 class FeatureSettings(Block):
@@ -55,8 +60,7 @@ def measure(data: LabelledSet, plan: Plan, asked: FeatureSettings, cache: Path) 
     whole = FeatureBench(**shared)
     bench = whole
     if plan.unit == "correction":
-        how = asked.correct
-        bench = CorrectionBench(**shared, act=how.act, uncorrected_weight=how.uncorrected_weight)
+        bench = CorrectionBench(**shared, **asked.correct.model_dump())
     kept = cache / pool.key
     ceiling = run(whole, plan.all_labels(len(data.pool)), kept)["random"]
     points = run(bench, plan, kept)

@@ -93,8 +93,9 @@ class AcquireParams(Block):
 
     strategy: str = "default"
     """A row of pipeline.acquisition.STRATEGIES, or default: what measured best for the unit."""
-    query_unit: Literal["image", "region"] = "image"
-    """What people are asked for: whole images, or rectangular regions of any of them."""
+    query_unit: Literal["image", "region", "correction"] = "image"
+    """What people are asked for: whole images, rectangular regions of any of them, or to correct
+    only what is wrong in a pre-annotation, where all else stays unlabelled."""
     region_size_px: Annotated[int, Field(ge=4)] = 16
     """Side of a region, about, where an image has image.height_px x width_px pixels, as in
     `ssl-loop backtest --region-size`: every image is cut evenly into as many as fit there."""
@@ -201,8 +202,8 @@ class Params(Block):
 
     @property
     def grid(self) -> Grid | None:
-        """The regions of every image; None where people are asked for whole images."""
-        if self.acquire.query_unit == "image":
+        """The regions of every image; None where people are asked about whole images."""
+        if self.acquire.query_unit != "region":
             return None
         size = (self.image.height_px, self.image.width_px)
         return grid_of(size, self.acquire.region_size_px, finest=size)

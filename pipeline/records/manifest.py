@@ -42,6 +42,9 @@ class Sample:
     """Boxes that people answered or refused, where not asked for as a whole."""
     asked: Annotated[int, Column(_count)] = 0
     """Answers to it that people were asked for and still may give; none more is asked meanwhile."""
+    corrected: Annotated[int, Column(_count)] = 0
+    """1 = its mask holds only what people corrected in a pre-annotation: most of it is unlabelled,
+    and nobody is asked about it again."""
 
     @property
     def labelled(self) -> bool:
@@ -51,14 +54,16 @@ class Sample:
     @property
     def unlabelled(self) -> bool:
         """In the pool with pixels that nobody was asked for: the unlabelled stream and the
-        candidates of a query. An image of which regions are known is labelled and this too."""
-        known_whole = self.mask and not self.regions
+        candidates of a query. An image of which regions are known, or corrections, is labelled and
+        this too."""
+        known_whole = self.mask and not self.regions and not self.corrected
         return self.split == "pool" and not known_whole and not self.left_out
 
     @property
     def candidate(self) -> bool:
-        """Unlabelled, never refused by a person, no question of it open: people may be asked."""
-        return self.unlabelled and not self.skips and not self.asked
+        """Unlabelled, never refused or corrected by a person, no question of it open: people may be
+        asked."""
+        return self.unlabelled and not self.skips and not self.asked and not self.corrected
 
     @property
     def boxes(self) -> tuple[Box, ...]:
@@ -71,7 +76,7 @@ class Sample:
         return len(self.boxes) or int(self.origin == "annotated" or self.skips > 0)
 
 
-_LATER = ("regions", "asked")  # columns that are there once there is something in them
+_LATER = ("regions", "asked", "corrected")  # columns that are there once there is something in them
 _TABLE = CsvCodec(Sample, optional=_LATER)
 
 
@@ -111,7 +116,7 @@ def without_mask(sample: Sample) -> Sample:
     if sample.origin != "annotated":
         return sample
     split: Split = "pool" if sample.split == "val" else sample.split
-    return replace(sample, mask="", mask_sha256="", origin="", split=split, regions="")
+    return replace(sample, mask="", mask_sha256="", origin="", split=split, regions="", corrected=0)
 
 
 def check_files(root: Path, samples: Sequence[Sample]) -> None:

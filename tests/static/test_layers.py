@@ -51,8 +51,8 @@ ORDER = {
     ),
     "ssl_loop": (),
     "benchmarks": (
-        "support", "camvid", "methods", "backtest", "adaptation", "shift", "watch", "timings",
-        "robustness", "defaults", "gpu", "fidelity", "clicks",
+        "support", "camvid", "methods", "backtest", "corrections", "adaptation", "shift", "watch",
+        "timings", "robustness", "defaults", "gpu", "fidelity", "clicks",
     ),
 }  # fmt: skip
 

@@ -125,6 +125,7 @@ class FakeAnnotator:
                         "workspace": item.workspace_id,
                         "image_sha256": item.image_sha256,
                         "reason": item.reason,
+                        "corrections": item.corrects,
                         "image": str(item.image),
                     },
                     "result": result,

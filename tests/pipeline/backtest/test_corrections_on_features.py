@@ -61,6 +61,7 @@ def nothing(bench: CorrectionBench) -> Corrected:
     return Corrected(
         given_NP=np.full(shape, IGNORE, np.uint8),
         shown_NP=np.full(shape, IGNORE, np.uint8),
+        spread_NP=np.full(shape, IGNORE, np.uint8),
         confidence_NP=np.zeros(shape, np.float16),
     )
 
@@ -104,6 +105,19 @@ def test_what_is_left_alone_teaches_only_by_its_weight(bench: CorrectionBench) -
     assert not (head.classes_of(alone.network, bench.pool.cells_NPD) == 0).any()  # nobody said 0
     told = replace(bench, uncorrected_weight=0.05, head_steps=200).learnt(so_far, 0, 0)
     assert (head.classes_of(told.network, bench.pool.cells_NPD) == 0).any()
+
+
+def test_corrections_are_spread_in_corrected_images_alone(bench: CorrectionBench) -> None:
+    spreading = replace(bench, spread_weight=0.2)
+    so_far = nothing(bench)
+    scored = bench.scored.masks_NP.copy()
+    spreading.correct(so_far, {2: "strategy", 5: "audit"}, constant(0), PLAN)
+    spread = so_far.spread_NP != IGNORE
+    assert set(np.flatnonzero(spread.any(axis=1)).tolist()) <= {2}
+    assert (so_far.spread_NP[spread] == bench.pool.masks_NP[spread]).mean() > 0.9
+    assert spread.sum() > 5 * (so_far.given_NP[2] != IGNORE).sum()
+    assert so_far.acts.clicks <= 2  # nobody is paid for it
+    assert (bench.scored.masks_NP == scored).all()
 
 
 def test_a_replay_counts_clicks_and_asks_for_each_image_once(bench: CorrectionBench) -> None:
