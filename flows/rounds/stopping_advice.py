@@ -43,7 +43,7 @@ def write_advice(loop: Loop, here: Position) -> Advice:
         _minutes(loop),
         _agreements(loop, here, now),
         params.loop,
-        unit="region" if grid else "image",
+        unit=params.acquire.query_unit,
         ahead=params.query_size(here.domain) if grid else AHEAD,
     )
     write_json(loop.root / layout.STOPPING, found.to_dict())

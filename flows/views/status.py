@@ -53,6 +53,7 @@ class Status:
     labelled: int  # images that trainings learn from, all domains
     regions: int  # of the current domain that people answered, where not asked for whole images
     pixel_share: float | None  # of the pixels of its pool, those in these regions
+    corrected: int  # of its images, those in which people corrected only what was wrong
     minutes: float  # of people's time that its answers took
     spending: Spending | None  # of the current domain: merged answers and the budget
     stop: str  # loop.stop
@@ -129,6 +130,11 @@ def _stands_where(found: Status) -> list[str]:
         lines.append(
             f"regions: {found.regions} answered, {100 * found.pixel_share:.2f} % of the pixels "
             f"of {found.domain}, {found.minutes:.0f} min of people's time"
+        )
+    if found.corrected:
+        lines.append(
+            f"corrections: made in {found.corrected} images of {found.domain}, "
+            f"{found.minutes:.0f} min of people's time"
         )
     for name, count in found.joining.items():
         lines.append(f"{count} more image(s) of {name} join it before the next round")
@@ -239,6 +245,7 @@ def status(loop: Loop) -> Status:
         unmerged=len(unmerged(loop)),
         merged=sum(sample.origin == "annotated" for sample in samples),
         labelled=sum(sample.labelled for sample in samples),
+        corrected=sum(s.corrected for s in samples if here and s.domain == here.domain),
         **_people(loop, here),
         spending=spending(samples, params, here.domain) if here else None,
         stop=params.loop.stop,

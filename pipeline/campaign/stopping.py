@@ -23,7 +23,7 @@ from pipeline.reading import Content, content_of
 
 Floats = NDArray[np.float64]
 Classes = NDArray[np.uint8]
-Unit = Literal["image", "region"]
+Unit = Literal["image", "region", "correction"]
 
 MIN_ROUNDS = 3  # a power law has three unknowns
 AHEAD = 10  # images over which the next gain is told; of regions it is the next query
@@ -239,12 +239,14 @@ def forecast_words(found: Advice) -> str:
             f"Too few rounds to say what stopping would lose: {found.num_rounds} with a measured "
             f"mIoU, {MIN_ROUNDS} are needed."
         )
+    noun = "region" if found.unit == "region" else "image"
+    doing = "correcting" if found.unit == "correction" else "labelling"
     loss, gain, num_left = found.forecast.loss, found.forecast.gain, found.forecast.num_left
     if not num_left:
-        return f"Every {found.unit} has its label: there is nothing left to gain here."
+        return f"Every {noun} has its label: there is nothing left to gain here."
     text = (
         f"If you stop now, expected loss {loss.mean:.3f} \N{PLUS-MINUS SIGN} {loss.sd:.3f} mIoU "
-        f"against labelling all {num_left} {found.unit}s that are left; the next "
+        f"against {doing} all {num_left} {noun}s that are left; the next "
         f"{min(found.forecast.ahead, num_left)} "
         f"are expected to bring {gain.mean:.3f} ({gain.low:.3f} to {gain.high:.3f})"
     )

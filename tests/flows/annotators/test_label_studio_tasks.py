@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flows.annotators.label_studio_tasks import ONLY_INSIDE, batches, prepare
+from flows.annotators.label_studio_tasks import ONLY_INSIDE, ONLY_WRONG, batches, prepare
 from flows.annotators.masks import as_painted
 from pipeline.errors import DataError
 from pipeline.records.regions import Box, framed
@@ -53,6 +53,17 @@ def test_what_is_bare_is_said_above_the_image(make_items: MakeItems) -> None:
     assert labels == ["sky", "building", 'car & <"van">', "unknown"]
     said = part.task("/x")["data"]["reason"]
     assert said == f"{plain.reason}. {ONLY_INSIDE} What you leave bare counts as sky."
+
+
+def test_a_correction_says_that_only_what_is_wrong_is_asked_for(make_items: MakeItems) -> None:
+    plain, item = make_items(2)
+    whole, corrected = prepare([plain, replace(item, corrects=True)], CLASSES, "m")
+    assert "corrections" not in whole.task("/x")["data"]
+    data = corrected.task("/x")["data"]
+    assert data["corrections"] == "yes"
+    assert data["reason"] == f"{item.reason}. {ONLY_WRONG}"
+    with Image.open(item.image) as image, Image.open(io.BytesIO(corrected.file[1])) as sent:
+        np.testing.assert_array_equal(np.asarray(sent), np.asarray(image))  # all of it, no frames
 
 
 def test_regions_beyond_the_image_are_refused(make_items: MakeItems) -> None:

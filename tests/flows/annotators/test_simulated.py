@@ -12,8 +12,12 @@ import pytest
 from flows.annotators.annotator import Project, PulledAnnotation, PushedTask, PushItem
 from flows.annotators.label_studio import LabelStudio
 from flows.annotators.label_studio_project import RETURNED
+from flows.annotators.label_studio_tasks import prepare
 from flows.annotators.masks import as_painted, decode_annotation
 from flows.annotators.simulated import AnswerSummary, Behaviour, SimulatedAnnotator
+from flows.annotators.simulated_strokes import Interface
+from pipeline.campaign.acts import Acts, minutes_of
+from pipeline.campaign.corrections import apply_to, corrections_of
 from pipeline.data.formats.images import save_mask
 from pipeline.errors import AnnotationError, ConfigError, DataError, ServiceError
 from pipeline.records.regions import Box, inside, kept_inside
@@ -92,6 +96,29 @@ def test_an_image_proposed_rightly_is_submitted_as_it_is(
     assert asked.answer(boundary_noise_px=3.0) == AnswerSummary(as_proposed=1)
     (one,) = asked.pulled()
     assert {region["origin"] for region in one.result} == {"prediction"}
+
+
+def test_only_the_largest_mistakes_are_corrected_where_that_is_asked(
+    make_items: MakeItems, tmp_path: Path
+) -> None:
+    (item,) = make_items(1)
+    shown = item.pre_annotation_HW
+    assert shown is not None
+    truth = np.where(shown == 0, np.uint8(1), shown)  # the whole of one class is wrong
+    truth[:2, :2] = 2
+    save_mask(tmp_path / f"{item.sample_id}.png", truth)
+    (upload,) = prepare([replace(item, corrects=True)], CLASSES, "m")
+    task = {"id": 1, "meta": {}, **upload.task("/x")}
+    task["predictions"] = [{"id": 7, "result": upload.result}]
+    behaviour = Behaviour(most_corrections=1, lead_time_sigma=0.0)
+    person = SimulatedAnnotator("http://127.0.0.1:9", "key", tmp_path, behaviour)
+    answer = person._decide(task, Interface(CLASSES, "labels"))
+    given = decode_annotation(answer.result, upload.result, CLASSES, size=SIZE)
+    (stroke,) = corrections_of(shown, truth, 1, "stroke")
+    expected = shown.copy()
+    apply_to(expected, [stroke])
+    np.testing.assert_array_equal(given, expected)
+    assert answer.lead_time_s == pytest.approx(60 * minutes_of(Acts(looks=1, strokes=1)))
 
 
 @pytest.mark.services

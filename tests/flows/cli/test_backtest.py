@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from pathlib import Path
 
@@ -71,6 +72,36 @@ def test_regions_cost_a_share_of_the_pixels(folder: Path, tmp_path: Path) -> Non
     result = json.loads(out.read_text())
     assert result["query_unit"] == "region"
     assert result["strategies"]["random"]["labels"] == [6.25, 9.375]  # of 16 images of 24 regions
+
+
+@pytest.mark.programs
+def test_units_are_set_beside_each_other_by_minutes(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    words = ["--unit", "image,region,correction", "--region-size", "16", "--corrections", "4"]
+    words += ["--start", "1", "--rounds", "2", "--query-size", "1", "--seeds", "2", *SMALL]
+    words += ["--set", "correct.spread_weight=0.1", "--strategies", "default,random"]
+    code, output = run(
+        str(folder), "--fast", *words, "--json", str(out), "--cache", str(tmp_path / "c")
+    )
+    assert code == 0, output
+    result = json.loads(out.read_text())
+    assert set(result["units"]) == {"image", "region", "correction"}
+    assert result["units"]["correction"]["default"] == "confident_errors"
+    ways = result["by_minutes"]["ways"]
+    assert len(ways) == 6
+    assert ways["image/random"]["minus_reference"] == [0, 0, 0]
+    assert "correction/random" in result["verdict"]
+    assert result["verdict"] in output
+    for unit in result["units"].values():
+        for row in unit["strategies"].values():
+            assert all(a <= b for course in row["minutes"] for a, b in itertools.pairwise(course))
+
+
+@pytest.mark.parametrize("units", ["point", "image,image", ""])
+def test_units_that_are_none_are_refused(folder: Path, units: str) -> None:
+    code, output = run(str(folder), "--fast", "--unit", units)
+    assert code == 2
+    assert "expected some of image, region, correction" in output
 
 
 @pytest.mark.programs

@@ -15,6 +15,7 @@ from flows.loop import Loop
 from flows.tick import tick
 from flows.verify import judge
 from flows.verify.evidence import Evidence
+from flows.views.status import status
 from flows.workspace.workspace import Workspace
 from pipeline import layout
 from pipeline.records.answers import parse_answers
@@ -93,6 +94,7 @@ def test_only_what_was_changed_becomes_a_label(
     assert [sample_of(loop, item).corrected for item in [*audit, *others]] == [0, 1, 1, 1]
     assert all(sample_of(loop, item).unlabelled for item in others)
     assert not any(sample_of(loop, item).candidate for item in others)
+    assert status(loop).corrected == 3
     again = {item.rsplit("/", 1)[0] for item in sources(loop, 1)}
     assert not again & {item.rsplit("/", 1)[0] for item in asked}
     told = parse_answers(loop.workspace.show("day/r0-labels", layout.ANSWERS).decode())
