@@ -72,9 +72,9 @@ CASES = {
     "camvid_pixels": CorrectionCase(
         folder="camvid",
         size=(192, 256),
-        start=20,
-        rounds=5,
-        query_size=55,
+        start=40,
+        rounds=3,
+        query_size=85,
         units=("correction",),
         settings={"correct": CORRECT, "acquire": {"audit_share": 0.0}},
     ),

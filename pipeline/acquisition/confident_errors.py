@@ -9,7 +9,7 @@ from pipeline.acquisition.most_uncertain import most_uncertain, uncertain
 from pipeline.acquisition.pool import Pick, Pool
 from pipeline.config.params import AcquireParams
 
-SCORE = "sure_and_wrong"  # learnt from past corrections (pipeline.uncertainty.confident_errors)
+SCORE = "sure_and_wrong"  # learnt from past corrections (pipeline.uncertainty.error_learner)
 
 
 def confident_errors(

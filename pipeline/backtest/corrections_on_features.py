@@ -21,7 +21,7 @@ from pipeline.probe import head
 from pipeline.probe.spreading import alike
 from pipeline.records.query import Source
 from pipeline.types import IGNORE
-from pipeline.uncertainty.confident_errors import ErrorLearner, Pixels, learn
+from pipeline.uncertainty.error_learner import ErrorLearner, SeenPixels, learn
 
 Mask = NDArray[np.uint8]
 
@@ -170,7 +170,7 @@ class CorrectionBench(FeatureBench):
 
     def _learner(self, so_far: Corrected, seed: int) -> ErrorLearner | None:
         looked_NP = so_far.shown_NP != IGNORE
-        pixels = Pixels(
+        pixels = SeenPixels(
             features_MD=self.pool.cells_NPD[looked_NP],
             confidence_M=so_far.confidence_NP[looked_NP].astype(np.float64),
             predicted_M=so_far.shown_NP[looked_NP],
@@ -189,7 +189,7 @@ class CorrectionBench(FeatureBench):
         for first, probs_NPK in head.probs_of(network, self.pool.cells_NPD[images_N]):
             rows_N = images_N[first : first + len(probs_NPK)]
             best = probs_NPK.flatten(0, 1).max(dim=-1)
-            pixels = Pixels(
+            pixels = SeenPixels(
                 features_MD=self.pool.cells_NPD[rows_N].reshape(-1, self.pool.cells_NPD.shape[-1]),
                 confidence_M=best.values.double().numpy(),
                 predicted_M=best.indices.byte().numpy(),

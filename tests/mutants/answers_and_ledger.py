@@ -107,6 +107,20 @@ ANSWER_FAULTS = (
         f"{FLOWS}/steps/test_regions.py",
     ),
     Mutant(
+        "what people left alone in a correction is a label",
+        "flows/answers/judge.py",
+        "    if asked.corrects:\n        # Nothing",
+        "    if False:\n        # Nothing",
+        f"{FLOWS}/steps/test_corrections.py",
+    ),
+    Mutant(
+        "a changed query unit changes what older answers mean",
+        "flows/steps/collect.py",
+        "corrects=corrected_by(loop.workspace, item) if item else False,",
+        'corrects=known.inputs.params.acquire.query_unit == "correction",',
+        f"{FLOWS}/steps/test_corrections.py",
+    ),
+    Mutant(
         "an unreadable answer is not sent back",
         "flows/answers/send_back.py",
         "    return state not in (ItemState.QUARANTINED_ONCE, ItemState.QUARANTINED_TWICE)",

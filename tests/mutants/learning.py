@@ -372,6 +372,13 @@ STRATEGY_FAULTS = (
         CHOICES,
     ),
     Mutant(
+        "the smallest mistakes are corrected first",
+        "pipeline/campaign/corrections.py",
+        "key=lambda area: -len(area.rows)",
+        "key=lambda area: len(area.rows)",
+        "tests/pipeline/campaign/test_corrections.py",
+    ),
+    Mutant(
         "the audit share is rounded to nothing",
         "pipeline/acquisition/audit_share.py",
         "max(1, round(audit_share * query_size))",

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.uncertainty.confident_errors import FEWEST, Pixels, learn
+from pipeline.uncertainty.error_learner import FEWEST, SeenPixels, learn
 
 
-def pixels(num: int, seed: int) -> tuple[Pixels, np.ndarray]:
+def pixels(num: int, seed: int) -> tuple[SeenPixels, np.ndarray]:
     """Wrong where the first feature is positive and class 1 is said, however sure."""
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(num, 3)).astype(np.float16)
     predicted = rng.integers(0, 2, num).astype(np.uint8)
     confidence = rng.uniform(0.5, 0.99, num)
-    found = Pixels(features_MD=features, confidence_M=confidence, predicted_M=predicted)
+    found = SeenPixels(features_MD=features, confidence_M=confidence, predicted_M=predicted)
     return found, (features[:, 0] > 0.5) & (predicted == 1)
 
 

@@ -23,7 +23,7 @@ SUREST = 1e-4  # away from 0 and 1, where the log-odds of a confidence end
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Pixels:
+class SeenPixels:
     """What a model says of some pixels, or cells of them, without their labels."""
 
     features_MD: NDArray[np.float16]
@@ -46,7 +46,7 @@ class ErrorLearner:
     num_classes: int
     regression: LogisticRegression
 
-    def sure_and_wrong(self, pixels: Pixels) -> Floats:
+    def sure_and_wrong(self, pixels: SeenPixels) -> Floats:
         """Probability of a correction times confidence, in [0, 1], pixel by pixel."""
         terms_MT = pixels.terms(self.num_classes)
         wrong_M: Floats = self.regression.predict_proba(terms_MT)[:, 1]
@@ -54,7 +54,7 @@ class ErrorLearner:
 
 
 def learn(
-    pixels: Pixels, changed_M: NDArray[np.bool_], num_classes: int, rng: np.random.Generator
+    pixels: SeenPixels, changed_M: NDArray[np.bool_], num_classes: int, rng: np.random.Generator
 ) -> ErrorLearner | None:
     """From pixels that people looked at; None where too few were changed, or too few left."""
     changed, left = np.flatnonzero(changed_M), np.flatnonzero(~changed_M)
@@ -63,7 +63,7 @@ def learn(
     if len(left) > MOST_LEFT_ALONE * len(changed):
         left = rng.choice(left, MOST_LEFT_ALONE * len(changed), replace=False)
     rows = np.concatenate([changed, left])
-    seen = Pixels(
+    seen = SeenPixels(
         features_MD=pixels.features_MD[rows],
         confidence_M=pixels.confidence_M[rows],
         predicted_M=pixels.predicted_M[rows],
