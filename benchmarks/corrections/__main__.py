@@ -24,7 +24,7 @@ from pipeline.backtest.by_minutes import by_minutes
 from pipeline.backtest.plan import Plan, Unit
 from pipeline.backtest.run import BacktestRequest
 from pipeline.backtest.units import compare_units, plans_of
-from pipeline.campaign.acts import SECONDS
+from pipeline.campaign.acts import MOST_CORRECTIONS, SECONDS
 from pipeline.files import write_json, write_text
 
 STEPS = 1000  # of the settings that the encoder comes with; a head's own are the backtest's
@@ -44,7 +44,7 @@ class CorrectionCase:
     query_size: int
     units: tuple[Unit, ...] = ("image", "region", "correction")
     strategies: tuple[str, ...] = ("default", "random")
-    corrections: int = 15
+    corrections: int = MOST_CORRECTIONS
     region_px: int = 8
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -56,16 +56,16 @@ CASES = {
         folder="camvid",
         size=(192, 256),
         start=3,
-        rounds=3,
-        query_size=5,
+        rounds=2,
+        query_size=6,
         settings={"correct": CORRECT},
     ),
     "dsb2018": CorrectionCase(
         folder="dsb2018",
         size=(256, 256),
         start=3,
-        rounds=3,
-        query_size=5,
+        rounds=2,
+        query_size=6,
         settings={"correct": CORRECT},
     ),
     # Few clicks in most images, and no image painted whole: how far do how few pixels lead?

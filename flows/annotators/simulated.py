@@ -23,7 +23,7 @@ from flows.annotators.label_studio_http import Http
 from flows.annotators.label_studio_project import RETURNED, config_classes, config_kind
 from flows.annotators.masks import Mask, as_painted, decode_annotation, labels_for
 from flows.annotators.simulated_strokes import Interface
-from pipeline.campaign.acts import Acts, minutes_of
+from pipeline.campaign.acts import MOST_CORRECTIONS, Acts, minutes_of
 from pipeline.campaign.corrections import apply_to, corrections_of
 from pipeline.data.formats.images import load_mask
 from pipeline.errors import ConfigError, DataError, ServiceError
@@ -59,7 +59,7 @@ class Behaviour:
     """Median seconds to look at an image that needs nothing."""
     lead_time_per_root_pixel_s: float = 0.3
     """Median seconds more per square root of the pixels changed."""
-    most_corrections: int = 15
+    most_corrections: float = MOST_CORRECTIONS
     """Wrong areas corrected at most, the largest first, by a stroke each, where only corrections
     are asked for."""
     lead_time_sigma: float = 0.4
@@ -268,7 +268,8 @@ class SimulatedAnnotator:
         )
         acts = None
         if task["data"].get("corrections"):
-            done = corrections_of(before_HW, truth_HW, self.behaviour.most_corrections, "stroke")
+            most = int(self.behaviour.most_corrections)
+            done = corrections_of(before_HW, truth_HW, most, "stroke")
             acts, truth_HW = len(done), before_HW.copy()
             apply_to(truth_HW, done)
         aim_HW, slips = self.behaviour.wanted(before_HW, truth_HW, len(class_names), rng)

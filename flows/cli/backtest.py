@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from flows.cli.options import Command, cache, file_to_write, settings
+from pipeline.campaign.acts import MOST_CORRECTIONS
 from pipeline.data.formats import FORMATS
 from pipeline.runtime.torch_settings import settle_torch
 
@@ -61,7 +62,7 @@ def _count(flag: str, default: int, text: str, *, least: int = 1) -> Callable[[C
     help="Ask for whole images (image), for square regions of any of them (region), or to correct "
     "a few wrong areas of an image (correction). Several are set beside each other by minutes.",
 )
-@_count("--corrections", 15, "Wrong areas that people correct in an image, at most.")
+@_count("--corrections", MOST_CORRECTIONS, "Wrong areas that people correct in an image, at most.")
 @_count(
     "--region-size",
     40,

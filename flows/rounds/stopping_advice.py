@@ -89,7 +89,7 @@ def _num_labels(samples: Iterable[Sample], grid: Grid) -> int:
 def _num_left(samples: Iterable[Sample], grid: Grid | None) -> int:
     """Images, or regions of them, that nobody was asked for."""
     if grid is None:
-        return sum(sample.unlabelled for sample in samples)
+        return sum(sample.unlabelled and not sample.corrected for sample in samples)
     return sum(max(0, grid.count - len(s.boxes)) for s in samples if s.unlabelled)
 
 

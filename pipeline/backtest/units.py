@@ -42,6 +42,8 @@ def plans_of(
 
 def compare_units(request: BacktestRequest, plans: Mapping[Unit, Plan]) -> dict[str, Any]:
     """The result of each unit, and all of them by minutes; `request.plan` is not looked at."""
-    units = {unit: run(replace(request, plan=plan)) for unit, plan in plans.items()}
+    units: dict[str, dict[str, Any]] = {
+        unit: run(replace(request, plan=plan)) for unit, plan in plans.items()
+    }
     minutes = by_minutes(units)
     return {"units": units, "by_minutes": minutes, "verdict": minutes["verdict"]}

@@ -46,6 +46,7 @@ class Seconds:
 
 
 SECONDS = Seconds()
+MOST_CORRECTIONS = 15  # in an image, as people are assumed to make them
 
 
 def minutes_of(acts: Acts, seconds: Seconds = SECONDS) -> float:

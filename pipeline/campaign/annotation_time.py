@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.campaign.acts import MOST_CORRECTIONS, Acts, minutes_of
 from pipeline.errors import DataError
 from pipeline.records.answers import Answer
 
@@ -59,6 +60,13 @@ class Pace(NamedTuple):
 # A guess for street scenes until people's own times are known: 8 minutes from nothing, and 6 for
 # correcting a pre-annotation with 20 sides of boundary and 60 regions.
 PRIOR = Pace(base=8.0, per_boundary=0.1, per_region=0.05, pre_annotated=-7.0)
+# And for correcting only what is wrong, whatever the pre-annotation: a look, and some strokes.
+CORRECTING = Pace(
+    base=minutes_of(Acts(looks=1, strokes=MOST_CORRECTIONS)),
+    per_boundary=0.0,
+    per_region=0.0,
+    pre_annotated=0.0,
+)
 
 
 def shape_of(classes_HW: NDArray[np.uint8]) -> Shape:
@@ -134,18 +142,18 @@ def timed(answers: Iterable[Answer]) -> list[Timed]:
     ]
 
 
-def fit(answers: Sequence[Timed]) -> Pace:
-    """People's pace; PRIOR below MIN_ANSWERS. DataError for a time that is none."""
+def fit(answers: Sequence[Timed], prior: Pace = PRIOR) -> Pace:
+    """People's pace; the prior below MIN_ANSWERS. DataError for a time that is none."""
     bad = [row.minutes for row in answers if not (np.isfinite(row.minutes) and row.minutes >= 0)]
     if bad:
         raise DataError(f"lead times of {bad[:3]} minutes: expected numbers of at least 0")
     if len(answers) < MIN_ANSWERS:
-        return PRIOR
+        return prior
     minutes_N = np.array([row.minutes for row in answers])
     minutes_N = minutes_N.clip(*np.percentile(minutes_N, WINSORISED))
     terms_NF = _terms([row.shape for row in answers])
-    expected_N = (terms_NF @ PRIOR).clip(QUICKEST)
-    prior_F = np.array(PRIOR) * minutes_N.mean() / expected_N.mean()
+    expected_N = (terms_NF @ prior).clip(QUICKEST)
+    prior_F = np.array(prior) * minutes_N.mean() / expected_N.mean()
     return Pace(*map(float, _least_squares(terms_NF, minutes_N, prior_F)))
 
 

@@ -59,7 +59,7 @@ class Answer:
     """Of the mask that people gave; "" = no answer."""
     counts: Annotated[Counts, Column(_counts, _counts_text)]
     """Pixels by truth and by what the teacher of the asking round said before it could learn from
-    the answer; () = no answer, or no teacher yet."""
+    the answer; () = no answer, no teacher yet, or only corrections were asked for."""
     lead_s: Annotated[float | None, NUMBER] = None
     """Seconds that the answer took, by the tool's clock."""
     boundary: Annotated[float | None, NUMBER] = None
@@ -71,6 +71,11 @@ class Answer:
     def domain(self) -> str:
         """Of the sample that was asked for."""
         return domain_of(self.item_id)
+
+    @property
+    def corrects(self) -> bool:
+        """Whether only what was wrong in a pre-annotation was asked for: nothing is counted then."""
+        return self.boundary is not None and not self.counts
 
 
 _TABLE = CsvCodec(Answer)

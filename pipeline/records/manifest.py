@@ -107,8 +107,10 @@ def write_manifest(path: Path, samples: Iterable[Sample]) -> None:
 
 
 def with_mask(sample: Sample, *, mask: str, sha256: str, split: Split) -> Sample:
-    """The sample after people answered."""
-    return replace(sample, mask=mask, mask_sha256=sha256, origin="annotated", split=split)
+    """The sample after people gave it a mask."""
+    return replace(
+        sample, mask=mask, mask_sha256=sha256, origin="annotated", split=split, corrected=0
+    )
 
 
 def without_mask(sample: Sample) -> Sample:

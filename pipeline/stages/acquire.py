@@ -46,7 +46,7 @@ def run(root: Path, params: Params) -> None:
     table = _read_scores(root / layout.SCORES, names, params.num_classes)
     if table is not None:
         pool = _scored(root, params, samples, pool, table)
-    minutes = _minutes(root, names, table)
+    minutes = _minutes(root, params, names, table)
     if params.acquire.strategy_unit_of_gain == "per_minute":
         pool = _per_minute(pool, np.array([minutes[name] for name in pool.sample_ids]))
     picks = query(name, pool, size, params.acquire, rng)
@@ -99,15 +99,25 @@ def _scored(
     )
 
 
-def _minutes(root: Path, names: list[str], table: pd.DataFrame | None) -> dict[str, float]:
-    """What each candidate is expected to take, at the pace of the answers so far."""
+def _minutes(
+    root: Path, params: Params, names: list[str], table: pd.DataFrame | None
+) -> dict[str, float]:
+    """What each candidate is expected to take, at the pace of the answers so far.
+
+    Corrections have a pace of their own; the few images that are drawn at random, and painted
+    whole, take longer than is said here.
+    """
     shapes: list[annotation_time.Shape | None] = [None] * len(names)
     if table is not None:
         shapes = [
             annotation_time.Shape(*row)
             for row in zip(table["boundary"], table["regions"], strict=True)
         ]
-    pace = annotation_time.fit(annotation_time.timed(read_answers(root / layout.ANSWERS)))
+    # Before there is a teacher nothing can be corrected.
+    correcting = table is not None and params.acquire.query_unit == "correction"
+    given = [row for row in read_answers(root / layout.ANSWERS) if row.corrects == correcting]
+    prior = annotation_time.CORRECTING if correcting else annotation_time.PRIOR
+    pace = annotation_time.fit(annotation_time.timed(given), prior)
     minutes_N = annotation_time.expected_minutes(pace, shapes)
     return dict(zip(names, minutes_N.tolist(), strict=True))
 
