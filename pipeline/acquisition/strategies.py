@@ -68,7 +68,7 @@ STRATEGIES: dict[str, Strategy] = {
 DEFAULT = "default"
 # By acquire.query_unit, chosen on val (docs/backtest.md): whole images that are spread as the pool
 # is; of regions the uncertain ones, far apart.
-DEFAULTS = {"image": "herding", "region": "entropy_k_center", "correction": "confident_errors"}
+DEFAULTS = {"image": "herding", "region": "entropy_k_center", "correction": "herding"}
 
 
 def resolved(name: str, query_unit: str) -> str:

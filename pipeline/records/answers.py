@@ -74,7 +74,7 @@ class Answer:
 
     @property
     def corrects(self) -> bool:
-        """Whether only what was wrong in a pre-annotation was asked for: nothing is counted then."""
+        """Whether only what was wrong in a pre-annotation was asked for, which is not counted."""
         return self.boundary is not None and not self.counts
 
 

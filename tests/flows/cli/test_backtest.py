@@ -79,14 +79,14 @@ def test_units_are_set_beside_each_other_by_minutes(folder: Path, tmp_path: Path
     out = tmp_path / "out.json"
     words = ["--unit", "image,region,correction", "--region-size", "16", "--corrections", "4"]
     words += ["--start", "1", "--rounds", "2", "--query-size", "1", "--seeds", "2", *SMALL]
-    words += ["--set", "correct.spread_weight=0.1", "--strategies", "default,random"]
+    words += ["--set", "correct.spread_weight=0.1", "--strategies", "confident_errors,random"]
     code, output = run(
         str(folder), "--fast", *words, "--json", str(out), "--cache", str(tmp_path / "c")
     )
     assert code == 0, output
     result = json.loads(out.read_text())
     assert set(result["units"]) == {"image", "region", "correction"}
-    assert result["units"]["correction"]["default"] == "confident_errors"
+    assert result["units"]["correction"]["default"] == "herding"
     ways = result["by_minutes"]["ways"]
     assert len(ways) == 6
     assert ways["image/random"]["minus_reference"] == [0, 0, 0]
