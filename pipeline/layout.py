@@ -43,6 +43,7 @@ DECODED = Path(
 INCOMING = Path(".ssl-loop/incoming")
 MORE = Path(".ssl-loop/more")  # <domain>/<number>: images that are to join a domain
 INBOX = Path(".ssl-loop/inbox")
+REVIEW = Path(".ssl-loop/review")  # features that masks are judged by; made again at need
 WATCH = Path(".ssl-loop/watch")  # <hash of the folder>.jsonl: what arrived there, and was said
 LEDGER = Path(".ssl-loop/ledger.db")
 PIXELS = Path(".ssl-loop/pixels.json")  # hash of an image's file -> hash of its pixels

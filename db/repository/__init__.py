@@ -21,6 +21,7 @@ from db.repository.annotations import (
     state_of,
     withdrawn_samples,
 )
+from db.repository.blind_answers import BlindAnswer, accepted_blind
 from db.repository.chain import first_break
 from db.repository.chain import head as chain_head
 from db.repository.events import events, find_event, record_event
@@ -49,8 +50,10 @@ from db.repository.training import (
 )
 
 __all__ = [
+    "BlindAnswer",
     "NewQueryItem",
     "RoundAnswers",
+    "accepted_blind",
     "accepted_items",
     "add_domain",
     "add_round",

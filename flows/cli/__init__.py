@@ -18,6 +18,7 @@ from flows.cli import (
     learning,
     models,
     outside,
+    review,
     shift,
     verify,
     versions,
@@ -377,6 +378,7 @@ for module in (versions, verify, backup, outside):
         main.add_command(command)
 main.add_command(watch.watch)
 main.add_command(shift.shift)
+main.add_command(review.review)
 
 
 def _loop(workspace: Path) -> Any:

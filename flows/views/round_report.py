@@ -10,6 +10,8 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
+from db.repository import accepted_blind
+from db.session import session_scope
 from flows.domains.shift_on_arrival import images_of, kept_report
 from flows.loop import Loop
 from flows.rounds.encoder_start import weights_warnings
@@ -90,6 +92,7 @@ def render_report(loop: Loop) -> Path:
         push_failure=last_failure(loop, not_pushed),
         weights=tuple(weights_warnings(params)),
         plan=_plan(loop),
+        accepted_blind=_accepted_blind(loop, here),
         idle=idle_time_of(loop, here.domain),
         why_finished=why_finished(advice, spending(loop.workspace.manifest(), params, here.domain)),
     )
@@ -162,6 +165,11 @@ def _plan(loop: Loop) -> tuple[PlannedKnob, ...]:
 
 def _as_in_yaml(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _accepted_blind(loop: Loop, here: Position) -> int:
+    with session_scope(loop.ledger, read_only=True) as session:
+        return len(accepted_blind(session, here.domain))
 
 
 def _query(loop: Loop) -> tuple[QueryItemFacts, ...]:

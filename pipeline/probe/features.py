@@ -38,6 +38,7 @@ from pipeline.training.probes.probe_components import principal_components
 
 NUM_FITTED = 64  # images the components are fitted on, evenly over the pool
 BATCH = 8
+_PER_IMAGE = ("cells", "embeddings", "masks")
 
 Read = Callable[[], Tensor]
 
@@ -80,7 +81,10 @@ def named(embed: EmbedParams) -> str:
 def features_of(
     data: LabelledSet, embed: EmbedParams, image: ImageParams, cache: Path
 ) -> tuple[Features, Features]:
-    """Of the pool and of what judges; read from the folder `cache` if they were made before."""
+    """Of the pool and of what judges; read from the folder `cache` if they were made before.
+
+    Where nothing judges, the second has no images.
+    """
     embed = settled(embed)
     if embed.encoder_weights is None:
         say(
@@ -156,12 +160,16 @@ def _make(data: LabelledSet, embed: EmbedParams, size: tuple[int, int], file: Pa
     }
     num_classes = len(data.classes)
     for group, examples in (("pool", data.pool), ("scored", data.scored)):
+        if not examples:
+            made |= {f"{group}_{name}": made[f"pool_{name}"][:0] for name in _PER_IMAGE}
+            continue
         label = f"features of {len(examples)} images, 2 of 2"
         maps = _maps(encoder, embed, _reads(examples, size), label)
         found = list(_projected(maps, components))
         made[f"{group}_cells"] = np.concatenate([cells for cells, _ in found])
         made[f"{group}_embeddings"] = np.concatenate([vectors for _, vectors in found])
-        made[f"{group}_masks"] = np.stack([_mask_of(e, size, num_classes) for e in examples])
+        masks = [load_mask(example.mask, num_classes) for example in examples]
+        made[f"{group}_masks"] = np.stack([cell_classes(mask_HW, size) for mask_HW in masks])
     with replacing(file) as beside, beside.open("wb") as out:
         np.savez(out, **made)  # type: ignore[arg-type]
 
@@ -192,7 +200,8 @@ def _projected(
         yield cells_BPD.half().numpy(), embeddings_BE.numpy()
 
 
-def _mask_of(example: Example, size: tuple[int, int], num_classes: int) -> NDArray[np.uint8]:
-    mask = Image.fromarray(load_mask(example.mask, num_classes))
+def cell_classes(mask_HW: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """classes_P at the centres of cells, of a mask squeezed to `size` (height, width)."""
     width_height = (size[1] // CELL_PX, size[0] // CELL_PX)
-    return np.array(mask.resize(width_height, Image.Resampling.NEAREST)).reshape(-1)
+    small = Image.fromarray(mask_HW).resize(width_height, Image.Resampling.NEAREST)
+    return np.array(small).reshape(-1)

@@ -41,7 +41,7 @@ ORDER = {
         "yaml_text", "reading", "array_files", "row_bands", "layout", "records", "config",
         "runtime", "data", "metrics", "campaign", "report", "acquisition", "models",
         "uncertainty", "inference", "methods", "training", "planning", "stages", "clicks", "probe",
-        "backtest", "drift", "shift", "deploy", "__main__",
+        "label_errors", "backtest", "drift", "shift", "deploy", "__main__",
     ),
     "db": ("ledger_errors", "tables", "session", "copying", "migrations", "repository"),
     "flows": (
@@ -53,6 +53,7 @@ ORDER = {
     "benchmarks": (
         "support", "camvid", "methods", "backtest", "corrections", "adaptation", "shift", "watch",
         "timings", "robustness", "defaults", "gpu", "fidelity", "clicks",
+        "label_errors",
     ),
 }  # fmt: skip
 

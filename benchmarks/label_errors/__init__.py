@@ -1,0 +1,1 @@
+"""Planted label errors: how early a review lists them."""

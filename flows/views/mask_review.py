@@ -1,0 +1,106 @@
+"""Which answers a second pair of eyes should look at first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from db.repository import BlindAnswer, accepted_blind, latest_accepted
+from db.session import session_scope
+from flows.loop import Loop
+from pipeline import layout
+from pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipeline.label_errors.reviewed_masks import ReviewedMask
+
+PAGE = layout.REPORT.with_name("review.html")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskReview:
+    """What may be wrong with a workspace's masks."""
+
+    masks: tuple[ReviewedMask, ...]
+    """The likeliest label error first, at most as many as asked for."""
+    num_judged: int
+    """Masks that were looked at."""
+    annotators: dict[str, str]
+    """`sample_id -> whose answer its mask is`; masks that came with the domain are not there."""
+    accepted_blind: tuple[BlindAnswer, ...]
+
+
+def review_workspace(loop: Loop, domain: str | None, limit: int) -> MaskReview:
+    """Of the merged masks of one domain, or of all; the split test is not looked at.
+
+    Writes report/review.html with a picture of each.
+    """
+    from pipeline.label_errors.review_page import render_review
+    from pipeline.label_errors.reviewed_masks import review_masks
+
+    params = loop.read_params()
+    if domain is not None and domain not in params.domains:
+        raise ConfigError(f"--domain {domain!r}: expected one of {list(params.domains)}")
+    chosen = [domain] if domain is not None else list(params.domains)
+    samples = [
+        sample
+        for sample in loop.workspace.manifest()
+        if sample.mask and sample.split != "test" and sample.domain in chosen
+    ]
+    found = review_masks(loop.root, params, samples)[:limit]
+    with session_scope(loop.ledger, read_only=True) as session:
+        counting = latest_accepted(session)
+        blind = tuple(one for name in chosen for one in accepted_blind(session, name))
+    merged = {sample.sample_id: sample.mask_sha256 for sample in samples}
+    review = MaskReview(
+        masks=tuple(found),
+        num_judged=len(samples),
+        annotators={
+            name: row.annotator
+            for name, row in counting.items()
+            if merged.get(name) == row.mask_sha256
+        },
+        accepted_blind=blind,
+    )
+    blind_rows = [vars(one) for one in blind]
+    render_review(loop.root, params.classes, found, blind_rows, loop.root / PAGE)
+    return review
+
+
+def plain_review(review: MaskReview) -> dict[str, Any]:
+    """Values for `--json`."""
+    from dataclasses import asdict
+
+    masks = [
+        asdict(one) | {"score": one.score, "annotator": review.annotators.get(one.sample_id)}
+        for one in review.masks
+    ]
+    for mask in masks:
+        for part in mask["parts"]:
+            part["box"] = list(part["box"])
+    return {
+        "num_judged": review.num_judged,
+        "masks": masks,
+        "accepted_blind": [asdict(one) for one in review.accepted_blind],
+    }
+
+
+def review_lines(review: MaskReview, root: Path) -> list[str]:
+    """For people: one line per mask and answer."""
+    lines = [f"{review.num_judged} masks judged, the likeliest errors first:"]
+    for place, one in enumerate(review.masks, start=1):
+        part, who = one.parts[0], review.annotators.get(one.sample_id, "came with the domain")
+        lines.append(
+            f"{place:3d}. {one.sample_id}: painted {part.painted}, "
+            f"{'' if part.sure else 'rather '}{part.likeliest} ({part.image_share:.1%} of the "
+            f"image at {part.box}; {who})"
+        )
+    if not review.masks:
+        lines.append("     none: no model that did not learn from a mask is sure against it")
+    for answer in review.accepted_blind:
+        lines.append(
+            f"accepted unseen: {answer.item_id} by {answer.annotator} after {answer.lead_s:.1f} s, "
+            f"nothing changed, uncertainty {answer.uncertainty:.2f}"
+        )
+    return [*lines, f"With pictures: {root / PAGE}"]
