@@ -1,8 +1,8 @@
 """How early a review lists planted errors: `python -m benchmarks.label_errors --data DIR`.
 
 DIR holds camvid/, dsb2018/ and encoders/. Images are of the split test, on which nothing of the
-score was chosen, or of train with --split train. Every mask is judged by a head that did not learn from
-it. Writes results/label_errors.{json,md}; exit code 1 where a bar is missed.
+score was chosen, or of train with --split train. Every mask is judged by a head that did not learn
+from it. Writes results/label_errors.{json,md}; exit code 1 where a bar is missed.
 """
 
 from __future__ import annotations
@@ -11,20 +11,23 @@ import argparse
 import os
 import statistics
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from benchmarks.label_errors.planting import Planted, remove_nuclei, swap_classes
+from benchmarks.label_errors.planting import Mask, Planted, remove_nuclei, swap_classes
 from benchmarks.support import RESULTS, machine, table
 from pipeline.config.params import EmbedParams, ImageParams
 from pipeline.data.formats import FORMATS
 from pipeline.data.formats.images import load_mask
-from pipeline.data.labelled_folder import Example, LabelledSet, read_labelled_set
+from pipeline.data.labelled_folder import LabelledSet, read_labelled_set
 from pipeline.files import write_json, write_text
 from pipeline.label_errors.masks_judged import JudgedMask, judge_masks
+from pipeline.models.probe import CELL_PX
 from pipeline.probe.features import Features, cell_classes, features_of
 from pipeline.runtime.torch_settings import settle_torch
 
@@ -51,13 +54,11 @@ def main() -> int:
     torch.set_num_threads(1)
     args.cache.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {"split": args.split, "machine": machine(), "camvid": {}}
-    pool, features = _features(args.data, "camvid", args.split, args.cache)
+    pool = _pool(args.data, "camvid", args.split, args.cache)
     for share in LEAST_SHARES:
-        found["camvid"][str(share)] = [
-            _swapped(pool, features, seed, share) for seed in range(args.seeds)
-        ]
-    pool, features = _features(args.data, "dsb2018", args.split, args.cache)
-    found["dsb2018"] = [_removed(pool, features, seed) for seed in range(args.seeds)]
+        found["camvid"][str(share)] = [_swapped(pool, seed, share) for seed in range(args.seeds)]
+    pool = _pool(args.data, "dsb2018", args.split, args.cache)
+    found["dsb2018"] = [_removed(pool, seed) for seed in range(args.seeds)]
     text = "\n".join(_report(found))
     if args.split == "test":
         write_json(RESULTS / "label_errors.json", found)
@@ -66,13 +67,22 @@ def main() -> int:
     return 0 if all(found["held"].values()) else 1
 
 
-def _features(root: Path, name: str, split: str, cache: Path) -> tuple[LabelledSet, Features]:
-    """POOL images spread evenly over a split, and what a frozen encoder says about them."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pool:
+    """Images of one data set, and what a frozen encoder says about them."""
+
+    data: LabelledSet
+    features: Features
+    size: tuple[int, int]
+    """Height and width that they are squeezed to."""
+
+
+def _pool(root: Path, name: str, split: str, cache: Path) -> Pool:
+    """POOL images spread evenly over a split."""
     given = read_labelled_set(FORMATS["folder"](root / name), "test")
-    images: tuple[Example, ...] = given.scored if split == "test" else given.pool
-    some = tuple(
-        images[i] for i in np.linspace(0, len(images) - 1, min(POOL, len(images))).astype(int)
-    )
+    images = given.scored if split == "test" else given.pool
+    rows = np.linspace(0, len(images) - 1, min(POOL, len(images))).astype(int)
+    some = tuple(images[row] for row in rows)
     data = LabelledSet(classes=given.classes, pool=some, scored=())
     embed = EmbedParams(
         encoder="tu-mobilenetv2_100",
@@ -81,35 +91,43 @@ def _features(root: Path, name: str, split: str, cache: Path) -> tuple[LabelledS
         normalisation="symmetric",
     )
     height, width = SIZES[name]
-    return data, features_of(data, embed, ImageParams(height_px=height, width_px=width), cache)[0]
+    image = ImageParams(height_px=height, width_px=width)
+    features, _ = features_of(data, embed, image, cache)
+    return Pool(data=data, features=features, size=SIZES[name])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Judged:
+    """Masks with planted errors, and what is said of them."""
+
+    planted: list[Planted]
+    masks: list[JudgedMask]
+    size: tuple[int, int]
 
 
 def _judged(
-    data: LabelledSet, features: Features, seed: int, plant: Callable[..., list[Planted]]
-) -> tuple[list[Planted], list[JudgedMask], tuple[int, int]]:
+    pool: Pool, seed: int, plant: Callable[[list[Mask], np.random.Generator], list[Planted]]
+) -> Judged:
     """Errors planted into MASKS masks, and what is said of these."""
     rng = np.random.default_rng(seed)
+    data, features, size = pool.data, pool.features, pool.size
     rows = rng.choice(len(data.pool), min(MASKS, len(data.pool)), replace=False)
     num_classes = len(data.classes)
     masks = [load_mask(data.pool[row].mask, num_classes).copy() for row in rows]
     planted = plant(masks, rng)
-    size = SIZES["camvid" if num_classes > 3 else "dsb2018"]
     cells_NP = np.stack([cell_classes(mask_HW, size) for mask_HW in masks])
-    size_hw = (size[0] // 4, size[1] // 4)
-    judged = judge_masks(features.cells_NPD[rows], cells_NP, size_hw, num_classes, seed=seed)
-    return planted, judged, size
+    size_hw = (size[0] // CELL_PX, size[1] // CELL_PX)
+    judged = judge_masks(features.cells_NPD[rows], cells_NP, size_hw, num_classes, seed)
+    return Judged(planted=planted, masks=judged, size=size)
 
 
-def _swapped(data: LabelledSet, features: Features, seed: int, share: float) -> dict[str, Any]:
+def _swapped(pool: Pool, seed: int, share: float) -> dict[str, Any]:
     """Where the masks with a swapped component stand in the review."""
-
-    def plant(masks: list[Any], rng: np.random.Generator) -> list[Planted]:
-        return swap_classes(masks, NUM_SWAPPED, share, rng)
-
-    planted, judged, _ = _judged(data, features, seed, plant)
-    order = [mask.row for mask in judged]
-    by_softmin = [m.row for m in sorted(judged, key=lambda mask: mask.quality)]
-    rows = [one.row for one in planted]
+    found = _judged(pool, seed, lambda masks, rng: swap_classes(masks, NUM_SWAPPED, share, rng))
+    order = [mask.row for mask in found.masks]
+    by_softmin = [m.row for m in sorted(found.masks, key=lambda mask: mask.quality)]
+    rows = [one.row for one in found.planted]
+    names = pool.data.classes
     return {
         "seed": seed,
         "ranks": sorted(order.index(row) + 1 for row in rows),
@@ -117,31 +135,27 @@ def _swapped(data: LabelledSet, features: Features, seed: int, share: float) -> 
         "found": sum(order.index(row) < FIRST for row in rows),
         "found_by_softmin": sum(by_softmin.index(row) < FIRST for row in rows),
         "swapped": [
-            f"{data.classes[one.was]} -> {data.classes[one.becomes]}, {one.pixels} px"
-            for one in planted
+            f"{names[one.was]} -> {names[one.becomes]}, {one.pixels} px" for one in found.planted
         ],
     }
 
 
-def _removed(data: LabelledSet, features: Features, seed: int) -> dict[str, Any]:
+def _removed(pool: Pool, seed: int) -> dict[str, Any]:
     """Precision of the list of all parts, down to the one that finds the tenth nucleus."""
-
-    def plant(masks: list[Any], rng: np.random.Generator) -> list[Planted]:
-        return remove_nuclei(masks, NUM_REMOVED, rng)
-
-    planted, judged, size = _judged(data, features, seed, plant)
-    where: dict[int, Any] = {}
-    for number, one in enumerate(planted, start=1):
-        cells_P = cell_classes(one.where_HW.astype(np.uint8), size).astype(bool)
-        where.setdefault(one.row, np.zeros(len(cells_P), int))[cells_P] = number
+    found = _judged(pool, seed, lambda masks, rng: remove_nuclei(masks, NUM_REMOVED, rng))
+    where: dict[int, NDArray[np.int64]] = {}
+    for number, one in enumerate(found.planted, start=1):
+        cells_P = cell_classes(one.where_HW.astype(np.uint8), found.size).astype(bool)
+        where.setdefault(one.row, np.zeros(len(cells_P), np.int64))[cells_P] = number
     listed = sorted(
-        ((mask.row, suspect) for mask in judged for suspect in mask.suspects),
+        ((mask.row, suspect) for mask in found.masks for suspect in mask.suspects),
         key=lambda each: -each[1].score,
     )
     hit: set[int] = set()
     right, precision = 0, 0.0
     for place, (row, suspect) in enumerate(listed, start=1):
-        numbers_M = where.get(row, np.zeros(suspect.cells_hw.size, int))[suspect.cells_hw.ravel()]
+        cells_P = suspect.cells_hw.ravel()
+        numbers_M = where[row][cells_P] if row in where else np.zeros(cells_P.sum(), np.int64)
         if 2 * np.count_nonzero(numbers_M) >= len(numbers_M):
             right += 1
             hit |= set(numbers_M[numbers_M > 0].tolist())
@@ -171,7 +185,7 @@ def _report(found: dict[str, Any]) -> list[str]:
         f"By `python -m benchmarks.label_errors`, images of the split {found['split']}; "
         f"{found['machine']}.",
         "",
-        f"CamVid: in {NUM_SWAPPED} of {MASKS} masks one connected component, drawn at random, "
+        f"CamVid: in {NUM_SWAPPED} of {MASKS} masks a connected component, drawn at random, "
         "becomes another class that the image has. How many of these masks are among the first "
         f"{FIRST} of the review (the bar is 4); `softmin` orders by cleanlab's score of the image.",
         "",

@@ -173,7 +173,7 @@ class Report:
     plan: tuple[PlannedKnob, ...] = ()
     """What stood at auto in params.yaml and what stood beside it; none without a plan."""
     accepted_blind: int = 0
-    """Answers of this domain that were submitted in a moment, unchanged, where a model was unsure."""
+    """Answers of this domain submitted in a moment, unchanged, where a model was unsure."""
     idle: IdleTime | None = None
     """Of the people of this domain's campaign; None before anything was asked."""
     why_finished: str = ""

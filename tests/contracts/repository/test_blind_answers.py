@@ -11,7 +11,6 @@ from db import repository as ledger_repository
 from tests.contracts.repository.recording import STEMS, answer, prepare, row
 
 
-
 def asked(session: Session, **changes: Any) -> None:
     """Round 1 asks for four images; of c and d the model is unsure."""
     prepare(session)
