@@ -54,10 +54,10 @@ def main() -> int:
     torch.set_num_threads(1)
     args.cache.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {"split": args.split, "machine": machine(), "camvid": {}}
-    pool = _pool(args.data, "camvid", args.split, args.cache)
+    pool = _ground(args.data, "camvid", args.split, args.cache)
     for share in LEAST_SHARES:
         found["camvid"][str(share)] = [_swapped(pool, seed, share) for seed in range(args.seeds)]
-    pool = _pool(args.data, "dsb2018", args.split, args.cache)
+    pool = _ground(args.data, "dsb2018", args.split, args.cache)
     found["dsb2018"] = [_removed(pool, seed) for seed in range(args.seeds)]
     text = "\n".join(_report(found))
     if args.split == "test":
@@ -68,7 +68,7 @@ def main() -> int:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Pool:
+class Ground:
     """Images of one data set, and what a frozen encoder says about them."""
 
     data: LabelledSet
@@ -77,7 +77,7 @@ class Pool:
     """Height and width that they are squeezed to."""
 
 
-def _pool(root: Path, name: str, split: str, cache: Path) -> Pool:
+def _ground(root: Path, name: str, split: str, cache: Path) -> Ground:
     """POOL images spread evenly over a split."""
     given = read_labelled_set(FORMATS["folder"](root / name), "test")
     images = given.scored if split == "test" else given.pool
@@ -93,11 +93,11 @@ def _pool(root: Path, name: str, split: str, cache: Path) -> Pool:
     height, width = SIZES[name]
     image = ImageParams(height_px=height, width_px=width)
     features, _ = features_of(data, embed, image, cache)
-    return Pool(data=data, features=features, size=SIZES[name])
+    return Ground(data=data, features=features, size=SIZES[name])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Judged:
+class JudgedGround:
     """Masks with planted errors, and what is said of them."""
 
     planted: list[Planted]
@@ -106,8 +106,8 @@ class Judged:
 
 
 def _judged(
-    pool: Pool, seed: int, plant: Callable[[list[Mask], np.random.Generator], list[Planted]]
-) -> Judged:
+    pool: Ground, seed: int, plant: Callable[[list[Mask], np.random.Generator], list[Planted]]
+) -> JudgedGround:
     """Errors planted into MASKS masks, and what is said of these."""
     rng = np.random.default_rng(seed)
     data, features, size = pool.data, pool.features, pool.size
@@ -118,10 +118,10 @@ def _judged(
     cells_NP = np.stack([cell_classes(mask_HW, size) for mask_HW in masks])
     size_hw = (size[0] // CELL_PX, size[1] // CELL_PX)
     judged = judge_masks(features.cells_NPD[rows], cells_NP, size_hw, num_classes, seed)
-    return Judged(planted=planted, masks=judged, size=size)
+    return JudgedGround(planted=planted, masks=judged, size=size)
 
 
-def _swapped(pool: Pool, seed: int, share: float) -> dict[str, Any]:
+def _swapped(pool: Ground, seed: int, share: float) -> dict[str, Any]:
     """Where the masks with a swapped component stand in the review."""
     found = _judged(pool, seed, lambda masks, rng: swap_classes(masks, NUM_SWAPPED, share, rng))
     order = [mask.row for mask in found.masks]
@@ -140,7 +140,7 @@ def _swapped(pool: Pool, seed: int, share: float) -> dict[str, Any]:
     }
 
 
-def _removed(pool: Pool, seed: int) -> dict[str, Any]:
+def _removed(pool: Ground, seed: int) -> dict[str, Any]:
     """Precision of the list of all parts, down to the one that finds the tenth nucleus."""
     found = _judged(pool, seed, lambda masks, rng: remove_nuclei(masks, NUM_REMOVED, rng))
     where: dict[int, NDArray[np.int64]] = {}
@@ -204,7 +204,7 @@ def _report(found: dict[str, Any]) -> list[str]:
         ),
         "",
         f"DSB2018: {NUM_REMOVED} nuclei of {MASKS} masks are painted over with background. All "
-        "parts in order of their score; what was wrong in the masks before counts as a false alarm.",
+        "parts in order of their score; what was wrong in them before counts as a false alarm.",
         "",
         *table([{**row, "seed": str(row["seed"])} for row in found["dsb2018"]]),
         "",

@@ -18,7 +18,6 @@ from flows.cli import (
     learning,
     models,
     outside,
-    review,
     shift,
     verify,
     versions,
@@ -378,7 +377,6 @@ for module in (versions, verify, backup, outside):
         main.add_command(command)
 main.add_command(watch.watch)
 main.add_command(shift.shift)
-main.add_command(review.review)
 
 
 def _loop(workspace: Path) -> Any:

@@ -11,6 +11,7 @@ from db.session import session_scope
 from flows.loop import Loop
 from pipeline import layout
 from pipeline.errors import ConfigError
+from pipeline.runtime.torch_settings import settle_torch
 
 if TYPE_CHECKING:
     from pipeline.label_errors.reviewed_masks import ReviewedMask
@@ -36,6 +37,7 @@ def review_workspace(loop: Loop, domain: str | None, limit: int) -> MaskReview:
 
     Writes report/review.html with a picture of each.
     """
+    settle_torch()
     from pipeline.label_errors.review_page import render_review
     from pipeline.label_errors.reviewed_masks import review_masks
 

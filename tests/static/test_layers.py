@@ -39,7 +39,7 @@ ORDER = {
     "pipeline": (
         "errors", "types", "ids", "plain_text", "class_names", "class_colours", "files",
         "yaml_text", "reading", "array_files", "row_bands", "layout", "records", "config",
-        "runtime", "data", "metrics", "campaign", "report", "acquisition", "models",
+        "runtime", "data", "metrics", "consensus", "campaign", "report", "acquisition", "models",
         "uncertainty", "inference", "methods", "training", "planning", "stages", "clicks", "probe",
         "label_errors", "backtest", "drift", "shift", "deploy", "__main__",
     ),
