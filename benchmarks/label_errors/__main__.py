@@ -31,7 +31,7 @@ from pipeline.models.probe import CELL_PX
 from pipeline.probe.features import Features, cell_classes, features_of
 from pipeline.runtime.torch_settings import settle_torch
 
-POOL, MASKS = 120, 60  # images looked at; of them those of one seed
+POOL, MASKS = 70, 60  # images looked at; of them those of one seed
 FIRST, NUM_SWAPPED, NUM_REMOVED = 8, 5, 20
 LEAST_SHARES = (0.01, 0.005)  # of the image: components that are swapped are no smaller
 BARS = {"found of 5": 4.0, "precision at recall .5": 0.5}

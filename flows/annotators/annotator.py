@@ -171,6 +171,9 @@ class Annotator(Protocol):
         """Put an answer back that the tool lost: `result`, `was_cancelled`, `lead_time`,
         `ground_truth`."""
 
+    def ask_two(self, task_ids: Sequence[int]) -> None:
+        """Give these tasks to a second person too, once the first has answered."""
+
     def note(self, task: ToolTask, changes: Mapping[str, str]) -> None:
         """Change what a task shows people beside its image."""
 

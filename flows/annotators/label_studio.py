@@ -186,6 +186,12 @@ class LabelStudio:
         made = self.http.post(f"/api/tasks/{task_id}/annotations/", dict(answer))
         return pulled_annotation(made, task_id)
 
+    def ask_two(self, task_ids: Sequence[int]) -> None:
+        """As the protocol says: without assignment a task stays in everybody's queue until it has
+        as many answers as its `overlap`, but for those who answered it."""
+        for task_id in task_ids:
+            self.http.patch(f"/api/tasks/{task_id}/", {"overlap": 2})
+
     def note(self, task: ToolTask, changes: Mapping[str, str]) -> None:
         """As the protocol says."""
         self.http.patch(f"/api/tasks/{task.task_id}/", {"data": {**task.data, **changes}})

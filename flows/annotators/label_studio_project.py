@@ -21,6 +21,8 @@ SAMPLING = "Uncertainty sampling"  # lowest score of project.model_version first
 TAB = "To label, most uncertain first"
 RETURNED_TAB = "Sent back"  # longer titles are cut in the page
 RETURNED = "returned"  # a column of tasks whose answer could not be read
+DISAGREEMENT = "disagreement"  # a column of tasks whose answers by two people differ
+DISAGREEMENTS_TAB, DONE_TAB = "Disagreements", "Done"
 _MADE = "Made by ssl-loop, which sends the tasks and collects the annotations."
 _MARK = re.compile(r"ssl-loop ([0-9a-f]{12}) ([a-z0-9_-]+)")
 # Columns of the Data Manager that only say what an open task cannot have yet, or twice the same.
@@ -255,7 +257,8 @@ def create_project(
         "maximum_annotations": 1,
     }
     project_id = expect(http.post("/api/projects/", body), "id", int)
-    for tab in (_tab(), _returned_tab()):
+    marked = ((DISAGREEMENTS_TAB, DISAGREEMENT), (RETURNED_TAB, RETURNED))
+    for tab in (_tab(), *(_marked_tab(*each) for each in marked), _done_tab()):
         http.post("/api/dm/views/", {"project": project_id, "data": tab})
     return project_id
 
@@ -359,16 +362,32 @@ def _tab() -> dict[str, Any]:
     }
 
 
-def _returned_tab() -> dict[str, Any]:
-    """Tasks whose answer could not be read; the reason stands above the image."""
-    returned = {
-        "filter": f"filter:tasks:data.{RETURNED}",
+def _marked_tab(title: str, column: str) -> dict[str, Any]:
+    """Tasks that say "yes" in a column; the reason is a column too, and stands above the image."""
+    marked = {
+        "filter": f"filter:tasks:data.{column}",
         "operator": "equal",
         "type": "String",
         "value": "yes",
     }
     return {
-        "title": RETURNED_TAB,
+        "title": title,
         "type": "list",
-        "filters": {"conjunction": "and", "items": [returned]},
+        "filters": {"conjunction": "and", "items": [marked]},
+    }
+
+
+def _done_tab() -> dict[str, Any]:
+    """Tasks with an answer, the newest first."""
+    answered = {
+        "filter": "filter:tasks:total_annotations",
+        "operator": "greater",
+        "type": "Number",
+        "value": 0,
+    }
+    return {
+        "title": DONE_TAB,
+        "type": "list",
+        "ordering": ["-tasks:completed_at"],
+        "filters": {"conjunction": "and", "items": [answered]},
     }

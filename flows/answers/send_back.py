@@ -53,7 +53,7 @@ def _is_readable(state: ItemState) -> bool:
 def _note(loop: Loop, task: ToolTask, row: Annotation | None) -> None:
     if row is None and not task.data.get(RETURNED):
         return  # nothing was said, so nothing is taken back
-    reason = _reason(loop, task.item_id)
+    reason = asked_reason(loop, task.item_id)
     wanted = {"reason": reason, RETURNED: ""}
     if row is not None:
         wanted = {
@@ -89,7 +89,7 @@ def _close_others(loop: Loop, tasks: list[ToolTask]) -> None:
             loop.annotator.note(task, {"reason": said})
 
 
-def _reason(loop: Loop, item_id: str) -> str:
+def asked_reason(loop: Loop, item_id: str) -> str:
     """Why the image was asked for, as it stood above it at first."""
     with session_scope(loop.ledger, read_only=True) as session:
         item = find_query_item(session, item_id)

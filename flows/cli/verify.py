@@ -1,5 +1,5 @@
-"""`ssl-loop verify`, `audit` and `review`: is everything as it must be, did anybody change the past,
-and what should people look at again?
+"""`ssl-loop verify`, `audit` and `review`: is everything as it must be, was the past changed, and
+what should people look at again?
 
 Imports are inside the commands: `--help` answers at once.
 """

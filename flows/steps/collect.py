@@ -23,6 +23,7 @@ from db.session import session_scope
 from db.tables import Annotation, QueryItem, Verdict
 from flows.annotators.annotator import Project, PulledAnnotation, ToolStateError
 from flows.answers.collected_clicks import collect_clicks
+from flows.answers.disagreements import mark_disagreements
 from flows.answers.holdings import Given, Holdings, holdings
 from flows.answers.judge import Question, decode, judge, raw_digest
 from flows.answers.send_back import send_back
@@ -156,6 +157,7 @@ def collect_domain(loop: Loop, domain: str, inputs: Inputs, *, trust_gone: bool 
             write_record(loop.root, record_of_row(row))
     send_back(loop, domain, held)
     collect_clicks(loop, domain)
+    mark_disagreements(loop, domain, held)
     return Given(held, pulled.unreadable)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -79,6 +80,8 @@ def _push(loop: Loop, here: Position, project: Project, images: list[QueryImage]
         model_version=here.tag.replace("/", "-"),
         on_progress=lambda done, total: loop.log(f"sent {done}/{total}"),
     )
+    twice = asked_of_two([task.item_id for task in pushed], loop.read_params().annotation.overlap)
+    loop.annotator.ask_two([task.task_id for task in pushed if task.item_id in twice])
     with session_scope(loop.ledger) as session:
         for task in pushed:
             record_ls_task(
@@ -89,6 +92,13 @@ def _push(loop: Loop, here: Position, project: Project, images: list[QueryImage]
                 prediction_id=task.prediction_id,
                 pre_annotation=task.result,
             )
+
+
+def asked_of_two(item_ids: Sequence[str], share: float) -> set[str]:
+    """The share of a query that two people are asked for: as good as drawn at random, and the same
+    with every try."""
+    ordered = sorted(item_ids, key=lambda name: hashlib.sha256(name.encode()).digest())
+    return set(ordered[: round(share * len(ordered))])
 
 
 def _push_item(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from db.repository import BlindAnswer, accepted_blind, latest_accepted
 from db.session import session_scope
 from flows.loop import Loop
+from flows.views.annotator_agreement import Agreement, agreement_lines, agreement_of
 from pipeline import layout
 from pipeline.errors import ConfigError
 from pipeline.runtime.torch_settings import settle_torch
@@ -30,6 +31,7 @@ class MaskReview:
     annotators: dict[str, str]
     """`sample_id -> whose answer its mask is`; masks that came with the domain are not there."""
     accepted_blind: tuple[BlindAnswer, ...]
+    agreement: Agreement
 
 
 def review_workspace(loop: Loop, domain: str | None, limit: int) -> MaskReview:
@@ -64,6 +66,7 @@ def review_workspace(loop: Loop, domain: str | None, limit: int) -> MaskReview:
             if merged.get(name) == row.mask_sha256
         },
         accepted_blind=blind,
+        agreement=agreement_of(loop, chosen),
     )
     blind_rows = [vars(one) for one in blind]
     render_review(loop.root, params.classes, found, blind_rows, loop.root / PAGE)
@@ -85,6 +88,7 @@ def plain_review(review: MaskReview) -> dict[str, Any]:
         "num_judged": review.num_judged,
         "masks": masks,
         "accepted_blind": [asdict(one) for one in review.accepted_blind],
+        "agreement": asdict(review.agreement),
     }
 
 
@@ -105,4 +109,4 @@ def review_lines(review: MaskReview, root: Path) -> list[str]:
             f"accepted unseen: {answer.item_id} by {answer.annotator} after {answer.lead_s:.1f} s, "
             f"nothing changed, uncertainty {answer.uncertainty:.2f}"
         )
-    return [*lines, f"With pictures: {root / PAGE}"]
+    return [*lines, *agreement_lines(review.agreement), f"With pictures: {root / PAGE}"]

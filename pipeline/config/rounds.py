@@ -64,6 +64,12 @@ class AnnotationParams(Block):
     assist: bool = True
     """Whether `ssl-loop up` starts the server that turns clicks into masks (docs/assist.md), for
     the Label Studio that it starts too."""
+    overlap: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of a query's images that two people are asked for, drawn at random. No round waits for
+    the second answer."""
+    disagree_below: Annotated[float, Field(ge=0, le=1)] = 0.7
+    """Mean Jaccard index over the classes below which two people's answers to an image disagree:
+    its task then asks for a third look."""
 
 
 class WatchParams(Block):

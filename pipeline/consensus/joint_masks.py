@@ -51,10 +51,10 @@ def staple(masks: Sequence[Mask], num_classes: int) -> Staple:
     prior_K = np.einsum("nrk,n->k", given_NRK, counts_N).astype(np.float64)
     prior_K /= max(prior_K.sum(), 1.0)
     wrong = (1 - FIRST_ACCURACY) / max(1, num_classes - 1)
-    first_KK = np.full((num_classes, num_classes), wrong)
+    first_KK: NDArray[np.float64] = np.full((num_classes, num_classes), wrong)
     np.fill_diagonal(first_KK, FIRST_ACCURACY)
-    performance_RKK = np.repeat(first_KK[None], len(masks), axis=0)
-    truth_NK = np.zeros((len(patterns_NR), num_classes))
+    performance_RKK: NDArray[np.float64] = np.repeat(first_KK[None], len(masks), axis=0)
+    truth_NK: NDArray[np.float64] = np.zeros((len(patterns_NR), num_classes))
     for _ in range(MOST_STEPS):
         before_NK, truth_NK = truth_NK, _truth(given_NRK, prior_K, performance_RKK)
         performance_RKK = _performance(given_NRK, truth_NK, counts_N, performance_RKK)

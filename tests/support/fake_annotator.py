@@ -26,6 +26,7 @@ from flows.annotators.annotator import (
 from flows.annotators.masks import encode_result, labels_for
 from pipeline.files import write_json
 
+PERSON = "people@example.com"
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -188,6 +189,10 @@ class FakeAnnotator:
         )
         return _pulled(self._read()["annotations"][str(number)])
 
+    def ask_two(self, task_ids: Sequence[int]) -> None:
+        for task_id in task_ids:
+            self.change_data(task_id, overlap="2")
+
     def note(self, task: ToolTask, changes: Mapping[str, str]) -> None:
         self.change_data(task.task_id, **changes)
 
@@ -226,10 +231,21 @@ class FakeAnnotator:
         """All annotations that are there."""
         return [row["id"] for row in self._read()["annotations"].values()]
 
-    def answer(self, item_id: str, mask_HW: np.ndarray) -> int:
+    def answer(self, item_id: str, mask_HW: np.ndarray, person: str = PERSON) -> int:
         """Submit a fresh mask; returns the annotation's id."""
         result = encode_result(mask_HW, self.class_names, f"person/{item_id}")
-        return self._add(self.task_id(item_id), result)
+        number = self._add(self.task_id(item_id), result)
+        self._set(number, person=person)
+        return number
+
+    def star(self, annotation_id: int) -> None:
+        """Set the star of an answer."""
+        self.update(annotation_id, ground_truth=True)
+
+    def _set(self, annotation_id: int, **values: Any) -> None:
+        state = self._read()
+        state["annotations"][str(annotation_id)] |= values
+        self._write(state)
 
     def submit(self, item_id: str, result: list[Any]) -> int:
         """Submit entries as they are."""
@@ -348,7 +364,7 @@ def _pulled(row: dict[str, Any]) -> PulledAnnotation:
     return PulledAnnotation(
         annotation_id=row["id"],
         task_id=row["task_id"],
-        annotator="people@example.com",
+        annotator=row.get("person", PERSON),
         lead_time_s=30.0,
         created_at=_moment(row["created"]),
         updated_at=_moment(row["updated"]),
