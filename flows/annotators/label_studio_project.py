@@ -19,10 +19,11 @@ from pipeline.errors import ServiceError
 MIN_TITLE, MAX_TITLE = 3, 50  # Label Studio's
 SAMPLING = "Uncertainty sampling"  # lowest score of project.model_version first
 TAB = "To label, most uncertain first"
-RETURNED_TAB = "Sent back"  # longer titles are cut in the page
+RETURNED_TAB = "Returned"  # longer titles are cut in the page
 RETURNED = "returned"  # a column of tasks whose answer could not be read
 DISAGREEMENT = "disagreement"  # a column of tasks whose answers by two people differ
-DISAGREEMENTS_TAB, DONE_TAB = "Disagreements", "Done"
+REVIEW = "review"  # a column of tasks whose answer a review doubts
+REVIEW_TAB, DISAGREEMENTS_TAB, DONE_TAB = "Review", "Disagreements", "Done"
 _MADE = "Made by ssl-loop, which sends the tasks and collects the annotations."
 _MARK = re.compile(r"ssl-loop ([0-9a-f]{12}) ([a-z0-9_-]+)")
 # Columns of the Data Manager that only say what an open task cannot have yet, or twice the same.
@@ -257,7 +258,11 @@ def create_project(
         "maximum_annotations": 1,
     }
     project_id = expect(http.post("/api/projects/", body), "id", int)
-    marked = ((DISAGREEMENTS_TAB, DISAGREEMENT), (RETURNED_TAB, RETURNED))
+    marked = (
+        (REVIEW_TAB, REVIEW),
+        (DISAGREEMENTS_TAB, DISAGREEMENT),
+        (RETURNED_TAB, RETURNED),
+    )
     for tab in (_tab(), *(_marked_tab(*each) for each in marked), _done_tab()):
         http.post("/api/dm/views/", {"project": project_id, "data": tab})
     return project_id

@@ -98,24 +98,30 @@ def audit(last: int | None, contains: str | None, as_json: bool, workspace: Path
     show_default=True,
     help="How many masks are listed.",
 )
+@click.option(
+    "--send", is_flag=True, help="Mark their tasks in the annotation tool: its tab Review."
+)
 @AS_JSON
 @WORKSPACE
-def review(workspace: Path, domain: str | None, limit: int, as_json: bool) -> None:
+def review(workspace: Path, domain: str | None, limit: int, **flags: bool) -> None:
     """Masks in which people may have erred, the likeliest first.
 
     Every merged mask is judged by a small model that learnt from the other masks, and listed where
-    that is sure of another class than was painted: which class, where, whose answer. Answers that
+    that is sure against what was painted: which class, where, whose answer. Answers that
     were submitted in a moment with nothing changed, where the model was unsure, are listed too.
     Pictures go to report/review.html. Masks of the split test are left alone. docs/review.md says
     how far this can be trusted.
     """
     settle_torch()
     from flows.loop import open_loop
-    from flows.views.mask_review import plain_review, review_lines, review_workspace
+    from flows.views.mask_review import plain_review, review_lines, review_workspace, send_review
 
     with open_loop(workspace) as loop:
         found = review_workspace(loop, domain, limit)
-        if as_json:
+        if flags["send"]:
+            marked = send_review(loop, domain, found)
+            click.echo(f"{marked} task(s) are in the tab Review", err=flags["as_json"])
+        if flags["as_json"]:
             echo_json(plain_review(found))
             return
         for line in review_lines(found, loop.root):

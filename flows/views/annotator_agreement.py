@@ -27,7 +27,7 @@ class PairAgreement:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Agreement:
+class PeoplesAgreement:
     """Of all people, over the images that two or more answered."""
 
     images: int
@@ -41,7 +41,7 @@ class Agreement:
     """Share of the other pixels to which STAPLE gives another class than the majority."""
 
 
-def agreement_of(loop: Loop, domains: Iterable[str]) -> Agreement:
+def agreement_of(loop: Loop, domains: Iterable[str]) -> PeoplesAgreement:
     """Of the standing answers whose masks are at hand."""
     names = loop.read_params().classes
     with session_scope(loop.ledger, read_only=True) as session:
@@ -69,7 +69,7 @@ def agreement_of(loop: Loop, domains: Iterable[str]) -> Agreement:
     everybody: dict[int, ClassAgreement] = {}
     for found in totals.values():
         everybody = _added(everybody, found)
-    return Agreement(
+    return PeoplesAgreement(
         images=images,
         by_class={
             names[index]: {"jaccard": one.jaccard, "boundary_f": one.boundary_f}
@@ -102,7 +102,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def agreement_lines(found: Agreement) -> list[str]:
+def agreement_lines(found: PeoplesAgreement) -> list[str]:
     """For people; nothing where nobody answered what another did."""
     if not found.images:
         return []

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from db.repository import BlindAnswer, accepted_blind, latest_accepted
 from db.session import session_scope
+from flows.answers.look_again import mark_for_review
 from flows.loop import Loop
-from flows.views.annotator_agreement import Agreement, agreement_lines, agreement_of
+from flows.views.annotator_agreement import PeoplesAgreement, agreement_lines, agreement_of
 from pipeline import layout
 from pipeline.errors import ConfigError
 from pipeline.runtime.torch_settings import settle_torch
@@ -31,7 +32,7 @@ class MaskReview:
     annotators: dict[str, str]
     """`sample_id -> whose answer its mask is`; masks that came with the domain are not there."""
     accepted_blind: tuple[BlindAnswer, ...]
-    agreement: Agreement
+    agreement: PeoplesAgreement
 
 
 def review_workspace(loop: Loop, domain: str | None, limit: int) -> MaskReview:
@@ -71,6 +72,18 @@ def review_workspace(loop: Loop, domain: str | None, limit: int) -> MaskReview:
     blind_rows = [vars(one) for one in blind]
     render_review(loop.root, params.classes, found, blind_rows, loop.root / PAGE)
     return review
+
+
+def send_review(loop: Loop, domain: str | None, review: MaskReview) -> int:
+    """Mark the tasks of the listed masks in the annotation tool; how many say so now."""
+    doubts = {
+        one.sample_id: f"painted {one.parts[0].painted}, the model sees "
+        f"{'' if one.parts[0].sure else 'rather '}{one.parts[0].likeliest} near pixel "
+        f"{one.parts[0].box.x}, {one.parts[0].box.y}"
+        for one in review.masks
+    }
+    chosen = [domain] if domain is not None else list(loop.read_params().domains)
+    return sum(mark_for_review(loop, name, doubts) for name in chosen)
 
 
 def plain_review(review: MaskReview) -> dict[str, Any]:

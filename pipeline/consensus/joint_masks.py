@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,15 +98,22 @@ def _stacked(masks: Sequence[Mask]) -> Mask:
     return np.stack(list(masks))
 
 
-def _patterns(
-    stacked_RHW: Mask,
-) -> tuple[NDArray[np.uint8], NDArray[np.intp], NDArray[np.int64]]:
-    """How all people labelled a pixel, each way once; the way of every pixel; how often."""
+class _Patterns(NamedTuple):
+    """How all people labelled a pixel, each way once."""
+
+    labels_NR: NDArray[np.uint8]
+    of_pixel_P: NDArray[np.intp]
+    """The way in which each pixel was labelled."""
+    counts_N: NDArray[np.int64]
+    """Pixels that were labelled so."""
+
+
+def _patterns(stacked_RHW: Mask) -> _Patterns:
     flat_PR = stacked_RHW.reshape(len(stacked_RHW), -1).T
-    patterns_NR, inverse_P, counts_N = np.unique(
+    labels_NR, of_pixel_P, counts_N = np.unique(
         flat_PR, axis=0, return_inverse=True, return_counts=True
     )
-    return patterns_NR, inverse_P.reshape(-1), counts_N.astype(np.int64)
+    return _Patterns(labels_NR, of_pixel_P.reshape(-1), counts_N.astype(np.int64))
 
 
 def _votes(patterns_NR: Mask) -> NDArray[np.float64]:

@@ -9,7 +9,14 @@ import pytest
 from flows.annotators import ANNOTATORS
 from flows.annotators.annotator import Annotator, Project
 from flows.annotators.label_studio import LabelStudio, fit_title
-from flows.annotators.label_studio_project import RETURNED_TAB, SAMPLING, TAB
+from flows.annotators.label_studio_project import (
+    DISAGREEMENTS_TAB,
+    DONE_TAB,
+    RETURNED_TAB,
+    REVIEW_TAB,
+    SAMPLING,
+    TAB,
+)
 from pipeline.errors import ServiceError
 from tests.flows.annotators.conftest import CLASSES, MakeItems, answer, owner_of, pull, push
 from tests.support.label_studio_server import Server
@@ -40,7 +47,8 @@ def test_a_project_says_whose_it_is_and_what_annotators_need(
         len({label["background"] for label in labels["labels_attrs"].values()}) == len(CLASSES) + 1
     )
     tabs = annotator.http.get("/api/dm/views/", project=project.project_id)
-    assert [tab["data"]["title"] for tab in tabs] == [TAB, RETURNED_TAB]
+    titles = [TAB, REVIEW_TAB, DISAGREEMENTS_TAB, RETURNED_TAB, DONE_TAB]
+    assert [tab["data"]["title"] for tab in tabs] == titles
 
 
 def test_other_classes_in_a_project_that_exists_are_refused(

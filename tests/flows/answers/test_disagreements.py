@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flows.annotators.label_studio_project import DISAGREEMENT
+from flows.annotators.label_studio_project import DISAGREEMENT, REVIEW
 from flows.answers.disagreements import jaccard
+from flows.answers.look_again import mark_for_review
 from flows.steps.publish import asked_of_two
+from pipeline.ids import sample_of
 from pipeline.records.answers import compare
 from tests.flows.answers.conftest import Desk
 from tests.flows.conftest import truth
@@ -58,6 +60,23 @@ def test_one_persons_second_answer_is_no_disagreement(desk: Desk) -> None:
     desk.people.answer(item, truth(2), person="ana@example.org")
     desk.look()
     assert not task_data(desk, item).get(DISAGREEMENT)
+
+
+def test_a_doubted_answers_task_says_so_until_it_is_doubted_no_more(desk: Desk) -> None:
+    doubted, other = desk.items[:2]
+    reason = task_data(desk, doubted)["reason"]
+    for item in (doubted, other):
+        desk.people.answer(item, truth(1))
+    desk.look()
+    doubts = {sample_of(doubted): "painted road, the model sees car near pixel 4, 8"}
+    assert mark_for_review(desk.loop, "day", doubts) == 1
+    marked = task_data(desk, doubted)
+    assert marked[REVIEW] == "yes"
+    assert marked["reason"].startswith("LOOK AGAIN: painted road, the model sees car")
+    assert REVIEW not in task_data(desk, other)
+    assert mark_for_review(desk.loop, "day", {}) == 0
+    assert task_data(desk, doubted)[REVIEW] == ""
+    assert task_data(desk, doubted)["reason"] == reason
 
 
 def test_the_jaccard_index_is_the_mean_over_the_classes() -> None:
