@@ -15,6 +15,7 @@ from tests.mutants.package import PACKAGE
 from tests.mutants.plans_made import PLANS_MADE
 from tests.mutants.probes import PROBES
 from tests.mutants.rules import RULES
+from tests.mutants.second_look import SECOND_LOOK
 from tests.mutants.tick import TICK_MUTANTS
 from tests.mutants.versions_and_services import VERSIONS_AND_SERVICES
 
@@ -30,4 +31,5 @@ PLANTED: dict[str, tuple[Mutant, ...]] = (
     | LARGE_IMAGES
     | PACKAGE
     | DEPLOYED
+    | SECOND_LOOK
 )
