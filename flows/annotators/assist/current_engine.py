@@ -15,9 +15,7 @@ from pipeline.errors import ServiceError, SslLoopError
 
 LOOK_EVERY_S = 2.0
 TRY_AGAIN_S = 30.0  # after an engine could not be made of files that may be half written
-FIRST_S = (
-    45.0  # a click waits so long for the first engine: a busy machine takes 20 s to import torch
-)
+FIRST_S = 45.0  # for the first engine: torch takes 20 s to import on a busy machine
 
 
 @dataclass(frozen=True, kw_only=True)
