@@ -1,6 +1,6 @@
 """How a round's work grows with the images of a domain, step by step: what people wait for.
 
-`python -m benchmarks.defaults.growth`: a workspace of 1,000, then of 10,000 photographs of 32x32
+`python -m benchmarks.defaults.growth`: a workspace of 1,000, 3,000, 10,000 photographs of 32x32
 pixels, of which 16 are labelled; a tiny network, so that what is measured is the work beside
 the passes, and one pass an image. Every size is kept when it is done. CPU seconds of this process
 and of the programs it starts, for which other work on the machine does not count. `exponent`: of
@@ -33,7 +33,7 @@ from pipeline.runtime.progress import Progress
 from pipeline.stages import acquire, embed, evaluate, predict
 from pipeline.training import train_stage
 
-SIZES = (1000, 10_000)
+SIZES = (1000, 3000, 10_000)
 SIDE_PX, NUM_LABELLED, NUM_VAL, NUM_ANSWERED = 32, 16, 16, 8
 CLASSES = ("ground", "thing", "sky")
 KNOBS: Mapping[str, Mapping[str, Any]] = {
