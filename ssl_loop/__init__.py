@@ -55,6 +55,9 @@ _ELSEWHERE = {
 def __getattr__(name: str) -> Any:
     if name not in _ELSEWHERE:
         raise AttributeError(f"ssl_loop has no {name!r}, expected one of {', '.join(__all__)}")
+    from pipeline.runtime.torch_settings import settle_torch
+
+    settle_torch()
     module, called = _ELSEWHERE[name]
     return getattr(import_module(module), called)
 
@@ -81,11 +84,12 @@ def load_model(
     The work tree stays as it is. `device` as train.device of params.yaml. ModelError where there
     is no trained model, WorkspaceError with near tags for an unknown name.
     """
-    from flows.deploy.named_model import named_model
-    from pipeline.deploy.deployed_model import DeployedModel, ModelChoice
     from pipeline.runtime.torch_settings import settle_torch
 
     settle_torch()
+    from flows.deploy.named_model import named_model
+    from pipeline.deploy.deployed_model import DeployedModel, ModelChoice
+
     with named_model(str(name), Path(workspace)) as found:
         return DeployedModel(ModelChoice(folder=found.folder, members=found.members, device=device))
 
@@ -96,6 +100,9 @@ def predict(model: DeployedModel, images: Sequence[str | Path]) -> Iterator[Pred
     Large images are seen in tiles. DataError for an image that cannot be read, and for a video
     (`ssl-loop predict` takes those).
     """
+    from pipeline.runtime.torch_settings import settle_torch
+
+    settle_torch()
     from pipeline.data.dataset import seen_image
     from pipeline.deploy.deployed_model import ShownImage
     from pipeline.deploy.given_images import files_named, images_of, is_video
@@ -126,8 +133,9 @@ def backtest(request: BacktestRequest) -> dict[str, Any]:
 
     The result is what `ssl-loop backtest --json` writes; finished replays are not repeated.
     """
-    from pipeline.backtest.run import run
     from pipeline.runtime.torch_settings import settle_torch
 
     settle_torch()
+    from pipeline.backtest.run import run
+
     return run(request)

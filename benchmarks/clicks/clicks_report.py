@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from benchmarks.clicks.seconds import Acts, Counted
+from benchmarks.clicks.seconds import Counted, SecondsPerAct
 from benchmarks.support import table
 
 PACES = {"half": 0.5, "as stated": 1.0, "twice": 2.0}
@@ -61,7 +61,7 @@ def _seconds(found: dict[str, Any]) -> list[str]:
     images = [(Counted(**row["outlined"]), Counted(**row["clicked"])) for row in found["images"]]
     rows = []
     for pace, factor in PACES.items():
-        acts = Acts(click=Acts.click * factor)
+        acts = SecondsPerAct(click=SecondsPerAct.click * factor)
         drawn = [one.seconds(acts) for one, _ in images]
         mended = [other.seconds(acts) for _, other in images]
         shares = [b / a for a, b in zip(drawn, mended, strict=True)]
@@ -73,7 +73,7 @@ def _seconds(found: dict[str, Any]) -> list[str]:
                 "share, median": statistics.median(shares),
             }
         )
-    acts = Acts()
+    acts = SecondsPerAct()
     means = {
         name: statistics.fmean(getattr(pair[1], name) for pair in images)
         for name in ("begins", "points", "clicks")

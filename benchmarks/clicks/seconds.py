@@ -32,7 +32,7 @@ Masking = Callable[[Sequence[Click], int], Bools]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Acts:
+class SecondsPerAct:
     """Seconds of each act, waiting for the engine apart."""
 
     begin: float = 1.5
@@ -59,7 +59,7 @@ class Counted:
             clicks=self.clicks + other.clicks,
         )
 
-    def seconds(self, acts: Acts) -> float:
+    def seconds(self, acts: SecondsPerAct) -> float:
         """Of a person's time."""
         return self.begins * acts.begin + self.points * acts.point + self.clicks * acts.click
 

@@ -30,8 +30,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flows.annotators import brush_rle
-from flows.annotators.packed_pixels import Bools, PackedPixels
 from flows.annotators.tools.bitmask import bitmask_alpha
+from flows.annotators.tools.packed_pixels import Bools, PackedPixels
 from flows.annotators.tools.shapes import shape_pixels
 from pipeline.errors import AnnotationError
 from pipeline.plain_text import plain

@@ -25,6 +25,7 @@ from flows.annotators.annotator import (
 )
 from flows.annotators.assist.label_studio_connection import connect_assist
 from flows.annotators.label_studio_answers import pulled_annotation, tool_task
+from flows.annotators.label_studio_hook import ensure_hook
 from flows.annotators.label_studio_http import (
     BodyTooLargeError,
     Http,
@@ -51,13 +52,6 @@ from pipeline.errors import ServiceError
 T = TypeVar("T")
 
 PAGE = 500  # tasks per answer of the list without masks: 0.2 s
-ACTIONS = (
-    "ANNOTATION_CREATED",
-    "ANNOTATIONS_CREATED",
-    "ANNOTATION_UPDATED",
-    "ANNOTATIONS_DELETED",
-    "TASKS_DELETED",
-)
 MAX_ID_CHARACTERS, MAX_IDS = 2000, 50  # of item ids in one URL; proxies cut at 8 kB, encoded
 # Of a task and its annotations, skips too (which /api/tasks/N/annotations leaves out); predictions
 # are left out, since they are as big as the masks.
@@ -197,41 +191,8 @@ class LabelStudio:
         self.http.patch(f"/api/tasks/{task.task_id}/", {"data": {**task.data, **changes}})
 
     def ensure_webhook(self, project: Project, url: str, secret_header: Mapping[str, str]) -> None:
-        """As the protocol says. It is called once, within 1 s, and never again: only a hint.
-
-        A hook of ours at another address is removed: who listens there now would be told the
-        secret.
-        """
-        wanted = {
-            "url": url,
-            "headers": dict(secret_header),
-            "actions": sorted(ACTIONS),
-            "send_payload": False,
-            "send_for_all_actions": False,
-            "is_active": True,
-        }
-        listed = self.http.get("/api/webhooks/", project=project.project_id)
-        hooks = [(expect(hook, "url", str), hook) for hook in expect_list(listed, None, dict)]
-        for there, hook in hooks:
-            headers = expect_or_none(hook, "headers", dict) or {}
-            if there != url and secret_header.keys() & headers.keys():
-                self.http.delete(f"/api/webhooks/{expect(hook, 'id', int)}/")
-        for there, hook in hooks:
-            if there != url:
-                continue
-            actions = sorted(expect_list(hook, "actions", str))
-            if {**hook, "actions": actions} != hook | wanted:
-                self.http.patch(f"/api/webhooks/{expect(hook, 'id', int)}/", wanted)
-            return
-        try:
-            self.http.post("/api/webhooks/", {**wanted, "project": project.project_id})
-        except ServiceError as error:
-            if "reserved network address" not in str(error):
-                raise
-            raise ServiceError(
-                f"{error}. Start Label Studio with LABEL_STUDIO_USE_DEFAULT_BANNED_SUBNETS=false "
-                "to let it call a receiver on this machine or a private network"
-            ) from None
+        """As the protocol says."""
+        ensure_hook(self.http, project.project_id, url, secret_header)
 
     def ensure_assist(self, project: Project, url: str | None, password: str) -> None:
         """As the protocol says."""

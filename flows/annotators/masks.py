@@ -38,7 +38,7 @@ from flows.annotators.entries import (
     Paint,
     read_entries,
 )
-from flows.annotators.packed_pixels import strips
+from flows.annotators.tools.packed_pixels import strips
 from pipeline.errors import AnnotationError, DataError
 from pipeline.plain_text import plain
 from pipeline.records.regions import Box, kept_inside

@@ -60,6 +60,6 @@ def cross_fit(
                 kept = rng.choice(len(rows), MOST_CELLS, replace=False)
                 rows, columns = rows[kept], columns[kept]
             learnt = cells_NPD[rows, columns], masks_NP[rows, columns]
-            heads.append(head.fit(*learnt, num_classes, seed * folds + fold, STEPS))
+            heads.append(head.fit(*learnt, num_classes, seed * folds + fold, head.training(STEPS)))
             progress.advance()
     return OutOfFold(heads=heads, fold_N=fold_N, cells_NPD=cells_NPD)

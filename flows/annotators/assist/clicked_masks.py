@@ -17,7 +17,7 @@ from flows.annotators.assist.current_engine import CurrentEngine
 from flows.annotators.assist.prompts import Prompts, read_prompts
 from flows.annotators.assist.task_images import TaskImages
 from flows.annotators.masks import brush_region
-from flows.annotators.packed_pixels import PackedPixels
+from flows.annotators.tools.packed_pixels import PackedPixels
 from pipeline.clicks.marks import Click
 from pipeline.errors import AnnotationError, SslLoopError
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.clicks.seconds import Acts, Counted, all_things, clicked, outline, outlined
+from benchmarks.clicks.seconds import Counted, SecondsPerAct, all_things, clicked, outline, outlined
 from pipeline.clicks.marks import Click
 
 KNOWN = np.ones((60, 80), bool)
@@ -65,5 +65,5 @@ def test_a_useless_engine_costs_a_click_and_the_outline() -> None:
 
 
 def test_seconds_are_acts_times_their_paces() -> None:
-    acts = Acts(begin=2, point=1, click=3)
+    acts = SecondsPerAct(begin=2, point=1, click=3)
     assert Counted(begins=1, points=4, clicks=2).seconds(acts) == 12

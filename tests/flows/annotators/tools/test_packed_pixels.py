@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flows.annotators import packed_pixels
 from flows.annotators.masks import brush_region, encode_result, read_annotation
-from flows.annotators.packed_pixels import PackedPixels, strips
+from flows.annotators.tools import packed_pixels
+from flows.annotators.tools.packed_pixels import PackedPixels, strips
 
 CLASSES = ["sky", "building", "road", "car"]
 SIZE = (13, 19)
