@@ -20,7 +20,7 @@ from PIL import Image
 
 from benchmarks.support import RESULTS, machine, table
 from pipeline import layout
-from pipeline.config.params import parse_params
+from pipeline.config.params import Params, parse_params
 from pipeline.data.formats import read_classes
 from pipeline.deploy.deployed_model import DeployedModel, ModelChoice
 from pipeline.deploy.folder_run import Outputs, folder_run
@@ -102,16 +102,10 @@ def row(what: str, labels: list[Any], found: list[Any], seconds: float) -> dict[
     }
 
 
-def main() -> None:
-    """Train, compare, write benchmarks/results/deployed_pixels.md."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="camvid/ and encoders/ are there")
-    parser.add_argument("--model", type=Path, help="kept by an earlier run")
-    parser.add_argument("--keep", type=Path, help="a new folder to keep the model in")
-    asked = parser.parse_args()
-    data = asked.data.resolve()
+def settings(data: Path) -> Params:
+    """Of the training and the stage."""
     weights = data / "encoders/mobilenetv2_100_in1k_fp16.safetensors"
-    params = parse_params(
+    return parse_params(
         {
             "classes": list(read_classes(data / "camvid/classes.csv")),
             "domain": "camvid",
@@ -127,6 +121,17 @@ def main() -> None:
             "method": {"name": "supervised"},
         }
     )
+
+
+def main() -> None:
+    """Train, compare, write benchmarks/results/deployed_pixels.md."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="camvid/ and encoders/ are there")
+    parser.add_argument("--model", type=Path, help="kept by an earlier run")
+    parser.add_argument("--keep", type=Path, help="a new folder to keep the model in")
+    asked = parser.parse_args()
+    data = asked.data.resolve()
+    params = settings(data)
     with tempfile.TemporaryDirectory() as made:
         root = Path(made)
         samples = workspace(root, data / "camvid")
