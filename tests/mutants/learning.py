@@ -531,8 +531,8 @@ MEASURES = (
     Mutant(
         "margin is large where the model is sure",
         "pipeline/uncertainty/scores.py",
-        "return (1 - (first_HW - second_HW)).clip(0, 1)",
-        "return (first_HW - second_HW).clip(0, 1)",
+        '"margin": (1 - (first_HW - second_HW)).clip(0, 1)',
+        '"margin": (first_HW - second_HW).clip(0, 1)',
         f"{TESTS}/uncertainty/test_scores.py",
     ),
     Mutant(

@@ -94,8 +94,8 @@ PLANS_MADE: dict[str, tuple[Mutant, ...]] = {
         Mutant(
             "a look at the plan changes params.yaml",
             "flows/cli/learning.py",
-            "        if write:\n",
-            "        if made:\n",
+            "    if write:\n",
+            "    if made:\n",
             f"{LOOP_TESTS}::test_the_command_shows_and_changes_nothing",
         ),
     ),

@@ -43,8 +43,8 @@ LAYER_FAULTS = (
     Mutant(
         "two modules of one folder import each other, one of them late",
         "pipeline/uncertainty/scores.py",
-        "    check_probs(probs_KHW)\n    return (1 - probs_KHW.max(axis=0)).clip(0, 1)",
-        "    from pipeline.uncertainty.calibration import Bin\n\n    return Bin(probs_KHW, 0, 0)",
+        '    return of_the_largest(probs_KHW)["margin"]\n',
+        "    from pipeline.uncertainty.calibration import Bin\n\n    return Bin(probs_KHW, 0, 0)\n",
         LAYERS,
     ),
     Mutant(
