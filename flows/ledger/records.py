@@ -279,6 +279,19 @@ def corrected_by(workspace: Workspace, item: QueryItem) -> bool:
     return corrects(item, workspace.file_at(tag, layout.PARAMS).yaml())
 
 
+def corrected_among(workspace: Workspace, items: Iterable[QueryItem]) -> set[str]:
+    """Ids of the items for which `corrected_by` holds; params.yaml is read once for each round."""
+    said: dict[str, Mapping[str, Any]] = {}
+    found = set()
+    for item in items:
+        tag = round_tag(item.domain, item.round_index)
+        if tag not in said:
+            said[tag] = workspace.file_at(tag, layout.PARAMS).yaml()
+        if corrects(item, said[tag]):
+            found.add(item.item_id)
+    return found
+
+
 def record_round(session: Session, workspace: Workspace, domain: str, round_index: int) -> None:
     """Query, checkpoints, measurements and completed stages, all from the tag `<domain>/r<k>`."""
     tag = round_tag(domain, round_index)

@@ -35,7 +35,7 @@ from flows.answers.scored_answers import answers_so_far
 from flows.ledger.records import (
     AnnotationRecord,
     answers_dir,
-    corrected_by,
+    corrected_among,
     read_records,
     tool_facts_path,
 )
@@ -170,7 +170,7 @@ def _val_picks(answered: Iterable[str], samples: Iterable[Sample], val_share: fl
 def _corrected_items(loop: Loop, session: Session, given: Iterable[Annotation]) -> set[str]:
     """Of the answers that count, those to the question to correct only what is wrong."""
     items = [find_query_item(session, answer.item_id) for answer in given]
-    return {item.item_id for item in items if item and corrected_by(loop.workspace, item)}
+    return corrected_among(loop.workspace, [item for item in items if item])
 
 
 def _answered(

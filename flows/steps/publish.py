@@ -13,7 +13,7 @@ from db.repository import ls_tasks, query_items, record_ls_task
 from db.session import session_scope
 from flows.annotators.annotator import Project, PushItem
 from flows.annotators.masks import as_painted
-from flows.ledger.records import background_at, corrected_by, record_query
+from flows.ledger.records import background_at, corrected_among, record_query
 from flows.ledger.round_events import note
 from flows.loop import Loop
 from flows.services import stack
@@ -62,18 +62,10 @@ def _push(loop: Loop, here: Position, project: Project, images: list[QueryImage]
     samples = {sample.sample_id: sample for sample in loop.workspace.manifest()}
     background = background_at(loop.workspace, here.tag)
     with session_scope(loop.ledger, read_only=True) as session:
-        corrected = {
-            item.sample_id
-            for item in query_items(session, here.domain, here.round_index)
-            if corrected_by(loop.workspace, item)
-        }
-    items = [
-        replace(
-            _push_item(loop, here, image, samples, background),
-            corrects=image.sample_id in corrected,
-        )
-        for image in images
-    ]
+        asked = query_items(session, here.domain, here.round_index)
+        corrected = corrected_among(loop.workspace, asked)
+    items = [_push_item(loop, here, image, samples, background) for image in images]
+    items = [replace(item, corrects=item.item_id in corrected) for item in items]
     pushed = loop.annotator.push(
         project,
         items,
