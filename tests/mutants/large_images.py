@@ -72,6 +72,13 @@ LARGE_IMAGES: dict[str, tuple[Mutant, ...]] = {
             "test_reading_an_image_of_few_long_rows_takes_no_copies_of_it",
         ),
         Mutant(
+            "a decoder is made for any WEBP",
+            "pipeline/data/formats/images.py",
+            "            _require_small_webp(path, file)\n",
+            "",
+            "tests/pipeline/data/test_bounds.py::test_no_decoder_is_made_for_a_large_webp",
+        ),
+        Mutant(
             "the fourth band of a TIFF is dropped in silence",
             "pipeline/data/formats/images.py",
             " or (bands > colours and no_alpha):\n",

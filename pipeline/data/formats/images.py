@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -281,11 +281,11 @@ def _opened(
     try:
         # From a file, not a path: by path Pillow 13 maps an uncompressed TIFF into memory with the
         # sides already swapped by its EXIF rotation, and scrambles it.
-        with open_regular(path) as file, Image.open(file, formats=formats) as image:
-            _require_size(path, image.width, image.height, max_megapixels)
-            if image.format == "WEBP":
-                _require_small_webp(path, image.width, image.height)
-            yield image
+        with open_regular(path) as file:
+            _require_small_webp(path, file)
+            with Image.open(file, formats=formats) as image:
+                _require_size(path, image.width, image.height, max_megapixels)
+                yield image
     except DataError:
         raise
     except FileNotFoundError:
@@ -318,14 +318,36 @@ def _require_size(path: Path, width: int, height: int, max_megapixels: float) ->
         )
 
 
-def _require_small_webp(path: Path, width: int, height: int) -> None:
-    """Its decoder holds all frames several times: a file of 34 bytes may take gigabytes."""
+def _require_small_webp(path: Path, file: BinaryIO) -> None:
+    """Before Pillow opens it, which makes a decoder that holds all frames several times.
+
+    A file of 34 bytes may take gigabytes: at once where freed memory is kept (`settle_torch`).
+    """
+    width, height = webp_size(file.read(30))
+    file.seek(0)
     megapixels = width * height / MEGAPIXEL
     if megapixels > WEBP_MEGAPIXELS:
         raise TooLargeError(
             f"{path}: {width}x{height} are {megapixels:.1f} megapixels, of a WEBP at most "
             f"{WEBP_MEGAPIXELS:g} are read; convert it to PNG or JPEG"
         )
+
+
+def webp_size(head: bytes) -> tuple[int, int]:
+    """Width and height that the first 30 bytes of a file say; (0, 0) where it is no WEBP.
+
+    The canvas of an extended file, else the frame (RFC 9649, sections 2.5 to 2.7 and 3.4).
+    """
+    if len(head) < 30 or (head[:4], head[8:12]) != (b"RIFF", b"WEBP"):
+        return 0, 0
+    kind, side = head[12:16], (1 << 14) - 1
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return 1 + (bits & side), 1 + (bits >> 14 & side)
+    width, height = struct.unpack_from("<HH", head, 26)
+    return width & side, height & side
 
 
 def _png_header(path: Path) -> tuple[int, int]:
