@@ -299,13 +299,6 @@ METHOD_FAULTS = (
 
 NEW_METHOD_FAULTS = (
     Mutant(
-        "the weight of a consistency is that of a shift's cross-entropies",
-        f"{SHARED}/base.py",
-        "dict.fromkeys(at_shift, self._risen(1.0, step))",
-        "dict.fromkeys(at_shift, self.weight(step))",
-        f"{METHODS}/shared/test_shift_terms.py",
-    ),
-    Mutant(
         "CorrMatch's places hear instead of telling",
         "pipeline/methods/corrmatch.py",
         "(small_BKN.to(correlation_BNN) @ correlation_BNN)",

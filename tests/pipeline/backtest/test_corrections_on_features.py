@@ -111,11 +111,11 @@ def test_corrections_are_spread_in_corrected_images_alone(bench: CorrectionBench
     spreading = replace(bench, spread_weight=0.2)
     so_far = nothing(bench)
     scored = bench.scored.masks_NP.copy()
-    spreading.correct(so_far, {2: "strategy", 5: "audit"}, constant(0), PLAN)
+    spreading.correct(so_far, {4: "strategy", 5: "audit"}, constant(0), PLAN)
     spread = so_far.spread_NP != IGNORE
-    assert set(np.flatnonzero(spread.any(axis=1)).tolist()) <= {2}
+    assert set(np.flatnonzero(spread.any(axis=1)).tolist()) == {4}
     assert (so_far.spread_NP[spread] == bench.pool.masks_NP[spread]).mean() > 0.9
-    assert spread.sum() > 5 * (so_far.given_NP[2] != IGNORE).sum()
+    assert spread.sum() > 5 * (so_far.given_NP[4] != IGNORE).sum()
     assert so_far.acts.clicks <= 2  # nobody is paid for it
     assert (bench.scored.masks_NP == scored).all()
 

@@ -160,7 +160,7 @@ def test_every_pick_carries_the_minutes_that_people_s_pace_predicts(tmp_path: Pa
             source="strategy",
             chance=None,
             mask_sha256="m",
-            counts=(),
+            counts=((0, 0, 48),),
             lead_s=30.0,
             boundary=12.0,
             regions=20,

@@ -172,7 +172,9 @@ def test_stages_of_queries_of_images_are_refused(
 
 
 def test_an_unknown_unit_names_those_that_exist() -> None:
-    with pytest.raises(ConfigError, match=r"acquire.query_unit = 'point'.*'image' or 'region'"):
+    with pytest.raises(
+        ConfigError, match=r"acquire.query_unit = 'point'.*'image', 'region' or 'correction'"
+    ):
         parse_params({"classes": ["a", "b"], "acquire": {"query_unit": "point"}})
 
 

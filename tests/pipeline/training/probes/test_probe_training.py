@@ -155,7 +155,7 @@ def test_a_rare_class_is_drawn_as_often_as_a_common_one() -> None:
     classes_MS[7, 2] = 5
     classes_MS[8:10] = IGNORE
     torch.manual_seed(0)
-    draw = probe_training._Draw(classes_MS, 0.25)
+    draw = probe_training._Draw(classes_MS, 0.25, None)
     drawn = torch.cat([draw.rows() for _ in range(20)]).bincount(minlength=1000)
     number = 20 * probe_training.BATCH_CELLS
     assert drawn.sum() == number
